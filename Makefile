@@ -1,0 +1,72 @@
+# The environment is made by whichever target needs it first, so on a fresh machine `make run` is the only command.
+
+VENV := .venv
+BIN := $(VENV)/bin
+# Touched at the end of an installation that went well.
+READY := $(VENV)/.installed
+# Extra arguments: make run ARGS=--help, make test ARGS="-k watch".
+ARGS :=
+# What CI checks, in this order.
+CI_STEPS := lint types check-gen breaking test
+
+# buf looks for python and the plugins on PATH.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help venv run test gen check-gen lint format types breaking release-image ci clean validate-proto
+
+help: ## Show this help
+	@echo "Usage: make <target> [ARGS=…]"
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+venv: $(READY) ## Make the environment .venv (PYTHON=… chooses the interpreter)
+	@echo "$(VENV) is ready."
+
+$(READY): pyproject.toml constraints.txt tools/venv.sh
+	@PYTHON="$(PYTHON)" sh tools/venv.sh $(VENV)
+	@touch $@
+
+run: $(READY) ## Start server, broker and simulated dock, and show two commands live
+	@$(BIN)/dockgate dev $(ARGS)
+
+test: $(READY) ## Run all tests
+	@$(BIN)/python -m pytest $(ARGS)
+
+gen: validate-proto ## Generate gen/ from proto/
+	@$(BIN)/buf generate
+
+check-gen: validate-proto ## Check that gen/ is what proto/ generates
+	@$(BIN)/python tools/check_gen.py
+
+lint: validate-proto ## Check style of Python and schema
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/buf lint
+	@$(BIN)/buf format proto --diff --exit-code
+
+format: $(READY) ## Format Python and schema
+	@$(BIN)/ruff check --fix-only --quiet
+	@$(BIN)/ruff format
+	@$(BIN)/buf format proto --write
+
+types: $(READY) ## Check types
+	@$(BIN)/mypy
+
+breaking: validate-proto ## Check that the schema still serves clients of the last release
+	@$(BIN)/python tools/check_breaking.py
+
+release-image: validate-proto ## Make the current schema the one that `breaking` compares with
+	@$(BIN)/buf build proto --exclude-source-info --output proto/release.binpb
+	@echo "proto/release.binpb is written; say what changed in CHANGELOG.md."
+
+ci: $(READY) ## Everything that CI checks, with times
+	@MAKE="$(MAKE)" sh tools/steps.sh $(CI_STEPS)
+
+clean: ## Remove the environment, caches and build results
+	rm -rf $(VENV) .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
+	find server tests tools gen -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
+
+# The schema imports it; fetched once per release of protovalidate.
+validate-proto: $(READY)
+	@$(BIN)/python tools/fetch_validate_proto.py
