@@ -1,0 +1,1 @@
+"""Sends commands to DJI docks and drones, and says truthfully what became of them."""

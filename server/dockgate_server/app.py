@@ -1,0 +1,183 @@
+"""The gateway as a whole: makes the parts, starts them in order and stops them in order."""
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+
+import structlog
+
+from dockgate.downlink.v1 import command_service_pb2
+from dockgate_server.bridge.interface import Inbound
+from dockgate_server.bridge.mqtt import Broker, MqttBridge
+from dockgate_server.clock import SystemClock
+from dockgate_server.codec import rules, topics
+from dockgate_server.commands import Commands
+from dockgate_server.config import Mqtt, Settings
+from dockgate_server.devices import Registry
+from dockgate_server.dispatcher.deadlines import Deadlines
+from dockgate_server.dispatcher.dispatcher import Dispatcher
+from dockgate_server.dispatcher.inbound import InboundRouter
+from dockgate_server.dispatcher.recorder import Recorder
+from dockgate_server.hub import Hub
+from dockgate_server.model.caller import DEFAULT_TENANT
+from dockgate_server.model.command import CommandEvent
+from dockgate_server.model.device import Device
+from dockgate_server.rpc.server import CannotListen, RpcServer
+from dockgate_server.store.sqlite import SqliteStore, StoreProblem
+from dockgate_server.supervision import Supervisor
+
+_log = structlog.get_logger(__name__)
+
+
+class StartProblem(Exception):
+    """The gateway cannot start; the message says why in one line."""
+
+
+@dataclass(frozen=True, slots=True)
+class App:
+    """The running gateway, as far as whoever started it needs to see it."""
+
+    supervisor: Supervisor
+
+    grpc_address: str
+    http_address: str | None
+    commands: Commands
+    bridge: MqttBridge
+    registry: Registry
+    store: SqliteStore
+    hub: Hub
+
+
+async def serve(
+    settings: Settings,
+    *,
+    on_ready: Callable[[App], None] | None = None,
+    stop: asyncio.Event | None = None,
+) -> None:
+    """Run the gateway until SIGINT or SIGTERM, or until ``stop`` is set.
+
+    Raises:
+        StartProblem: A port is in use, the database cannot be opened, a file is missing.
+        supervision.TaskEnded: A part has died; going on would be worse than stopping.
+    """
+    stop = stop or asyncio.Event()
+    with _stopping_on_signals(stop):
+        async with running(settings) as app:
+            _log.info("serving", grpc=app.grpc_address, http=app.http_address)
+            if on_ready is not None:
+                on_ready(app)
+            await app.supervisor.wait(stop)
+            _log.info("stopping")
+    _log.info("stopped")
+
+
+@asynccontextmanager
+async def running(settings: Settings) -> AsyncIterator[App]:
+    """The gateway, serving while the block runs.
+
+    Raises:
+        StartProblem: It cannot start.
+    """
+    clock = SystemClock()
+    hub = Hub()
+
+    def committed(events: Sequence[CommandEvent]) -> None:
+        dispatcher.committed(events)
+        hub.publish(events)
+
+    def received(message: Inbound) -> None:
+        inbound.receive(message)
+
+    def connection_changed(connected: bool) -> None:
+        dispatcher.connection_changed()
+
+    try:
+        broker = _broker(settings.mqtt)
+        async with SqliteStore(settings.store.path, committed) as store:
+            subscriptions = [up.value for up in topics.Up]
+            bridge = MqttBridge(broker, subscriptions, received, connection_changed)
+            recorder = Recorder(store, clock)
+            deadlines = Deadlines(recorder, clock)
+            dispatcher = Dispatcher(
+                store,
+                bridge,
+                deadlines,
+                recorder,
+                clock,
+                send_without_expiry=settings.mqtt.send_without_expiry,
+            )
+            registry = Registry(store, _seeds(settings))
+            inbound = InboundRouter(bridge, registry, recorder, clock)
+            commands = Commands(
+                store,
+                dispatcher,
+                hub,
+                registry,
+                clock,
+                heartbeat_seconds=settings.watch_heartbeat_seconds,
+            )
+            rules.warm_up(command_service_pb2.SubmitCommandRequest())
+            await registry.load()
+            hub.start_from(await store.newest_event_seq())
+            await dispatcher.recover()
+            async with Supervisor() as supervisor:
+                supervisor.watch(store.writing)
+                supervisor.start("bridge", bridge.run())
+                supervisor.start("dispatcher", dispatcher.run())
+                rpc = RpcServer(settings.grpc, commands, settings.stop_seconds)
+                async with rpc:
+                    try:
+                        yield App(
+                            supervisor, rpc.address, None, commands, bridge, registry, store, hub
+                        )
+                    finally:
+                        # In this order: an open watch would hold up the servers' stop, and a
+                        # submission after the dispatcher's end would not be sent.
+                        commands.stop_accepting()
+                        hub.close()
+                await dispatcher.drain(settings.stop_seconds)
+                deadlines.close()
+    except (StoreProblem, CannotListen) as problem:
+        raise StartProblem(str(problem)) from problem
+
+
+def _broker(mqtt: Mqtt) -> Broker:
+    try:
+        tls = mqtt.tls_context()
+    except OSError as error:
+        raise StartProblem(f"cannot use the TLS files for the broker: {error}") from error
+    return Broker(
+        host=mqtt.host,
+        port=mqtt.port,
+        client_id=mqtt.client_id,
+        username=mqtt.username,
+        password=mqtt.password.get_secret_value() if mqtt.password else None,
+        tls=tls,
+        keepalive_seconds=mqtt.keepalive_seconds,
+    )
+
+
+def _seeds(settings: Settings) -> list[Device]:
+    return [Device(DEFAULT_TENANT, seed.id, seed.gateway or seed.id) for seed in settings.devices]
+
+
+@contextmanager
+def _stopping_on_signals(stop: asyncio.Event) -> Iterator[None]:
+    """The first SIGINT or SIGTERM asks to stop; a second one has its usual effect."""
+    loop = asyncio.get_running_loop()
+    signals = (signal.SIGINT, signal.SIGTERM)
+
+    def first() -> None:
+        for one in signals:
+            loop.remove_signal_handler(one)
+        stop.set()
+
+    for one in signals:
+        loop.add_signal_handler(one, first)
+    try:
+        yield
+    finally:
+        for one in signals:
+            loop.remove_signal_handler(one)

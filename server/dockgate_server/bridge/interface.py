@@ -1,0 +1,72 @@
+"""What the gateway asks of its connection to the broker.
+
+The dispatcher is written against this; a test may put a scripted bridge in its place.
+"""
+
+import asyncio
+import enum
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+
+class NotConnected(Exception):
+    """There is no connection; the message has certainly not left."""
+
+
+class ConnectionLost(Exception):
+    """The connection broke before the broker acknowledged; the message may have left."""
+
+
+class Verdict(enum.Enum):
+    """What the broker said to a message."""
+
+    TAKEN = enum.auto()
+    """It will be delivered to whoever is subscribed."""
+    NOBODY_LISTENS = enum.auto()
+    """Nobody is subscribed (MQTT 5 only), so it is not delivered and not kept."""
+    REFUSED = enum.auto()
+    """The broker will not take it, e.g. "Not authorized"."""
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledgement:
+    """The broker's PUBACK."""
+
+    verdict: Verdict
+    reason: str
+    """The reason code in the broker's words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inbound:
+    """A message from a device."""
+
+    topic: str
+    payload: bytes
+    acknowledge: Callable[[], None]
+    """Tell the broker that it may forget the message: to be called when what the message
+    caused has been committed. One that is never acknowledged comes again."""
+
+
+class Bridge(Protocol):
+    """The connection to the broker."""
+
+    @property
+    def connected(self) -> bool:
+        """Whether messages can be published now."""
+
+    @property
+    def expires_messages(self) -> bool:
+        """Whether the broker drops messages that nobody has fetched in time (MQTT 5)."""
+
+    def publish(
+        self, topic: str, payload: bytes, expiry_seconds: int
+    ) -> asyncio.Future[Acknowledgement]:
+        """Hand a message to the network, QoS 1, never retained.
+
+        The future fails with :class:`ConnectionLost` when no acknowledgement will come.
+
+        Raises:
+            NotConnected: There is no connection; nothing was sent and nothing will be.
+        """

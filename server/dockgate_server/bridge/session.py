@@ -1,0 +1,176 @@
+"""One MQTT connection, from CONNECT to its end.
+
+aiomqtt owns the handshake, TLS and the event loop's side of the socket. Three things it does
+not offer are taken from the paho client inside it, here and nowhere else:
+
+* the reason code of a PUBACK: "not authorized" and "nobody listens" look like success otherwise;
+* acknowledging an inbound message later, when what it caused has been committed;
+* callbacks instead of a task per message, which is half of the cost of a message.
+
+A session object is used for one connection only: a paho client that reconnects would send what
+had failed before, long after we gave that up.
+"""
+
+import asyncio
+import socket
+from collections.abc import Callable
+from typing import Any, Final
+
+import aiomqtt
+import structlog
+from paho.mqtt import client as paho
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+
+from dockgate_server.bridge.interface import (
+    Acknowledgement,
+    ConnectionLost,
+    Inbound,
+    NotConnected,
+    Verdict,
+)
+
+_log = structlog.get_logger(__name__)
+
+RECEIVE_MAXIMUM: Final = 2000
+"""Inbound messages that may be unacknowledged at once; beyond it the broker holds back, which
+keeps a slow store from drowning."""
+
+_NO_MATCHING_SUBSCRIBERS: Final = 0x10
+_FIRST_ERROR: Final = 0x80
+
+# Without it, Nagle's algorithm and delayed acknowledgements cost 44 ms on every round trip.
+_NO_DELAY = ((socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),)
+
+
+class SubscriptionRefused(aiomqtt.MqttError):
+    """The broker does not let us listen; without its answers the gateway would only time out."""
+
+
+class Session:
+    """One connection to the broker.
+
+    Args:
+        protocol: The MQTT version to speak.
+        options: What :class:`aiomqtt.Client` is told beside it: address, identity, TLS.
+        session_expiry_seconds: How long the broker keeps our subscriptions and what arrived for
+            them after we are gone (MQTT 5; a 3.1.1 broker decides itself).
+        on_message: Takes each inbound message; must not raise.
+    """
+
+    def __init__(
+        self,
+        protocol: aiomqtt.ProtocolVersion,
+        options: dict[str, Any],
+        session_expiry_seconds: int,
+        on_message: Callable[[Inbound], None],
+    ) -> None:
+        self.is_v5 = protocol is aiomqtt.ProtocolVersion.V5
+        self._on_message = on_message
+        self._pending: dict[int, asyncio.Future[Acknowledgement]] = {}
+        if self.is_v5:
+            properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+            properties.SessionExpiryInterval = session_expiry_seconds
+            properties.ReceiveMaximum = RECEIVE_MAXIMUM
+            # MQTT 5 begins with a clean session unless told otherwise.
+            options = options | {"clean_start": False, "properties": properties}
+        else:
+            options = options | {"clean_session": False}
+        self._client = aiomqtt.Client(
+            protocol=protocol,
+            socket_options=_NO_DELAY,
+            # paho would hold messages back in a queue of its own; the dispatcher's window is
+            # the only one.
+            max_inflight_messages=65_535,
+            **options,
+        )
+        self._paho: paho.Client = self._client._client
+        self._paho.manual_ack_set(True)
+        self._paho.on_message = self._message_arrived
+        self._paho.on_publish = self._publish_acknowledged
+
+    async def run(self, topics: list[str], on_ready: Callable[[], None]) -> None:
+        """Connect, subscribe, call ``on_ready``, and stay until the connection ends.
+
+        Raises:
+            aiomqtt.MqttError: The connection could not be made, or broke.
+        """
+        try:
+            async with self._client:
+                await self._subscribe(topics)
+                on_ready()
+                # on_message does not feed this iterator; it ends when the connection does.
+                async for _ in self._client.messages:
+                    pass
+        finally:
+            self._give_up_pending()
+
+    def publish(
+        self, topic: str, payload: bytes, expiry_seconds: int
+    ) -> asyncio.Future[Acknowledgement]:
+        """See :class:`~dockgate_server.bridge.interface.Bridge`."""
+        properties = None
+        if self.is_v5:
+            properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+            properties.MessageExpiryInterval = expiry_seconds
+        sent = self._paho.publish(topic, payload, qos=1, retain=False, properties=properties)
+        if sent.rc == paho.MQTT_ERR_NO_CONN:
+            raise NotConnected
+        acknowledgement = asyncio.get_running_loop().create_future()
+        # Any other error code means that the socket broke while writing: it may have left.
+        if sent.rc == paho.MQTT_ERR_SUCCESS:
+            self._pending[sent.mid] = acknowledgement
+        else:
+            acknowledgement.set_exception(ConnectionLost(paho.error_string(sent.rc)))
+        return acknowledgement
+
+    async def _subscribe(self, topics: list[str]) -> None:
+        codes = await self._client.subscribe([(topic, 1) for topic in topics])
+        for topic, code in zip(topics, codes, strict=True):
+            # paho has no types for the value, which is the number of the reason code.
+            value: int = code.value if isinstance(code, ReasonCode) else code  # type: ignore[assignment]
+            if value >= _FIRST_ERROR:
+                raise SubscriptionRefused(f"the broker refuses the subscription to {topic}: {code}")
+
+    def _message_arrived(
+        self, client: paho.Client, userdata: object, message: paho.MQTTMessage
+    ) -> None:
+        mid, qos = message.mid, message.qos
+
+        def acknowledge() -> None:
+            if qos:
+                client.ack(mid, qos)
+
+        inbound = Inbound(message.topic, bytes(message.payload), acknowledge)
+        try:
+            self._on_message(inbound)
+        except Exception:
+            # An exception here would end the connection, and the message would come again.
+            _log.exception("inbound_message_not_handled", topic=message.topic)
+            acknowledge()
+
+    def _publish_acknowledged(
+        self,
+        client: paho.Client,
+        userdata: object,
+        mid: int,
+        code: ReasonCode,
+        properties: Properties,
+    ) -> None:
+        acknowledgement = self._pending.pop(mid, None)
+        if acknowledgement is None or acknowledgement.done():
+            return
+        if code.value >= _FIRST_ERROR:
+            verdict = Verdict.REFUSED
+        elif code.value == _NO_MATCHING_SUBSCRIBERS:
+            verdict = Verdict.NOBODY_LISTENS
+        else:
+            verdict = Verdict.TAKEN
+        acknowledgement.set_result(Acknowledgement(verdict, str(code)))
+
+    def _give_up_pending(self) -> None:
+        pending, self._pending = self._pending, {}
+        for acknowledgement in pending.values():
+            if not acknowledgement.done():
+                acknowledgement.set_exception(ConnectionLost("the connection to the broker ended"))

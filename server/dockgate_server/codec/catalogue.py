@@ -1,0 +1,96 @@
+"""Every method that the gateway can send, read from the schema.
+
+Nothing about a method is written down here: the catalogue walks the arms of
+``dockgate.dji.v1.Method`` and reads the ``MethodSpec`` option of each.
+"""
+
+import difflib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from google.protobuf.descriptor import Descriptor
+from google.protobuf.message import Message
+
+from dockgate.dji.v1 import method_pb2, options_pb2
+from dockgate_server.errors import DockgateError, Reason
+
+DEFAULT_TIMEOUT_SECONDS = 30
+"""For methods whose spec names no timeout. Source: open-api contract."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProgressLink:
+    """How an event is tied to the commands whose job it reports."""
+
+    event: str
+    event_key: str
+    """``bid``, or a member of the event's data."""
+    command_type: str
+    request_field: str
+    """The field of the command's message with the same key; empty for the bid we sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """One method: its message and what the gateway has to know about it."""
+
+    name: str
+    descriptor: Descriptor
+    spec: options_pb2.MethodSpec
+    progress: tuple[ProgressLink, ...]
+
+    @property
+    def default_timeout_seconds(self) -> int:
+        """Seconds to wait for an answer when the caller does not say."""
+        return self.spec.default_timeout_seconds or DEFAULT_TIMEOUT_SECONDS
+
+    def job_key(self, message: Message, command_id: str) -> str | None:
+        """The key that progress events will carry for this command; None when it starts no job."""
+        for link in self.progress:
+            key = getattr(message, link.request_field) if link.request_field else command_id
+            return str(key)
+        return None
+
+
+def _read() -> Iterator[tuple[str, Method]]:
+    for field in method_pb2.Method.DESCRIPTOR.oneofs_by_name["method"].fields:
+        descriptor = field.message_type
+        assert descriptor is not None, "every arm is a message; a test holds the schema to it"
+        spec = descriptor.GetOptions().Extensions[options_pb2.method_spec]
+        if not (spec.channel and spec.domain):
+            raise AssertionError(f"{descriptor.full_name} has no complete method_spec")
+        links = tuple(
+            ProgressLink(event.method, event.event_key, field.name, event.request_field)
+            for event in spec.progress
+        )
+        yield field.name, Method(field.name, descriptor, spec, links)
+
+
+METHODS: Mapping[str, Method] = dict(_read())
+"""Every method by its DJI name."""
+
+PROGRESS: Mapping[str, tuple[ProgressLink, ...]] = {
+    event: tuple(
+        link for method in METHODS.values() for link in method.progress if link.event == event
+    )
+    for event in {link.event for method in METHODS.values() for link in method.progress}
+}
+"""For each progress event, the methods whose jobs it may report."""
+
+
+def find(name: str) -> Method:
+    """The method of that name.
+
+    Raises:
+        DockgateError: UNSUPPORTED_COMMAND, with the closest names there are.
+    """
+    method = METHODS.get(name)
+    if method is not None:
+        return method
+    metadata = {"command_type": name}
+    message = f"there is no method {name!r}"
+    close = difflib.get_close_matches(name, METHODS, n=1)
+    if close:
+        metadata["did_you_mean"] = close[0]
+        message += f"; did you mean {close[0]!r}?"
+    raise DockgateError(Reason.UNSUPPORTED_COMMAND, message, metadata=metadata)

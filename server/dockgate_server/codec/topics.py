@@ -1,0 +1,42 @@
+"""DJI's MQTT topics. Source: DJI's topic definition page.
+
+A serial number is one level of a topic; :data:`~dockgate_server.model.device.SERIAL_NUMBER`
+keeps "/", "+" and "#" out of it.
+"""
+
+import enum
+
+
+class Up(enum.Enum):
+    """What devices publish and the gateway reads; the value is the subscription."""
+
+    SERVICES_REPLY = "thing/product/+/services_reply"
+    EVENTS = "thing/product/+/events"
+    STATUS = "sys/product/+/status"
+
+
+_BY_SHAPE = {(up.value.split("/")[0], up.value.split("/")[3]): up for up in Up}
+
+
+def services(gateway_id: str) -> str:
+    """Where a gateway device takes commands."""
+    return f"thing/product/{gateway_id}/services"
+
+
+def events_reply(gateway_id: str) -> str:
+    """Where a gateway device is told that an event has arrived."""
+    return f"thing/product/{gateway_id}/events_reply"
+
+
+def status_reply(gateway_id: str) -> str:
+    """Where a gateway device is told that its topology has arrived."""
+    return f"sys/product/{gateway_id}/status_reply"
+
+
+def parse(topic: str) -> tuple[Up, str] | None:
+    """What a topic is and whose, or None when it is none of those the gateway reads."""
+    levels = topic.split("/")
+    if len(levels) != 4 or levels[1] != "product":
+        return None
+    up = _BY_SHAPE.get((levels[0], levels[3]))
+    return None if up is None else (up, levels[2])

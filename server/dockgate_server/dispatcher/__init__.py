@@ -1,0 +1,1 @@
+"""What happens between a durable command and its end: sending, answers, deadlines."""

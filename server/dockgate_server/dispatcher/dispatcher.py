@@ -1,0 +1,301 @@
+"""Sends what has been accepted: in order, once, within a window.
+
+The intent to send is committed before the message is handed to the network. A command with a
+place in the publish window gets it together with its acceptance, so that the common case costs
+one commit; the backlog gets it in groups, as it enters the window. So after a crash "no intent"
+means "certainly not sent", and whatever has an intent is not sent again unless its method is
+safe to repeat.
+
+Only this class publishes commands, and it does so from callbacks and one loop, never from a
+task per command.
+"""
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+import structlog
+
+from dockgate_server.bridge.interface import Acknowledgement, Bridge, NotConnected, Verdict
+from dockgate_server.clock import Clock
+from dockgate_server.codec import catalogue, envelope, topics
+from dockgate_server.dispatcher.deadlines import Deadlines
+from dockgate_server.dispatcher.recorder import Recorder
+from dockgate_server.errors import DockgateError
+from dockgate_server.model.command import Command, CommandEvent, FailureCode
+from dockgate_server.model.transitions import (
+    Accept,
+    Accepted,
+    BeginSending,
+    ConfirmDelivery,
+    Refuse,
+)
+from dockgate_server.store.interface import Store
+
+_log = structlog.get_logger(__name__)
+
+WINDOW = 64
+"""Messages that may wait for the broker's acknowledgement. Measured: throughput peaks here."""
+
+_STORE_RETRY_SECONDS = 1.0
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """A command that is to be sent."""
+
+    command: Command
+    overtakes: bool
+    repeatable: bool
+    intended: bool
+    """The intent is committed, yet it is certain that the message has not left (or may leave
+    again)."""
+
+
+class Dispatcher:
+    """Accepts commands into the store and sends them.
+
+    Args:
+        store: Where commands are recorded.
+        bridge: The way to the devices.
+        deadlines: Ends what is not answered in time.
+        recorder: Records what happened to a message.
+        clock: The time.
+        send_without_expiry: Send methods that are not safe to carry out late even when the
+            broker cannot expire messages (MQTT 3.1.1). For demonstrations only.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        bridge: Bridge,
+        deadlines: Deadlines,
+        recorder: Recorder,
+        clock: Clock,
+        *,
+        send_without_expiry: bool = False,
+    ) -> None:
+        self._store = store
+        self._bridge = bridge
+        self._deadlines = deadlines
+        self._recorder = recorder
+        self._clock = clock
+        self._send_without_expiry = send_without_expiry
+        self._urgent: deque[_Waiting] = deque()
+        self._backlog: deque[_Waiting] = deque()
+        self._in_flight = 0
+        self._reserved = 0  # places in the window held for commands that are being accepted
+        self._unplaced = 0  # commands that are being accepted without a place
+        self._sending_group = False
+        self._wake = asyncio.Event()
+        self._quiet = asyncio.Event()  # nothing waits for the broker's acknowledgement
+        self._quiet.set()
+
+    @property
+    def backlog(self) -> int:
+        """Accepted commands that have not been sent yet."""
+        return len(self._urgent) + len(self._backlog)
+
+    def accept(self, new: Accept) -> asyncio.Future[Accepted]:
+        """Record a command durably and send it; the answer does not wait for the sending.
+
+        What happens behind the answer does not depend on the asker: cancelling the await
+        neither takes the command back nor leaves it unsent.
+        """
+        method = catalogue.METHODS[new.command_type]
+        has_place = self._has_place(method)
+        if has_place:
+            self._reserved += 1
+        else:
+            self._unplaced += 1
+        accepting = self._store.accept(replace(new, sending=has_place))
+        accepting.add_done_callback(partial(self._accepted, has_place))
+        return asyncio.shield(accepting)
+
+    async def recover(self) -> None:
+        """Take up the open commands of an earlier process, before anything new is accepted."""
+        recovered = 0
+        async for commands in self._store.open_commands():
+            for command in commands:
+                recovered += 1
+                self._deadlines.add(command)
+                waiting = _waiting(command, intended=command.sending_at is not None)
+                not_acknowledged = command.delivered_at is None
+                if not waiting.intended or (waiting.repeatable and not_acknowledged):
+                    self._enqueue(waiting)
+        if recovered:
+            _log.info("open_commands_recovered", commands=recovered, unsent=self.backlog)
+
+    def committed(self, events: Sequence[CommandEvent]) -> None:
+        """Take note of a commit: what has ended needs no deadline."""
+        for event in events:
+            if event.command.status.is_end:
+                self._deadlines.discard(event.command.id)
+
+    def connection_changed(self) -> None:
+        """The bridge can publish, or no longer can."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Send the backlog whenever the window has room, until cancelled."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._bridge.connected and (group := self._next_group()):
+                await self._send_group(group)
+
+    async def drain(self, seconds: float) -> None:
+        """Wait for the broker's acknowledgement of what has been sent, but not longer."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._quiet.wait()
+
+    def _has_place(self, method: catalogue.Method) -> bool:
+        if not self._bridge.connected or not self._may_send(method.spec.safe_to_repeat):
+            return False
+        if method.spec.overtakes:
+            return not self._urgent
+        # Nobody must be overtaken: neither the backlog nor those on their way into it.
+        nobody_ahead = not (self.backlog or self._unplaced or self._sending_group)
+        return nobody_ahead and self._in_flight + self._reserved < WINDOW
+
+    def _may_send(self, repeatable: bool) -> bool:
+        return repeatable or self._send_without_expiry or self._bridge.expires_messages
+
+    def _accepted(self, had_place: bool, accepting: "asyncio.Future[Accepted]") -> None:
+        if had_place:
+            self._reserved -= 1
+        else:
+            self._unplaced -= 1
+        if accepting.cancelled() or accepting.exception() is not None:
+            self._wake.set()
+            return
+        accepted = accepting.result()
+        if accepted.replayed:
+            self._wake.set()
+            return
+        self._deadlines.add(accepted.command)
+        waiting = _waiting(accepted.command, intended=had_place)
+        # Those ahead may have lost their place since, to a connection that broke.
+        is_next = waiting.overtakes or not (self._backlog or self._sending_group)
+        if had_place and is_next and self._send(waiting):
+            return
+        self._enqueue(waiting)
+
+    def _enqueue(self, waiting: _Waiting) -> None:
+        (self._urgent if waiting.overtakes else self._backlog).append(waiting)
+        self._wake.set()
+
+    def _put_back(self, group: Sequence[_Waiting]) -> None:
+        for waiting in reversed(group):
+            (self._urgent if waiting.overtakes else self._backlog).appendleft(waiting)
+
+    def _next_group(self) -> list[_Waiting]:
+        """Those that may be sent now. Emergencies do not wait for the window either."""
+        group = [self._urgent.popleft() for _ in range(len(self._urgent))]
+        room = max(0, WINDOW - self._in_flight - self._reserved - len(group))
+        group += [self._backlog.popleft() for _ in range(min(room, len(self._backlog)))]
+        return group
+
+    async def _send_group(self, group: list[_Waiting]) -> None:
+        self._sending_group = True
+        try:
+            sendable = [waiting for waiting in group if self._still_sendable(waiting)]
+            unintended = tuple(w.command.id for w in sendable if not w.intended)
+            if unintended:
+                begin = BeginSending(unintended, self._clock.now_ms())
+                begun = {event.command.id for event in await self._store.apply(begin)}
+                # A guard that failed means that the command has ended meanwhile.
+                sendable = [w for w in sendable if w.intended or w.command.id in begun]
+            for index, waiting in enumerate(sendable):
+                waiting.intended = True
+                if not self._send(waiting):
+                    self._put_back(sendable[index:])
+                    return
+        except DockgateError:
+            self._put_back(group)
+            when = self._clock.monotonic() + _STORE_RETRY_SECONDS
+            self._clock.call_at(when, self._wake.set)
+            # Not at once: the store has just said that it cannot.
+            await self._wake.wait()
+        finally:
+            self._sending_group = False
+
+    def _still_sendable(self, waiting: _Waiting) -> bool:
+        if self._deadlines.seconds_left(waiting.command.id) <= 0:
+            return False  # it has ended, or its deadline is ending it
+        if self._may_send(waiting.repeatable):
+            return True
+        reason = (
+            "the broker speaks MQTT 3.1.1, where a message cannot expire: a dock that comes "
+            "back later would still carry the command out"
+        )
+        self._refuse(waiting.command.id, FailureCode.EXPIRY_UNSUPPORTED, reason)
+        return False
+
+    def _send(self, waiting: _Waiting) -> bool:
+        """Publish; False when there is no connection, so that it has certainly not left."""
+        command = waiting.command
+        left = self._deadlines.seconds_left(command.id)
+        if left <= 0:
+            return True
+        payload = envelope.write(
+            tid=command.id,
+            bid=command.id,
+            method=command.command_type,
+            data=command.data,
+            timestamp=self._clock.now_ms(),
+        )
+        topic = topics.services(command.gateway_id)
+        try:
+            # Whole seconds are the finest that MQTT knows, and 0 would be dropped at once.
+            sent = self._bridge.publish(topic, payload, max(1, int(left)))
+        except NotConnected:
+            waiting.intended = True
+            return False
+        self._in_flight += 1
+        self._quiet.clear()
+        sent.add_done_callback(partial(self._acknowledged, waiting))
+        return True
+
+    def _acknowledged(self, waiting: _Waiting, sent: "asyncio.Future[Acknowledgement]") -> None:
+        self._in_flight -= 1
+        if not self._in_flight:
+            self._quiet.set()
+        if self.backlog:
+            self._wake.set()
+        command_id = waiting.command.id
+        if sent.cancelled():
+            return
+        if sent.exception() is not None:
+            # It may have left. Only what is safe to repeat is sent again, with the same tid;
+            # for the rest the device's answer or the deadline decides.
+            if waiting.repeatable and self._deadlines.seconds_left(command_id) > 0:
+                waiting.intended = True
+                self._enqueue(waiting)
+            return
+        acknowledgement = sent.result()
+        if acknowledgement.verdict is Verdict.TAKEN:
+            self._recorder.record(ConfirmDelivery(command_id, self._clock.now_ms()))
+        elif acknowledgement.verdict is Verdict.NOBODY_LISTENS:
+            reason = f"nobody at the broker listens for gateway {waiting.command.gateway_id}"
+            self._refuse(command_id, FailureCode.DEVICE_OFFLINE, reason)
+        else:
+            reason = f"the broker refused the message: {acknowledgement.reason}"
+            self._refuse(command_id, FailureCode.DELIVERY_REFUSED, reason)
+
+    def _refuse(self, command_id: str, code: FailureCode, reason: str) -> None:
+        self._recorder.record(Refuse(command_id, code, reason, self._clock.now_ms()))
+
+
+def _waiting(command: Command, *, intended: bool) -> _Waiting:
+    method = catalogue.METHODS.get(command.command_type)
+    return _Waiting(
+        command,
+        overtakes=method is not None and method.spec.overtakes,
+        repeatable=method is not None and method.spec.safe_to_repeat,
+        intended=intended,
+    )

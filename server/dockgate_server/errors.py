@@ -1,0 +1,112 @@
+"""The one catalogue of reasons for which a call is refused.
+
+Every layer raises :class:`DockgateError` with a :class:`Reason`; each transport translates it in
+one place (``rpc/errors.py``, ``http/errors.py``). What a reason means to a caller, and which
+metadata it carries, is documented in ``proto/dockgate/downlink/v1/error_reason.proto``.
+"""
+
+import enum
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+ERROR_DOMAIN = "dockgate.dev"
+"""The ``domain`` of every google.rpc.ErrorInfo."""
+
+
+class Reason(enum.StrEnum):
+    """Why a call was refused; the names are those of ``ErrorReason`` in the schema."""
+
+    INVALID_REQUEST_BODY = "INVALID_REQUEST_BODY"
+    VALIDATION_FAILED = "VALIDATION_FAILED"
+    UNSUPPORTED_VENDOR = "UNSUPPORTED_VENDOR"
+    UNSUPPORTED_COMMAND = "UNSUPPORTED_COMMAND"
+    UNAUTHORIZED = "UNAUTHORIZED"
+    SIGNATURE_INVALID = "SIGNATURE_INVALID"
+    TIMESTAMP_EXPIRED = "TIMESTAMP_EXPIRED"
+    NONCE_REPLAYED = "NONCE_REPLAYED"
+    COMMAND_NOT_FOUND = "COMMAND_NOT_FOUND"
+    DEVICE_NOT_FOUND = "DEVICE_NOT_FOUND"
+    METHOD_NOT_ALLOWED = "METHOD_NOT_ALLOWED"
+    NOT_FOUND = "NOT_FOUND"
+    IDEMPOTENCY_CONFLICT = "IDEMPOTENCY_CONFLICT"
+    PAYLOAD_TOO_LARGE = "PAYLOAD_TOO_LARGE"
+    UNSUPPORTED_MEDIA_TYPE = "UNSUPPORTED_MEDIA_TYPE"
+    CURSOR_OUT_OF_RANGE = "CURSOR_OUT_OF_RANGE"
+    INTERNAL_ERROR = "INTERNAL_ERROR"
+    UNAVAILABLE = "UNAVAILABLE"
+
+    @property
+    def http_status(self) -> int:
+        """The HTTP status that goes with the reason."""
+        return _TRANSPORT[self][0]
+
+    @property
+    def grpc_code(self) -> str:
+        """The name of the gRPC status code that goes with the reason."""
+        return _TRANSPORT[self][1]
+
+
+_TRANSPORT: Mapping[Reason, tuple[int, str]] = {
+    Reason.INVALID_REQUEST_BODY: (400, "INVALID_ARGUMENT"),
+    Reason.VALIDATION_FAILED: (400, "INVALID_ARGUMENT"),
+    Reason.UNSUPPORTED_VENDOR: (400, "INVALID_ARGUMENT"),
+    Reason.UNSUPPORTED_COMMAND: (400, "INVALID_ARGUMENT"),
+    Reason.UNAUTHORIZED: (401, "UNAUTHENTICATED"),
+    Reason.SIGNATURE_INVALID: (401, "UNAUTHENTICATED"),
+    Reason.TIMESTAMP_EXPIRED: (401, "UNAUTHENTICATED"),
+    Reason.NONCE_REPLAYED: (401, "UNAUTHENTICATED"),
+    Reason.COMMAND_NOT_FOUND: (404, "NOT_FOUND"),
+    Reason.DEVICE_NOT_FOUND: (404, "NOT_FOUND"),
+    Reason.METHOD_NOT_ALLOWED: (405, "UNIMPLEMENTED"),
+    Reason.NOT_FOUND: (404, "UNIMPLEMENTED"),
+    Reason.IDEMPOTENCY_CONFLICT: (409, "ALREADY_EXISTS"),
+    Reason.PAYLOAD_TOO_LARGE: (413, "RESOURCE_EXHAUSTED"),
+    Reason.UNSUPPORTED_MEDIA_TYPE: (415, "INVALID_ARGUMENT"),
+    Reason.CURSOR_OUT_OF_RANGE: (400, "OUT_OF_RANGE"),
+    Reason.INTERNAL_ERROR: (500, "INTERNAL"),
+    Reason.UNAVAILABLE: (503, "UNAVAILABLE"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class FieldViolation:
+    """One offending field: its path as the caller wrote it, and what would be right."""
+
+    field: str
+    description: str
+
+
+class DockgateError(Exception):
+    """A call that is refused.
+
+    Args:
+        reason: The machine-readable reason.
+        message: One sentence for a person: what was wrong, where, and what would be right.
+        metadata: The keys that ``error_reason.proto`` lists for the reason.
+        violations: The offending fields, for VALIDATION_FAILED.
+    """
+
+    def __init__(
+        self,
+        reason: Reason,
+        message: str,
+        *,
+        metadata: Mapping[str, str] | None = None,
+        violations: Sequence[FieldViolation] = (),
+    ) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
+        self.metadata: Mapping[str, str] = metadata or {}
+        self.violations = tuple(violations)
+
+
+def validation_failed(violations: Sequence[FieldViolation]) -> DockgateError:
+    """A VALIDATION_FAILED whose message names every offending field."""
+    listed = "; ".join(f"{v.field}: {v.description}" for v in violations)
+    return DockgateError(Reason.VALIDATION_FAILED, listed, violations=violations)
+
+
+def unavailable(message: str) -> DockgateError:
+    """An UNAVAILABLE: nothing was accepted, and trying again is right."""
+    return DockgateError(Reason.UNAVAILABLE, message)

@@ -1,0 +1,171 @@
+"""Wakes watchers when something has been committed, and keeps the newest events at hand.
+
+A watcher is woken and then reads from its own cursor: the hub never pushes into it, so a slow
+watcher delays nobody and holds no queue. What is read comes from a bounded tail of committed
+events while the cursor is within it, and from the store otherwise; only committed events ever
+get here. The hub is filled by the store's commit callback, on the event loop.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import islice
+
+from dockgate_server.model.command import CommandEvent
+
+TAIL_EVENTS = 10_000
+"""Events of all commands kept for fleet watches: a few seconds at full load."""
+
+TOPIC_EVENTS = 64
+"""Events kept for each command that is being watched: more than a life without a job has."""
+
+
+class Watcher:
+    """One who waits for events. Woken once per commit, however many events it holds."""
+
+    __slots__ = ("_waiter", "_woken", "closed")
+
+    def __init__(self) -> None:
+        self._waiter: asyncio.Future[None] | None = None
+        self._woken = False
+        self.closed = False
+        """The hub has closed: there will be nothing more."""
+
+    def wake(self) -> None:
+        """Let the wait end, now or when it begins."""
+        self._woken = True
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    async def wait(self, seconds: float) -> bool:
+        """Wait to be woken; False when so many seconds pass first."""
+        if not self._woken:
+            loop = asyncio.get_running_loop()
+            self._waiter = loop.create_future()
+            handle = loop.call_later(seconds, _end_wait, self._waiter)
+            try:
+                await self._waiter
+            finally:
+                handle.cancel()
+                self._waiter = None
+        woken, self._woken = self._woken, False
+        return woken
+
+
+class _Topic:
+    """The watchers of one command and its newest events."""
+
+    __slots__ = ("events", "watchers")
+
+    def __init__(self) -> None:
+        self.watchers: set[Watcher] = set()
+        self.events: deque[CommandEvent] = deque(maxlen=TOPIC_EVENTS)
+
+
+class Hub:
+    """Knows who watches what."""
+
+    def __init__(self) -> None:
+        self._topics: dict[str, _Topic] = {}
+        self._fleet: set[Watcher] = set()
+        self._tail: deque[CommandEvent] = deque(maxlen=TAIL_EVENTS)
+        self._newest = 0
+        self._closed = False
+
+    @property
+    def newest_seq(self) -> int:
+        """The seq of the newest event committed."""
+        return self._newest
+
+    def start_from(self, newest_seq: int) -> None:
+        """Say which event was the last one before this process; the tail begins behind it."""
+        self._newest = newest_seq
+
+    def publish(self, events: Sequence[CommandEvent]) -> None:
+        """Take in the events of a commit and wake those who wait for them."""
+        self._tail.extend(events)
+        self._newest = events[-1].seq
+        woken = set(self._fleet)
+        for event in events:
+            topic = self._topics.get(event.command.id)
+            if topic is not None:
+                topic.events.append(event)
+                woken |= topic.watchers
+        for watcher in woken:
+            watcher.wake()
+
+    @contextmanager
+    def watch_command(self, command_id: str) -> Iterator[Watcher]:
+        """Be woken by this command's events."""
+        topic = self._topics.setdefault(command_id, _Topic())
+        with self._watching(topic.watchers) as watcher:
+            try:
+                yield watcher
+            finally:
+                if topic.watchers == {watcher}:
+                    del self._topics[command_id]
+
+    @contextmanager
+    def watch_fleet(self) -> Iterator[Watcher]:
+        """Be woken by every event."""
+        with self._watching(self._fleet) as watcher:
+            yield watcher
+
+    def events_of_command(
+        self, command_id: str, after_revision: int
+    ) -> Sequence[CommandEvent] | None:
+        """The watched command's events behind a revision; None when the store must be asked.
+
+        Revisions have no gaps, so that is the case when the next one is not here.
+        """
+        topic = self._topics.get(command_id)
+        if topic is None or not topic.events:
+            return None
+        behind = after_revision + 1 - topic.events[0].revision
+        if behind < 0:
+            return None
+        return list(islice(topic.events, behind, None))
+
+    def events_of_all_commands(self, after: int, limit: int) -> Sequence[CommandEvent] | None:
+        """Events of every tenant behind a seq; None when the store must be asked."""
+        if after >= self._newest:
+            return ()
+        if not self._tail or self._tail[0].seq > after + 1:
+            return None
+        return list(islice(_behind(self._tail, after), limit))
+
+    def close(self) -> None:
+        """End every watch, and each one that still comes."""
+        self._closed = True
+        watchers = self._fleet.union(*(topic.watchers for topic in self._topics.values()))
+        for watcher in watchers:
+            watcher.closed = True
+            watcher.wake()
+
+    @contextmanager
+    def _watching(self, watchers: set[Watcher]) -> Iterator[Watcher]:
+        watcher = Watcher()
+        watcher.closed = self._closed
+        if self._closed:
+            watcher.wake()
+        watchers.add(watcher)
+        try:
+            yield watcher
+        finally:
+            watchers.discard(watcher)
+
+
+def _behind(tail: deque[CommandEvent], after: int) -> Iterable[CommandEvent]:
+    # Watchers are close to the newest end: walk back from there, not through the whole tail.
+    count = 0
+    for event in reversed(tail):
+        if event.seq <= after:
+            break
+        count += 1
+    return islice(tail, len(tail) - count, None)
+
+
+def _end_wait(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)

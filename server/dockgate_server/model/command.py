@@ -1,0 +1,189 @@
+"""A command, its events and its job, as the inside of the gateway sees them.
+
+The words are those of ``proto/dockgate/downlink/v1/command.proto``, which says what each means.
+Times are UTC milliseconds since 1970; JSON is kept as the bytes it is stored and sent as.
+"""
+
+import enum
+from dataclasses import dataclass
+
+
+class Vendor(enum.StrEnum):
+    """Whose devices a command is for."""
+
+    DJI = "dji"
+
+
+class Status(enum.StrEnum):
+    """What is known of a command."""
+
+    ACCEPTED = "ACCEPTED"
+    DELIVERED = "DELIVERED"
+    SUCCEEDED = "SUCCEEDED"
+    FAILED = "FAILED"
+    TIMED_OUT = "TIMED_OUT"
+    UNMATCHED_RESPONSE = "UNMATCHED_RESPONSE"
+
+    @property
+    def is_end(self) -> bool:
+        """Whether the status can never change again."""
+        return self not in OPEN_STATUSES
+
+
+OPEN_STATUSES = frozenset({Status.ACCEPTED, Status.DELIVERED})
+
+
+class CompletionBasis(enum.StrEnum):
+    """What the end of a command rests on."""
+
+    DEVICE_REPLY = "DEVICE_REPLY"
+    BROKER_ACK = "BROKER_ACK"
+    LOCAL_SEND = "LOCAL_SEND"
+
+
+class FailureCode(enum.StrEnum):
+    """Why a command ended as FAILED or TIMED_OUT."""
+
+    DEVICE_EXECUTION_FAILED = "DEVICE_EXECUTION_FAILED"
+    DEVICE_OFFLINE = "DEVICE_OFFLINE"
+    DELIVERY_REFUSED = "DELIVERY_REFUSED"
+    EXPIRY_UNSUPPORTED = "EXPIRY_UNSUPPORTED"
+    DELIVERY_TIMEOUT = "DELIVERY_TIMEOUT"
+    RESPONSE_TIMEOUT = "RESPONSE_TIMEOUT"
+    OUTCOME_UNKNOWN = "OUTCOME_UNKNOWN"
+
+
+class EventKind(enum.StrEnum):
+    """What happened to a command."""
+
+    ACCEPTED = "ACCEPTED"
+    SENDING = "SENDING"
+    DELIVERED = "DELIVERED"
+    REPLIED = "REPLIED"
+    UNMATCHED_REPLY = "UNMATCHED_REPLY"
+    EXPIRED = "EXPIRED"
+    REFUSED = "REFUSED"
+    JOB_PROGRESSED = "JOB_PROGRESSED"
+
+
+class JobState(enum.StrEnum):
+    """The state of a job, in DJI's words but upper case."""
+
+    SENT = "SENT"
+    IN_PROGRESS = "IN_PROGRESS"
+    PAUSED = "PAUSED"
+    OK = "OK"
+    FAILED = "FAILED"
+    CANCELED = "CANCELED"
+    REJECTED = "REJECTED"
+    TIMEOUT = "TIMEOUT"
+    PARTIALLY_DONE = "PARTIALLY_DONE"
+
+    @property
+    def is_end(self) -> bool:
+        """Whether the device has said its last word on the job."""
+        return self not in _OPEN_JOB_STATES
+
+
+_OPEN_JOB_STATES = frozenset({JobState.SENT, JobState.IN_PROGRESS, JobState.PAUSED})
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """The job that a command started, as the device last reported it."""
+
+    state: JobState
+    updated_at: int
+    percent: int | None = None
+    step: str = ""
+    result: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """A command and all that is known of it."""
+
+    # Who and what: fixed at acceptance.
+    seq: int
+    """The order of acceptance within the store; not shown to callers."""
+    id: str
+    """A UUID; also the tid and bid of the MQTT message, so that one id finds everything."""
+    tenant: str
+    principal: str
+    vendor: Vendor
+    device_id: str
+    gateway_id: str
+    command_type: str
+    data: bytes
+    """The DJI `data` to send, as JSON."""
+    timeout_seconds: int
+    accepted_at: int
+    deadline_at: int
+    job_key: str | None
+    """The key its progress events carry; None for methods that start no job."""
+
+    # What became of it.
+    status: Status
+    revision: int
+    updated_at: int
+    sending_at: int | None = None
+    """When the intent to send was committed: from then on the message may have left."""
+    delivered_at: int | None = None
+    completed_at: int | None = None
+    completion_basis: CompletionBasis | None = None
+    response_received_at: int | None = None
+    response_code: str | None = None
+    response_message: str | None = None
+    vendor_response: bytes | None = None
+    """The whole `data` of the reply, as JSON."""
+    failure_code: FailureCode | None = None
+    failure_reason: str | None = None
+    job: Job | None = None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether a watcher of the command alone has nothing more to wait for."""
+        return self.status.is_end
+
+    @property
+    def is_over_with_job(self) -> bool:
+        """Whether a watcher who follows the job as well has nothing more to wait for."""
+        if self.status is not Status.SUCCEEDED or self.job_key is None:
+            return self.status.is_end
+        return self.job is not None and self.job.state.is_end
+
+
+@dataclass(frozen=True, slots=True)
+class CommandEvent:
+    """One event in the life of a command, with the command as it was right after it."""
+
+    seq: int
+    """The order of recording within the store: the cursor of a fleet watch."""
+    kind: EventKind
+    occurred_at: int
+    command: Command
+    reply: bytes | None = None
+    """The `data` of a reply that is not the command's `vendor_response`, as JSON."""
+    note: str = ""
+
+    @property
+    def revision(self) -> int:
+        """The event's number within the command."""
+        return self.command.revision
+
+
+@dataclass(frozen=True, slots=True)
+class CommandFilter:
+    """Which commands a list or a fleet watch is about; an empty filter lets all pass."""
+
+    device_id: str = ""
+    command_type: str = ""
+    statuses: tuple[Status, ...] = ()
+
+    def matches(self, command: Command) -> bool:
+        """Whether the command is one of those asked for."""
+        return (
+            (not self.device_id or command.device_id == self.device_id)
+            and (not self.command_type or command.command_type == self.command_type)
+            and (not self.statuses or command.status in self.statuses)
+        )

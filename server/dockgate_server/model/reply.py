@@ -1,0 +1,99 @@
+"""Reading a device's reply: what it says, and whether it is the answer to a command.
+
+Source: the services-reply page of the platform. The outcome is read from ``data.result`` and,
+only if that is absent, from ``data.code``; digits as text count. Nothing here raises, whatever
+a device sends.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from dockgate_server.model.command import Command
+
+_DIGITS = re.compile(r"-?[0-9]{1,18}")
+_MESSAGE_MEMBERS = ("message", "msg", "description")
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A reply as it came from a gateway device."""
+
+    gateway_id: str
+    """From the topic: replies never carry their gateway."""
+    tid: str
+    method: str | None
+    """None when the reply names none, as many do."""
+    data: object
+    """The parsed `data` member, of any JSON type."""
+    raw_data: bytes
+    """The same as JSON."""
+    received_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a readable reply says."""
+
+    succeeded: bool
+    code: str
+    message: str | None
+
+
+def read_outcome(data: object) -> Outcome | None:
+    """What the reply's ``data`` says, or None when it has no readable result."""
+    if not isinstance(data, Mapping):
+        return None
+    result = as_integer(data.get("result"))
+    code = data.get("code")
+    if result is None and data.get("result") is None:
+        result = as_integer(code)
+    if result is None:
+        return None
+    return Outcome(
+        succeeded=result == 0,
+        code=str(result) if code is None or isinstance(code, dict | list) else _as_text(code),
+        message=_message(data),
+    )
+
+
+def mismatch(command: Command, reply: Reply) -> str | None:
+    """Why the reply cannot be the command's answer, or None when it can.
+
+    The caller has found the command by the reply's tid and has made sure that the reply came
+    from the gateway to which the command went.
+    """
+    if reply.method is not None and reply.method != command.command_type:
+        return f"the reply is to {reply.method[:100]!r}, not to {command.command_type!r}"
+    if read_outcome(reply.data) is None:
+        return "the reply has no readable result"
+    return None
+
+
+def _message(data: Mapping[object, object]) -> str | None:
+    for member in _MESSAGE_MEMBERS:
+        value = data.get(member)
+        if isinstance(value, str) and value:
+            return value
+    return None
+
+
+def as_integer(value: object) -> int | None:
+    """A number as a device may write it: digits as text count, true and false do not."""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int):
+        return value
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, str) and _DIGITS.fullmatch(value.strip()):
+        return int(value)
+    return None
+
+
+def _as_text(value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value)

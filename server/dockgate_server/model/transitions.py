@@ -1,0 +1,124 @@
+"""Every change that can be made to the record of a command, as data.
+
+The store carries each one out as a guarded update together with its event, in one transaction.
+The guard is written here in words and in the store in SQL; a change whose guard does not hold
+changes nothing, and that is an answer, not an error.
+"""
+
+from dataclasses import dataclass
+
+from dockgate_server.model.command import Command, FailureCode, Job, Vendor
+from dockgate_server.model.reply import Reply
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accept:
+    """Insert a command. Guard: the tenant has not used the idempotency key."""
+
+    id: str
+    tenant: str
+    principal: str
+    idempotency_key: str
+    content_hash: bytes
+    """What the submission said, for telling a repetition from a conflict."""
+    vendor: Vendor
+    device_id: str
+    gateway_id: str
+    command_type: str
+    data: bytes
+    timeout_seconds: int
+    accepted_at: int
+    deadline_at: int
+    job_key: str | None
+    sending: bool
+    """Commit the intent to send at once: the command has its place in the publish window."""
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The answer to :class:`Accept`: the command that holds the key, new or from before."""
+
+    command: Command
+    """As it was at acceptance."""
+    content_hash: bytes
+    replayed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class BeginSending:
+    """Commit the intent to send. Guard, each: ACCEPTED, no intent yet.
+
+    Only the commands for which the guard held may be sent.
+    """
+
+    ids: tuple[str, ...]
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class ConfirmDelivery:
+    """The broker took the message. Guard: ACCEPTED."""
+
+    id: str
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    """The gateway ends the command. Guard: ACCEPTED."""
+
+    id: str
+    code: FailureCode
+    reason: str
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Expire:
+    """The deadline passed, by the monotonic clock. Guard, each: open."""
+
+    ids: tuple[str, ...]
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class RecordReply:
+    """A reply came on a command's own reply topic.
+
+    No command of that tid, or one that went to another gateway: the reply goes to the ledger
+    and touches no command. Otherwise it ends an open command (SUCCEEDED, FAILED or
+    UNMATCHED_RESPONSE), and is recorded on an ended one without changing its status.
+    """
+
+    reply: Reply
+
+
+@dataclass(frozen=True, slots=True)
+class RecordJob:
+    """A progress event came for a job.
+
+    Guard: a command with this key went to this gateway, with one of these methods, and the
+    last word on its job has not been said. The newest such command takes it.
+    """
+
+    gateway_id: str
+    methods: tuple[str, ...]
+    job_key: str
+    job: Job
+
+
+@dataclass(frozen=True, slots=True)
+class Unmatched:
+    """A reply that fits no command, for the ledger."""
+
+    gateway_id: str
+    tid: str
+    method: str
+    reason: str
+    data: bytes
+    """What came: the reply's `data` as JSON, or the whole payload where that was not readable."""
+    received_at: int
+
+
+Transition = BeginSending | ConfirmDelivery | Refuse | Expire | RecordReply | RecordJob
+"""What :meth:`Store.apply` takes; :class:`Accept` has a method of its own, for its answer."""

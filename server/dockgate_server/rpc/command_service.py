@@ -1,0 +1,68 @@
+"""``dockgate.downlink.v1.CommandService`` on top of the use cases."""
+
+from collections.abc import AsyncIterator
+
+from dockgate.downlink.v1 import command_service_pb2 as pb
+from dockgate.downlink.v1 import command_service_pb2_grpc as pb_grpc
+from dockgate_server.commands import Commands
+from dockgate_server.model.caller import LOCAL
+from dockgate_server.rpc import convert
+from dockgate_server.rpc.errors import Context, streaming, unary
+
+
+class CommandService(pb_grpc.CommandServiceServicer):
+    """Translates; what each call does is documented in the schema."""
+
+    def __init__(self, commands: Commands) -> None:
+        self._commands = commands
+
+    @unary
+    async def SubmitCommand(  # noqa: N802
+        self, request: pb.SubmitCommandRequest, context: Context
+    ) -> pb.SubmitCommandResponse:
+        """Store a command durably."""
+        accepted = await self._commands.submit(LOCAL, request)
+        return pb.SubmitCommandResponse(
+            command=convert.command(accepted.command), replayed=accepted.replayed
+        )
+
+    @unary
+    async def GetCommand(  # noqa: N802
+        self, request: pb.GetCommandRequest, context: Context
+    ) -> pb.GetCommandResponse:
+        """Give a command as it is now."""
+        command = await self._commands.get(LOCAL, request)
+        return pb.GetCommandResponse(command=convert.command(command))
+
+    @unary
+    async def ListCommands(  # noqa: N802
+        self, request: pb.ListCommandsRequest, context: Context
+    ) -> pb.ListCommandsResponse:
+        """List commands, newest first."""
+        page, next_page_token = await self._commands.list(LOCAL, request)
+        commands = [convert.command(command) for command in page.commands]
+        return pb.ListCommandsResponse(commands=commands, next_page_token=next_page_token)
+
+    @streaming
+    async def WatchCommand(  # noqa: N802
+        self, request: pb.WatchCommandRequest, context: Context
+    ) -> AsyncIterator[pb.WatchCommandResponse]:
+        """Stream a command's events."""
+        async for event in self._commands.watch(LOCAL, request):
+            if event is None:
+                yield pb.WatchCommandResponse(heartbeat=pb.Heartbeat())
+            else:
+                yield pb.WatchCommandResponse(event=convert.event(event))
+
+    @streaming
+    async def WatchCommands(  # noqa: N802
+        self, request: pb.WatchCommandsRequest, context: Context
+    ) -> AsyncIterator[pb.WatchCommandsResponse]:
+        """Stream the events of all the caller's commands."""
+        async for update in self._commands.watch_all(LOCAL, request):
+            response = pb.WatchCommandsResponse(resume_token=update.resume_token)
+            if update.event is None:
+                response.heartbeat.SetInParent()
+            else:
+                response.event.CopyFrom(convert.event(update.event))
+            yield response

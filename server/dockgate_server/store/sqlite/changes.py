@@ -1,0 +1,199 @@
+"""The changes of ``model/transitions.py`` as SQL: a guarded update and its event, together.
+
+Each function works inside the writer's transaction and answers with the events it caused. What
+a reply does to a command is decided here and nowhere else.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from dockgate_server.model import lifecycle, transitions
+from dockgate_server.model import reply as replies
+from dockgate_server.model.command import (
+    Command,
+    CommandEvent,
+    EventKind,
+    FailureCode,
+    Status,
+)
+from dockgate_server.model.job import read_job
+from dockgate_server.store.sqlite import rows
+from dockgate_server.store.sqlite.queries import COMMANDS
+from dockgate_server.store.sqlite.writer import Transaction
+
+LEDGER_LIMIT = 10_000
+"""How many replies that fit no command are kept."""
+
+NOTED_REPLIES_UP_TO = 200
+"""The revision from which further repetitions of a reply are no longer noted."""
+
+
+def accept(tx: Transaction, new: transitions.Accept) -> transitions.Accepted:
+    """Insert the command, with the intent to send if it has a place in the publish window."""
+    columns = {field: getattr(new, field) for field in new.__slots__ if field != "sending"}
+    row = tx.db.execute(COMMANDS["insert_command"], columns).fetchone()
+    if row is None:
+        key = {"tenant": new.tenant, "idempotency_key": new.idempotency_key}
+        return accepted(tx.db.execute(COMMANDS["get_command_by_key"], key).fetchone(), True)
+    event = _record(tx, row, EventKind.ACCEPTED, new.accepted_at)
+    if new.sending:
+        begin_sending(tx, transitions.BeginSending((new.id,), new.accepted_at))
+    return transitions.Accepted(event.command, new.content_hash, replayed=False)
+
+
+def accepted(row: rows.Row, replayed: bool) -> transitions.Accepted:
+    """A stored command as the answer to a submission."""
+    return transitions.Accepted(rows.command_at_acceptance(row), row[-1], replayed)
+
+
+def begin_sending(tx: Transaction, change: transitions.BeginSending) -> None:
+    """ACCEPTED stays ACCEPTED, but from here on the message may have left."""
+    for command_id in change.ids:
+        values = {"id": command_id, "at": change.at}
+        _update(tx, "begin_sending", values, EventKind.SENDING, change.at)
+
+
+def confirm_delivery(tx: Transaction, change: transitions.ConfirmDelivery) -> None:
+    """ACCEPTED → DELIVERED."""
+    values = {"id": change.id, "at": change.at}
+    _update(tx, "confirm_delivery", values, EventKind.DELIVERED, change.at)
+
+
+def refuse(tx: Transaction, change: transitions.Refuse) -> None:
+    """ACCEPTED → FAILED."""
+    values = {"id": change.id, "code": change.code, "reason": change.reason, "at": change.at}
+    _update(tx, "refuse", values, EventKind.REFUSED, change.at)
+
+
+def expire(tx: Transaction, change: transitions.Expire) -> None:
+    """ACCEPTED, DELIVERED → TIMED_OUT."""
+    reasons = {code.lower(): text for code, text in lifecycle.EXPIRY_REASONS.items()}
+    for command_id in change.ids:
+        values = {"id": command_id, "at": change.at, **reasons}
+        _update(tx, "expire", values, EventKind.EXPIRED, change.at)
+
+
+def record_reply(tx: Transaction, change: transitions.RecordReply) -> None:
+    """Find the reply's command and let the reply end it, be noted on it, or go to the ledger."""
+    reply = change.reply
+    row = tx.db.execute(COMMANDS["get_command_of_any_tenant"], {"id": reply.tid}).fetchone()
+    if row is None:
+        _to_ledger(tx, reply, "no command has this tid")
+        return
+    command = rows.command(row)
+    if command.gateway_id != reply.gateway_id:
+        _to_ledger(tx, reply, f"the command went to gateway {command.gateway_id!r}")
+        return
+    why = replies.mismatch(command, reply)
+    if why is not None:
+        _to_ledger(tx, reply, why)
+        _record_odd_reply(tx, command, reply, why)
+    else:
+        _record_answer(tx, command, reply)
+
+
+def record_job(tx: Transaction, change: transitions.RecordJob) -> None:
+    """The newest command that started this job takes the report."""
+    key = {"gateway_id": change.gateway_id, "job_key": change.job_key}
+    for seq, command_type in tx.db.execute(COMMANDS["find_job"], key):
+        if command_type in change.methods:
+            values = {"seq": seq, "job": rows.job_text(change.job), "at": change.job.updated_at}
+            kind = EventKind.JOB_PROGRESSED
+            _update(tx, "record_job", values, kind, change.job.updated_at)
+            return
+
+
+def put_unmatched(tx: Transaction, unmatched: transitions.Unmatched) -> None:
+    """Write a reply into the ledger and drop the oldest beyond its limit."""
+    values = {name: getattr(unmatched, name) for name in unmatched.__slots__}
+    (seq,) = tx.db.execute(COMMANDS["insert_unmatched"], values).fetchone()
+    tx.db.execute(COMMANDS["trim_unmatched"], {"up_to": seq - LEDGER_LIMIT})
+
+
+CHANGES: dict[type, Callable[[Transaction, Any], None]] = {
+    transitions.BeginSending: begin_sending,
+    transitions.ConfirmDelivery: confirm_delivery,
+    transitions.Refuse: refuse,
+    transitions.Expire: expire,
+    transitions.RecordReply: record_reply,
+    transitions.RecordJob: record_job,
+}
+"""What makes each change."""
+
+
+def _record_answer(tx: Transaction, command: Command, reply: replies.Reply) -> None:
+    outcome = replies.read_outcome(reply.data)
+    assert outcome is not None, "mismatch() has made sure of it"
+    failed = not outcome.succeeded
+    words = outcome.message or f"the device answered with result {outcome.code}"
+    job = None if command.job_key is None else read_job(reply.data, reply.received_at)
+    values = {
+        "id": command.id,
+        "at": reply.received_at,
+        "code": outcome.code,
+        "message": outcome.message,
+        "data": reply.raw_data,
+        "job": rows.job_text(job),
+        "status": Status.FAILED if failed else Status.SUCCEEDED,
+        "failure_code": FailureCode.DEVICE_EXECUTION_FAILED if failed else None,
+        "failure_reason": words if failed else None,
+        "limit": NOTED_REPLIES_UP_TO,
+    }
+    at = reply.received_at
+    if _update(tx, "end_by_reply", values, EventKind.REPLIED, at):
+        return
+    if _update(tx, "record_late_reply", values, EventKind.REPLIED, at, "after the end"):
+        return
+    note = "a further reply; it changes nothing"
+    _update(tx, "note_reply", values, EventKind.REPLIED, at, note, reply.raw_data)
+
+
+def _record_odd_reply(tx: Transaction, command: Command, reply: replies.Reply, why: str) -> None:
+    at = reply.received_at
+    values = {"id": command.id, "at": at, "limit": NOTED_REPLIES_UP_TO}
+    for query in ("end_unmatched", "note_reply"):
+        if _update(tx, query, values, EventKind.UNMATCHED_REPLY, at, why, reply.raw_data):
+            return
+
+
+def _to_ledger(tx: Transaction, reply: replies.Reply, reason: str) -> None:
+    unmatched = transitions.Unmatched(
+        gateway_id=reply.gateway_id,
+        tid=reply.tid,
+        method=reply.method or "",
+        reason=reason,
+        data=reply.raw_data,
+        received_at=reply.received_at,
+    )
+    put_unmatched(tx, unmatched)
+
+
+def _update(
+    tx: Transaction,
+    query: str,
+    values: dict[str, Any],
+    kind: EventKind,
+    at: int,
+    note: str = "",
+    reply: bytes | None = None,
+) -> CommandEvent | None:
+    """Run a guarded update; record its event, or answer None where the guard did not hold."""
+    row = tx.db.execute(COMMANDS[query], values).fetchone()
+    return None if row is None else _record(tx, row, kind, at, note, reply)
+
+
+def _record(
+    tx: Transaction,
+    row: rows.Row,
+    kind: EventKind,
+    at: int,
+    note: str = "",
+    reply: bytes | None = None,
+) -> CommandEvent:
+    command = rows.command(row)
+    values = (command.seq, command.revision, kind, at, rows.state(command), reply, note)
+    seq = tx.db.execute(COMMANDS["insert_event"], values).lastrowid
+    assert seq is not None, "SQLite numbers every row it inserts"
+    event = CommandEvent(seq, kind, at, command, reply, note)
+    tx.events.append(event)
+    return event

@@ -1,0 +1,165 @@
+"""Between rows and the model: the columns of `command`, and the state kept with each event."""
+
+import sqlite3
+from typing import Any
+
+import orjson
+
+from dockgate_server.model.command import (
+    Command,
+    CommandEvent,
+    CompletionBasis,
+    EventKind,
+    FailureCode,
+    Job,
+    JobState,
+    Status,
+    Vendor,
+)
+
+COMMAND_COLUMNS = (
+    *("seq", "id", "tenant", "principal", "vendor", "device_id", "gateway_id", "command_type"),
+    *("data", "timeout_seconds", "accepted_at", "deadline_at", "job_key"),
+    *("status", "revision", "updated_at", "sending_at", "delivered_at", "completed_at"),
+    *("completion_basis", "response_received_at", "response_code", "response_message"),
+    *("vendor_response", "failure_code", "failure_reason", "job"),
+    *("idempotency_key", "content_hash"),
+)
+"""The columns of ``SELECT * FROM command``; checked against the database when it is opened."""
+
+EVENT_COLUMNS = (
+    *("seq", "command_seq", "revision", "kind", "occurred_at", "state", "reply", "note"),
+)
+
+_FIXED = 13
+"""How many of the columns never change after acceptance."""
+
+Row = tuple[Any, ...]
+
+
+def command(row: Row) -> Command:
+    """A row of `command`."""
+    (
+        *fixed,
+        status,
+        revision,
+        updated_at,
+        sending_at,
+        delivered_at,
+        completed_at,
+        basis,
+        response_received_at,
+        response_code,
+        response_message,
+        vendor_response,
+        failure_code,
+        failure_reason,
+        job,
+        _key,
+        _hash,
+    ) = row
+    return Command(
+        **_fixed(tuple(fixed)),
+        status=Status(status),
+        revision=revision,
+        updated_at=updated_at,
+        sending_at=sending_at,
+        delivered_at=delivered_at,
+        completed_at=completed_at,
+        completion_basis=CompletionBasis(basis) if basis else None,
+        response_received_at=response_received_at,
+        response_code=response_code,
+        response_message=response_message,
+        vendor_response=vendor_response,
+        failure_code=FailureCode(failure_code) if failure_code else None,
+        failure_reason=failure_reason,
+        job=_job(orjson.loads(job)) if job else None,
+    )
+
+
+def command_at_acceptance(row: Row) -> Command:
+    """The command of a row as it was at revision 1, whatever has become of it since."""
+    fixed = _fixed(row[:_FIXED])
+    return Command(**fixed, status=Status.ACCEPTED, revision=1, updated_at=fixed["accepted_at"])
+
+
+def event(row: Row) -> CommandEvent:
+    """A row of `command_event` joined with its command."""
+    seq, _, revision, kind, occurred_at, state, reply, note = row[: len(EVENT_COLUMNS)]
+    fixed = _fixed(row[len(EVENT_COLUMNS) : len(EVENT_COLUMNS) + _FIXED])
+    after = _command_from_state(fixed, revision, occurred_at, orjson.loads(state))
+    return CommandEvent(seq, EventKind(kind), occurred_at, after, reply, note)
+
+
+def state(command: Command) -> bytes:
+    """What an event keeps of the command: its changing columns, without those that are empty."""
+    response = command.vendor_response
+    values = {
+        "status": command.status,
+        "sending_at": command.sending_at,
+        "delivered_at": command.delivered_at,
+        "completed_at": command.completed_at,
+        "completion_basis": command.completion_basis,
+        "response_received_at": command.response_received_at,
+        "response_code": command.response_code,
+        "response_message": command.response_message,
+        "vendor_response": None if response is None else orjson.Fragment(response),
+        "failure_code": command.failure_code,
+        "failure_reason": command.failure_reason,
+        "job": command.job,
+    }
+    return orjson.dumps({name: value for name, value in values.items() if value is not None})
+
+
+def job_text(job: Job | None) -> str | None:
+    """A job as the text of its column."""
+    return None if job is None else orjson.dumps(job).decode()
+
+
+def check_columns(db: sqlite3.Connection) -> None:
+    """Make sure that ``SELECT *`` gives the columns that the functions above expect."""
+    for table, expected in (("command", COMMAND_COLUMNS), ("command_event", EVENT_COLUMNS)):
+        found = tuple(row[1] for row in db.execute(f"PRAGMA table_info({table})"))
+        if found != expected:
+            raise AssertionError(f"columns of {table} are {found}, expected {expected}")
+
+
+def _fixed(values: Row) -> dict[str, Any]:
+    fixed = dict(zip(COMMAND_COLUMNS[:_FIXED], values, strict=True))
+    fixed["vendor"] = Vendor(fixed["vendor"])
+    return fixed
+
+
+def _command_from_state(
+    fixed: dict[str, Any], revision: int, occurred_at: int, values: dict[str, Any]
+) -> Command:
+    response = values.get("vendor_response")
+    basis, failure_code = values.get("completion_basis"), values.get("failure_code")
+    job = values.get("job")
+    return Command(
+        **fixed,
+        status=Status(values["status"]),
+        revision=revision,
+        updated_at=occurred_at,
+        sending_at=values.get("sending_at"),
+        delivered_at=values.get("delivered_at"),
+        completed_at=values.get("completed_at"),
+        completion_basis=CompletionBasis(basis) if basis else None,
+        response_received_at=values.get("response_received_at"),
+        response_code=values.get("response_code"),
+        response_message=values.get("response_message"),
+        vendor_response=None if response is None else orjson.dumps(response),
+        failure_code=FailureCode(failure_code) if failure_code else None,
+        failure_reason=values.get("failure_reason"),
+        job=None if job is None else _job(job),
+    )
+
+
+def _job(values: dict[str, Any]) -> Job:
+    return Job(
+        state=JobState(values["state"]),
+        updated_at=values["updated_at"],
+        percent=values.get("percent"),
+        step=values.get("step", ""),
+        result=values.get("result"),
+    )

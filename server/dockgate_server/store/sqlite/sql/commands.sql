@@ -1,0 +1,168 @@
+-- Each change of a command is one guarded update: no row back means that the guard did not
+-- hold, because somebody else had decided before. The guards are those of
+-- model/transitions.py; model/lifecycle.py has the picture.
+
+-- name: insert_command
+-- No row back: the tenant has used the idempotency key.
+INSERT INTO command (
+    id, tenant, principal, vendor, device_id, gateway_id, command_type, data, timeout_seconds,
+    accepted_at, deadline_at, job_key, status, revision, updated_at, idempotency_key, content_hash
+) VALUES (
+    :id, :tenant, :principal, :vendor, :device_id, :gateway_id, :command_type, :data,
+    :timeout_seconds, :accepted_at, :deadline_at, :job_key, 'ACCEPTED', 1, :accepted_at,
+    :idempotency_key, :content_hash
+)
+ON CONFLICT (tenant, idempotency_key) DO NOTHING
+RETURNING *;
+
+-- name: begin_sending
+UPDATE command
+SET sending_at = :at, updated_at = :at, revision = revision + 1
+WHERE id = :id AND status = 'ACCEPTED' AND sending_at IS NULL
+RETURNING *;
+
+-- name: confirm_delivery
+-- The answer may have overtaken the acknowledgement; then the command has ended already.
+UPDATE command
+SET status = 'DELIVERED', delivered_at = :at, updated_at = :at, revision = revision + 1
+WHERE id = :id AND status = 'ACCEPTED'
+RETURNING *;
+
+-- name: refuse
+UPDATE command
+SET status = 'FAILED', failure_code = :code, failure_reason = :reason,
+    completed_at = :at, updated_at = :at, revision = revision + 1
+WHERE id = :id AND status = 'ACCEPTED'
+RETURNING *;
+
+-- name: expire
+-- How far the command had come decides the code: acknowledged by the broker, perhaps sent, or
+-- never sent.
+UPDATE command
+SET status = 'TIMED_OUT',
+    failure_code = CASE
+        WHEN delivered_at IS NOT NULL THEN 'RESPONSE_TIMEOUT'
+        WHEN sending_at IS NOT NULL THEN 'OUTCOME_UNKNOWN'
+        ELSE 'DELIVERY_TIMEOUT' END,
+    failure_reason = CASE
+        WHEN delivered_at IS NOT NULL THEN :response_timeout
+        WHEN sending_at IS NOT NULL THEN :outcome_unknown
+        ELSE :delivery_timeout END,
+    completed_at = :at, updated_at = :at, revision = revision + 1
+WHERE id = :id AND status IN ('ACCEPTED', 'DELIVERED')
+RETURNING *;
+
+-- name: end_by_reply
+-- The reply may be the first sign that the message arrived: delivered_at comes with it.
+UPDATE command
+SET status = :status, completion_basis = 'DEVICE_REPLY',
+    response_received_at = :at, response_code = :code, response_message = :message,
+    vendor_response = :data, failure_code = :failure_code, failure_reason = :failure_reason,
+    job = coalesce(:job, job), sending_at = coalesce(sending_at, :at),
+    delivered_at = coalesce(delivered_at, :at), completed_at = :at, updated_at = :at,
+    revision = revision + 1
+WHERE id = :id AND status IN ('ACCEPTED', 'DELIVERED')
+RETURNING *;
+
+-- name: end_unmatched
+UPDATE command
+SET status = 'UNMATCHED_RESPONSE', completed_at = :at, updated_at = :at, revision = revision + 1
+WHERE id = :id AND status IN ('ACCEPTED', 'DELIVERED')
+RETURNING *;
+
+-- name: record_late_reply
+-- The true answer after the end: recorded where nothing stands yet, the status stays.
+UPDATE command
+SET response_received_at = :at, response_code = :code, response_message = :message,
+    vendor_response = :data, job = coalesce(:job, job), updated_at = :at, revision = revision + 1
+WHERE id = :id AND status NOT IN ('ACCEPTED', 'DELIVERED') AND response_received_at IS NULL
+RETURNING *;
+
+-- name: note_reply
+-- A reply that changes nothing, noted as an event. The limit keeps a device that repeats
+-- itself for ever from filling the disk.
+UPDATE command
+SET updated_at = :at, revision = revision + 1
+WHERE id = :id AND status NOT IN ('ACCEPTED', 'DELIVERED') AND revision < :limit
+RETURNING *;
+
+-- name: record_job
+-- The last word on a job is final, like the end of a command.
+UPDATE command
+SET job = :job, updated_at = :at, revision = revision + 1
+WHERE seq = :seq
+    AND (job IS NULL OR json_extract(job, '$.state') IN ('SENT', 'IN_PROGRESS', 'PAUSED'))
+RETURNING *;
+
+-- name: find_job
+SELECT seq, command_type FROM command
+WHERE gateway_id = :gateway_id AND job_key = :job_key
+ORDER BY seq DESC;
+
+-- name: insert_event
+INSERT INTO command_event (command_seq, revision, kind, occurred_at, state, reply, note)
+VALUES (?, ?, ?, ?, ?, ?, ?);
+
+-- name: get_command
+SELECT * FROM command WHERE id = :id AND tenant = :tenant;
+
+-- name: get_command_of_any_tenant
+-- For the devices' side only: a reply names a command by its tid and knows no tenant.
+SELECT * FROM command WHERE id = :id;
+
+-- name: get_command_by_key
+SELECT * FROM command WHERE tenant = :tenant AND idempotency_key = :idempotency_key;
+
+-- name: open_commands
+SELECT * FROM command
+WHERE status IN ('ACCEPTED', 'DELIVERED') AND seq > :after
+ORDER BY seq
+LIMIT :limit;
+
+-- name: list_commands
+-- Which of the indices is best depends on whether a device is given: two queries.
+SELECT * FROM command
+WHERE tenant = :tenant AND seq < :before
+    AND (:command_type = '' OR command_type = :command_type)
+    AND (:statuses = '[]' OR status IN (SELECT value FROM json_each(:statuses)))
+ORDER BY seq DESC
+LIMIT :limit;
+
+-- name: list_commands_of_device
+SELECT * FROM command
+WHERE tenant = :tenant AND device_id = :device_id AND seq < :before
+    AND (:command_type = '' OR command_type = :command_type)
+    AND (:statuses = '[]' OR status IN (SELECT value FROM json_each(:statuses)))
+ORDER BY seq DESC
+LIMIT :limit;
+
+-- name: events_of_command
+SELECT e.*, c.* FROM command AS c
+JOIN command_event AS e ON e.command_seq = c.seq
+WHERE c.id = :id AND c.tenant = :tenant AND e.revision > :after
+ORDER BY e.revision
+LIMIT :limit;
+
+-- name: events_of_all_commands
+SELECT e.*, c.* FROM command_event AS e
+JOIN command AS c ON c.seq = e.command_seq
+WHERE e.seq > :after
+ORDER BY e.seq
+LIMIT :limit;
+
+-- name: newest_event_seq
+SELECT coalesce(max(seq), 0) FROM command_event;
+
+-- name: insert_unmatched
+INSERT INTO unmatched_response (gateway_id, tid, method, reason, data, received_at)
+VALUES (:gateway_id, :tid, :method, :reason, :data, :received_at)
+RETURNING seq;
+
+-- name: trim_unmatched
+-- The ledger keeps the newest ones only.
+DELETE FROM unmatched_response WHERE seq <= :up_to;
+
+-- name: list_unmatched
+SELECT gateway_id, tid, method, reason, data, received_at FROM unmatched_response
+ORDER BY seq DESC
+LIMIT :limit;
