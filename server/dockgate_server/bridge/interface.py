@@ -60,6 +60,10 @@ class Bridge(Protocol):
     def expires_messages(self) -> bool:
         """Whether the broker drops messages that nobody has fetched in time (MQTT 5)."""
 
+    @property
+    def receive_maximum(self) -> int:
+        """How many messages the broker lets wait for its acknowledgement."""
+
     def publish(
         self, topic: str, payload: bytes, expiry_seconds: int
     ) -> asyncio.Future[Acknowledgement]:
@@ -69,4 +73,10 @@ class Bridge(Protocol):
 
         Raises:
             NotConnected: There is no connection; nothing was sent and nothing will be.
+        """
+
+    def answer(self, topic: str, payload: bytes) -> None:
+        """Tell a device that its message has arrived, QoS 0.
+
+        It may get lost, also for want of a connection: a device repeats what is not answered.
         """

@@ -1,7 +1,6 @@
 """The bridge to the MQTT broker: keeps one session open, and opens the next when it breaks."""
 
 import asyncio
-import contextlib
 import random
 import ssl
 from collections.abc import Callable, Sequence
@@ -84,6 +83,11 @@ class MqttBridge:
         return self._protocol is aiomqtt.ProtocolVersion.V5
 
     @property
+    def receive_maximum(self) -> int:
+        """See :class:`~dockgate_server.bridge.interface.Bridge`."""
+        return 0 if self._session is None else self._session.receive_maximum
+
+    @property
     def address(self) -> str:
         """The broker's address, for people."""
         return f"{self._broker.host}:{self._broker.port}"
@@ -95,6 +99,11 @@ class MqttBridge:
         if self._session is None:
             raise NotConnected
         return self._session.publish(topic, payload, expiry_seconds)
+
+    def answer(self, topic: str, payload: bytes) -> None:
+        """See :class:`~dockgate_server.bridge.interface.Bridge`."""
+        if self._session is not None:
+            self._session.answer(topic, payload)
 
     async def run(self) -> None:
         """Keep a connection open until cancelled."""
@@ -156,9 +165,10 @@ class MqttBridge:
             self._on_connection(False)
 
     def _note(self, problem: aiomqtt.MqttError) -> None:
-        text = str(problem)
-        with contextlib.suppress(AttributeError):
-            text = str(problem.rc) if isinstance(problem, MqttConnectError) else text
+        # The reason is in the cause when the connection broke, in the code when it was refused.
+        text = str(
+            problem.rc if isinstance(problem, MqttConnectError) else problem.__cause__ or problem
+        )
         # One line when it begins, not one for every attempt.
         if text != self.last_problem:
             _log.warning("broker_unreachable", broker=self.address, problem=text)

@@ -1,9 +1,10 @@
 """One MQTT connection, from CONNECT to its end.
 
-aiomqtt owns the handshake, TLS and the event loop's side of the socket. Three things it does
-not offer are taken from the paho client inside it, here and nowhere else:
+aiomqtt owns the handshake, TLS and the event loop's side of the socket. What it does not
+offer is taken from the paho client inside it, here and nowhere else:
 
 * the reason code of a PUBACK: "not authorized" and "nobody listens" look like success otherwise;
+* how many unacknowledged messages the broker allows;
 * acknowledging an inbound message later, when what it caused has been committed;
 * callbacks instead of a task per message, which is half of the cost of a message.
 
@@ -14,7 +15,7 @@ had failed before, long after we gave that up.
 import asyncio
 import socket
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import aiomqtt
 import structlog
@@ -37,6 +38,7 @@ RECEIVE_MAXIMUM: Final = 2000
 """Inbound messages that may be unacknowledged at once; beyond it the broker holds back, which
 keeps a slow store from drowning."""
 
+_MOST_IN_FLIGHT: Final = 65_535
 _NO_MATCHING_SUBSCRIBERS: Final = 0x10
 _FIRST_ERROR: Final = 0x80
 
@@ -68,6 +70,8 @@ class Session:
     ) -> None:
         self.is_v5 = protocol is aiomqtt.ProtocolVersion.V5
         self._on_message = on_message
+        self.receive_maximum = _MOST_IN_FLIGHT
+        """What the broker allows us to have unacknowledged; paho does not keep to it itself."""
         self._pending: dict[int, asyncio.Future[Acknowledgement]] = {}
         if self.is_v5:
             properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
@@ -82,11 +86,14 @@ class Session:
             socket_options=_NO_DELAY,
             # paho would hold messages back in a queue of its own; the dispatcher's window is
             # the only one.
-            max_inflight_messages=65_535,
+            max_inflight_messages=_MOST_IN_FLIGHT,
             **options,
         )
         self._paho: paho.Client = self._client._client
         self._paho.manual_ack_set(True)
+        # Typed as paho's old form of the callback; aiomqtt sets the new one.
+        self._connected = cast("Callable[..., None]", self._paho.on_connect)
+        self._paho.on_connect = self._connection_answered
         self._paho.on_message = self._message_arrived
         self._paho.on_publish = self._publish_acknowledged
 
@@ -125,6 +132,10 @@ class Session:
             acknowledgement.set_exception(ConnectionLost(paho.error_string(sent.rc)))
         return acknowledgement
 
+    def answer(self, topic: str, payload: bytes) -> None:
+        """See :class:`~dockgate_server.bridge.interface.Bridge`."""
+        self._paho.publish(topic, payload, qos=0, retain=False)
+
     async def _subscribe(self, topics: list[str]) -> None:
         codes = await self._client.subscribe([(topic, 1) for topic in topics])
         for topic, code in zip(topics, codes, strict=True):
@@ -132,6 +143,17 @@ class Session:
             value: int = code.value if isinstance(code, ReasonCode) else code  # type: ignore[assignment]
             if value >= _FIRST_ERROR:
                 raise SubscriptionRefused(f"the broker refuses the subscription to {topic}: {code}")
+
+    def _connection_answered(
+        self,
+        client: paho.Client,
+        userdata: object,
+        flags: paho.ConnectFlags,
+        code: ReasonCode,
+        properties: Properties | None,
+    ) -> None:
+        self.receive_maximum = getattr(properties, "ReceiveMaximum", _MOST_IN_FLIGHT)
+        self._connected(client, userdata, flags, code, properties)
 
     def _message_arrived(
         self, client: paho.Client, userdata: object, message: paho.MQTTMessage

@@ -38,7 +38,8 @@ from dockgate_server.store.interface import Store
 _log = structlog.get_logger(__name__)
 
 WINDOW = 64
-"""Messages that may wait for the broker's acknowledgement. Measured: throughput peaks here."""
+"""Messages that may wait for the broker's acknowledgement, if the broker allows so many.
+Measured: throughput peaks here."""
 
 _STORE_RETRY_SECONDS = 1.0
 
@@ -160,7 +161,11 @@ class Dispatcher:
             return not self._urgent
         # Nobody must be overtaken: neither the backlog nor those on their way into it.
         nobody_ahead = not (self.backlog or self._unplaced or self._sending_group)
-        return nobody_ahead and self._in_flight + self._reserved < WINDOW
+        return nobody_ahead and self._room() > 0
+
+    def _room(self) -> int:
+        window = min(WINDOW, self._bridge.receive_maximum)
+        return window - self._in_flight - self._reserved
 
     def _may_send(self, repeatable: bool) -> bool:
         return repeatable or self._send_without_expiry or self._bridge.expires_messages
@@ -196,7 +201,7 @@ class Dispatcher:
     def _next_group(self) -> list[_Waiting]:
         """Those that may be sent now. Emergencies do not wait for the window either."""
         group = [self._urgent.popleft() for _ in range(len(self._urgent))]
-        room = max(0, WINDOW - self._in_flight - self._reserved - len(group))
+        room = max(0, self._room() - len(group))
         group += [self._backlog.popleft() for _ in range(min(room, len(self._backlog)))]
         return group
 

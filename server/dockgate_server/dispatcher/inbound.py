@@ -9,7 +9,7 @@ import asyncio
 import orjson
 import structlog
 
-from dockgate_server.bridge.interface import Acknowledgement, Bridge, Inbound, NotConnected
+from dockgate_server.bridge.interface import Bridge, Inbound
 from dockgate_server.clock import Clock
 from dockgate_server.codec import catalogue, envelope, topics
 from dockgate_server.devices import Registry
@@ -24,7 +24,6 @@ _LEDGER_BYTES = 16_384
 """How much of an unreadable message the ledger keeps."""
 
 _OK = b'{"result":0}'
-_ANSWER_EXPIRY_SECONDS = 60
 
 
 class InboundRouter:
@@ -122,11 +121,7 @@ class InboundRouter:
             data=_OK,
             timestamp=self._clock.now_ms(),
         )
-        try:
-            sent = self._bridge.publish(topic, payload, _ANSWER_EXPIRY_SECONDS)
-        except NotConnected:
-            return
-        sent.add_done_callback(_forget)
+        self._bridge.answer(topic, payload)
 
 
 def _keys(content: envelope.Envelope, event_key: str) -> tuple[str, ...]:
@@ -137,8 +132,3 @@ def _keys(content: envelope.Envelope, event_key: str) -> tuple[str, ...]:
         value = content.data.get(event_key) if isinstance(content.data, dict) else None
     values = value if isinstance(value, list) else [value]
     return tuple(one for one in values if isinstance(one, str) and one)
-
-
-def _forget(sent: "asyncio.Future[Acknowledgement]") -> None:
-    if not sent.cancelled():
-        sent.exception()

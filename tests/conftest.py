@@ -1,0 +1,44 @@
+"""Fixtures for every test: the brokers there are, and which ones ran."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+from support import brokers
+from support.brokers import RunningBroker
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Settings in the environment of whoever runs the tests must not change them."""
+    for name in [name for name in os.environ if name.startswith("DOCKGATE_")]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture(params=brokers.NAMES)
+def broker(request: pytest.FixtureRequest) -> Iterator[RunningBroker]:
+    """Each of the brokers in turn; one that is not installed is skipped by name."""
+    _need(request.param)
+    with brokers.running(request.param) as started:
+        yield started
+
+
+@pytest.fixture
+def mosquitto() -> Iterator[RunningBroker]:
+    """mosquitto alone, for what only MQTT 5 can show."""
+    _need("mosquitto")
+    with brokers.running("mosquitto") as started:
+        yield started
+
+
+def _need(name: str) -> None:
+    if brokers.binary(name) is None:
+        pytest.skip(f"{name} is not installed")
+
+
+def pytest_report_header() -> list[str]:
+    """Say which brokers the tests will run against."""
+    return [
+        f"broker {name}: {brokers.binary(name) or 'not installed, its tests are skipped'}"
+        for name in brokers.NAMES
+    ]

@@ -1,0 +1,90 @@
+"""The inside of the gateway without its transports: real store, scripted bridge."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+from support.bridge import ScriptedBridge
+
+from dockgate_server.clock import Clock, SystemClock
+from dockgate_server.commands import Commands
+from dockgate_server.devices import Registry
+from dockgate_server.dispatcher.deadlines import Deadlines
+from dockgate_server.dispatcher.dispatcher import Dispatcher
+from dockgate_server.dispatcher.recorder import Recorder
+from dockgate_server.hub import Hub
+from dockgate_server.model.caller import DEFAULT_TENANT
+from dockgate_server.model.command import CommandEvent, CommandFilter
+from dockgate_server.model.device import Device
+from dockgate_server.model.reply import Reply
+from dockgate_server.model.transitions import RecordReply
+from dockgate_server.store.sqlite import SqliteStore
+from dockgate_server.supervision import Supervisor
+
+DEVICES = (
+    Device(DEFAULT_TENANT, "drone-001", "dock-001"),
+    Device(DEFAULT_TENANT, "dock-001", "dock-001"),
+)
+
+
+@dataclass
+class Core:
+    """The parts, wired as the application wires them."""
+
+    store: SqliteStore
+    bridge: ScriptedBridge
+    hub: Hub
+    dispatcher: Dispatcher
+    commands: Commands
+
+    async def reply(self, command_id: str, data: object, **changed: Any) -> None:
+        """Let the dock answer a command; returns when the answer is recorded."""
+        values = {
+            "gateway_id": "dock-001",
+            "tid": command_id,
+            "method": None,
+            "received_at": 1_776_859_203_000,
+            **changed,
+        }
+        reply = Reply(data=data, raw_data=orjson.dumps(data), **values)
+        await self.store.apply(RecordReply(reply))
+
+    async def stored(self) -> int:
+        """How many commands there are."""
+        page = await self.store.list_commands(DEFAULT_TENANT, CommandFilter(), None, 1000)
+        return len(page.commands)
+
+
+@asynccontextmanager
+async def running(
+    database: Path,
+    bridge: ScriptedBridge,
+    clock: Clock | None = None,
+    heartbeat_seconds: float = 15.0,
+) -> AsyncIterator[Core]:
+    """The parts, started; stopped at the end."""
+    clock = clock or SystemClock()
+    hub = Hub()
+
+    def committed(events: Sequence[CommandEvent]) -> None:
+        dispatcher.committed(events)
+        hub.publish(events)
+
+    async with SqliteStore(database, committed) as store:
+        recorder = Recorder(store, clock)
+        deadlines = Deadlines(recorder, clock)
+        dispatcher = Dispatcher(store, bridge, deadlines, recorder, clock)
+        registry = Registry(store, DEVICES)
+        commands = Commands(
+            store, dispatcher, hub, registry, clock, heartbeat_seconds=heartbeat_seconds
+        )
+        await registry.load()
+        hub.start_from(await store.newest_event_seq())
+        await dispatcher.recover()
+        async with Supervisor() as supervisor:
+            supervisor.start("dispatcher", dispatcher.run())
+            yield Core(store, bridge, hub, dispatcher, commands)
+        deadlines.close()
