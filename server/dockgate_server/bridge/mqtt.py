@@ -8,9 +8,8 @@ from dataclasses import dataclass
 
 import aiomqtt
 import structlog
-from aiomqtt.exceptions import MqttConnectError
-from paho.mqtt.reasoncodes import ReasonCode
 
+from dockgate_server import mqtt
 from dockgate_server.bridge.interface import Acknowledgement, Inbound, NotConnected
 from dockgate_server.bridge.session import Session
 
@@ -18,8 +17,6 @@ _log = structlog.get_logger(__name__)
 
 _FIRST_RETRY_SECONDS = 0.2
 _LAST_RETRY_SECONDS = 15.0
-# The reason code of MQTT 5 and the return code of 3.1.1 for "I do not speak that version".
-_VERSION_REFUSALS = frozenset({0x84, 1})
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +117,8 @@ class MqttBridge:
             try:
                 await session.run(self._topics, ready)
             except aiomqtt.MqttError as problem:
-                if self._must_fall_back(problem):
+                is_v5 = self._protocol is aiomqtt.ProtocolVersion.V5
+                if is_v5 and mqtt.is_version_refused(problem):
                     _log.warning("broker_speaks_mqtt_3_1_1_only", broker=self.address)
                     self._protocol = aiomqtt.ProtocolVersion.V311
                     continue
@@ -146,12 +144,6 @@ class MqttBridge:
         }
         return Session(self._protocol, options, broker.session_expiry_seconds, self._on_message)
 
-    def _must_fall_back(self, problem: aiomqtt.MqttError) -> bool:
-        if self._protocol is not aiomqtt.ProtocolVersion.V5:
-            return False
-        code = problem.rc if isinstance(problem, MqttConnectError) else None
-        return (code.value if isinstance(code, ReasonCode) else code) in _VERSION_REFUSALS
-
     def _begin(self, session: Session) -> None:
         self._session = session
         self.last_problem = None
@@ -165,10 +157,7 @@ class MqttBridge:
             self._on_connection(False)
 
     def _note(self, problem: aiomqtt.MqttError) -> None:
-        # The reason is in the cause when the connection broke, in the code when it was refused.
-        text = str(
-            problem.rc if isinstance(problem, MqttConnectError) else problem.__cause__ or problem
-        )
+        text = mqtt.reason(problem)
         # One line when it begins, not one for every attempt.
         if text != self.last_problem:
             _log.warning("broker_unreachable", broker=self.address, problem=text)

@@ -13,7 +13,6 @@ had failed before, long after we gave that up.
 """
 
 import asyncio
-import socket
 from collections.abc import Callable
 from typing import Any, Final, cast
 
@@ -24,6 +23,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
+from dockgate_server import mqtt
 from dockgate_server.bridge.interface import (
     Acknowledgement,
     ConnectionLost,
@@ -40,14 +40,6 @@ keeps a slow store from drowning."""
 
 _MOST_IN_FLIGHT: Final = 65_535
 _NO_MATCHING_SUBSCRIBERS: Final = 0x10
-_FIRST_ERROR: Final = 0x80
-
-# Without it, Nagle's algorithm and delayed acknowledgements cost 44 ms on every round trip.
-_NO_DELAY = ((socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),)
-
-
-class SubscriptionRefused(aiomqtt.MqttError):
-    """The broker does not let us listen; without its answers the gateway would only time out."""
 
 
 class Session:
@@ -83,7 +75,7 @@ class Session:
             options = options | {"clean_session": False}
         self._client = aiomqtt.Client(
             protocol=protocol,
-            socket_options=_NO_DELAY,
+            socket_options=mqtt.SOCKET_OPTIONS,
             # paho would hold messages back in a queue of its own; the dispatcher's window is
             # the only one.
             max_inflight_messages=_MOST_IN_FLIGHT,
@@ -104,8 +96,8 @@ class Session:
             aiomqtt.MqttError: The connection could not be made, or broke.
         """
         try:
-            async with self._client:
-                await self._subscribe(topics)
+            async with mqtt.connected(self._client):
+                await mqtt.subscribe(self._client, topics)
                 on_ready()
                 # on_message does not feed this iterator; it ends when the connection does.
                 async for _ in self._client.messages:
@@ -135,14 +127,6 @@ class Session:
     def answer(self, topic: str, payload: bytes) -> None:
         """See :class:`~dockgate_server.bridge.interface.Bridge`."""
         self._paho.publish(topic, payload, qos=0, retain=False)
-
-    async def _subscribe(self, topics: list[str]) -> None:
-        codes = await self._client.subscribe([(topic, 1) for topic in topics])
-        for topic, code in zip(topics, codes, strict=True):
-            # paho has no types for the value, which is the number of the reason code.
-            value: int = code.value if isinstance(code, ReasonCode) else code  # type: ignore[assignment]
-            if value >= _FIRST_ERROR:
-                raise SubscriptionRefused(f"the broker refuses the subscription to {topic}: {code}")
 
     def _connection_answered(
         self,
@@ -183,7 +167,7 @@ class Session:
         acknowledgement = self._pending.pop(mid, None)
         if acknowledgement is None or acknowledgement.done():
             return
-        if code.value >= _FIRST_ERROR:
+        if mqtt.is_error(code):
             verdict = Verdict.REFUSED
         elif code.value == _NO_MATCHING_SUBSCRIBERS:
             verdict = Verdict.NOBODY_LISTENS

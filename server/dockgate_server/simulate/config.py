@@ -1,0 +1,62 @@
+"""What a simulated dock is told before it starts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from dockgate_server.simulate.behaviour import Behaviour
+from dockgate_server.simulate.connection import Broker
+
+SERIAL_NUMBER = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DockConfig:
+    """Everything about a simulated dock that does not change while it runs.
+
+    Attributes:
+        broker: where it connects to.
+        gateway: serial number of the dock.
+        drone: serial number of its aircraft.
+        answer_after: seconds from a command to its reply (real ones: 0.02 to 0.05).
+        step_every: seconds between the progress events of a job.
+        announce_every: seconds after which an unanswered announcement is repeated.
+        event_repeats: seconds after which an unanswered event with need_reply 1 is sent again,
+            one entry per repetition (real ones: 4, then 8).
+        retry_first: seconds before the first new attempt to connect; doubles from there, with
+            jitter.
+        retry_most: seconds it never exceeds.
+        keep_session: seconds for which the broker keeps messages for a dock that is away.
+        remember: how many messages and tids are kept in memory.
+        behaviours: how it misbehaves from the start, by method; None stands for all methods.
+    """
+
+    broker: Broker = field(default_factory=Broker)
+    gateway: str = "dock-001"
+    drone: str = "drone-001"
+    answer_after: float = 0.03
+    step_every: float = 1.0
+    announce_every: float = 3.0
+    event_repeats: tuple[float, ...] = (4.0, 8.0)
+    retry_first: float = 0.5
+    retry_most: float = 30.0
+    keep_session: int = 0
+    remember: int = 100_000
+    behaviours: Mapping[str | None, Sequence[Behaviour]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuse what no dock could be.
+
+        Raises:
+            ValueError: the text says what is wrong.
+        """
+        for number in (self.gateway, self.drone):
+            if not SERIAL_NUMBER.fullmatch(number):
+                raise ValueError(
+                    f"{number!r} is not a serial number;"
+                    " one has 1 to 64 letters, digits, '.', '_' and '-'"
+                )
+        if self.gateway == self.drone:
+            raise ValueError(f"dock and drone cannot both be {self.gateway}")

@@ -1,0 +1,192 @@
+"""What a dock says, as data: envelopes, answers to services, its announcement. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import orjson
+
+from dockgate_server.simulate.behaviour import (
+    Conduct,
+    NoResult,
+    Offline,
+    Silent,
+    Twice,
+    Unreadable,
+    WrongMethod,
+    WrongTid,
+)
+
+# Methods whose services_reply carries an output: the job is issued ("sent") and events follow.
+# return_home is documented so too, but a Dock 3 answers it with the result alone.
+_OUTPUT_STATUS = dict.fromkeys(
+    (
+        "charge_close",
+        "charge_open",
+        "cloud_control_auth_request",
+        "cover_close",
+        "cover_force_close",
+        "cover_open",
+        "device_format",
+        "device_reboot",
+        "drone_close",
+        "drone_format",
+        "drone_open",
+        "esim_activate",
+        "ota_create",
+        "putter_close",
+        "putter_open",
+        "rtk_calibration",
+    ),
+    "sent",
+) | {"camera_photo_take": "in_progress"}
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A services message as the dock understood it (DJI: topic-definition, services).
+
+    Attributes:
+        tid: identifies this exchange; the reply repeats it.
+        bid: identifies the business run; the reply and most job events repeat it.
+        method: DJI's name of the command.
+        data: the parameters, whatever JSON they are.
+    """
+
+    tid: str
+    bid: str
+    method: str
+    data: Any
+
+    def member(self, name: str, otherwise: Any = None) -> Any:
+        """Return a member of data; `otherwise` if there is none or data is not an object."""
+        return self.data.get(name, otherwise) if isinstance(self.data, dict) else otherwise
+
+    def text(self, name: str) -> str:
+        """Return a member of data if it is text, else ''."""
+        value = self.member(name)
+        return value if isinstance(value, str) else ""
+
+
+def read_message(payload: bytes) -> dict[str, Any]:
+    """Read a payload that must be a JSON object.
+
+    Raises:
+        ValueError: it is not; the text says in a few words what it is instead.
+    """
+    try:
+        message = orjson.loads(payload)
+    except orjson.JSONDecodeError:
+        raise ValueError("not JSON") from None
+    if not isinstance(message, dict):
+        raise ValueError("not a JSON object")
+    return message
+
+
+def read_command(message: dict[str, Any]) -> Command:
+    """Read a services message.
+
+    A dock has no use for a command without tid, bid or method, so these are required; data may
+    be anything, also absent.
+
+    Raises:
+        ValueError: the text names the member that is missing or not a text.
+    """
+    for name in ("tid", "bid", "method"):
+        if not isinstance(message.get(name), str) or not message[name]:
+            raise ValueError(f"no {name}")
+    return Command(message["tid"], message["bid"], message["method"], message.get("data"))
+
+
+def answer_data(method: str, conduct: Conduct) -> Any:
+    """Return the `data` of the reply to a method."""
+    if conduct.reply is not None:
+        return conduct.reply.data
+    data: dict[str, Any] = {} if isinstance(conduct.form, NoResult) else {"result": 0}
+    if method in _OUTPUT_STATUS:
+        data["output"] = {"status": _OUTPUT_STATUS[method]}
+    return data
+
+
+def starts_job(method: str, conduct: Conduct) -> bool:
+    """Tell whether the dock acts on this command, so that a job of it would begin."""
+    if isinstance(conduct.form, Silent | Offline):
+        return False
+    data = answer_data(method, conduct)
+    result = data.get("result", 0) if isinstance(data, dict) else None
+    return result in (0, "0")
+
+
+def reply_payloads(
+    command: Command, conduct: Conduct, *, now_ms: int, stray_tid: str
+) -> tuple[bytes, ...]:
+    """Return what goes out on services_reply, in order; nothing if the dock stays silent.
+
+    Real replies carry tid, bid, method, timestamp and data, and no gateway.
+
+    Args:
+        command: what is answered.
+        conduct: how it is answered.
+        now_ms: the device's clock, milliseconds since 1970.
+        stray_tid: the tid to use where a wrong one is asked for.
+    """
+    form = conduct.form
+    if isinstance(form, Silent | Offline):
+        return ()
+    answered = command
+    if isinstance(form, WrongMethod):
+        answered = replace(command, method=form.method or _other_method(command.method))
+    elif isinstance(form, WrongTid):
+        answered = replace(command, tid=stray_tid)
+    payload = orjson.dumps(
+        {
+            "tid": answered.tid,
+            "bid": answered.bid,
+            "timestamp": now_ms,
+            "method": answered.method,
+            "data": answer_data(command.method, conduct),
+        }
+    )
+    if isinstance(form, Unreadable):
+        # An object that is cut off is never JSON, and looks like what a bad link makes of one.
+        return (payload[: len(payload) // 2],)
+    return (payload, payload) if isinstance(form, Twice) else (payload,)
+
+
+def update_topo(*, drone: str, tid: str, bid: str, now_ms: int) -> dict[str, Any]:
+    """Return the announcement of a Dock 3 with a Matrice 4TD.
+
+    DJI: dock-to-cloud/mqtt/dock/dock3/device. `domain` is a text, `type` and `sub_type` are
+    numbers (product-support), and there is neither gateway nor need_reply.
+    """
+    return {
+        "tid": tid,
+        "bid": bid,
+        "timestamp": now_ms,
+        "method": "update_topo",
+        "data": {
+            "domain": "3",
+            "type": 3,
+            "sub_type": 0,
+            "device_secret": "",
+            "nonce": "",
+            "thing_version": "1.2.0",
+            "sub_devices": [
+                {
+                    "sn": drone,
+                    "domain": "0",
+                    "type": 100,
+                    "sub_type": 1,
+                    "index": "A",
+                    "device_secret": "",
+                    "nonce": "",
+                    "thing_version": "1.2.0",
+                }
+            ],
+        },
+    }
+
+
+def _other_method(method: str) -> str:
+    return "gimbal_reset" if method != "gimbal_reset" else "camera_aim"

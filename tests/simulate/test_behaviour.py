@@ -1,0 +1,98 @@
+"""How a dock is told to misbehave."""
+
+import re
+
+import pytest
+
+from dockgate_server.simulate import behaviour as b
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("silent", (None, b.Silent())),
+        ("normal", (None, b.Normal())),
+        ("slow:2", (None, b.Slow(2.0))),
+        ("charge_open=late:0.5", ("charge_open", b.Late(0.5))),
+        ("charge_open=twice", ("charge_open", b.Twice())),
+        ("wrong-tid", (None, b.WrongTid())),
+        ("wrong-method", (None, b.WrongMethod())),
+        ("wrong-method:camera_aim", (None, b.WrongMethod("camera_aim"))),
+        ("unreadable", (None, b.Unreadable())),
+        ("no-result", (None, b.NoResult())),
+        ("offline:1", (None, b.Offline(1.0))),
+        ("job-fails", (None, b.JobFails())),
+        ("charge_open=job-fails:321004", ("charge_open", b.JobFails(321004, 50))),
+        ("charge_open=job-fails:321004@40", ("charge_open", b.JobFails(321004, 40))),
+    ],
+)
+def test_a_flag_names_a_behaviour(text, expected):
+    assert b.parse_behave(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("sloow:2", "there are normal, silent"),
+        ("slow", "slow needs seconds, for instance slow:2"),
+        ("slow:", "slow needs seconds"),
+        ("slow:soon", "'soon' is not a time in seconds"),
+        ("slow:-1", "from 0 to 86400"),
+        ("slow:nan", "from 0 to 86400"),
+        ("slow:inf", "from 0 to 86400"),
+        ("twice:2", "takes no argument"),
+        ("Charge=twice", "is not a method name"),
+        ("=twice", "is not a method name"),
+        ("wrong-method:", "is not a method name"),
+        ("job-fails:0", "other than 0"),
+        ("job-fails:1@101", "up to 100"),
+        ("job-fails:x", "for instance job-fails:314004@40"),
+        ("", "is not a behaviour"),
+    ],
+)
+def test_a_bad_flag_is_told_what_would_be_right(text, complaint):
+    with pytest.raises(ValueError, match=re.escape(complaint)) as caught:
+        b.parse_behave(text)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_reply_is_any_json():
+    assert b.parse_reply('charge_open={"result": 1, "a": "b=c"}') == (
+        "charge_open",
+        b.Reply({"result": 1, "a": "b=c"}),
+    )
+    assert b.parse_reply('charge_open=""')[1] == b.Reply("")
+
+
+@pytest.mark.parametrize("text", ["charge_open", "charge_open=", "charge_open={", "A={}"])
+def test_a_bad_reply_is_refused(text):
+    with pytest.raises(ValueError, match=r"JSON|method name"):
+        b.parse_reply(text)
+
+
+def test_behaviours_for_one_method_add_up():
+    conduct = b.conduct_of([b.Slow(1), b.Twice(), b.Reply({"result": 1}), b.JobFails()])
+    assert conduct == b.Conduct(1, b.Twice(), b.Reply({"result": 1}), b.JobFails())
+
+
+@pytest.mark.parametrize("pair", [(b.Slow(1), b.Late(2)), (b.Silent(), b.WrongTid())])
+def test_behaviours_that_exclude_each_other_are_refused(pair):
+    with pytest.raises(ValueError, match="exclude each other"):
+        b.conduct_of(pair)
+
+
+def test_what_is_said_for_a_method_replaces_what_is_said_for_all():
+    told = b.Behaviours(
+        {None: [b.Silent()], "charge_open": [b.Slow(1)], "cover_open": [b.Normal()]}
+    )
+    assert told.conduct("camera_aim").form == b.Silent()
+    assert told.conduct("charge_open") == b.Conduct(delay=1)
+    assert told.conduct("cover_open") == b.Conduct()
+
+
+def test_telling_nothing_forgets_what_was_said():
+    told = b.Behaviours({None: [b.Silent()], "charge_open": [b.Slow(1)]})
+    told.tell("charge_open", [])
+    assert told.conduct("charge_open").form == b.Silent()
+    told.tell(None, [])
+    assert told.conduct("charge_open") == b.Conduct()
