@@ -1,11 +1,14 @@
 """Fixtures for every test: the brokers there are, and which ones ran."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from support import brokers
 from support.brokers import RunningBroker
+from support.gateway import quick_dock
+
+from dockgate_server import simulate
 
 
 @pytest.fixture(autouse=True)
@@ -25,10 +28,17 @@ def broker(request: pytest.FixtureRequest) -> Iterator[RunningBroker]:
 
 @pytest.fixture
 def mosquitto() -> Iterator[RunningBroker]:
-    """mosquitto alone, for what only MQTT 5 can show."""
+    """Mosquitto alone, for what only MQTT 5 can show."""
     _need("mosquitto")
     with brokers.running("mosquitto") as started:
         yield started
+
+
+@pytest.fixture
+async def dock(mosquitto: RunningBroker) -> AsyncIterator[simulate.SimulatedDock]:
+    """dock-001 with drone-001 on mosquitto, answering at once."""
+    async with simulate.SimulatedDock(quick_dock(mosquitto)) as dock:
+        yield dock
 
 
 def _need(name: str) -> None:

@@ -3,12 +3,15 @@
 import asyncio
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
 import structlog
 
 from dockgate.downlink.v1 import command_service_pb2
+from dockgate_server.access.keys import Keys
+from dockgate_server.access.sealing import SealingProblem
+from dockgate_server.access.verifier import Verifier
 from dockgate_server.bridge.interface import Inbound
 from dockgate_server.bridge.mqtt import Broker, MqttBridge
 from dockgate_server.clock import SystemClock
@@ -20,11 +23,13 @@ from dockgate_server.dispatcher.deadlines import Deadlines
 from dockgate_server.dispatcher.dispatcher import Dispatcher
 from dockgate_server.dispatcher.inbound import InboundRouter
 from dockgate_server.dispatcher.recorder import Recorder
+from dockgate_server.errors import CannotListen
+from dockgate_server.http.server import HttpServer
 from dockgate_server.hub import Hub
 from dockgate_server.model.caller import DEFAULT_TENANT
 from dockgate_server.model.command import CommandEvent
 from dockgate_server.model.device import Device
-from dockgate_server.rpc.server import CannotListen, RpcServer
+from dockgate_server.rpc.server import RpcServer
 from dockgate_server.store.sqlite import SqliteStore, StoreProblem
 from dockgate_server.supervision import Supervisor
 
@@ -126,11 +131,26 @@ async def running(settings: Settings) -> AsyncIterator[App]:
                 supervisor.watch(store.writing)
                 supervisor.start("bridge", bridge.run())
                 supervisor.start("dispatcher", dispatcher.run())
-                rpc = RpcServer(settings.grpc, commands, settings.stop_seconds)
-                async with rpc:
+                async with AsyncExitStack() as servers:
+                    rpc = RpcServer(settings.grpc, commands, settings.stop_seconds)
+                    await servers.enter_async_context(rpc)
+                    http = None
+                    if settings.http.enabled:
+                        keys = Keys(store, settings.store.sealing_key_file, clock)
+                        await keys.check()
+                        verifier = Verifier(store, keys, clock, settings.http.clock_skew_seconds)
+                        http = HttpServer(settings.http, commands, verifier, settings.stop_seconds)
+                        await servers.enter_async_context(http)
                     try:
                         yield App(
-                            supervisor, rpc.address, None, commands, bridge, registry, store, hub
+                            supervisor,
+                            rpc.address,
+                            http.address if http else None,
+                            commands,
+                            bridge,
+                            registry,
+                            store,
+                            hub,
                         )
                     finally:
                         # In this order: an open watch would hold up the servers' stop, and a
@@ -139,7 +159,7 @@ async def running(settings: Settings) -> AsyncIterator[App]:
                         hub.close()
                 await dispatcher.drain(settings.stop_seconds)
                 deadlines.close()
-    except (StoreProblem, CannotListen) as problem:
+    except (StoreProblem, SealingProblem, CannotListen) as problem:
         raise StartProblem(str(problem)) from problem
 
 

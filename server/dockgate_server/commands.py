@@ -137,7 +137,7 @@ class Commands:
             command = await self._get(caller, command_id)
             if after > command.revision:
                 raise _beyond(f"revision {command.revision}", {"newest": str(command.revision)})
-            if after == command.revision and _is_over(command, request.follow_job):
+            if await self._was_over(caller, command, after, request.follow_job):
                 return
             while True:
                 events = self._hub.events_of_command(command_id, after)
@@ -203,6 +203,18 @@ class Commands:
                 metadata={"command_id": command_id},
             )
         return command
+
+    async def _was_over(
+        self, caller: Caller, command: Command, revision: int, follow_job: bool
+    ) -> bool:
+        """Whether the event of that revision, which the watcher has seen, was the last one.
+
+        What is only recorded behind the end, such as a second reply, does not begin a new watch.
+        """
+        if not revision or not _is_over(command, follow_job):
+            return False
+        seen = await self._store.events_of_command(caller.tenant, command.id, revision - 1, 1)
+        return bool(seen) and _is_over(seen[0].command, follow_job)
 
     async def _accept(
         self,

@@ -23,6 +23,7 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
+from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -40,7 +41,9 @@ class ConfigProblem(Exception):
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, hide_input_in_errors=True, use_attribute_docstrings=True
+    )
 
 
 def _address(value: str) -> str:
@@ -83,8 +86,9 @@ class Grpc(_Listener):
     reflection: bool = True
     """Let tools such as grpcurl read the schema from the server."""
     keepalive_seconds: int = Field(default=30, ge=5)
-    """How long a connection may be silent before it is asked for a sign of life; one that does
-    not give it within 10 s is closed, and its watches with it."""
+    """How long a connection may be silent before it is asked for a sign of life."""
+    keepalive_timeout_seconds: int = Field(default=10, ge=1)
+    """How long it may take to give it; then it is closed, and its watches with it."""
     max_connection_age_seconds: int = Field(default=3600, ge=60)
     """After this a connection is asked to end, so that clients spread over new servers; its
     watches are resumed by the client."""
@@ -107,6 +111,7 @@ class Http(_Listener):
     listen: Address = "127.0.0.1:8080"
     """Port 0 lets the system choose."""
     enabled: bool = True
+    """Serve it at all."""
     trusted_proxy: bool = False
     """Say that a proxy in front of it ends TLS and is the only one that can reach it."""
     max_body_bytes: int = Field(default=262_144, ge=1024)
@@ -131,7 +136,9 @@ class Mqtt(_Section):
     url: str = "mqtt://127.0.0.1:1883"
     """``mqtt://HOST[:PORT]``, or ``mqtts://`` for TLS. No user and password in it."""
     username: str | None = None
+    """The user to connect as; none by default."""
     password: SecretStr | None = None
+    """Its password; better in the environment than in a file."""
     client_id: str = Field(default="dockgate", min_length=1, max_length=64)
     """Must be stable and used by this gateway alone: the broker keeps what arrives for it while
     it is away, and throws out the older of two clients with one id."""
@@ -139,8 +146,11 @@ class Mqtt(_Section):
     """PEM file with the authority that signed the broker's certificate; the system's by
     default."""
     client_certificate: FilePath | None = None
+    """PEM file with our own certificate, where the broker asks for one."""
     client_key: FilePath | None = None
+    """PEM file with its private key."""
     keepalive_seconds: int = Field(default=15, ge=5, le=600)
+    """How often the broker hears of us; a dead one is noticed after about twice this."""
     send_without_expiry: bool = False
     """Also send methods that are not safe to carry out late when the broker speaks only MQTT
     3.1.1, where a message cannot expire. For demonstrations."""
@@ -217,7 +227,9 @@ class Log(_Section):
     """What the server writes to standard error."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least that is worth a line."""
     format: Literal["text", "json"] = "text"
+    """text for people, json for machines."""
 
 
 class Settings(BaseSettings):
@@ -229,6 +241,7 @@ class Settings(BaseSettings):
         extra="forbid",
         frozen=True,
         hide_input_in_errors=True,
+        use_attribute_docstrings=True,
     )
 
     grpc: Grpc = Grpc()
@@ -237,6 +250,8 @@ class Settings(BaseSettings):
     store: Store = Store()
     log: Log = Log()
     devices: tuple[SeedDevice, ...] = ()
+    """Devices that are known before they announce themselves, as a list of tables with `id` and
+    `gateway`; whatever a dock announces overrules them."""
     watch_heartbeat_seconds: float = Field(default=15.0, ge=0.05, le=300)
     """After how long of nothing a watcher gets a heartbeat."""
     stop_seconds: float = Field(default=10.0, ge=0, le=300)
@@ -281,6 +296,24 @@ def load(file: Path | None = None, **overrides: Any) -> Settings:
     except ValidationError as error:
         mistakes += [_mistake(dict(one)) for one in error.errors()]
     raise ConfigProblem("\n".join(mistakes))
+
+
+def reference() -> list[tuple[str, str, str]]:
+    """Every setting: its name, its default and what it means, for the README."""
+    rows = []
+    for name, field in Settings.model_fields.items():
+        section = field.annotation
+        if isinstance(section, type) and issubclass(section, _Section):
+            rows += [_row(f"{name}.{key}", one) for key, one in section.model_fields.items()]
+        else:
+            rows.append(_row(name, field))
+    return rows
+
+
+def _row(name: str, field: FieldInfo) -> tuple[str, str, str]:
+    default = field.get_default()
+    shown = "" if default is None or default == () else str(default)
+    return name, shown.lower() if isinstance(default, bool) else shown, field.description or ""
 
 
 def _unknown_variables() -> list[str]:

@@ -101,6 +101,10 @@ class DockgateError(Exception):
         self.violations = tuple(violations)
 
 
+class CannotListen(Exception):
+    """An address cannot be listened on; the message says which one and why."""
+
+
 def validation_failed(violations: Sequence[FieldViolation]) -> DockgateError:
     """A VALIDATION_FAILED whose message names every offending field."""
     listed = "; ".join(f"{v.field}: {v.description}" for v in violations)

@@ -2,26 +2,23 @@
 
 import asyncio
 from pathlib import Path
-from typing import Any
 
 import pytest
-from dockgate.downlink.v1 import command_pb2
-from dockgate.downlink.v1 import command_service_pb2 as pb
 from support import gateway
 from support.brokers import RunningBroker
-from support.gateway import recording_start
+from support.gateway import quick_dock, recording_start
 
+from dockgate.downlink.v1 import command_pb2
+from dockgate.downlink.v1 import command_service_pb2 as pb
 from dockgate_server import simulate
 from dockgate_server.model.command import CommandFilter
 
 pytestmark = pytest.mark.broker
 
 
-def dock(on: RunningBroker, **config: Any) -> simulate.SimulatedDock:
+def dock_on(broker: RunningBroker) -> simulate.SimulatedDock:
     """A dock with a drone that answers at once."""
-    broker = simulate.Broker(port=on.port)
-    values = {"answer_after": 0.0, "step_every": 0.0, "retry_first": 0.05, "announce_every": 0.2, **config}
-    return simulate.SimulatedDock(simulate.DockConfig(broker=broker, **values))
+    return simulate.SimulatedDock(quick_dock(broker))
 
 
 def commands_of(simulated: simulate.SimulatedDock) -> list[simulate.Received]:
@@ -37,7 +34,7 @@ def kinds(events: list[command_pb2.CommandEvent]) -> list[str]:
 
 async def test_a_command_is_delivered_and_succeeds(broker: RunningBroker, tmp_path: Path) -> None:
     """Submitted over gRPC, published once, answered by the dock, seen by the watcher."""
-    async with gateway.running(broker.url, tmp_path) as running, dock(broker) as simulated:
+    async with gateway.running(broker.url, tmp_path) as running, dock_on(broker) as simulated:
         await simulated.wait_ready()
 
         submitted = await running.stub.SubmitCommand(recording_start("k1"))
@@ -62,7 +59,7 @@ async def test_a_command_is_delivered_and_succeeds(broker: RunningBroker, tmp_pa
 
 async def test_a_job_is_followed_to_its_end(broker: RunningBroker, tmp_path: Path) -> None:
     """SUCCEEDED means "started"; the job's steps come behind it on the same watch."""
-    async with gateway.running(broker.url, tmp_path) as running, dock(broker) as simulated:
+    async with gateway.running(broker.url, tmp_path) as running, dock_on(broker) as simulated:
         await simulated.wait_ready()
         request = pb.SubmitCommandRequest(device_id="dock-001", idempotency_key="k1")
         request.dji.charge_open.SetInParent()
@@ -93,7 +90,7 @@ async def test_a_dock_that_misbehaves_is_recorded_truthfully(
     mosquitto: RunningBroker, tmp_path: Path, behaviour: simulate.Behaviour, end: str
 ) -> None:
     """Whatever the dock does, the command ends in the status that says what is known."""
-    async with gateway.running(mosquitto.url, tmp_path) as running, dock(mosquitto) as simulated:
+    async with gateway.running(mosquitto.url, tmp_path) as running, dock_on(mosquitto) as simulated:
         await simulated.wait_ready()
         simulated.behave(None, behaviour)
 
@@ -109,7 +106,7 @@ async def test_nobody_at_the_broker_means_device_offline(
 ) -> None:
     """The broker says that it has thrown the message away: that is no delivery."""
     async with gateway.running(mosquitto.url, tmp_path) as running:
-        async with dock(mosquitto) as simulated:
+        async with dock_on(mosquitto) as simulated:
             await simulated.wait_ready()
 
         submitted = await running.stub.SubmitCommand(recording_start("k1"))
@@ -123,7 +120,7 @@ async def test_a_reply_sent_while_the_server_was_away_arrives_after_its_restart(
     mosquitto: RunningBroker, tmp_path: Path
 ) -> None:
     """The broker keeps it for our session; the record then says what the device did."""
-    async with dock(mosquitto) as simulated:
+    async with dock_on(mosquitto) as simulated:
         async with gateway.running(mosquitto.url, tmp_path) as running:
             await simulated.wait_ready()
             simulated.behave(None, simulate.Slow(0.3))
@@ -139,7 +136,7 @@ async def test_a_command_accepted_while_the_broker_is_away_is_sent_when_it_retur
     mosquitto: RunningBroker, tmp_path: Path
 ) -> None:
     """Accepted means: it will be sent, or end in a stated reason."""
-    async with gateway.running(mosquitto.url, tmp_path) as running, dock(mosquitto) as simulated:
+    async with gateway.running(mosquitto.url, tmp_path) as running, dock_on(mosquitto) as simulated:
         await simulated.wait_ready()
         mosquitto.stop()
         # Whether the gateway has noticed or not: the command must not be lost.
@@ -157,7 +154,7 @@ async def test_a_topology_is_answered_and_survives_a_restart(
     mosquitto: RunningBroker, tmp_path: Path
 ) -> None:
     """A drone belongs to the dock that announced it, also before the dock says so again."""
-    async with gateway.running(mosquitto.url, tmp_path), dock(mosquitto) as simulated:
+    async with gateway.running(mosquitto.url, tmp_path), dock_on(mosquitto) as simulated:
         await simulated.wait_ready()
 
     async with gateway.running(mosquitto.url, tmp_path) as running:
@@ -170,7 +167,7 @@ async def test_a_thousand_commands_are_all_carried_out_once_and_in_order(
     mosquitto: RunningBroker, tmp_path: Path
 ) -> None:
     """More than fit into the publish window, submitted as fast as the client can."""
-    async with gateway.running(mosquitto.url, tmp_path) as running, dock(mosquitto) as simulated:
+    async with gateway.running(mosquitto.url, tmp_path) as running, dock_on(mosquitto) as simulated:
         await simulated.wait_ready()
         accepted = []
         for number in range(0, 1000, 50):

@@ -6,10 +6,10 @@ from typing import Any
 
 import grpc
 import pytest
-from dockgate.downlink.v1 import command_service_pb2_grpc as pb_grpc
 from support.bridge import ScriptedBridge
 from support.core import Core, running
 
+from dockgate.downlink.v1 import command_service_pb2_grpc as pb_grpc
 from dockgate_server.config import Grpc
 from dockgate_server.rpc.server import RpcServer
 

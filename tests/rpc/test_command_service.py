@@ -4,13 +4,13 @@ from typing import Any
 
 import grpc
 import pytest
-from dockgate.downlink.v1 import command_pb2
-from dockgate.downlink.v1 import command_service_pb2 as pb
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 from support.core import Core
 from support.gateway import recording_start
 
+from dockgate.downlink.v1 import command_pb2
+from dockgate.downlink.v1 import command_service_pb2 as pb
 from dockgate_server.errors import ERROR_DOMAIN
 from dockgate_server.model.caller import DEFAULT_TENANT
 from dockgate_server.model.command import CommandFilter
@@ -129,9 +129,7 @@ async def test_a_field_that_the_server_does_not_know_is_refused(stub: Any, core:
     assert await core.stored() == 0
 
 
-async def test_a_method_that_the_server_does_not_know_is_unsupported(
-    stub: Any, core: Core
-) -> None:
+async def test_a_method_that_the_server_does_not_know_is_unsupported(stub: Any, core: Core) -> None:
     """A newer client's method is not mistaken for an empty one."""
     request = recording_start("k1")
     request.dji.Clear()

@@ -5,9 +5,10 @@ from typing import Any
 
 import grpc
 import pytest
-from dockgate.downlink.v1 import command_service_pb2 as pb
 from support.core import Core
 from support.gateway import recording_start
+
+from dockgate.downlink.v1 import command_service_pb2 as pb
 
 
 async def _submitted(stub: Any, key: str = "k1") -> str:
@@ -141,3 +142,17 @@ async def test_closing_the_hub_ends_watches_as_unavailable(stub: Any, core: Core
         _ = [update async for update in updates]
     assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
     assert "behind revision" in (caught.value.details() or "")
+
+
+async def test_a_watch_resumed_behind_the_end_does_not_begin_anew(stub: Any, core: Core) -> None:
+    """A second reply is recorded behind the end; who has seen the end has seen it all."""
+    command_id = await _submitted(stub)
+    await core.reply(command_id, {"result": 0})
+    await core.reply(command_id, {"result": 0})
+    command = await core.store.get_command("default", command_id)
+    assert command is not None
+
+    end = command.revision - 1
+    watch = stub.WatchCommand(pb.WatchCommandRequest(command_id=command_id, after_revision=end))
+
+    assert await _revisions(watch) == []

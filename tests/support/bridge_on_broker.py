@@ -6,11 +6,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import aiomqtt
-from support.brokers import RunningBroker
 
 from dockgate_server.bridge.interface import Inbound
 from dockgate_server.bridge.mqtt import Broker, MqttBridge
 from dockgate_server.codec import topics
+from support.brokers import RunningBroker
 
 
 @dataclass
@@ -44,7 +44,8 @@ async def running_bridge(on: RunningBroker, client_id: str = "dockgate") -> Asyn
     bridge = MqttBridge(
         Broker("127.0.0.1", on.port, client_id),
         [up.value for up in topics.Up],
-        lambda message: observed.inbound.put_nowait(message),
+        # Looked up for each message, as a test puts something else in its place.
+        lambda message: observed.inbound.put_nowait(message),  # noqa: PLW0108
         changed,
     )
     observed = Observed(bridge)

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-from support.bridge import ScriptedBridge
 
 from dockgate_server.clock import Clock, SystemClock
 from dockgate_server.commands import Commands
@@ -23,6 +22,7 @@ from dockgate_server.model.reply import Reply
 from dockgate_server.model.transitions import RecordReply
 from dockgate_server.store.sqlite import SqliteStore
 from dockgate_server.supervision import Supervisor
+from support.bridge import ScriptedBridge
 
 DEVICES = (
     Device(DEFAULT_TENANT, "drone-001", "dock-001"),

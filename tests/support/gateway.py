@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+
 from dockgate.downlink.v1 import command_service_pb2 as pb
 from dockgate.downlink.v1 import command_service_pb2_grpc as pb_grpc
 from dockgate.downlink.v1.command_pb2 import CommandEvent, CommandStatus
-
-from dockgate_server import app, config
+from dockgate_server import app, config, simulate
+from support.brokers import RunningBroker
 
 
 @dataclass
@@ -54,6 +55,13 @@ async def running(broker_url: str, folder: Path, **sections: Any) -> AsyncIterat
         grpc.aio.insecure_channel(started.grpc_address) as channel,
     ):
         yield Gateway(started, pb_grpc.CommandServiceStub(channel))
+
+
+def quick_dock(on: RunningBroker, **config: Any) -> simulate.DockConfig:
+    """dock-001 with drone-001, without the pauses of a real one."""
+    broker = simulate.Broker(port=on.port)
+    quick = {"answer_after": 0.0, "step_every": 0.0, "retry_first": 0.05, "announce_every": 0.2}
+    return simulate.DockConfig(broker=broker, **{**quick, **config})
 
 
 def recording_start(key: str, device_id: str = "drone-001", **fields: Any) -> Any:

@@ -12,18 +12,14 @@ from dockgate.downlink.v1 import command_service_pb2
 from dockgate.downlink.v1 import command_service_pb2_grpc as pb_grpc
 from dockgate_server.commands import Commands
 from dockgate_server.config import Grpc
+from dockgate_server.errors import CannotListen
 from dockgate_server.rpc.command_service import CommandService
 
 SERVICE = command_service_pb2.DESCRIPTOR.services_by_name["CommandService"].full_name
 
-_KEEPALIVE_ANSWER_SECONDS = 10
 _AGE_GRACE_SECONDS = 30
 # A storm of new watchers must queue, not be refused: gRPC would turn 4,000 of 10,000 away.
 _PENDING_REQUESTS = 100_000
-
-
-class CannotListen(Exception):
-    """The address cannot be listened on; the message says which one and why."""
 
 
 class RpcServer:
@@ -89,7 +85,10 @@ def _options(settings: Grpc) -> list[tuple[str, int]]:
         # Two servers on one port would each get half of the calls.
         ("grpc.so_reuseport", 0),
         ("grpc.keepalive_time_ms", settings.keepalive_seconds * 1000),
-        ("grpc.keepalive_timeout_ms", _KEEPALIVE_ANSWER_SECONDS * 1000),
+        ("grpc.keepalive_timeout_ms", settings.keepalive_timeout_seconds * 1000),
+        # gRPC's own bandwidth probe is a ping too, and while it waits for its answer no keepalive
+        # is sent: with its default of 60 s a dead watcher would stay for a minute.
+        ("grpc.http2.ping_timeout_ms", settings.keepalive_timeout_seconds * 1000),
         ("grpc.http2.max_pings_without_data", 0),
         # Clients may keep their own connections alive as often as we do.
         ("grpc.http2.min_ping_interval_without_data_ms", 5000),

@@ -1,0 +1,180 @@
+"""Checks that a request was signed by the holder of an API key, just now, and for the first time.
+
+The order of the checks is part of the contract: what is cheap and needs no secret comes first,
+and a nonce is used up last, so that nobody without the secret can use up another's.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import NoReturn
+
+from dockgate_server.access import signature
+from dockgate_server.access.keys import Keys, OpenKey
+from dockgate_server.clock import Clock
+from dockgate_server.errors import DockgateError, Reason
+from dockgate_server.model.caller import Caller
+from dockgate_server.store.interface import Store
+
+KEY_CACHE_SECONDS = 2.0
+"""For how long a key is taken to be as it was: after ``dockgate keys disable``, which runs in
+another process, requests may still pass for so long."""
+
+_FORGET_EVERY_SECONDS = 10.0
+# On top of the window, for a wall clock that is set back a little.
+_NONCE_MARGIN_SECONDS = 60
+
+_API_ID = re.compile(r"[!-~]{1,64}")
+_TIMESTAMP = re.compile(r"[0-9]{1,12}")
+_NONCE = re.compile(r"[!-~]{1,128}")
+
+_NOBODY = OpenKey(Caller("", ""), b"the secret of no key")
+
+
+@dataclass(frozen=True, slots=True)
+class SignedRequest:
+    """The parts of a request that are signed, as they were sent."""
+
+    method: str
+    path: str
+    """Percent-encoded, without the query."""
+    query: str
+    headers: Iterable[tuple[str, str]] = field(repr=False)
+    """Every header line, those with the same name too."""
+    body: bytes = field(repr=False)
+
+
+class Verifier:
+    """Finds out on whose behalf a request is made.
+
+    Args:
+        store: Where nonces are used up, for this process and the ones after it.
+        keys: The API keys.
+        clock: The time.
+        skew_seconds: How far a timestamp may be from our clock.
+    """
+
+    def __init__(self, store: Store, keys: Keys, clock: Clock, skew_seconds: int) -> None:
+        self._store = store
+        self._keys = keys
+        self._clock = clock
+        self._skew_seconds = skew_seconds
+        # Holds keys that exist and no others, so that it cannot be made to grow from outside.
+        self._cache: dict[str, tuple[float, OpenKey]] = {}
+        self._forget_at = 0.0
+
+    async def verify(self, request: SignedRequest) -> Caller:
+        """The caller, whose nonce is used up now.
+
+        Raises:
+            DockgateError: UNAUTHORIZED, TIMESTAMP_EXPIRED, SIGNATURE_INVALID, NONCE_REPLAYED;
+                UNAVAILABLE when the store cannot take the nonce.
+            SealingProblem: The sealing key has been lost since the start, see ``Keys.check``.
+        """
+        headers = _headers(request.headers)
+        api_id = _required(headers, signature.API_ID, _API_ID, "up to 64 printable characters")
+        timestamp = _required(headers, signature.TIMESTAMP, _TIMESTAMP, "Unix seconds")
+        given = _required(headers, signature.SIGNATURE, None, "")
+        nonce = ""
+        # The platform's own GET example carries no nonce; what changes something needs one.
+        if request.method != "GET" or signature.NONCE.lower() in headers:
+            nonce = _required(headers, signature.NONCE, _NONCE, "1 to 128 printable characters")
+        self._check_time(int(timestamp))
+        message = signature.canonical_request(
+            method=request.method,
+            path=request.path,
+            query=request.query,
+            api_id=api_id,
+            timestamp=timestamp,
+            nonce=nonce,
+            body=request.body,
+        )
+        key = await self._open(api_id)
+        # For an unknown ID too, so that it takes no less time than a wrong signature.
+        fits = signature.fits((key or _NOBODY).secret, message, given)
+        if key is None:
+            _unauthorized(signature.API_ID, "is not the ID of an API key that can be used")
+        if not fits:
+            raise DockgateError(
+                Reason.SIGNATURE_INVALID,
+                f"{signature.SIGNATURE} does not fit the request; it must be the HMAC-SHA256, in "
+                "64 lower-case hex digits, of the eight lines that the documentation lists",
+            )
+        if nonce:
+            await self._use_up(api_id, nonce, int(timestamp))
+        return key.caller
+
+    def _check_time(self, timestamp: int) -> None:
+        now = self._clock.now_ms()
+        if abs(now - timestamp * 1000) > self._skew_seconds * 1000:
+            raise DockgateError(
+                Reason.TIMESTAMP_EXPIRED,
+                f"{signature.TIMESTAMP} is more than {self._skew_seconds} s away from the "
+                f"server's clock, which says {now // 1000}",
+                metadata={
+                    "server_time": str(now // 1000),
+                    "allowed_skew_seconds": str(self._skew_seconds),
+                },
+            )
+
+    async def _open(self, api_id: str) -> OpenKey | None:
+        now = self._clock.monotonic()
+        until, key = self._cache.get(api_id, (0.0, _NOBODY))
+        if now < until:
+            return key
+        opened = await self._keys.open(api_id)
+        if opened is None:
+            self._cache.pop(api_id, None)
+        else:
+            # From before the reading on: it may have been disabled since.
+            self._cache[api_id] = (now + KEY_CACHE_SECONDS, opened)
+        return opened
+
+    async def _use_up(self, api_id: str, nonce: str, timestamp: int) -> None:
+        # Until then its timestamp is accepted; later the timestamp alone refuses it.
+        expires = timestamp + self._skew_seconds + _NONCE_MARGIN_SECONDS
+        if not await self._store.use_nonce(api_id, nonce, expires * 1000):
+            raise DockgateError(
+                Reason.NONCE_REPLAYED,
+                f"the {signature.NONCE} was used before; every request needs one of its own",
+            )
+        if self._clock.monotonic() >= self._forget_at:
+            self._forget_at = self._clock.monotonic() + _FORGET_EVERY_SECONDS
+            forgetting = self._store.forget_nonces(self._clock.now_ms())
+            # Nobody waits for it, and the next one makes up for it if it fails.
+            forgetting.add_done_callback(lambda done: done.cancelled() or done.exception())
+
+
+def _headers(lines: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """The signature's headers by their lower-case names.
+
+    Raises:
+        DockgateError: UNAUTHORIZED, for one that is there twice: two readers would not agree.
+    """
+    wanted = {
+        name.lower(): name
+        for name in (signature.API_ID, signature.TIMESTAMP, signature.NONCE, signature.SIGNATURE)
+    }
+    found: dict[str, str] = {}
+    for line, value in lines:
+        name = line.lower()
+        if name in wanted:
+            if name in found:
+                _unauthorized(wanted[name], "is there more than once")
+            found[name] = value
+    return found
+
+
+def _required(headers: dict[str, str], name: str, form: "re.Pattern[str] | None", what: str) -> str:
+    value = headers.get(name.lower(), "")
+    if not value:
+        _unauthorized(name, "is missing")
+    if form is not None and not form.fullmatch(value):
+        _unauthorized(name, f"must be {what}")
+    return value
+
+
+def _unauthorized(header: str, problem: str) -> NoReturn:
+    raise DockgateError(
+        Reason.UNAUTHORIZED, f"the header {header} {problem}", metadata={"header": header}
+    )

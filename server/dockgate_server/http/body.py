@@ -1,0 +1,135 @@
+"""Reading a request's body, and the JSON in it, strictly."""
+
+import asyncio
+import json
+from typing import Any, NoReturn
+
+import orjson
+from aiohttp import HttpVersion11, web
+
+from dockgate_server.errors import DockgateError, Reason
+
+_JSON = "application/json"
+_CHARSETS = frozenset({"utf-8", "utf8", "us-ascii"})
+
+
+def check_length(request: web.BaseRequest, limit_bytes: int) -> None:
+    """Make sure that the body does not say itself that it is too large.
+
+    Raises:
+        DockgateError: PAYLOAD_TOO_LARGE.
+    """
+    if (request.content_length or 0) > limit_bytes:
+        _too_large(limit_bytes)
+
+
+async def read(request: web.BaseRequest, limit_bytes: int, limit_seconds: float) -> bytes:
+    """The raw body.
+
+    Args:
+        request: The request, of which nothing has been read.
+        limit_bytes: The largest body, however it is sent.
+        limit_seconds: The longest that sending it may take.
+
+    Raises:
+        DockgateError: PAYLOAD_TOO_LARGE; INVALID_REQUEST_BODY when it does not arrive whole.
+    """
+    check_length(request, limit_bytes)
+    if not request.body_exists:
+        return b""
+    chunks: list[bytes] = []
+    size = 0
+    try:
+        async with asyncio.timeout(limit_seconds):
+            await _invite(request)
+            while chunk := await request.content.readany():
+                size += len(chunk)
+                # A chunked body does not say beforehand how large it is.
+                if size > limit_bytes:
+                    _too_large(limit_bytes)
+                chunks.append(chunk)
+    except TimeoutError:
+        _invalid(f"the body did not arrive within {limit_seconds:g} s")
+    except (web.RequestPayloadError, ConnectionError):
+        _invalid("the body broke off, or its transfer coding is wrong")
+    return b"".join(chunks)
+
+
+def check_json_type(request: web.BaseRequest) -> None:
+    """Make sure that the body says that it is JSON.
+
+    Raises:
+        DockgateError: UNSUPPORTED_MEDIA_TYPE.
+    """
+    charset = (request.charset or "utf-8").lower()
+    coding = request.headers.get("Content-Encoding", "identity").lower()
+    if request.content_type == _JSON and charset in _CHARSETS and coding == "identity":
+        return
+    sent = request.headers.get("Content-Type", "")
+    what = f"Content-Encoding {coding!r}" if coding != "identity" else f"Content-Type {sent!r}"
+    raise DockgateError(
+        Reason.UNSUPPORTED_MEDIA_TYPE,
+        f"{what} is not taken; send Content-Type: {_JSON}, in UTF-8 and not compressed",
+        metadata={"content_type": sent},
+    )
+
+
+def parse_object(body: bytes) -> dict[str, Any]:
+    """The JSON object in the body.
+
+    Stricter than JSON asks for: a key may stand only once in an object, as two readers would
+    not agree on which of its values is meant.
+
+    Raises:
+        DockgateError: INVALID_REQUEST_BODY.
+    """
+    try:
+        # The strict one: no NaN, no lone surrogates, nothing behind the end, UTF-8 alone.
+        values = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        _invalid(f"the body is not JSON: {error}")
+    try:
+        # The one that shows every pair.
+        json.loads(body, object_pairs_hook=_once)
+    except _Doubled as doubled:
+        _invalid(f"the key {doubled.key[:100]!r} stands more than once in one object of the body")
+    except (RecursionError, ValueError):
+        _invalid("the body is nested too deeply or has a number of too many digits")
+    if not isinstance(values, dict):
+        _invalid("the body must be a JSON object")
+    return values
+
+
+class _Doubled(Exception):
+    def __init__(self, key: str) -> None:
+        super().__init__(key)
+        self.key = key
+
+
+def _once(pairs: list[tuple[str, Any]]) -> None:
+    seen = set()
+    for key, _ in pairs:
+        if key in seen:
+            raise _Doubled(key)
+        seen.add(key)
+
+
+async def _invite(request: web.BaseRequest) -> None:
+    """Ask for the body where the client waits to be asked, as curl does with large ones."""
+    expect = request.headers.get("Expect", "").lower()
+    if expect == "100-continue" and request.version >= HttpVersion11:
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        # What was written belongs to no response.
+        request.writer.output_size = 0
+
+
+def _too_large(limit_bytes: int) -> NoReturn:
+    raise DockgateError(
+        Reason.PAYLOAD_TOO_LARGE,
+        f"the body is larger than {limit_bytes} bytes",
+        metadata={"limit_bytes": str(limit_bytes)},
+    )
+
+
+def _invalid(message: str) -> NoReturn:
+    raise DockgateError(Reason.INVALID_REQUEST_BODY, message) from None

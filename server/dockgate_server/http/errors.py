@@ -1,0 +1,61 @@
+"""From the catalogue of reasons to HTTP responses: the one place where that happens.
+
+The body of every error is ``{"code", "message", "request_id"}``; beside them ``details`` (a list
+of ``{"field", "description"}``) where fields are at fault, and ``metadata`` (an object of texts)
+with the keys that ``error_reason.proto`` lists for the reason, where it has some.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from aiohttp import web
+
+from dockgate_server.access import signature
+from dockgate_server.errors import DockgateError, Reason
+from dockgate_server.http.responses import json_response
+
+RETRY_AFTER_SECONDS = 1
+"""What a 503 asks its caller to wait."""
+
+# What a caller sent may come back in an error, but not all of it.
+_MOST_VIOLATIONS = 20
+_LONGEST_MESSAGE = 1000
+_LONGEST_VALUE = 256
+
+_HEADERS: dict[Reason, Callable[[DockgateError], dict[str, str]]] = {
+    Reason.METHOD_NOT_ALLOWED: lambda error: {"Allow": error.metadata["allowed"]},
+    Reason.UNAVAILABLE: lambda _: {"Retry-After": str(RETRY_AFTER_SECONDS)},
+}
+
+
+def error_response(error: DockgateError, request_id: str) -> web.Response:
+    """The error as a response."""
+    body: dict[str, Any] = {
+        "code": error.reason.value,
+        "message": error.message[:_LONGEST_MESSAGE],
+        "request_id": request_id,
+    }
+    if error.violations:
+        body["details"] = [
+            {
+                "field": violation.field[:_LONGEST_VALUE],
+                "description": violation.description[:_LONGEST_VALUE],
+            }
+            for violation in error.violations[:_MOST_VIOLATIONS]
+        ]
+    if error.metadata:
+        body["metadata"] = {key: text[:_LONGEST_VALUE] for key, text in error.metadata.items()}
+    response = json_response(error.reason.http_status, body, request_id)
+    if error.reason in _HEADERS:
+        response.headers.update(_HEADERS[error.reason](error))
+    if error.reason.http_status == web.HTTPUnauthorized.status_code:
+        # RFC 9110 wants every 401 to name a scheme.
+        response.headers["WWW-Authenticate"] = signature.ALGORITHM
+    return response
+
+
+def internal_error() -> DockgateError:
+    """What a caller is told of a bug: nothing but that there is one."""
+    return DockgateError(
+        Reason.INTERNAL_ERROR, "an internal error; the log has it under this request_id"
+    )

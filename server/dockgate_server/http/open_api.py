@@ -1,0 +1,128 @@
+"""The open API's endpoints on top of the use cases. Source: the open-api contract."""
+
+import re
+from collections.abc import Awaitable, Callable, Mapping
+
+import structlog
+from aiohttp import web
+
+from dockgate.downlink.v1 import command_service_pb2 as pb
+from dockgate_server.access.verifier import SignedRequest, Verifier
+from dockgate_server.commands import Commands
+from dockgate_server.errors import DockgateError, Reason
+from dockgate_server.http import body, convert
+from dockgate_server.http.errors import error_response, internal_error
+from dockgate_server.http.responses import json_response, request_id
+from dockgate_server.model.caller import Caller
+
+COMMANDS_PATH = "/api/v1/open/downlink/commands"
+
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+_log = structlog.get_logger(__name__)
+
+_Handler = Callable[[web.BaseRequest, str, "re.Match[str]"], Awaitable[web.Response]]
+
+
+class OpenApi:
+    """Answers HTTP requests.
+
+    Args:
+        commands: The use cases.
+        verifier: Finds out who asks.
+        max_body_bytes: The largest request body.
+        body_seconds: The longest that sending a body may take.
+    """
+
+    def __init__(
+        self, commands: Commands, verifier: Verifier, max_body_bytes: int, body_seconds: float
+    ) -> None:
+        self._commands = commands
+        self._verifier = verifier
+        self._max_body_bytes = max_body_bytes
+        self._body_seconds = body_seconds
+        # Over the path as sent, which is what was signed: "comm%61nds" is another path.
+        self._routes: tuple[tuple[re.Pattern[str], Mapping[str, _Handler]], ...] = (
+            (re.compile(re.escape(COMMANDS_PATH)), {"POST": self._submit}),
+            (re.compile(f"{re.escape(COMMANDS_PATH)}/([^/]+)"), {"GET": self._get}),
+        )
+
+    async def handle(self, request: web.BaseRequest) -> web.Response:
+        """Answer a request, whatever it is."""
+        asked = request_id(request)
+        path, _ = _target(request)
+        with structlog.contextvars.bound_contextvars(request_id=asked):
+            try:
+                handler, match = self._find(request.method, path)
+                response = await handler(request, asked, match)
+            except DockgateError as error:
+                _log.info("http_refused", method=request.method, path=path[:200], code=error.reason)
+                response = error_response(error, asked)
+            except Exception as error:
+                _log.error("internal_error", method=request.method, path=path[:200], exc_info=error)
+                response = error_response(internal_error(), asked)
+        return response
+
+    def _find(self, method: str, path: str) -> "tuple[_Handler, re.Match[str]]":
+        for pattern, handlers in self._routes:
+            match = pattern.fullmatch(path)
+            if match is None:
+                continue
+            if method not in handlers:
+                allowed = ", ".join(handlers)
+                raise DockgateError(
+                    Reason.METHOD_NOT_ALLOWED,
+                    f"{method[:20]} is not possible here; possible is {allowed}",
+                    metadata={"allowed": allowed},
+                )
+            return handlers[method], match
+        raise DockgateError(Reason.NOT_FOUND, f"there is nothing at {path[:200]!r}")
+
+    async def _submit(
+        self, request: web.BaseRequest, asked: str, match: "re.Match[str]"
+    ) -> web.Response:
+        caller, raw = await self._verified(request, is_json=True)
+        submission = convert.submission(body.parse_object(raw))
+        try:
+            accepted = await self._commands.submit(caller, submission)
+        except DockgateError as error:
+            command_type = submission.dji.WhichOneof("method") or ""
+            raise convert.in_terms_of_json(error, command_type) from error
+        status = 200 if accepted.replayed else 202
+        return json_response(status, convert.accepted(accepted.command, asked), asked)
+
+    async def _get(
+        self, request: web.BaseRequest, asked: str, match: "re.Match[str]"
+    ) -> web.Response:
+        caller, _ = await self._verified(request, is_json=False)
+        command_id = match[1].lower()
+        if not _UUID.fullmatch(command_id):
+            raise DockgateError(
+                Reason.COMMAND_NOT_FOUND,
+                f"no command {match[1][:100]!r} is known",
+                metadata={"command_id": match[1]},
+            )
+        command = await self._commands.get(caller, pb.GetCommandRequest(command_id=command_id))
+        return json_response(200, convert.status(command, asked), asked)
+
+    async def _verified(self, request: web.BaseRequest, *, is_json: bool) -> tuple[Caller, bytes]:
+        """The caller and the raw body, of which nothing has been parsed before this."""
+        body.check_length(request, self._max_body_bytes)
+        if is_json:
+            body.check_json_type(request)
+        raw = await body.read(request, self._max_body_bytes, self._body_seconds)
+        path, query = _target(request)
+        signed = SignedRequest(
+            request.method, path, query, headers=tuple(request.headers.items()), body=raw
+        )
+        return await self._verifier.verify(signed), raw
+
+
+def _target(request: web.BaseRequest) -> tuple[str, str]:
+    """Path and query as sent."""
+    target = request.raw_path
+    if not target.startswith("/"):
+        # A client that believes it talks to a proxy sends the whole URL (RFC 9112, 3.2.2).
+        target = re.sub(r"^https?://[^/?]*", "", target, count=1, flags=re.IGNORECASE)
+    path, _, query = target.partition("?")
+    return path, query

@@ -1,0 +1,176 @@
+"""API keys: made, sealed, listed, disabled."""
+
+import sqlite3
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from dockgate_server.access import sealing
+from dockgate_server.access.keys import Keys, UnknownKey
+from dockgate_server.access.sealing import SealingKey, SealingProblem
+from dockgate_server.clock import ManualClock
+from dockgate_server.store.sqlite import SqliteStore
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
+    async with SqliteStore(tmp_path / "dockgate.db") as opened:
+        yield opened
+
+
+@pytest.fixture
+def keys(store: SqliteStore, tmp_path: Path) -> Keys:
+    return Keys(store, tmp_path / "sealing.key", ManualClock())
+
+
+async def test_new_key_can_be_opened_again_by_another_process(
+    keys: Keys, store: SqliteStore, tmp_path: Path
+) -> None:
+    """`dockgate keys create` and the server share the database and the key file, no more."""
+    new = await keys.create("for the test", tenant="one")
+    opened = await Keys(store, tmp_path / "sealing.key", ManualClock()).open(new.key.api_id)
+    assert opened is not None
+    assert opened.secret == new.secret.encode()
+    assert (opened.caller.tenant, opened.caller.principal) == ("one", new.key.api_id)
+
+
+async def test_keys_are_long_random_and_never_alike(keys: Keys) -> None:
+    """A secret has 32 random bytes behind its prefix."""
+    made = [await keys.create() for _ in range(3)]
+    assert len({one.secret for one in made}) == len({one.key.api_id for one in made}) == 3
+    for one in made:
+        assert one.key.api_id.startswith("dk_")
+        assert len(one.secret.removeprefix("dks_")) == 43
+
+
+async def test_secret_shows_neither_in_the_database_nor_in_a_repr(
+    keys: Keys, store: SqliteStore, tmp_path: Path
+) -> None:
+    """Who reads the database, or a log, can sign nothing."""
+    new = await keys.create()
+    opened = await keys.open(new.key.api_id)
+    with sqlite3.connect(tmp_path / "dockgate.db") as database:
+        dump = repr(database.execute("SELECT * FROM credential").fetchall())
+    database.close()
+    shown = dump + repr(new) + repr(opened) + repr(await keys.list())
+    assert new.key.api_id in shown
+    assert new.secret not in shown
+
+
+async def test_list_shows_every_key_with_its_dates(keys: Keys) -> None:
+    """Disabled keys stay in the list, so that the record stays whole."""
+    first = await keys.create("first")
+    second = await keys.create("second")
+    await keys.disable(second.key.api_id)
+    listed = {key.label: key for key in await keys.list()}
+    assert listed["first"] == first.key
+    assert listed["second"].disabled_at == ManualClock().now_ms()
+
+
+async def test_disabled_key_cannot_be_opened(keys: Keys) -> None:
+    """Disabling is for good, and doing it twice is no error."""
+    new = await keys.create()
+    assert await keys.disable(new.key.api_id)
+    assert not await keys.disable(new.key.api_id)
+    assert await keys.open(new.key.api_id) is None
+    with pytest.raises(UnknownKey, match="dk_nobody"):
+        await keys.disable("dk_nobody")
+
+
+@pytest.mark.parametrize("label", ["x" * 101, "line\nbreak", "\x1b[31m"])
+async def test_label_that_would_spoil_a_list_is_refused(keys: Keys, label: str) -> None:
+    """Labels are printed on terminals."""
+    with pytest.raises(ValueError, match="printable"):
+        await keys.create(label)
+
+
+async def test_key_file_is_made_for_its_owner_alone(keys: Keys, tmp_path: Path) -> None:
+    """The file appears with the first API key and not before."""
+    await keys.check()
+    assert not (tmp_path / "sealing.key").exists()
+    await keys.create()
+    assert (tmp_path / "sealing.key").stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "sealing.key").stat().st_size == 32
+
+
+async def test_missing_key_file_is_not_replaced_when_there_are_keys(
+    keys: Keys, store: SqliteStore, tmp_path: Path
+) -> None:
+    """A new sealing key would open nothing and hide that the old one is gone."""
+    await keys.create()
+    (tmp_path / "sealing.key").unlink()
+    again = Keys(store, tmp_path / "sealing.key", ManualClock())
+    for attempt in (again.check(), again.create()):
+        with pytest.raises(SealingProblem, match="is missing"):
+            await attempt
+    assert not (tmp_path / "sealing.key").exists()
+
+
+async def test_another_sealing_key_is_noticed_at_start(
+    keys: Keys, store: SqliteStore, tmp_path: Path
+) -> None:
+    """A server that could check no request does not begin to serve."""
+    await keys.create()
+    sealing.make_key(tmp_path / "other.key")
+    with pytest.raises(SealingProblem, match="was not sealed"):
+        await Keys(store, tmp_path / "other.key", ManualClock()).check()
+    await keys.check()
+
+
+@pytest.mark.parametrize("content", [b"", b"x" * 31, b"x" * 33])
+def test_key_file_of_the_wrong_size_is_refused(tmp_path: Path, content: bytes) -> None:
+    """It is most likely another file."""
+    file = tmp_path / "sealing.key"
+    file.write_bytes(content)
+    file.chmod(0o600)
+    with pytest.raises(SealingProblem, match="exactly 32 bytes"):
+        sealing.read_key(file)
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o620])
+def test_key_file_that_others_can_use_is_refused(tmp_path: Path, mode: int) -> None:
+    """The problem says how to put it right."""
+    file = tmp_path / "sealing.key"
+    file.write_bytes(b"x" * 32)
+    file.chmod(mode)
+    with pytest.raises(SealingProblem, match="chmod 600"):
+        sealing.read_key(file)
+
+
+def test_key_file_that_cannot_be_read_or_written_is_one_clear_line(tmp_path: Path) -> None:
+    """The problem names the file."""
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    with pytest.raises(SealingProblem, match="folder"):
+        sealing.read_key(folder)
+    (tmp_path / "file").touch()
+    with pytest.raises(SealingProblem, match="cannot write"):
+        sealing.make_key(tmp_path / "file" / "sealing.key")
+
+
+def test_of_two_that_make_the_key_file_both_use_the_first(tmp_path: Path) -> None:
+    """Server and command line may start at the same moment."""
+    file = tmp_path / "sealing.key"
+    sealed = sealing.make_key(file).seal("dk_1", "secret")
+    assert sealing.make_key(file).unseal("dk_1", sealed) == "secret"
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_sealed_secret_is_worth_nothing_elsewhere_or_damaged() -> None:
+    """It opens under its own API ID, whole, with its own key."""
+    key = SealingKey(b"k" * 32)
+    sealed = key.seal("dk_1", "secret")
+    assert key.unseal("dk_1", sealed) == "secret"
+    assert key.seal("dk_1", "secret") != sealed
+    wrong = [
+        (SealingKey(b"o" * 32), "dk_1", sealed),
+        (key, "dk_2", sealed),
+        (key, "dk_1", sealed[:-1]),
+        (key, "dk_1", b"\x02" + sealed[1:]),
+        (key, "dk_1", sealed[:5]),
+        (key, "dk_1", b""),
+    ]
+    for with_key, api_id, what in wrong:
+        with pytest.raises(SealingProblem):
+            with_key.unseal(api_id, what)

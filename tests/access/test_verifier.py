@@ -1,0 +1,158 @@
+"""The check of a signed request, without HTTP."""
+
+import sqlite3
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from dockgate_server.access import signature
+from dockgate_server.access.keys import Keys, NewKey
+from dockgate_server.access.verifier import KEY_CACHE_SECONDS, SignedRequest, Verifier
+from dockgate_server.clock import ManualClock
+from dockgate_server.errors import DockgateError, Reason
+from dockgate_server.store.sqlite import SqliteStore
+
+PATH = "/api/v1/open/downlink/commands"
+
+
+@dataclass
+class Bundle:
+    clock: ManualClock
+    store: SqliteStore
+    keys: Keys
+    verifier: Verifier
+    key: NewKey
+    database: Path
+
+    def request(self, method: str = "POST", nonce: str = "n-1", **other: str) -> SignedRequest:
+        headers = signature.signed_headers(
+            api_id=self.key.key.api_id,
+            secret=self.key.secret,
+            method=method,
+            target=PATH,
+            timestamp=self.clock.now_ms() // 1000,
+            nonce=nonce,
+        )
+        lines = {**headers, **{name.replace("_", "-"): value for name, value in other.items()}}
+        return SignedRequest(method, PATH, "", tuple(lines.items()), b"")
+
+    def nonces(self) -> int:
+        database = sqlite3.connect(self.database)
+        [(count,)] = database.execute("SELECT count(*) FROM nonce").fetchall()
+        database.close()
+        return int(count)
+
+
+@pytest.fixture
+async def bundle(tmp_path: Path) -> AsyncIterator[Bundle]:
+    clock = ManualClock()
+    async with SqliteStore(tmp_path / "dockgate.db") as store:
+        keys = Keys(store, tmp_path / "sealing.key", clock)
+        verifier = Verifier(store, keys, clock, skew_seconds=300)
+        key = await keys.create(tenant="one")
+        yield Bundle(clock, store, keys, verifier, key, tmp_path / "dockgate.db")
+
+
+async def _refusal(bundle: Bundle, request: SignedRequest) -> DockgateError:
+    with pytest.raises(DockgateError) as raised:
+        await bundle.verifier.verify(request)
+    return raised.value
+
+
+async def test_caller_is_the_tenant_and_the_api_id(bundle: Bundle) -> None:
+    """Everything behind the check acts on behalf of the key's tenant."""
+    caller = await bundle.verifier.verify(bundle.request())
+    assert (caller.tenant, caller.principal) == ("one", bundle.key.key.api_id)
+
+
+async def test_header_names_have_no_case(bundle: Bundle) -> None:
+    """HTTP does not tell them apart, and neither do proxies."""
+    request = bundle.request()
+    lower = tuple((name.lower(), value) for name, value in request.headers)
+    await bundle.verifier.verify(replace(request, headers=lower))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("X_Api_Id", "i" * 65),
+        ("X_Api_Id", "two words"),
+        ("X_Api_Id", "é"),
+        ("X_Api_Timestamp", "now"),
+        ("X_Api_Timestamp", "-1"),
+        ("X_Api_Timestamp", "1776859200.5"),
+        ("X_Api_Timestamp", "٣"),
+        ("X_Api_Timestamp", "9" * 5000),
+        ("X_Api_Nonce", "n" * 129),
+        ("X_Api_Nonce", "line\nbreak"),
+        ("X_Api_Nonce", "é"),
+        ("X_Api_Nonce", ""),
+    ],
+)
+async def test_malformed_header_is_named(bundle: Bundle, name: str, value: str) -> None:
+    """What cannot be right is refused before anything is looked up."""
+    error = await _refusal(bundle, bundle.request(**{name: value}))
+    assert error.reason is Reason.UNAUTHORIZED
+    assert error.metadata == {"header": name.replace("_", "-")}
+
+
+async def test_every_verb_but_get_needs_a_nonce(bundle: Bundle) -> None:
+    """What changes something must not be repeatable."""
+    await bundle.verifier.verify(bundle.request("GET", nonce=""))
+    for method in ("POST", "PUT", "DELETE"):
+        error = await _refusal(bundle, bundle.request(method, nonce=""))
+        assert error.metadata == {"header": "X-Api-Nonce"}
+
+
+async def test_disabled_key_is_refused_within_seconds(bundle: Bundle) -> None:
+    """A key that another process disables is remembered for the cache's time and no longer."""
+    await bundle.verifier.verify(bundle.request(nonce="n-1"))
+    await bundle.keys.disable(bundle.key.key.api_id)
+    bundle.clock.advance(KEY_CACHE_SECONDS)
+    error = await _refusal(bundle, bundle.request(nonce="n-2"))
+    assert error.reason is Reason.UNAUTHORIZED
+
+
+async def test_new_key_can_be_used_at_once(bundle: Bundle) -> None:
+    """An ID that was unknown a moment ago is not remembered as that."""
+    unknown = await _refusal(bundle, bundle.request(X_Api_Id="dk_later"))
+    assert unknown.metadata == {"header": "X-Api-Id"}
+    bundle.key = await bundle.keys.create()
+    await bundle.verifier.verify(bundle.request())
+
+
+async def test_nonces_are_forgotten_when_their_timestamp_no_longer_counts(
+    bundle: Bundle,
+) -> None:
+    """The table stays as large as the window, and within it nothing is forgotten."""
+    first = bundle.request(nonce="n-1")
+    await bundle.verifier.verify(first)
+    bundle.clock.advance(300)
+    await bundle.verifier.verify(bundle.request(nonce="n-2"))
+    await bundle.store.forget_nonces(0)  # behind the forgetting that the check has begun
+    assert bundle.nonces() == 2
+    assert (await _refusal(bundle, first)).reason is Reason.NONCE_REPLAYED
+    bundle.clock.advance(61)
+    assert (await _refusal(bundle, first)).reason is Reason.TIMESTAMP_EXPIRED
+    await bundle.verifier.verify(bundle.request(nonce="n-3"))
+    await bundle.store.forget_nonces(0)
+    assert bundle.nonces() == 2
+
+
+async def test_timestamp_in_the_future_does_not_shorten_the_memory(bundle: Bundle) -> None:
+    """A nonce is kept for as long as its own timestamp is accepted, not from now on."""
+    headers = signature.signed_headers(
+        api_id=bundle.key.key.api_id,
+        secret=bundle.key.secret,
+        method="POST",
+        target=PATH,
+        timestamp=bundle.clock.now_ms() // 1000 + 300,
+        nonce="ahead",
+    )
+    ahead = SignedRequest("POST", PATH, "", tuple(headers.items()), b"")
+    await bundle.verifier.verify(ahead)
+    bundle.clock.advance(599)
+    await bundle.verifier.verify(bundle.request(nonce="n-2"))
+    assert (await _refusal(bundle, ahead)).reason is Reason.NONCE_REPLAYED

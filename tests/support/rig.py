@@ -1,0 +1,161 @@
+"""The dispatcher on a real store and a manual clock; the test plays broker and dock."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from dockgate_server.bridge.interface import Inbound, NotConnected
+from dockgate_server.clock import ManualClock
+from dockgate_server.devices import Registry
+from dockgate_server.dispatcher.deadlines import Deadlines
+from dockgate_server.dispatcher.dispatcher import Dispatcher
+from dockgate_server.dispatcher.inbound import InboundRouter
+from dockgate_server.dispatcher.recorder import Recorder
+from dockgate_server.model.command import Command, CommandEvent, EventKind, FailureCode, Status
+from dockgate_server.store.sqlite import SqliteStore
+from support.bridge import Published, ScriptedBridge
+from support.records import CHARGE_OPEN, SETUP_ABORT, an_accept
+
+URGENT = "camera_recording_start"
+"""Stands in for an emergency method, of which the schema has none yet: see ``urgent_method``."""
+
+METHODS = (SETUP_ABORT, CHARGE_OPEN, URGENT)
+
+
+class BreakingBridge(ScriptedBridge):
+    """Says that it is connected, yet cannot publish: its connection is just breaking."""
+
+    broken = False
+
+    def publish(self, topic: str, payload: bytes, expiry_seconds: int) -> Any:
+        """Refuse, as long as it is broken."""
+        if self.broken:
+            raise NotConnected
+        return super().publish(topic, payload, expiry_seconds)
+
+
+@dataclass
+class Rig:
+    """The parts, and shorthands for what a test does with them."""
+
+    clock: ManualClock
+    bridge: Any
+    store: SqliteStore
+    registry: Registry
+    recorder: Recorder
+    deadlines: Deadlines
+    dispatcher: Dispatcher
+    inbound: InboundRouter
+    told: list[CommandEvent]
+    _news: asyncio.Event
+    acknowledged: list[str] = field(default_factory=list)
+
+    async def accept(self, key: str | None = None, **changed: Any) -> str:
+        """Submit a command; returns its id."""
+        return (await self.submit(key, **changed)).command.id
+
+    def submit(self, key: str | None = None, **changed: Any) -> asyncio.Future[Any]:
+        """Submit a command, as of now by the clock."""
+        now = self.clock.now_ms()
+        seconds = changed.setdefault("timeout_seconds", 30)
+        times = {"accepted_at": now, "deadline_at": now + seconds * 1000}
+        return self.dispatcher.accept(an_accept(key, **{**times, **changed}))
+
+    async def now(self, command_id: str) -> Command:
+        """The command as it is now."""
+        command = await self.store.get_command("default", command_id)
+        assert command is not None
+        return command
+
+    async def settle(self) -> None:
+        """Let everything happen that can happen without the test doing something.
+
+        All that the dispatcher does goes through the store's queue: what an empty change finds
+        before itself is done when it is done. A few rounds, as one thing leads to another.
+        """
+        for _ in range(5):
+            await self.store.forget_nonces(0)
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait until something has been committed."""
+        async with asyncio.timeout(5):
+            while not condition():
+                self._news.clear()
+                await self._news.wait()
+
+    async def ended(self, command_id: str) -> tuple[Status, FailureCode | None]:
+        """Wait for the command's end."""
+        await self.until(
+            lambda: any(e.command.id == command_id and e.command.is_over for e in self.told)
+        )
+        command = await self.now(command_id)
+        return command.status, command.failure_code
+
+    def kinds(self, command_id: str) -> list[EventKind]:
+        """What has happened to a command."""
+        return [event.kind for event in self.told if event.command.id == command_id]
+
+    def sent(self) -> list[str]:
+        """The commands that were published, in that order."""
+        return [message.tid for message in self.bridge.published]
+
+    def message(self, command_id: str) -> Published:
+        """The one publish of a command."""
+        (message,) = [one for one in self.bridge.published if one.tid == command_id]
+        return message
+
+    def connect(self, connected: bool = True) -> None:
+        """The connection comes or goes."""
+        self.bridge.connected = connected
+        self.dispatcher.connection_changed()
+
+    def receive(self, name: str, topic: str, content: object) -> None:
+        """A message from a device; ``name`` is in ``acknowledged`` when it is acknowledged."""
+        payload = content if isinstance(content, bytes) else orjson.dumps(content)
+        self.inbound.receive(Inbound(topic, payload, lambda: self.acknowledged.append(name)))
+
+    def reply(self, command_id: str, data: object = None, gateway: str = "dock-001") -> None:
+        """The dock's answer to a command."""
+        data = {"result": 0} if data is None else data
+        topic = f"thing/product/{gateway}/services_reply"
+        self.receive(command_id, topic, {"tid": command_id, "data": data})
+
+
+Start = Callable[..., AbstractAsyncContextManager[Rig]]
+
+
+@asynccontextmanager
+async def starting(
+    database: Path, bridge: Any = None, clock: ManualClock | None = None, **options: Any
+) -> AsyncIterator[Rig]:
+    """The parts, started; a second time on the same database is a gateway started again."""
+    bridge, clock = bridge or ScriptedBridge(), clock or ManualClock()
+    told: list[CommandEvent] = []
+    news = asyncio.Event()
+
+    def committed(events: Sequence[CommandEvent]) -> None:
+        dispatcher.committed(events)
+        told.extend(events)
+        news.set()
+
+    async with SqliteStore(database, committed) as store:
+        recorder = Recorder(store, clock)
+        deadlines = Deadlines(recorder, clock)
+        dispatcher = Dispatcher(store, bridge, deadlines, recorder, clock, **options)
+        registry = Registry(store)
+        inbound = InboundRouter(bridge, registry, recorder, clock)
+        await dispatcher.recover()
+        running = asyncio.create_task(dispatcher.run())
+        parts = (clock, bridge, store, registry, recorder, deadlines, dispatcher, inbound)
+        try:
+            yield Rig(*parts, told, news)
+        finally:
+            deadlines.close()
+            running.cancel()
+            (ended,) = await asyncio.gather(running, return_exceptions=True)
+            assert isinstance(ended, asyncio.CancelledError), ended
