@@ -328,8 +328,8 @@ def _unknown_variables() -> list[str]:
     ]
 
 
-NOT_SETTINGS = frozenset({"DOCKGATE_SIM_PASSWORD"})
-"""Variables with our prefix that are read elsewhere: by ``dockgate simulate``."""
+NOT_SETTINGS = frozenset({"DOCKGATE_SERVER", "DOCKGATE_SIM_PASSWORD"})
+"""Variables with our prefix that are read elsewhere: by the client commands and the simulator."""
 
 
 def _mistake(error: dict[str, Any]) -> str:

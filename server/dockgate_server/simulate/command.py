@@ -160,6 +160,15 @@ async def run(config: DockConfig, write: Callable[[Happening], None]) -> None:
         ended.cancel()
 
 
+EXAMPLES = (
+    "dockgate simulate --broker mqtts://user@broker.example --dock dock-002 --drone drone-002",
+    "dockgate simulate --behave slow:2 --behave camera_recording_start=silent",
+    "dockgate simulate --behave charge_open=job-fails:314004@40 --step-every 0.2",
+    """dockgate simulate --reply 'camera_photo_take={"result": 5001, "message": "camera busy"}'""",
+)
+"""For the end of the help."""
+
+
 def simulate(
     broker: Annotated[
         str,
@@ -217,15 +226,7 @@ def simulate(
     """Be a DJI dock with a drone on an MQTT broker, until Ctrl-C.
 
     It announces itself, answers every command like a real dock and reports the progress of jobs. It
-    keeps trying if the broker cannot be reached. Examples:
-
-    dockgate simulate --broker mqtts://user@broker.example --dock dock-002 --drone drone-002
-
-    dockgate simulate --behave slow:2 --behave camera_recording_start=silent
-
-    dockgate simulate --behave charge_open=job-fails:314004@40 --step-every 0.2
-
-    dockgate simulate --reply 'camera_photo_take={"result": 5001, "message": "camera busy"}'
+    keeps trying if the broker cannot be reached.
     """
     try:
         config = configure(
@@ -240,8 +241,7 @@ def simulate(
             behaviours=parse_behaviours(behave or [], reply or []),
         )
     except UsageError as error:
-        typer.echo(f"dockgate simulate: {error}", err=True)
-        raise typer.Exit(2) from None
+        raise typer.BadParameter(str(error)) from None
 
     def write(happening: Happening) -> None:
         typer.echo(line(happening, as_json=as_json))

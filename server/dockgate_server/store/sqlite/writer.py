@@ -33,7 +33,12 @@ class Connection(aiosqlite.Connection):
 
     async def __aenter__(self) -> Self:
         """Open the database."""
-        _ = await super().__aenter__()
+        try:
+            _ = await super().__aenter__()
+        except BaseException:
+            # aiosqlite asks its thread to stop but does not wait, and it would outlive the loop.
+            await asyncio.to_thread(self._thread.join)
+            raise
         return self
 
     async def run(self, function: Callable[[sqlite3.Connection], T]) -> T:

@@ -1,0 +1,144 @@
+"""``dockgate methods``."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from dockgate_server.cli.options import AsJson, examples
+from dockgate_server.cli.problem import from_refusal
+
+if TYPE_CHECKING:
+    from google.protobuf.descriptor import Descriptor, FieldDescriptor
+
+    from dockgate_server.codec.catalogue import Method
+
+EXAMPLES = examples("dockgate methods", "dockgate methods flighttask_prepare")
+_DOCS = "https://developer.dji.com/doc/cloud-api-tutorial/en/api-reference/"
+
+
+def methods(
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[METHOD]", help="Show this method with all its fields.", show_default=False
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the methods that can be submitted, or show one with its fields."""
+    from dockgate_server.cli import render
+    from dockgate_server.codec import catalogue
+    from dockgate_server.errors import DockgateError
+
+    try:
+        chosen = [catalogue.find(name)] if name else list(catalogue.METHODS.values())
+    except DockgateError as refusal:
+        raise from_refusal(refusal) from None
+    described = [describe(method) for method in chosen]
+    if as_json:
+        for one in described:
+            render.print_json(one)
+    elif name:
+        _show_one(described[0])
+    else:
+        _show_all(described)
+
+
+def describe(method: "Method") -> dict[str, Any]:
+    """All that the schema says about a method."""
+    from dockgate_server.cli import render
+
+    spec = render.to_json(method.spec)
+    fields = list(_fields(method.descriptor, "", within_optional=False))
+    return {
+        "method": method.name,
+        "domain": spec["domain"].lower(),
+        "devices": [str(device).lower() for device in spec.get("devices", [])],
+        "timeout_seconds": method.default_timeout_seconds,
+        "starts_job": bool(method.progress),
+        "safe_to_repeat": method.spec.safe_to_repeat,
+        "required": [one["field"] for one in fields if one["required"]],
+        "fields": fields,
+        "page": method.spec.page,
+    }
+
+
+def _fields(
+    descriptor: "Descriptor", path: str, *, within_optional: bool
+) -> "list[dict[str, Any]]":
+    """The fields and theirs, each by its path; one within an optional part is not required."""
+    from buf.validate import validate_pb2
+
+    found: list[dict[str, Any]] = []
+    for field in descriptor.fields:
+        rules = field.GetOptions().Extensions[validate_pb2.field]
+        required = rules.required and not within_optional
+        name = f"{path}{field.name}"
+        one = {"field": name, "type": _type(field), "required": required}
+        if field.enum_type is not None:
+            one["values"] = _values(field)
+        found.append(one)
+        if field.message_type is not None:
+            inner = f"{name}.0." if field.is_repeated else f"{name}."
+            optional = field.is_repeated or not required
+            found += _fields(field.message_type, inner, within_optional=optional)
+    return found
+
+
+def _type(field: "FieldDescriptor") -> str:
+    names = {
+        field.CPPTYPE_STRING: "text",
+        field.CPPTYPE_BOOL: "bool",
+        field.CPPTYPE_DOUBLE: "number",
+        field.CPPTYPE_MESSAGE: "object",
+    }
+    name = names.get(field.cpp_type, "integer")
+    return f"list of {name}" if field.is_repeated else name
+
+
+def _values(field: "FieldDescriptor") -> dict[str, int]:
+    from dockgate_server.cli.render import enum_prefix
+
+    assert field.enum_type is not None
+    prefix = enum_prefix(field.enum_type)
+    return {one.name.removeprefix(prefix): one.number for one in field.enum_type.values}
+
+
+def _show_all(described: list[dict[str, Any]]) -> None:
+    from dockgate_server.cli import table
+
+    rows = [
+        [
+            one["method"],
+            one["domain"],
+            ", ".join(one["devices"]),
+            # Those within them are for the view of the one method.
+            ", ".join(name for name in one["required"] if "." not in name) or "-",
+        ]
+        for one in described
+    ]
+    table.show(("METHOD", "DOMAIN", "DEVICES", "REQUIRED FIELDS"), rows)
+
+
+def _show_one(method: dict[str, Any]) -> None:
+    from dockgate_server.cli import table
+
+    job = "; the answer means started, a job follows" if method["starts_job"] else ""
+    typer.echo(f"method   {method['method']} ({method['domain']})")
+    typer.echo(f"devices  {', '.join(method['devices'])}")
+    typer.echo(f"answer   within {method['timeout_seconds']} s{job}")
+    typer.echo(f"page     {_DOCS}{method['page']}")
+    if not method["fields"]:
+        typer.echo("fields   none")
+        return
+    rows = [
+        [
+            f"--{one['field']}",
+            one["type"],
+            "required" if one["required"] else "",
+            ", ".join(f"{number} {name}" for name, number in one.get("values", {}).items()),
+        ]
+        for one in method["fields"]
+    ]
+    typer.echo("")
+    table.show(("FIELD", "TYPE", "", "VALUES"), rows)

@@ -1,0 +1,202 @@
+"""What may go wrong and is nobody's bug: a line on standard error, and an exit code."""
+
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, cast
+
+import typer
+
+if TYPE_CHECKING:
+    import grpc
+    from google.rpc import error_details_pb2
+
+    from dockgate_server.errors import DockgateError
+
+FAILURE = 1
+USAGE = 2
+
+# Where a field of the request is an option of ours, people know it by the option's name.
+_OPTIONS = {
+    "device_id": "--device",
+    "idempotency_key": "--key",
+    "timeout_seconds": "--timeout",
+    "after_revision": "--after",
+    "resume_token": "--after",
+    "command_type": "--type",
+    "page_size": "--limit",
+}
+# In the words of gRPC's core, which says UNAVAILABLE to all of them.
+_NO_NAME = ("errors resolving", "DNS resolution failed")
+_NO_CONNECTION = ("failed to connect", *_NO_NAME)
+# The path of a method's field within SubmitCommandRequest.
+_METHOD_PATH = re.compile(r"^dji\.\w+\.(?=\w)")
+
+
+class Problem(Exception):
+    """Ends the command.
+
+    Args:
+        message: What was wrong, with which field, what would be right. One line, or one line for
+            each of several mistakes.
+        exit_code: FAILURE, or USAGE for a call that can only be wrong.
+        code: The same for programs: an ErrorReason, or a word of the command line's own.
+        details: The offending fields, each with ``field`` and ``description``.
+        metadata: What ``error_reason.proto`` lists for the reason.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        exit_code: int = FAILURE,
+        code: str = "FAILED",
+        details: Sequence[Mapping[str, str]] = (),
+        metadata: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.exit_code = exit_code
+        self.code = code
+        self.details = tuple(details)
+        self.metadata = dict(metadata or {})
+
+
+def usage(message: str) -> Problem:
+    """A wrong call."""
+    return Problem(message, exit_code=USAGE, code="USAGE")
+
+
+def report(problem: Problem, *, as_json: bool) -> int:
+    """Write a problem to standard error and give the exit code."""
+    if as_json:
+        document: dict[str, object] = {"code": problem.code, "message": problem.message}
+        if problem.details:
+            document["details"] = problem.details
+        if problem.metadata:
+            document["metadata"] = problem.metadata
+        notice_json(document)
+    else:
+        for line in problem.message.splitlines():
+            typer.echo(f"error: {line}", err=True)
+    return problem.exit_code
+
+
+def notice_json(document: Mapping[str, object]) -> None:
+    """Write one JSON document to standard error."""
+    import orjson
+
+    sys.stderr.write(orjson.dumps(document).decode() + "\n")
+    sys.stderr.flush()
+
+
+def from_usage_error(wrong: typer.TyperException) -> Problem:
+    """From what typer has to say about options and arguments."""
+    message = " ".join(wrong.format_message().split()).removesuffix(".")
+    message = message[:1].lower() + message[1:].replace(": Input should be", ": must be")
+    context = getattr(wrong, "ctx", None)
+    if context is not None:
+        message += f" (see: {context.command_path} --help)"
+    return Problem(message, exit_code=wrong.exit_code, code="USAGE")
+
+
+def from_refusal(error: "DockgateError") -> Problem:
+    """From a refusal by the same code that the server runs, before anything was sent."""
+    details = [{"field": one.field, "description": one.description} for one in error.violations]
+    return Problem(
+        _listed(details) or error.message,
+        exit_code=USAGE,
+        code=error.reason,
+        details=details,
+        metadata=error.metadata,
+    )
+
+
+def from_rpc_error(error: "grpc.RpcError", server: str) -> Problem:
+    """From the status with which a call ended."""
+    import grpc
+    from google.rpc import error_details_pb2
+    from grpc_status import rpc_status
+
+    code, text = error.code(), error.details() or ""
+    try:
+        # Every RpcError that a call raises is that call; the types do not say so.
+        status = rpc_status.from_call(cast("grpc.Call", error))
+    except ValueError:  # details that contradict the status; not one of our servers
+        status = None
+    info, bad = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
+    for detail in status.details if status is not None else ():
+        if not detail.Unpack(info):
+            detail.Unpack(bad)
+    if not info.reason:
+        return _without_details(code, text, server)
+    details = _violations(bad)
+    wrong_call = code in (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.OUT_OF_RANGE)
+    return Problem(
+        _listed(details) or text,
+        exit_code=USAGE if wrong_call else FAILURE,
+        code=info.reason,
+        details=details,
+        metadata=info.metadata,
+    )
+
+
+def never_connected(error: "grpc.RpcError") -> bool:
+    """Whether a call failed for want of a connection, so that the server never saw it."""
+    import grpc
+
+    return error.code() is grpc.StatusCode.UNAVAILABLE and any(
+        words in (error.details() or "") for words in _NO_CONNECTION
+    )
+
+
+def is_unavailable(error: "grpc.RpcError") -> bool:
+    """Whether trying again is right."""
+    import grpc
+
+    return error.code() is grpc.StatusCode.UNAVAILABLE
+
+
+def _without_details(code: "grpc.StatusCode", text: str, server: str) -> Problem:
+    import grpc
+
+    text = text.splitlines()[0] if text else ""
+    if code is grpc.StatusCode.UNAVAILABLE:
+        message = _unreachable(text, server)
+    elif code is grpc.StatusCode.DEADLINE_EXCEEDED:
+        message = f"the server at {server} did not answer in time"
+    elif code is grpc.StatusCode.UNIMPLEMENTED:
+        message = f"the server at {server} is not a dockgate server of this version: {text}"
+    else:
+        message = f"{code.name} from {server}: {text}"
+    return Problem(message, code=code.name)
+
+
+def _unreachable(text: str, server: str) -> str:
+    """What UNAVAILABLE means when it does not come from a gateway."""
+    # gRPC says that it failed to connect to all addresses, and then how with the last one.
+    reason = text.rpartition("last error: ")[2]
+    if "handshak" in text.lower():
+        return f"no secure connection to {server}: {reason}"
+    if any(words in text for words in _NO_NAME):
+        return f"no dockgate server at {server}: the name cannot be resolved"
+    if "http1.x" in text:
+        return f"{server} speaks HTTP, not gRPC; --server wants the gRPC address"
+    if text.startswith("failed to connect") and "Socket closed" in text:
+        return f"{server} closes the connection; if it wants TLS, name its authority with --tls-ca"
+    if any(words in text for words in _NO_CONNECTION):
+        return f"no dockgate server at {server} (start one with: dockgate serve)"
+    return f"lost the connection to {server}: {reason}"
+
+
+def _violations(bad: "error_details_pb2.BadRequest") -> list[dict[str, str]]:
+    return [
+        {"field": _METHOD_PATH.sub("", one.field), "description": one.description}
+        for one in bad.field_violations
+    ]
+
+
+def _listed(details: Sequence[Mapping[str, str]]) -> str:
+    return "; ".join(
+        f"{_OPTIONS.get(one['field'], one['field'])}: {one['description']}" for one in details
+    )

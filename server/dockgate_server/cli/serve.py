@@ -1,0 +1,94 @@
+"""``dockgate serve``."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dockgate_server.cli.options import AsJson, Config, examples
+from dockgate_server.cli.problem import USAGE, Problem
+
+if TYPE_CHECKING:
+    from dockgate_server import app
+    from dockgate_server.config import Settings
+
+EXAMPLES = examples(
+    "dockgate serve",
+    "dockgate serve --config dockgate.toml",
+    "DOCKGATE_MQTT__URL=mqtt://broker.example dockgate serve",
+    "dockgate serve --config dockgate.toml --check",
+)
+
+
+def serve(
+    config: Config = None,
+    check: Annotated[bool, typer.Option("--check", help="Only check the configuration.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Run the gateway until Ctrl-C or SIGTERM.
+
+    Everything is configured by DOCKGATE_… variables and, beneath them, a TOML file. Writes one
+    line to standard output when it is ready; its log goes to standard error.
+    """
+    settings = load(config)
+    if check:
+        if as_json:
+            from dockgate_server.cli import render
+
+            render.print_json({"valid": True})
+        else:
+            typer.echo("the configuration is valid")
+        return
+    _run(settings, as_json=as_json)
+
+
+def load(file: Path | None) -> "Settings":
+    """The configuration.
+
+    Raises:
+        Problem: With every mistake in it.
+    """
+    from dockgate_server import config
+
+    try:
+        return config.load(file)
+    except config.ConfigProblem as problem:
+        raise Problem(str(problem), exit_code=USAGE, code="CONFIGURATION") from None
+
+
+def _run(settings: "Settings", *, as_json: bool) -> None:
+    import asyncio
+
+    from dockgate_server import app, logs, supervision
+
+    logs.configure(settings.log.level, settings.log.format)
+
+    def ready(running: app.App) -> None:
+        _say_ready(running, as_json=as_json)
+
+    try:
+        import uvloop
+
+        new_loop: Callable[[], asyncio.AbstractEventLoop] | None = uvloop.new_event_loop
+    except ImportError:  # it has no Windows build
+        new_loop = None
+    try:
+        with asyncio.Runner(loop_factory=new_loop) as runner:
+            runner.run(app.serve(settings, on_ready=ready))
+    except app.StartProblem as problem:
+        raise Problem(str(problem), code="CANNOT_START") from problem
+    except supervision.TaskEnded as ended:
+        # Its traceback is a bug's, and in the log.
+        raise Problem(f"stopped, because {ended}", code="STOPPED") from ended
+
+
+def _say_ready(running: "app.App", *, as_json: bool) -> None:
+    from dockgate_server.cli import render
+
+    if as_json:
+        addresses = {"grpc_address": running.grpc_address, "http_address": running.http_address}
+        render.print_json({"ready": True} | addresses)
+        return
+    http = f", HTTP on {running.http_address}" if running.http_address else ""
+    typer.echo(f"dockgate is ready: gRPC on {running.grpc_address}{http}")

@@ -1,0 +1,92 @@
+"""``dockgate list``, ``dockgate get`` and ``dockgate methods``."""
+
+import json
+
+from cli.scripted import Run, Script, command
+
+from dockgate.downlink.v1 import command_pb2
+from dockgate.downlink.v1 import command_service_pb2 as pb
+
+
+def test_a_list_is_a_table_that_is_complete_where_nobody_looks(run: Run, script: Script) -> None:
+    """No terminal, no cutting: every column can be taken apart at two spaces."""
+    done = command("FAILED", 4, failure_code=1, failure_reason="a" * 200)
+    script.answers["list"] = [pb.ListCommandsResponse(commands=[done, command()])]
+    called = run("list", "--device", "d", "--status", "failed", "--status", "timed-out")
+    assert called.code == 0
+    lines = called.out.splitlines()
+    assert lines[0].split() == ["COMMAND", "ACCEPTED", "DEVICE", "METHOD", "STATUS", "OUTCOME"]
+    assert lines[1].endswith(f"FAILED    DEVICE_EXECUTION_FAILED: {'a' * 200}")
+    assert len(lines) == 3
+    assert script.requests[0] == pb.ListCommandsRequest(
+        page_size=20,
+        device_id="d",
+        statuses=[command_pb2.COMMAND_STATUS_FAILED, command_pb2.COMMAND_STATUS_TIMED_OUT],
+    )
+
+
+def test_all_pages_are_fetched(run: Run, script: Script) -> None:
+    """--all goes on until there is no next page."""
+    script.answers["list"] = [
+        pb.ListCommandsResponse(commands=[command()], next_page_token="p2"),
+        pb.ListCommandsResponse(commands=[command()]),
+    ]
+    called = run("list", "--all", "--json")
+    assert [json.loads(line)["command_id"] for line in called.out.splitlines()] == ["c-1"] * 2
+    assert [(one.page_size, one.page_token) for one in script.requests] == [(500, ""), (500, "p2")]
+
+
+def test_a_limit_ends_the_list_also_when_there_is_more(run: Run, script: Script) -> None:
+    """The server is not asked for what is not shown."""
+    page = pb.ListCommandsResponse(commands=[command()] * 500, next_page_token="p2")
+    script.answers["list"] = [page, pb.ListCommandsResponse(commands=[command()])]
+    assert run("list", "--limit", "501", "--json").out.count("\n") == 501
+    assert [request.page_size for request in script.requests] == [500, 1]
+
+
+def test_no_commands_is_no_output(run: Run, script: Script) -> None:
+    """A script that counts lines counts none."""
+    script.answers["list"] = [pb.ListCommandsResponse()]
+    called = run("list")
+    assert (called.code, called.out, called.err) == (0, "", "no commands\n")
+
+
+def test_a_status_that_does_not_exist_is_named_with_those_that_do(run: Run) -> None:
+    """Before anything is sent."""
+    called = run("list", "--status", "succeded")
+    assert called.code == 2
+    assert "there are accepted, delivered, succeeded," in called.err
+
+
+def test_get_shows_what_is_known(run: Run, script: Script) -> None:
+    """Nothing is shown for what is not set."""
+    answer = pb.GetCommandResponse(command=command("SUCCEEDED", 4, response_code="0"))
+    answer.command.vendor_response["result"] = 0
+    script.answers["get"] = [answer, answer]
+    called = run("get", "c-1")
+    assert called.code == 0
+    assert "status      SUCCEEDED\n" in called.out
+    assert 'reply       {"result":0}\n' in called.out
+    assert "why" not in called.out
+    assert json.loads(run("get", "c-1", "--json").out)["vendor_response"] == {"result": 0}
+    assert script.requests[0].command_id == "c-1"
+
+
+def test_methods_are_listed_from_the_catalogue(run: Run) -> None:
+    """With what they need."""
+    called = run("methods", "--json")
+    methods = {one["method"]: one for one in map(json.loads, called.out.splitlines())}
+    assert methods["camera_recording_start"]["required"] == ["payload_index"]
+    assert methods["charge_open"]["starts_job"] is True
+    assert "dock2" in methods["charge_open"]["devices"]
+    assert run("methods").out.startswith("METHOD ")
+
+
+def test_a_method_is_shown_with_its_fields(run: Run) -> None:
+    """As options, ready to be used."""
+    called = run("methods", "live_start_push")
+    assert "--url_type" in called.out
+    assert "1 RTMP" in called.out
+    called = run("methods", "live_start")
+    assert called.code == 2
+    assert "did you mean 'live_start_push'?" in called.err

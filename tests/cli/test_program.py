@@ -1,0 +1,216 @@
+"""The command as a whole: help, version, start-up, signals, and printing itself."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from cli.scripted import LIFE, Run, Script
+
+from dockgate_server import cli
+from dockgate_server.cli import program
+
+COMMANDS = ("serve", "dev", "simulate", "submit", "get", "watch", "list", "keys", "methods")
+
+
+def test_help_names_every_command(run: Run) -> None:
+    """In one screen."""
+    called = run("--help")
+    assert called.code == 0
+    for name in COMMANDS:
+        assert f"\n  {name}" in called.out
+
+
+@pytest.mark.parametrize("name", [*COMMANDS, "keys create", "keys list", "keys disable"])
+def test_every_command_has_help_with_an_example_and_json(run: Run, name: str) -> None:
+    """The example is the first thing that most people read."""
+    called = run(*name.split(), "--help")
+    assert called.code == 0
+    if name != "keys":
+        assert f"\n    dockgate {name}" in called.out or f"dockgate {name} --" in called.out
+        assert "--json" in called.out
+
+
+def test_version(run: Run) -> None:
+    """One word and a number."""
+    assert run("--version").out.startswith("dockgate 0.")
+
+
+def test_help_loads_nothing_heavy() -> None:
+    """It must answer at once."""
+    code = (
+        "import sys; from dockgate_server import cli; cli.run(['--help']);"
+        "heavy = {'grpc', 'google.protobuf', 'rich', 'protovalidate', 'pydantic_settings'};"
+        "print(sorted(heavy & sys.modules.keys()), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr == "[]\n"
+
+
+def start(*arguments: str) -> "subprocess.Popen[str]":
+    # Where the tests run in the background of a shell SIGINT is ignored, and so by children.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return subprocess.Popen(
+            [sys.executable, "-W", "error", "-m", "dockgate_server", *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def endless() -> "object":
+    yield LIFE[0]
+    while True:
+        yield LIFE[1]
+
+
+def test_ctrl_c_is_quiet_and_exit_code_130(script: Script) -> None:
+    """No traceback, no complaint."""
+    script.answers["watch"] = [endless()]
+    with start("watch", "c-1", "--server", script.address) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=30)
+    assert (process.returncode, errors) == (130, "")
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(script: Script) -> None:
+    """``dockgate watch … | head`` ends quietly."""
+    script.answers["watch"] = [endless()]
+    with start("watch", "c-1", "--server", script.address) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == ""
+        assert process.wait(30) == 1
+
+
+def test_a_bar_is_shown_in_a_terminal_only(script: Script) -> None:
+    """Below the lines, and gone at the end."""
+    pty = pytest.importorskip("pty")
+    script.answers["watch"] = [(*LIFE[:3], LIFE[3])]
+    reader, writer = pty.openpty()
+    environment = os.environ | {"TERM": "xterm-256color", "COLUMNS": "120"}
+    with subprocess.Popen(
+        [sys.executable, "-m", "dockgate_server", "watch", "c-1", "--server", script.address],
+        stdout=writer,
+        env=environment,
+    ) as process:
+        os.close(writer)
+        shown = b""
+        try:
+            while chunk := os.read(reader, 65536):
+                shown += chunk
+        except OSError:  # Linux ends a pseudo-terminal's stream with EIO
+            pass
+        os.close(reader)
+    assert process.returncode == 0
+    text = shown.decode()
+    assert "s left to answer" in text
+    assert "answered 0" in text
+
+
+@pytest.mark.parametrize(
+    ("called", "expected"),
+    [
+        ("{folder}/bin/dockgate", "bin/dockgate"),
+        ("bin/dockgate", "bin/dockgate"),
+        ("{folder}/dockgate_server/__main__.py", "{python} -m dockgate_server"),
+        ("/nowhere/dockgate", "dockgate"),
+    ],
+)
+def test_it_prints_itself_so_that_it_can_be_pasted(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, called: str, expected: str
+) -> None:
+    """Also where it is not on the PATH of the other terminal."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "dockgate").touch(mode=0o755)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", [called.format(folder=tmp_path)])
+    python = min(sys.executable, os.path.relpath(sys.executable), key=len)
+    assert program.program() == expected.format(python=python)
+
+
+def test_on_path_it_is_called_by_its_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The shortest form that works."""
+    file = tmp_path / "dockgate"
+    file.touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(sys, "argv", [str(file)])
+    assert program.program() == "dockgate"
+
+
+def test_serve_reports_every_mistake_in_its_configuration(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One line each, and nothing is started."""
+    monkeypatch.setenv("DOCKGATE_GRPC__LISTEN", "everywhere")
+    monkeypatch.setenv("DOCKGATE_MQTT__KEEPALIVE_SECONDS", "0")
+    called = run("serve")
+    assert called.code == 2
+    lines = called.err.splitlines()
+    assert len(lines) == 2
+    assert all(line.startswith("error: ") for line in lines)
+    assert json.loads(run("serve", "--json").err)["code"] == "CONFIGURATION"
+
+
+def test_serve_checks_a_good_configuration(run: Run, tmp_path: Path) -> None:
+    """And says so."""
+    file = tmp_path / "dockgate.toml"
+    file.write_text('[grpc]\nlisten = "127.0.0.1:0"\n')
+    assert run("serve", "--check", "--config", str(file)).out == "the configuration is valid\n"
+    missing = run("serve", "--check", "--config", str(tmp_path / "no.toml"))
+    assert missing.code == 2
+    assert missing.err.startswith("error: there is no configuration file")
+
+
+def test_serve_says_in_one_line_why_it_cannot_start(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Here the database would lie below a file."""
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("DOCKGATE_GRPC__LISTEN", "127.0.0.1:0")
+    monkeypatch.setenv("DOCKGATE_HTTP__LISTEN", "127.0.0.1:0")
+    monkeypatch.setenv("DOCKGATE_STORE__PATH", str(tmp_path / "file" / "dockgate.db"))
+    called = run("serve")
+    assert called.code == 1
+    assert called.err.count("\n") == 1
+    assert called.err.startswith("error: cannot open the database")
+
+
+def test_keys_are_made_listed_and_disabled(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The secret is shown once, by create alone."""
+    monkeypatch.setenv("DOCKGATE_STORE__PATH", str(tmp_path / "dockgate.db"))
+    called = run("keys", "list")
+    assert called.code == 1
+    assert called.err.startswith("error: there is no database")
+    made = json.loads(run("keys", "create", "--label", "portal", "--json").out)
+    listed = run("keys", "list")
+    assert made["api_id"] in listed.out
+    assert "portal" in listed.out
+    assert made["secret"] not in listed.out
+    assert run("keys", "disable", made["api_id"]).code == 0
+    [key] = map(json.loads, run("keys", "list", "--json").out.splitlines())
+    assert key["api_id"] == made["api_id"]
+    assert "disabled_at" in key
+    assert "secret" not in key
+    unknown = run("keys", "disable", "dk_x")
+    assert (unknown.code, unknown.err) == (1, "error: there is no API key 'dk_x'\n")
+
+
+def test_main_ends_the_process_with_the_exit_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The console script."""
+    monkeypatch.setattr(sys, "argv", ["dockgate", "nope"])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 2

@@ -1,0 +1,108 @@
+"""Messages as JSON and as text."""
+
+import pytest
+from cli.scripted import command, event
+from google.protobuf import json_format
+
+from dockgate.downlink.v1 import command_pb2
+from dockgate_server.cli import render, words
+
+
+def test_json_has_plain_numbers_short_names_and_rfc3339_times() -> None:
+    """What is not set is left out; integers of the device stay integers."""
+    message = command("FAILED", 4, failure_code=1, response_code="5001")
+    reply = {"result": 5001, "ratio": 0.5, "big": 1e300, "list": [1, None, "x", True]}
+    json_format.ParseDict(reply, message.vendor_response)
+    message.job.state = command_pb2.JOB_STATE_IN_PROGRESS
+    message.job.percent = 0
+    document = render.to_json(message)
+    assert document == {
+        "command_id": "c-1",
+        "vendor": "dji",
+        "device_id": "drone-001",
+        "gateway_id": "dock-001",
+        "command_type": "camera_recording_start",
+        "status": "FAILED",
+        "revision": 4,
+        "timeout_seconds": 30,
+        "response_code": "5001",
+        "vendor_response": reply,
+        "failure_code": "DEVICE_EXECUTION_FAILED",
+        "accepted_at": "2023-11-14T22:13:20.123Z",
+        "deadline_at": "2023-11-14T22:13:50.123Z",
+        "job": {"state": "IN_PROGRESS", "percent": 0},
+    }
+    assert isinstance(document["vendor_response"]["result"], int)
+    assert '"result":5001' in render.dumps(document)
+
+
+def test_a_number_without_a_name_is_shown_as_the_number() -> None:
+    """A newer server may know more states than this client."""
+    assert render.to_json(command_pb2.Job(state=99)) == {"state": 99}
+
+
+@pytest.mark.parametrize(
+    ("happened", "text"),
+    [
+        (
+            event("ACCEPTED", "ACCEPTED", 1),
+            "camera_recording_start for drone-001 through dock-001, 30 s to answer",
+        ),
+        (event("DELIVERED", "DELIVERED", 3), "taken by the broker"),
+        (event("REPLIED", "SUCCEEDED", 4, response_code="0"), "answered 0"),
+        (
+            event(
+                *("REPLIED", "FAILED", 4),
+                response_code="5001",
+                response_message="camera busy",
+                failure_code=1,
+                failure_reason="camera busy",
+            ),
+            "answered 5001: camera busy (DEVICE_EXECUTION_FAILED: camera busy)",
+        ),
+        (
+            event("EXPIRED", "TIMED_OUT", 4, failure_code=6, failure_reason="no answer"),
+            "RESPONSE_TIMEOUT: no answer",
+        ),
+        (
+            event(
+                *("JOB_PROGRESSED", "SUCCEEDED", 5),
+                job=command_pb2.Job(state=2, percent=40, step="check_cover"),
+            ),
+            "job IN_PROGRESS 40 % check_cover",
+        ),
+    ],
+)
+def test_an_event_is_told_in_one_line(happened: command_pb2.CommandEvent, text: str) -> None:
+    """Each kind of event has its words."""
+    assert words.event(happened) == text
+
+
+def test_what_a_device_writes_cannot_move_the_cursor() -> None:
+    """Escape sequences and line breaks in a device's words are taken out."""
+    happened = event(
+        *("REPLIED", "FAILED", 4), response_code="1", response_message="a\x1b[2Jb\nc\x9bd"
+    )
+    assert words.event(happened) == "answered 1: a [2Jb c d"
+
+
+@pytest.mark.parametrize(
+    ("status", "job", "with_job", "expected"),
+    [
+        ("SUCCEEDED", None, True, True),
+        ("SUCCEEDED", command_pb2.JOB_STATE_OK, True, True),
+        ("SUCCEEDED", command_pb2.JOB_STATE_FAILED, True, False),
+        ("SUCCEEDED", command_pb2.JOB_STATE_FAILED, False, True),
+        ("SUCCEEDED", command_pb2.JOB_STATE_PARTIALLY_DONE, True, False),
+        ("FAILED", None, True, False),
+        ("TIMED_OUT", None, False, False),
+    ],
+)
+def test_success_includes_the_job_where_it_is_followed(
+    status: str, job: int | None, with_job: bool, expected: bool
+) -> None:
+    """The exit code rests on this."""
+    message = command(status)
+    if job is not None:
+        message.job.state = job  # type: ignore[assignment]
+    assert words.succeeded(message, with_job=with_job) is expected
