@@ -133,9 +133,7 @@ def test_the_model_does_no_io() -> None:
         ("cli", "simulate", False),
     ],
 )
-def test_the_rule_itself_tells_right_from_wrong(
-    importer: str, imported: str, breach: bool
-) -> None:
+def test_the_rule_itself_tells_right_from_wrong(importer: str, imported: str, breach: bool) -> None:
     """A test that reads sources is only as good as its rule."""
     assert _breach(importer, imported) is breach
 

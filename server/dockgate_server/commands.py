@@ -4,6 +4,7 @@ Requests come as the messages of ``proto/dockgate/downlink/v1``: the rules besid
 the rules for gRPC and HTTP alike.
 """
 
+import asyncio
 import hashlib
 import uuid
 from collections.abc import AsyncIterator
@@ -174,10 +175,14 @@ class Commands:
         after = self._hub.newest_seq
         if request.resume_token:
             after = cursor.read(cursor.RESUME, request.resume_token, "resume_token")
-            if after > self._hub.newest_seq:
+            # A watcher may have read from the store what the hub is told a moment later.
+            newest = self._hub.newest_seq
+            if after > newest and after > await self._store.newest_event_seq():
                 raise _beyond("event of this gateway", {})
+        now = asyncio.get_running_loop().time
         with self._hub.watch_fleet() as watcher:
             yield FleetUpdate(None, cursor.write(cursor.RESUME, after))
+            heard = now()  # events of others wake the watch, but its caller hears nothing then
             while True:
                 events = self._hub.events_of_all_commands(after, _EVENTS_PER_READ)
                 if events is None:
@@ -186,13 +191,16 @@ class Commands:
                     after = event.seq
                     if event.command.tenant == caller.tenant and which.matches(event.command):
                         yield FleetUpdate(event, cursor.write(cursor.RESUME, after))
+                        heard = now()
                 if not events:
                     if watcher.closed:
                         raise errors.unavailable(
                             "the gateway is stopping; watch again with the last resume_token"
                         )
-                    if not await watcher.wait(self._heartbeat_seconds):
-                        yield FleetUpdate(None, cursor.write(cursor.RESUME, after))
+                    await watcher.wait(max(0.0, heard + self._heartbeat_seconds - now()))
+                if now() >= heard + self._heartbeat_seconds:
+                    yield FleetUpdate(None, cursor.write(cursor.RESUME, after))
+                    heard = now()
 
     async def _get(self, caller: Caller, command_id: str) -> Command:
         command = await self._store.get_command(caller.tenant, command_id)

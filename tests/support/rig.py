@@ -1,6 +1,7 @@
 """The dispatcher on a real store and a manual clock; the test plays broker and dock."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from dockgate_server.dispatcher.deadlines import Deadlines
 from dockgate_server.dispatcher.dispatcher import Dispatcher
 from dockgate_server.dispatcher.inbound import InboundRouter
 from dockgate_server.dispatcher.recorder import Recorder
+from dockgate_server.errors import DockgateError
 from dockgate_server.model.command import Command, CommandEvent, EventKind, FailureCode, Status
 from dockgate_server.store.sqlite import SqliteStore
 from support.bridge import Published, ScriptedBridge
@@ -80,6 +82,17 @@ class Rig:
         """
         for _ in range(5):
             await self.store.forget_nonces(0)
+
+    async def cannot_write(self, cannot: bool = True) -> None:
+        """Take the store's permission to write away, or give it back."""
+        pragma = f"PRAGMA query_only = {'ON' if cannot else 'OFF'}"
+        await self.store._writer._connection.run(lambda db: db.execute(pragma).fetchall())
+
+    async def store_failed(self) -> None:
+        """The same while the store cannot write."""
+        for _ in range(5):
+            with contextlib.suppress(DockgateError):
+                await self.store.forget_nonces(0)
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Wait until something has been committed."""

@@ -200,7 +200,10 @@ def _scalar(field: FieldDescriptor, spec: options_pb2.FieldSpec, value: object) 
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError(f"must be a number, not {_kind(value)}")
     if field.type == FieldDescriptor.TYPE_DOUBLE:
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:
+            raise ValueError("must be a number that fits into 64 bits") from None
     if isinstance(value, float) and not value.is_integer():
         raise ValueError(f"must be a whole number, not {value}")
     low, high = _INT_BOUNDS.get(field.type, _INT_BOUNDS[FieldDescriptor.TYPE_INT32])

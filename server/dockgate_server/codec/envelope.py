@@ -9,6 +9,10 @@ from dataclasses import dataclass
 
 import orjson
 
+DEEPEST = 20
+"""How deep objects and lists may be nested in a message. Protobuf, and so our callers, read 100
+levels of messages, of which JSON in a Struct takes three for each of its own."""
+
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
@@ -44,12 +48,15 @@ def write(*, tid: str, bid: str, method: str, data: bytes, timestamp: int) -> by
 
 
 def read(payload: bytes) -> Envelope | None:
-    """A message from a device, or None when it is not a JSON object."""
+    """A message from a device, or None when it is not a JSON object or nested too deep."""
     try:
         values = orjson.loads(payload)
     except orjson.JSONDecodeError:
         return None
     if not isinstance(values, dict):
+        return None
+    # Counting the brackets is quick, and enough for almost every message.
+    if payload.count(b"{") + payload.count(b"[") > DEEPEST and _deeper_than(DEEPEST, values):
         return None
     method = values.get("method")
     return Envelope(
@@ -59,6 +66,13 @@ def read(payload: bytes) -> Envelope | None:
         data=values.get("data"),
         need_reply=values.get("need_reply") in (1, "1"),
     )
+
+
+def _deeper_than(levels: int, value: object) -> bool:
+    if not isinstance(value, dict | list):
+        return False
+    parts = value.values() if isinstance(value, dict) else value
+    return not levels or any(_deeper_than(levels - 1, part) for part in parts)
 
 
 def _text(value: object) -> str:

@@ -41,6 +41,10 @@ WINDOW = 64
 """Messages that may wait for the broker's acknowledgement, if the broker allows so many.
 Measured: throughput peaks here."""
 
+_EMERGENCY_PLACES = 2
+"""How many of the messages that the broker allows are kept for emergencies, which do not wait
+for the window: with one more than it allows, the broker would end the connection."""
+
 _STORE_RETRY_SECONDS = 1.0
 
 
@@ -146,7 +150,10 @@ class Dispatcher:
             await self._wake.wait()
             self._wake.clear()
             while self._bridge.connected and (group := self._next_group()):
-                await self._send_group(group)
+                if not await self._send_group(group):
+                    # Not at once again: a bridge whose connection is just breaking says no
+                    # before it says that it is not connected, and would never get to it.
+                    break
 
     async def drain(self, seconds: float) -> None:
         """Wait for the broker's acknowledgement of what has been sent, but not longer."""
@@ -158,14 +165,17 @@ class Dispatcher:
         if not self._bridge.connected or not self._may_send(method.spec.safe_to_repeat):
             return False
         if method.spec.overtakes:
-            return not self._urgent
+            return not self._urgent and self._room_for_emergencies() > 0
         # Nobody must be overtaken: neither the backlog nor those on their way into it.
         nobody_ahead = not (self.backlog or self._unplaced or self._sending_group)
         return nobody_ahead and self._room() > 0
 
     def _room(self) -> int:
-        window = min(WINDOW, self._bridge.receive_maximum)
+        window = min(WINDOW, max(1, self._bridge.receive_maximum - _EMERGENCY_PLACES))
         return window - self._in_flight - self._reserved
+
+    def _room_for_emergencies(self) -> int:
+        return self._bridge.receive_maximum - self._in_flight - self._reserved
 
     def _may_send(self, repeatable: bool) -> bool:
         return repeatable or self._send_without_expiry or self._bridge.expires_messages
@@ -185,27 +195,35 @@ class Dispatcher:
         self._deadlines.add(accepted.command)
         waiting = _waiting(accepted.command, intended=had_place)
         # Those ahead may have lost their place since, to a connection that broke.
-        is_next = waiting.overtakes or not (self._backlog or self._sending_group)
-        if had_place and is_next and self._send(waiting):
+        ahead = self._urgent if waiting.overtakes else self._backlog or self._sending_group
+        if had_place and not ahead and self._send(waiting):
             return
         self._enqueue(waiting)
 
     def _enqueue(self, waiting: _Waiting) -> None:
-        (self._urgent if waiting.overtakes else self._backlog).append(waiting)
+        self._insert(waiting)
         self._wake.set()
 
-    def _put_back(self, group: Sequence[_Waiting]) -> None:
-        for waiting in reversed(group):
-            (self._urgent if waiting.overtakes else self._backlog).appendleft(waiting)
+    def _insert(self, waiting: _Waiting) -> None:
+        """In the order accepted: one that comes back goes before those accepted after it."""
+        queue = self._urgent if waiting.overtakes else self._backlog
+        place = len(queue)
+        if queue and queue[-1].command.seq > waiting.command.seq:
+            # What comes back is older than almost everything here.
+            later = (n for n, one in enumerate(queue) if one.command.seq > waiting.command.seq)
+            place = next(later)
+        queue.insert(place, waiting)
 
     def _next_group(self) -> list[_Waiting]:
         """Those that may be sent now. Emergencies do not wait for the window either."""
-        group = [self._urgent.popleft() for _ in range(len(self._urgent))]
+        urgent = min(len(self._urgent), max(0, self._room_for_emergencies()))
+        group = [self._urgent.popleft() for _ in range(urgent)]
         room = max(0, self._room() - len(group))
         group += [self._backlog.popleft() for _ in range(min(room, len(self._backlog)))]
         return group
 
-    async def _send_group(self, group: list[_Waiting]) -> None:
+    async def _send_group(self, group: list[_Waiting]) -> bool:
+        """Send them; False when that is not possible now, and the rest waits again."""
         self._sending_group = True
         try:
             sendable = [waiting for waiting in group if self._still_sendable(waiting)]
@@ -215,19 +233,22 @@ class Dispatcher:
                 begun = {event.command.id for event in await self._store.apply(begin)}
                 # A guard that failed means that the command has ended meanwhile.
                 sendable = [w for w in sendable if w.intended or w.command.id in begun]
+                for waiting in sendable:
+                    waiting.intended = True
             for index, waiting in enumerate(sendable):
-                waiting.intended = True
                 if not self._send(waiting):
-                    self._put_back(sendable[index:])
-                    return
+                    for rest in sendable[index:]:
+                        self._insert(rest)
+                    return False
         except DockgateError:
-            self._put_back(group)
+            for waiting in group:
+                self._insert(waiting)
             when = self._clock.monotonic() + _STORE_RETRY_SECONDS
             self._clock.call_at(when, self._wake.set)
-            # Not at once: the store has just said that it cannot.
-            await self._wake.wait()
+            return False
         finally:
             self._sending_group = False
+        return True
 
     def _still_sendable(self, waiting: _Waiting) -> bool:
         if self._deadlines.seconds_left(waiting.command.id) <= 0:
@@ -259,7 +280,6 @@ class Dispatcher:
             # Whole seconds are the finest that MQTT knows, and 0 would be dropped at once.
             sent = self._bridge.publish(topic, payload, max(1, int(left)))
         except NotConnected:
-            waiting.intended = True
             return False
         self._in_flight += 1
         self._quiet.clear()

@@ -59,7 +59,8 @@ class InboundRouter:
     def _reply(self, gateway_id: str, content: envelope.Envelope | None, message: Inbound) -> None:
         now = self._clock.now_ms()
         if content is None or not content.tid:
-            reason = "the message is not JSON" if content is None else "the reply has no tid"
+            unreadable = "the message is not a JSON object, or is nested too deep"
+            reason = unreadable if content is None else "the reply has no tid"
             method = (content and content.method) or ""
             kept = message.payload[:_LEDGER_BYTES]
             unmatched = Unmatched(gateway_id, "", method, reason, kept, now)

@@ -25,11 +25,13 @@ def read_job(data: object, at: int) -> Job | None:
     if not isinstance(progress, Mapping):
         progress = {}
     step = progress.get("step_key", progress.get("current_step"))
+    if isinstance(step, bool) or not isinstance(step, str | int):
+        step = ""
     percent = as_integer(progress.get("percent"))
     return Job(
         state=JobState[status.upper()],
         updated_at=at,
         percent=None if percent is None else min(max(percent, 0), 100),
-        step=str(step)[:100] if isinstance(step, str | int) else "",
+        step=str(step)[:100],
         result=as_integer(data.get("result")),
     )

@@ -79,13 +79,16 @@ def _message(data: Mapping[object, object]) -> str | None:
 
 
 def as_integer(value: object) -> int | None:
-    """A number as a device may write it: digits as text count, true and false do not."""
+    """A number as a device may write it: digits as text count, true and false do not.
+
+    None also for what does not fit into 64 bits: nothing behind us has a place for it.
+    """
     if isinstance(value, bool):
         return None
-    if isinstance(value, int):
-        return value
     if isinstance(value, float) and value.is_integer():
-        return int(value)
+        value = int(value)
+    if isinstance(value, int):
+        return value if -(2**63) <= value < 2**63 else None
     if isinstance(value, str) and _DIGITS.fullmatch(value.strip()):
         return int(value)
     return None

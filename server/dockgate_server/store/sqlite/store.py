@@ -12,6 +12,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import structlog
+
+from dockgate_server import errors
 from dockgate_server.model import transitions
 from dockgate_server.model.command import Command, CommandEvent, CommandFilter
 from dockgate_server.model.device import Device, Topology
@@ -29,6 +32,8 @@ _PRAGMAS = (
     "PRAGMA busy_timeout = 5000",
 )
 _RECOVERY_CHUNK = 1000
+
+_log = structlog.get_logger(__name__)
 
 
 class StoreProblem(Exception):
@@ -208,7 +213,11 @@ class SqliteStore:
         return self._execute(ACCESS["forget_nonces"], {"now": now})
 
     async def _all(self, query: str, values: dict[str, Any]) -> list[rows.Row]:
-        return await self._reading.run(lambda db: db.execute(query, values).fetchall())
+        try:
+            return await self._reading.run(lambda db: db.execute(query, values).fetchall())
+        except sqlite3.Error as error:
+            _log.error("store_cannot_read", error=str(error))
+            raise errors.unavailable("the store cannot be read") from error
 
     async def _one(self, query: str, values: dict[str, Any]) -> rows.Row | None:
         found = await self._all(query, values)
@@ -252,7 +261,8 @@ def _prepare(db: sqlite3.Connection) -> None:
         )
     for pragma in _PRAGMAS:
         db.execute(pragma)
-    migrations.migrate(db)
+    # Written once more: a file that cannot be written would open, and refuse every command later.
+    db.execute(f"PRAGMA user_version = {migrations.migrate(db)}")
     rows.check_columns(db)
 
 

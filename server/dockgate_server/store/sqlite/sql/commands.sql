@@ -53,12 +53,13 @@ WHERE id = :id AND status IN ('ACCEPTED', 'DELIVERED')
 RETURNING *;
 
 -- name: end_by_reply
--- The reply may be the first sign that the message arrived: delivered_at comes with it.
+-- The reply may be the first sign that the message arrived: delivered_at comes with it. Events
+-- of the job that overtook it know more of the job than the reply, which only starts it.
 UPDATE command
 SET status = :status, completion_basis = 'DEVICE_REPLY',
     response_received_at = :at, response_code = :code, response_message = :message,
     vendor_response = :data, failure_code = :failure_code, failure_reason = :failure_reason,
-    job = coalesce(:job, job), sending_at = coalesce(sending_at, :at),
+    job = coalesce(job, :job), sending_at = coalesce(sending_at, :at),
     delivered_at = coalesce(delivered_at, :at), completed_at = :at, updated_at = :at,
     revision = revision + 1
 WHERE id = :id AND status IN ('ACCEPTED', 'DELIVERED')
@@ -74,7 +75,7 @@ RETURNING *;
 -- The true answer after the end: recorded where nothing stands yet, the status stays.
 UPDATE command
 SET response_received_at = :at, response_code = :code, response_message = :message,
-    vendor_response = :data, job = coalesce(:job, job), updated_at = :at, revision = revision + 1
+    vendor_response = :data, job = coalesce(job, :job), updated_at = :at, revision = revision + 1
 WHERE id = :id AND status NOT IN ('ACCEPTED', 'DELIVERED') AND response_received_at IS NULL
 RETURNING *;
 

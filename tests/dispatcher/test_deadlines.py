@@ -1,0 +1,140 @@
+"""Deadlines: by the monotonic clock, on one timer, each with a reason that is true."""
+
+import pytest
+from support.records import CHARGE_OPEN, NOW, a_reply
+from support.rig import Rig
+
+from dockgate_server.dispatcher.dispatcher import WINDOW
+from dockgate_server.model.command import FailureCode, Status
+from dockgate_server.model.transitions import RecordReply
+
+
+async def test_a_command_that_waits_beyond_its_deadline_is_never_sent(rig: Rig) -> None:
+    """DELIVERY_TIMEOUT: certainly not sent, and not sent later either."""
+    rig.connect(False)
+    command_id = await rig.accept()
+    rig.clock.advance(29.999)
+    await rig.settle()
+    assert (await rig.now(command_id)).status is Status.ACCEPTED
+    rig.clock.advance(0.001)
+    rig.connect()
+    assert await rig.ended(command_id) == (Status.TIMED_OUT, FailureCode.DELIVERY_TIMEOUT)
+    await rig.settle()
+    assert rig.sent() == []
+    assert rig.dispatcher.backlog == 0
+
+
+async def test_a_command_behind_a_full_window_times_out_unsent(rig: Rig) -> None:
+    """The broker has stopped to acknowledge."""
+    for _ in range(WINDOW):
+        await rig.accept(timeout_seconds=300)
+    command_id = await rig.accept(timeout_seconds=5)
+    rig.clock.advance(5)
+    assert await rig.ended(command_id) == (Status.TIMED_OUT, FailureCode.DELIVERY_TIMEOUT)
+    for message in rig.bridge.published:
+        message.acknowledge()
+    await rig.settle()
+    assert len(rig.sent()) == WINDOW
+
+
+async def test_a_device_that_does_not_answer_times_out(rig: Rig) -> None:
+    """RESPONSE_TIMEOUT: the broker had taken the message."""
+    command_id = await rig.accept()
+    rig.message(command_id).acknowledge()
+    await rig.settle()
+    rig.clock.advance(30)
+    assert await rig.ended(command_id) == (Status.TIMED_OUT, FailureCode.RESPONSE_TIMEOUT)
+    assert (await rig.now(command_id)).completed_at == NOW + 30_000
+
+
+async def test_a_broker_that_does_not_acknowledge_leaves_the_outcome_unknown(rig: Rig) -> None:
+    """The dock may have carried it out."""
+    command_id = await rig.accept()
+    rig.clock.advance(30)
+    assert await rig.ended(command_id) == (Status.TIMED_OUT, FailureCode.OUTCOME_UNKNOWN)
+
+
+async def test_an_acknowledgement_after_the_deadline_changes_nothing(rig: Rig) -> None:
+    """Ends are final; a late answer is recorded beside the end."""
+    command_id = await rig.accept()
+    rig.clock.advance(30)
+    await rig.ended(command_id)
+    rig.message(command_id).acknowledge()
+    rig.reply(command_id)
+    await rig.settle()
+    command = await rig.now(command_id)
+    assert (command.status, command.failure_code) == (
+        Status.TIMED_OUT,
+        FailureCode.OUTCOME_UNKNOWN,
+    )
+    assert (command.response_code, command.delivered_at) == ("0", None)
+
+
+@pytest.mark.parametrize("step", [-86_400, 86_400])
+async def test_a_step_of_the_wall_clock_neither_ends_nor_prolongs_a_command(
+    rig: Rig, step: float
+) -> None:
+    """NTP, an operator, a virtual machine that was moved."""
+    command_id = await rig.accept()
+    rig.clock.step_wall_clock(step)
+    other = await rig.accept()
+    rig.clock.advance(29.9)
+    await rig.settle()
+    for one in (command_id, other):
+        assert (await rig.now(one)).status is Status.ACCEPTED
+    rig.clock.advance(0.1)
+    for one in (command_id, other):
+        assert (await rig.ended(one))[0] is Status.TIMED_OUT
+
+
+async def test_deadlines_pass_in_any_order_of_acceptance(rig: Rig) -> None:
+    """An earlier one arms the timer anew; those that have ended are skipped."""
+    seconds = [50, 10, 30, 10, 300, 1]
+    ids = [await rig.accept(timeout_seconds=number) for number in seconds]
+    rig.reply(ids[2])
+    await rig.ended(ids[2])
+    assert len(rig.deadlines) == 5
+    for moment, due in ((1, [5]), (10, [1, 3]), (30, []), (50, [0]), (300, [4])):
+        rig.clock.advance(moment - rig.clock.monotonic())
+        for number in due:
+            assert (await rig.ended(ids[number]))[0] is Status.TIMED_OUT
+            assert (await rig.now(ids[number])).completed_at == NOW + moment * 1000
+        await rig.settle()
+    assert len(rig.deadlines) == 0
+    ended = [event.command.id for event in rig.told if event.command.is_over]
+    assert len(ended) == len(ids)
+
+
+async def test_an_answer_that_was_recorded_first_wins_over_the_deadline(rig: Rig) -> None:
+    """Both at the same moment: the first end wins, the other is none."""
+    command_id = await rig.accept()
+    rig.reply(command_id)
+    rig.clock.advance(30)
+    assert await rig.ended(command_id) == (Status.SUCCEEDED, None)
+    other = await rig.accept()
+    rig.clock.advance(30)
+    rig.reply(other)
+    assert await rig.ended(other) == (Status.TIMED_OUT, FailureCode.OUTCOME_UNKNOWN)
+
+
+async def test_a_command_that_ends_while_it_waits_is_not_sent(rig: Rig) -> None:
+    """Somebody answered with its tid: nothing is to be sent any more."""
+    rig.connect(False)
+    command_id = await rig.accept(command_type=CHARGE_OPEN)
+    await rig.store.apply(RecordReply(a_reply(command_id)))
+    rig.connect()
+    await rig.settle()
+    assert rig.sent() == []
+
+
+async def test_closing_lets_no_more_deadlines_pass(rig: Rig) -> None:
+    """At a stop the open commands stay open, for the next start."""
+    command_id = await rig.accept()
+    rig.deadlines.close()
+    rig.clock.advance(60)
+    await rig.settle()
+    assert (await rig.now(command_id)).status is Status.ACCEPTED
+    await rig.accept()
+    rig.clock.advance(60)
+    await rig.settle()
+    assert (await rig.now(command_id)).status is Status.ACCEPTED

@@ -1,0 +1,137 @@
+"""Methods that overtake: they wait neither for the backlog nor for the window."""
+
+import asyncio
+
+from support.bridge import ScriptedBridge
+from support.rig import BreakingBridge, Rig, Start
+
+from dockgate_server.dispatcher.dispatcher import WINDOW
+from dockgate_server.model.command import EventKind
+
+
+async def test_an_emergency_does_not_wait_for_a_full_window(rig: Rig, urgent_method: str) -> None:
+    """It leaves with its acceptance."""
+    ids = [await rig.accept() for _ in range(WINDOW + 5)]
+    urgent = await rig.accept(command_type=urgent_method)
+    assert rig.sent() == [*ids[:WINDOW], urgent]
+    assert rig.dispatcher.backlog == 5
+
+
+async def test_an_emergency_jumps_the_backlog_after_a_reconnect(
+    rig: Rig, urgent_method: str
+) -> None:
+    """First, and emergencies among themselves in the order accepted."""
+    rig.connect(False)
+    ids = [await rig.accept() for _ in range(3)]
+    urgent = [await rig.accept(command_type=urgent_method) for _ in range(3)]
+    ids.append(await rig.accept())
+    rig.connect()
+    await rig.bridge.wait_published(7)
+    assert rig.sent() == urgent + ids
+
+
+async def test_an_emergency_of_the_backlog_does_not_wait_for_the_window(
+    start: Start, urgent_method: str
+) -> None:
+    """Also where it lost its place to a connection that broke."""
+    async with start() as rig:
+        ids = [await rig.accept() for _ in range(WINDOW)]
+        rig.connect(False)
+        late = [await rig.accept(command_type=urgent_method) for _ in range(2)]
+        rest = await rig.accept()
+        rig.connect()
+        await rig.bridge.wait_published(WINDOW + 2)
+        await rig.settle()
+        assert rig.sent() == [*ids, *late]
+        for message in rig.bridge.published:
+            message.acknowledge()
+        await rig.bridge.wait_published(WINDOW + 3)
+        assert rig.sent()[-1] == rest
+
+
+async def test_emergencies_keep_their_order_when_the_connection_blinks(
+    rig: Rig, urgent_method: str
+) -> None:
+    """The second one has a place, the first one had none: it still does not go first."""
+    rig.connect(False)
+    first = rig.submit(command_type=urgent_method)
+    rig.bridge.connected = True
+    second = rig.submit(command_type=urgent_method)
+    ids = [(await first).command.id, (await second).command.id]
+    await rig.bridge.wait_published(2)
+    assert rig.sent() == ids
+
+
+async def test_other_commands_wait_while_an_emergency_does(rig: Rig, urgent_method: str) -> None:
+    """Nothing leaves between an emergency's acceptance and its sending."""
+    rig.connect(False)
+    urgent = await rig.accept(command_type=urgent_method)
+    rig.bridge.connected = True
+    other = rig.submit()
+    rig.dispatcher.connection_changed()
+    await other
+    await rig.bridge.wait_published(2)
+    assert rig.sent() == [urgent, (await other).command.id]
+
+
+async def test_an_emergency_takes_the_places_that_the_broker_keeps_for_it(
+    start: Start, urgent_method: str
+) -> None:
+    """One more than the broker allows, and it would end the connection."""
+    async with start(ScriptedBridge(receive_maximum=5)) as rig:
+        ids = [await rig.accept() for _ in range(4)]
+        urgent = [await rig.accept(command_type=urgent_method) for _ in range(3)]
+        await rig.settle()
+        assert rig.sent() == [*ids[:3], *urgent[:2]]
+        rig.message(ids[0]).acknowledge()
+        await rig.bridge.wait_published(6)
+        await rig.settle()
+        assert rig.sent() == [*ids[:3], *urgent]
+        for message in rig.bridge.published[1:]:
+            message.acknowledge()
+        await rig.bridge.wait_published(7)
+        assert rig.sent()[-1] == ids[3]
+
+
+async def test_emergencies_at_the_same_moment_keep_to_what_the_broker_allows(
+    start: Start, urgent_method: str
+) -> None:
+    """Those whose acceptance is under way count as well."""
+    async with start(ScriptedBridge(receive_maximum=3)) as rig:
+        asked = [rig.submit(command_type=urgent_method) for _ in range(5)]
+        ids = [(await one).command.id for one in asked]
+        await rig.settle()
+        assert rig.sent() == ids[:3]
+
+
+async def test_emergencies_of_the_backlog_count_for_the_window(
+    rig: Rig, urgent_method: str
+) -> None:
+    """They go first, and others leave them the room."""
+    rig.connect(False)
+    ids = [await rig.accept() for _ in range(WINDOW)]
+    urgent = [await rig.accept(command_type=urgent_method) for _ in range(2)]
+    rig.connect()
+    await rig.bridge.wait_published(WINDOW)
+    await rig.settle()
+    assert rig.sent() == urgent + ids[: WINDOW - 2]
+
+
+async def test_an_emergency_behind_another_that_waits_is_not_yet_meant_to_leave(
+    start: Start, urgent_method: str
+) -> None:
+    """After a crash it is known that it has not."""
+    bridge = BreakingBridge()
+    bridge.broken = True
+    async with start(bridge) as rig:
+        first = await rig.accept(command_type=urgent_method)
+        asked = rig.submit(command_type=urgent_method)
+        rig.bridge.connected = False
+        second = (await asked).command.id
+        await asyncio.sleep(0)
+        assert rig.kinds(first) == [EventKind.ACCEPTED, EventKind.SENDING]
+        assert rig.kinds(second) == [EventKind.ACCEPTED]
+        bridge.broken = False
+        rig.connect()
+        await bridge.wait_published(2)
+        assert rig.sent() == [first, second]

@@ -1,0 +1,133 @@
+"""The vendor schema keeps the promises on which catalogue and codec rest."""
+
+import re
+from collections.abc import Iterator
+
+import pytest
+from google.protobuf import descriptor_pb2
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
+
+from dockgate.dji.v1 import method_pb2, options_pb2
+from dockgate_server.codec import catalogue
+
+BLOCKS = {
+    "device": 100,
+    "camera": 200,
+    "drc": 300,
+    "wayline": 400,
+    "psdk": 500,
+    "safety": 600,
+    "live": 700,
+    "file": 800,
+    "firmware": 900,
+    "property": 1000,
+}
+ARMS = list(method_pb2.Method.DESCRIPTOR.oneofs_by_name["method"].fields)
+SECRET = re.compile(r"secret|token|password|access_key|licen[cs]e|app_key|credential_value", re.I)
+REDACTED_ALTHOUGH_NAMED_PLAINLY = {"LiveStartPush.url"}
+
+
+def _fields(descriptor: Descriptor) -> Iterator[FieldDescriptor]:
+    """Every field of a message and of the messages in it."""
+    for field in descriptor.fields:
+        yield field
+        if field.message_type is not None:
+            yield from _fields(field.message_type)
+
+
+FIELDS = sorted(
+    {field.full_name: field for arm in ARMS for field in _fields(arm.message_type)}.values(),
+    key=lambda field: field.full_name,
+)
+
+
+def _short(field: FieldDescriptor) -> str:
+    return field.full_name.removeprefix("dockgate.dji.v1.")
+
+
+@pytest.mark.parametrize("arm", ARMS, ids=lambda arm: arm.name)
+def test_a_method_describes_itself_completely(arm: FieldDescriptor) -> None:
+    """Arm, message, number and MethodSpec fit one another."""
+    message = arm.message_type
+    assert message.name == "".join(word.capitalize() for word in arm.name.split("_"))
+    spec = message.GetOptions().Extensions[options_pb2.method_spec]
+    assert spec.channel == options_pb2.CHANNEL_SERVICES
+    assert spec.domain != options_pb2.DOMAIN_UNSPECIFIED
+    assert len(spec.devices) == len(set(spec.devices)) > 0
+    assert options_pb2.DEVICE_MODEL_UNSPECIFIED not in spec.devices
+    assert re.fullmatch(r"[a-z0-9/_-]+\.html", spec.page)
+    assert spec.default_timeout_seconds <= 300
+    if not message.fields:
+        assert spec.empty_data == options_pb2.EMPTY_DATA_NULL
+    domain = options_pb2.Domain.Name(spec.domain).removeprefix("DOMAIN_").lower()
+    assert BLOCKS[domain] <= arm.number < BLOCKS[domain] + 100
+    assert message.file.name == f"dockgate/dji/v1/{domain}.proto"
+
+
+@pytest.mark.parametrize("arm", ARMS, ids=lambda arm: arm.name)
+def test_what_ties_a_job_to_its_command_exists(arm: FieldDescriptor) -> None:
+    """A key that the request does not have could never match; a method has one key."""
+    spec = arm.message_type.GetOptions().Extensions[options_pb2.method_spec]
+    for event in spec.progress:
+        assert event.method
+        assert event.event_key
+        if event.request_field:
+            field = arm.message_type.fields_by_name[event.request_field]
+            assert field.type == FieldDescriptor.TYPE_STRING
+    assert len({event.request_field for event in spec.progress}) <= 1
+
+
+def test_absent_and_zero_differ() -> None:
+    """DJI gives 0 a meaning, so every single value says whether it was given."""
+    assert [
+        _short(field) for field in FIELDS if not (field.is_repeated or field.has_presence)
+    ] == []
+    assert len(FIELDS) > 50
+
+
+def test_secrets_are_redacted() -> None:
+    """What looks like a secret does not show when a message is printed, and nothing else."""
+    redacted = {_short(field) for field in FIELDS if field.GetOptions().debug_redact}
+    named = {_short(f) for f in FIELDS if SECRET.search(f.name) and f.message_type is None}
+    assert redacted == named | REDACTED_ALTHOUGH_NAMED_PLAINLY
+    assert "FileuploadStart.Credentials.access_key_secret" in redacted
+
+
+def test_a_vendor_enum_has_a_word_for_zero_that_is_djis_or_none() -> None:
+    """DJI's numbers are kept, its 0 included; where DJI has none, 0 is UNSPECIFIED."""
+    enums = {field.enum_type.full_name: field.enum_type for field in FIELDS if field.enum_type}
+    assert enums
+    for enum in enums.values():
+        prefix = "".join(f"_{c}" if c.isupper() else c.upper() for c in enum.name).strip("_")
+        assert all(value.name.startswith(f"{prefix}_") for value in enum.values)
+        assert not enum.GetOptions().allow_alias
+
+
+def test_types_are_those_of_djis_json() -> None:
+    """No 64-bit unsigned, no bytes, no maps: the codec has a form for all there is."""
+    known = {
+        FieldDescriptor.TYPE_STRING,
+        FieldDescriptor.TYPE_BOOL,
+        FieldDescriptor.TYPE_DOUBLE,
+        FieldDescriptor.TYPE_INT32,
+        FieldDescriptor.TYPE_INT64,
+        FieldDescriptor.TYPE_ENUM,
+        FieldDescriptor.TYPE_MESSAGE,
+    }
+    assert {field.type for field in FIELDS} <= known
+
+
+def test_the_catalogue_knows_every_arm() -> None:
+    """Nothing about a method is written down anywhere else."""
+    assert list(catalogue.METHODS) == [arm.name for arm in ARMS]
+
+
+def test_every_file_sets_the_packages_of_other_languages() -> None:
+    """Set from the start: changing them later breaks every client."""
+    files = {arm.message_type.file for arm in ARMS} | {method_pb2.DESCRIPTOR}
+    for file in files:
+        options = file.GetOptions()
+        assert isinstance(options, descriptor_pb2.FileOptions)
+        assert options.java_multiple_files
+        assert options.java_package == "dev.dockgate.dji.v1"
+        assert options.go_package.endswith(";djiv1")

@@ -1,0 +1,188 @@
+"""The one writer: groups, order, cancelled askers, trouble with the disk, the end."""
+
+import asyncio
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from support.records import NOW, a_reply, an_accept, in_status
+
+from dockgate_server.errors import DockgateError, Reason
+from dockgate_server.model.command import CommandEvent, CommandFilter, Status
+from dockgate_server.model.transitions import BeginSending, ConfirmDelivery, Expire, RecordReply
+from dockgate_server.store.sqlite import SqliteStore
+from dockgate_server.store.sqlite.writer import GROUP_LIMIT
+
+
+async def test_what_waits_is_committed_together(database: Path) -> None:
+    """One commit, one call, for all that came while the last one was under way."""
+    commits: list[int] = []
+    async with SqliteStore(database, lambda events: commits.append(len(events))) as store:
+        await asyncio.gather(*(store.accept(an_accept()) for _ in range(50)))
+    assert sum(commits) == 50
+    assert len(commits) <= 2
+
+
+async def test_a_group_is_bounded(database: Path) -> None:
+    """Beyond the limit a group gains nothing and only waits longer."""
+    commits: list[int] = []
+    async with SqliteStore(database, lambda events: commits.append(len(events))) as store:
+        await asyncio.gather(*(store.accept(an_accept()) for _ in range(GROUP_LIMIT + 10)))
+    assert max(commits) <= GROUP_LIMIT
+    assert sum(commits) == GROUP_LIMIT + 10
+
+
+async def test_futures_resolve_in_the_order_asked_and_behind_the_watchers(
+    database: Path,
+) -> None:
+    """Who is told "accepted" finds the event in the hub."""
+    log: list[str] = []
+
+    def told(events: Sequence[CommandEvent]) -> None:
+        log.extend(f"told {event.command.device_id}" for event in events)
+
+    async with SqliteStore(database, told) as store:
+        asked = [store.accept(an_accept(device_id=str(number))) for number in range(4)]
+        for number, future in enumerate(asked):
+            future.add_done_callback(lambda _, number=number: log.append(f"done {number}"))
+        await asyncio.gather(*asked)
+    assert [entry for entry in log if "done" in entry] == [f"done {n}" for n in range(4)]
+    for number in range(4):
+        assert log.index(f"told {number}") < log.index(f"done {number}")
+
+
+async def test_a_change_that_fails_does_not_take_down_those_beside_it(
+    store: SqliteStore, told: list[CommandEvent]
+) -> None:
+    """The group is made again, one by one; only the bad one fails, and nothing is told twice."""
+    first = an_accept()
+    asked = [
+        store.accept(first),
+        store.accept(an_accept(id=first.id)),  # the id must be unique
+        store.accept(an_accept(timeout_seconds=0)),  # a constraint
+        store.apply(BeginSending((first.id,), NOW)),
+        store.accept(an_accept()),
+    ]
+    results = await asyncio.gather(*asked, return_exceptions=True)
+    assert [isinstance(result, sqlite3.IntegrityError) for result in results] == [
+        *(False, True, True, False, False)
+    ]
+    page = await store.list_commands("default", CommandFilter(), None, 10)
+    assert len(page.commands) == 2
+    assert await store.events_of_all_commands(0, 10) == told
+    assert len(told) == 3
+
+
+async def test_a_change_whose_asker_went_away_is_still_made(store: SqliteStore) -> None:
+    """Before its group begins, and while it is being committed."""
+    early = an_accept("early")
+    store.accept(early).cancel()
+    late = an_accept("late")
+    asked = store.accept(late)
+    await asyncio.sleep(0)
+    asked.cancel()
+    after = await store.accept(an_accept("after"))
+    for key, accept in (("early", early), ("late", late)):
+        found = await store.find_accepted("default", key)
+        assert found is not None
+        assert found.command.id == accept.id
+    assert not after.replayed
+
+
+async def test_what_waits_is_made_before_closing(database: Path) -> None:
+    """Also if nobody waits for it."""
+    async with SqliteStore(database) as store:
+        asked = [store.accept(an_accept(str(number))) for number in range(GROUP_LIMIT + 5)]
+    assert all(future.done() for future in asked)
+    async with SqliteStore(database) as store:
+        page = await store.list_commands("default", CommandFilter(), None, 1000)
+        assert len(page.commands) == GROUP_LIMIT + 5
+
+
+async def test_a_closed_store_refuses(database: Path) -> None:
+    """Nothing is accepted and forgotten."""
+    async with SqliteStore(database) as store:
+        pass
+    with pytest.raises(DockgateError) as refused:
+        await store.accept(an_accept())
+    assert refused.value.reason is Reason.UNAVAILABLE
+    assert store.writing.done()
+
+
+async def _pragma(store: SqliteStore, pragma: str) -> None:
+    """Change what the writer's connection may do."""
+    await store._writer._connection.run(lambda db: db.execute(pragma).fetchall())
+
+
+@pytest.mark.parametrize(
+    ("trouble", "cure"),
+    [
+        ("PRAGMA query_only = ON", "PRAGMA query_only = OFF"),
+        ("PRAGMA max_page_count = 1", "PRAGMA max_page_count = 1000000"),
+    ],
+)
+async def test_a_database_that_cannot_be_written_refuses_and_accepts_again_later(
+    store: SqliteStore, told: list[CommandEvent], trouble: str, cure: str
+) -> None:
+    """A full disk or a read-only file: UNAVAILABLE, nothing stored, nothing told."""
+    before = await in_status(store, Status.DELIVERED)
+    known = len(told)
+    await _pragma(store, trouble)
+    # More than fits into the pages that there are.
+    big = [store.accept(an_accept(data=b'"' + b"x" * 50_000 + b'"')) for _ in range(3)]
+    for result in await asyncio.gather(*big, return_exceptions=True):
+        assert isinstance(result, DockgateError)
+        assert result.reason is Reason.UNAVAILABLE
+        assert isinstance(result.__cause__, sqlite3.Error)
+    assert len(told) == known
+    assert len((await store.list_commands("default", CommandFilter(), None, 10)).commands) == 1
+
+    await _pragma(store, cure)
+    await store.accept(an_accept(data=b'"' + b"x" * 50_000 + b'"'))
+    (event,) = await store.apply(RecordReply(a_reply(before.id)))
+    assert event.revision == before.revision + 1
+
+
+async def test_a_locked_database_refuses_and_accepts_again_later(
+    store: SqliteStore, raw: sqlite3.Connection
+) -> None:
+    """A tool that holds the write lock too long."""
+    await _pragma(store, "PRAGMA busy_timeout = 1")
+    raw.execute("BEGIN IMMEDIATE")
+    with pytest.raises(DockgateError) as refused:
+        await store.accept(an_accept())
+    assert refused.value.reason is Reason.UNAVAILABLE
+    raw.execute("ROLLBACK")
+    await store.accept(an_accept())
+
+
+async def test_a_watcher_that_fails_ends_the_writer_where_it_is_seen(database: Path) -> None:
+    """The supervisor watches this task; a writer that died in silence would accept for ever."""
+
+    def fails(events: object) -> None:
+        raise RuntimeError("a bug in the hub")
+
+    async def commits() -> None:
+        async with SqliteStore(database, fails) as store:
+            store.accept(an_accept())
+            await asyncio.wait((store.writing,), timeout=5)
+            assert store.writing.done()
+
+    with pytest.raises(RuntimeError, match="a bug in the hub"):
+        await commits()
+
+
+async def test_one_commit_may_hold_a_whole_life(
+    store: SqliteStore, told: list[CommandEvent]
+) -> None:
+    """Changes of one command in one group see one another."""
+    new = an_accept(sending=True)
+    store.accept(new)
+    store.apply(ConfirmDelivery(new.id, NOW + 1))
+    store.apply(RecordReply(a_reply(new.id)))
+    assert await store.apply(Expire((new.id,), NOW + 2)) == ()
+    assert [event.command.status for event in told] == [
+        *(Status.ACCEPTED, Status.ACCEPTED, Status.DELIVERED, Status.SUCCEEDED)
+    ]
+    assert [event.revision for event in told] == [1, 2, 3, 4]

@@ -1,0 +1,161 @@
+"""The configuration: one object, validated whole, every mistake by the name it was set under."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dockgate_server import config
+from dockgate_server.config import ConfigProblem
+
+
+def mistakes(file: Path | None = None, **overrides: Any) -> list[str]:
+    """What is wrong, one a line."""
+    with pytest.raises(ConfigProblem) as problem:
+        config.load(file, **overrides)
+    return str(problem.value).splitlines()
+
+
+def toml(tmp_path: Path, text: str) -> Path:
+    """A configuration file."""
+    file = tmp_path / "dockgate.toml"
+    file.write_text(text, encoding="utf-8")
+    return file
+
+
+def test_without_anything_it_serves_on_loopback() -> None:
+    """Safe to start on any machine."""
+    settings = config.load()
+    assert config.is_loopback(settings.grpc.listen)
+    assert config.is_loopback(settings.http.listen)
+    assert (settings.mqtt.host, settings.mqtt.port) == ("127.0.0.1", 1883)
+    assert settings.store.sealing_key_file == Path("dockgate.db.key")
+    assert settings.mqtt.tls_context() is None
+
+
+def test_the_environment_overrules_the_file_and_the_caller_both(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Setting by setting, not section by section."""
+    file = toml(
+        tmp_path,
+        '[grpc]\nlisten = "127.0.0.1:1"\nkeepalive_seconds = 60\n[log]\nlevel = "debug"\n'
+        '[[devices]]\nid = "drone-001"\ngateway = "dock-001"\n',
+    )
+    monkeypatch.setenv("DOCKGATE_GRPC__LISTEN", "127.0.0.1:2")
+    monkeypatch.setenv("DOCKGATE_STOP_SECONDS", "3")
+    settings = config.load(file, log={"level": "error"})
+    assert settings.grpc.listen == "127.0.0.1:2"
+    assert settings.grpc.keepalive_seconds == 60
+    assert settings.log.level == "error"
+    assert settings.stop_seconds == 3
+    assert [(device.id, device.gateway) for device in settings.devices] == [
+        ("drone-001", "dock-001")
+    ]
+
+
+def test_every_mistake_is_reported_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the file, from the environment, and what does not exist."""
+    file = toml(
+        tmp_path,
+        '[grpc]\nlisten = "nowhere"\nlissten = "x"\n[mqtt]\nurl = "http://x"\n'
+        '[[devices]]\nid = "a/b"\n',
+    )
+    monkeypatch.setenv("DOCKGATE_LOG__LEVEL", "loud")
+    monkeypatch.setenv("DOCKGATE_GRCP__LISTEN", "127.0.0.1:1")
+    found = mistakes(file)
+    assert len(found) == 6
+    for start in (
+        "DOCKGATE_GRCP__LISTEN: there is no such setting",
+        "grpc.listen (DOCKGATE_GRPC__LISTEN): must be HOST:PORT",
+        "grpc.lissten (DOCKGATE_GRPC__LISSTEN): there is no such setting",
+        "mqtt (DOCKGATE_MQTT): url: must be like",
+        "devices.0.id (DOCKGATE_DEVICES__0__ID): must be 1 to 64 characters",
+        "log.level (DOCKGATE_LOG__LEVEL): ",
+    ):
+        assert any(line.startswith(start) for line in found), (start, found)
+
+
+@pytest.mark.parametrize("section", ["grpc", "http"])
+@pytest.mark.parametrize("listen", ["0.0.0.0:1", "[::]:1", "192.0.2.1:1", "dock.example:1"])
+def test_a_listener_beyond_loopback_needs_tls(section: str, listen: str) -> None:
+    """Nobody sends keys over an open wire by mistake."""
+    (found,) = mistakes(**{section: {"listen": listen}})
+    assert "tls_certificate and tls_key are needed" in found
+    assert listen in found
+
+
+@pytest.mark.parametrize("listen", ["127.0.0.1:0", "[::1]:0", "localhost:0", "127.8.8.8:0"])
+def test_loopback_needs_none(listen: str) -> None:
+    """In any of its spellings."""
+    assert config.load(grpc={"listen": listen}).grpc.listen == listen
+
+
+def test_a_declared_proxy_may_end_tls_for_http() -> None:
+    """For gRPC there is no such word."""
+    settings = config.load(http={"listen": "0.0.0.0:1", "trusted_proxy": True})
+    assert settings.http.trusted_proxy
+    assert mistakes(grpc={"listen": "0.0.0.0:1", "trusted_proxy": True})
+
+
+def test_tls_files_must_be_there_and_both(tmp_path: Path) -> None:
+    """A certificate without its key serves nobody."""
+    certificate = tmp_path / "cert.pem"
+    certificate.touch()
+    (found,) = mistakes(grpc={"tls_certificate": certificate})
+    assert "tls_certificate and tls_key must be given together" in found
+    pair = {"tls_certificate": certificate, "tls_key": tmp_path / "missing.pem"}
+    (found,) = mistakes(grpc=pair)
+    assert found.startswith("grpc.tls_key (DOCKGATE_GRPC__TLS_KEY)")
+
+
+@pytest.mark.parametrize(
+    ("url", "host", "port"),
+    [
+        ("mqtt://broker", "broker", 1883),
+        ("mqtts://broker", "broker", 8883),
+        ("mqtt://10.0.0.1:99", "10.0.0.1", 99),
+        ("mqtt://[::1]:99", "::1", 99),
+    ],
+)
+def test_a_broker_is_named_by_a_url(url: str, host: str, port: int) -> None:
+    """The port is the usual one unless it says otherwise."""
+    mqtt = config.load(mqtt={"url": url}).mqtt
+    assert (mqtt.host, mqtt.port) == (host, port)
+    assert (mqtt.tls_context() is not None) is url.startswith("mqtts")
+
+
+@pytest.mark.parametrize(
+    "url", ["", "broker", "tcp://x", "mqtt://", "mqtt://x:port", "mqtt://x:99999", "mqtt://u:p@x"]
+)
+def test_a_url_that_names_no_broker_is_refused(url: str) -> None:
+    """And one with a password in it, which logs would print."""
+    (found,) = mistakes(mqtt={"url": url})
+    assert "url: " in found
+    assert "u:p@x" not in found
+
+
+def test_secrets_are_never_printed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not in a representation, not in a mistake."""
+    monkeypatch.setenv("DOCKGATE_MQTT__PASSWORD", "hunter2")
+    assert "hunter2" not in repr(config.load())
+    monkeypatch.setenv("DOCKGATE_MQTT__CLIENT_ID", "")
+    assert "hunter2" not in "".join(mistakes())
+
+
+def test_a_file_that_is_none_is_one_clear_line(tmp_path: Path) -> None:
+    """Missing, or no TOML."""
+    missing = tmp_path / "missing.toml"
+    assert mistakes(missing) == [f"there is no configuration file {missing}"]
+    broken = toml(tmp_path, "grpc = [")
+    (found,) = mistakes(broken)
+    assert found.startswith(f"{broken} is not TOML: ")
+
+
+def test_settings_do_not_change(tmp_path: Path) -> None:
+    """Made once; nobody reads the environment later."""
+    settings = config.load()
+    with pytest.raises(Exception, match="frozen"):
+        settings.stop_seconds = 1
+    with pytest.raises(Exception, match="frozen"):
+        settings.grpc.reflection = False
