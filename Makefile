@@ -7,14 +7,14 @@ READY := $(VENV)/.installed
 # Extra arguments: make run ARGS=--help, make test ARGS="-k watch".
 ARGS :=
 # What CI checks, in this order.
-CI_STEPS := lint types check-gen breaking test
+CI_STEPS := lint types check-gen check-docs breaking test
 
 # buf looks for python and the plugins on PATH.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help venv run test gen check-gen lint format types breaking release-image ci clean validate-proto
+.PHONY: help venv run test gen gen-java check-gen docs check-docs lint format types breaking release-image ci clean validate-proto
 
 help: ## Show this help
 	@echo "Usage: make <target> [ARGS=…]"
@@ -33,11 +33,20 @@ run: $(READY) ## Start server, broker and simulated dock, and show two commands 
 test: $(READY) ## Run all tests
 	@$(BIN)/python -m pytest $(ARGS)
 
-gen: validate-proto ## Generate gen/ from proto/
-	@$(BIN)/buf generate
+gen: validate-proto ## Generate gen/ from proto/ (ARGS=python for that language alone)
+	@$(BIN)/python -m tools.generate $(ARGS)
+
+gen-java: validate-proto ## Generate stubs for Java into build/java (needs mvn)
+	@$(BIN)/python -m tools.generate java
 
 check-gen: validate-proto ## Check that gen/ is what proto/ generates
-	@$(BIN)/python tools/check_gen.py
+	@$(BIN)/python -m tools.generate --check
+
+docs: validate-proto ## Make docs/methods/ and the OpenAPI document from proto/
+	@$(BIN)/python tools/make_docs.py
+
+check-docs: validate-proto ## Check that docs/ is what proto/ makes
+	@$(BIN)/python tools/make_docs.py --check
 
 lint: validate-proto ## Check style of Python and schema
 	@$(BIN)/ruff check

@@ -18,7 +18,7 @@ LAYERS = (
     ("store", "bridge"),
     ("devices",),
     ("dispatcher",),
-    ("commands", "access"),
+    ("commands", "access", "docs"),
     ("rpc", "http"),
     ("app", "logs", "supervision", "dev", "cli", "__main__"),
 )

@@ -106,7 +106,7 @@ async def test_the_grpc_example_runs(
 def _run(example: str) -> str:
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
-        exec(compile(example, "README.md", "exec"), {})  # noqa: S102 - our own README
+        exec(compile(example, "README.md", "exec"), {})
     return printed.getvalue()
 
 

@@ -16,7 +16,7 @@ from dockgate_server.bridge.interface import Inbound
 from dockgate_server.bridge.mqtt import Broker, MqttBridge
 from dockgate_server.clock import SystemClock
 from dockgate_server.codec import rules, topics
-from dockgate_server.commands import Commands
+from dockgate_server.commands import Commands, Permissions
 from dockgate_server.config import Mqtt, Settings
 from dockgate_server.devices import Registry
 from dockgate_server.dispatcher.deadlines import Deadlines
@@ -114,7 +114,9 @@ async def running(settings: Settings) -> AsyncIterator[App]:
                 send_without_expiry=settings.mqtt.send_without_expiry,
             )
             registry = Registry(store, _seeds(settings))
-            inbound = InboundRouter(bridge, registry, recorder, clock)
+            inbound = InboundRouter(
+                bridge, registry, recorder, clock, raw_methods=settings.commands.raw_methods
+            )
             commands = Commands(
                 store,
                 dispatcher,
@@ -122,6 +124,10 @@ async def running(settings: Settings) -> AsyncIterator[App]:
                 registry,
                 clock,
                 heartbeat_seconds=settings.watch_heartbeat_seconds,
+                permissions=Permissions(
+                    raw_methods=settings.commands.raw_methods,
+                    control_streams=settings.commands.control_streams,
+                ),
             )
             rules.warm_up(command_service_pb2.SubmitCommandRequest())
             await registry.load()

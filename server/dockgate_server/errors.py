@@ -34,6 +34,7 @@ class Reason(enum.StrEnum):
     CURSOR_OUT_OF_RANGE = "CURSOR_OUT_OF_RANGE"
     INTERNAL_ERROR = "INTERNAL_ERROR"
     UNAVAILABLE = "UNAVAILABLE"
+    FORBIDDEN = "FORBIDDEN"
 
     @property
     def http_status(self) -> int:
@@ -65,6 +66,7 @@ _TRANSPORT: Mapping[Reason, tuple[int, str]] = {
     Reason.CURSOR_OUT_OF_RANGE: (400, "OUT_OF_RANGE"),
     Reason.INTERNAL_ERROR: (500, "INTERNAL"),
     Reason.UNAVAILABLE: (503, "UNAVAILABLE"),
+    Reason.FORBIDDEN: (403, "PERMISSION_DENIED"),
 }
 
 

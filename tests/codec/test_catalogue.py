@@ -2,7 +2,7 @@
 
 import pytest
 
-from dockgate.dji.v1 import device_pb2, wayline_pb2
+from dockgate.dji.v1 import device_pb2, options_pb2, raw_pb2, wayline_pb2
 from dockgate_server.codec import catalogue
 from dockgate_server.errors import DockgateError, Reason
 
@@ -44,8 +44,41 @@ def test_a_job_has_the_key_that_its_events_carry() -> None:
 
 def test_an_event_leads_to_the_methods_whose_jobs_it_reports() -> None:
     """Under the key that the event carries."""
-    (link,) = catalogue.PROGRESS["flighttask_progress"]
-    assert (link.command_type, link.event_key) == ("flighttask_prepare", "bid")
+    (link,) = catalogue.PROGRESS["charge_open"]
+    assert (link.command_type, link.event_key) == ("charge_open", "bid")
+    assert "flighttask_progress" in catalogue.PROGRESS
     assert set(catalogue.PROGRESS) == {
         link.event for method in catalogue.METHODS.values() for link in method.progress
     }
+
+
+def test_methods_of_all_channels_are_known() -> None:
+    """Services, writable properties and DRC; the raw arm is none of them."""
+    channels = {
+        options_pb2.Channel.Name(method.spec.channel) for method in catalogue.METHODS.values()
+    }
+    assert channels == {"CHANNEL_SERVICES", "CHANNEL_PROPERTY_SET", "CHANNEL_DRC"}
+    assert catalogue.RAW not in catalogue.METHODS
+    assert catalogue.REPLIES.keys() < catalogue.METHODS.keys()
+
+
+def test_a_photo_may_be_taken_without_a_job() -> None:
+    """Only a panorama reports progress; a cover always does."""
+    assert not catalogue.METHODS["camera_photo_take"].always_reports_a_job
+    assert catalogue.METHODS["cover_open"].always_reports_a_job
+    assert not catalogue.METHODS["height_limit"].always_reports_a_job
+
+
+def test_a_raw_method_is_never_safe_to_repeat() -> None:
+    """Nothing is known about it but its channel."""
+    raw = catalogue.raw(raw_pb2.RawMethod(method="cover_knock", channel="drc"))
+    assert (raw.name, raw.spec.channel) == ("cover_knock", options_pb2.CHANNEL_DRC)
+    assert not raw.spec.safe_to_repeat
+    assert raw.progress == ()
+
+
+def test_a_method_of_the_schema_does_not_go_around_its_rules() -> None:
+    """As a raw method it would."""
+    with pytest.raises(DockgateError) as refused:
+        catalogue.raw(raw_pb2.RawMethod(method="takeoff_to_point", channel="services"))
+    assert refused.value.reason is Reason.UNSUPPORTED_COMMAND

@@ -19,16 +19,19 @@ async def left_behind(tmp_path: Path) -> dict[str, str]:
     async with SqliteStore(tmp_path / "dockgate.db") as store:
         unsent = await store.accept(an_accept())
         perhaps = await store.accept(an_accept(sending=True))
-        perhaps_safe = await store.accept(an_accept(sending=True, command_type=CHARGE_OPEN))
+        overtaken = await store.accept(an_accept(sending=True, command_type=CHARGE_OPEN))
         return {
             "unsent": unsent.command.id,
             "perhaps sent": perhaps.command.id,
-            "perhaps sent, safe": perhaps_safe.command.id,
+            "perhaps sent, safe, others sent behind it": overtaken.command.id,
             "delivered": (await in_status(store, Status.DELIVERED)).id,
             "delivered, safe": (
                 await in_status(store, Status.DELIVERED, command_type=CHARGE_OPEN)
             ).id,
             "ended": (await in_status(store, Status.FAILED)).id,
+            "perhaps sent, safe": (
+                await store.accept(an_accept(sending=True, command_type=CHARGE_OPEN))
+            ).command.id,
             "unsent, gone method": (
                 await store.accept(an_accept(command_type="removed_since"))
             ).command.id,
@@ -38,7 +41,7 @@ async def left_behind(tmp_path: Path) -> dict[str, str]:
 async def test_what_may_have_left_is_not_sent_again(
     start: Start, left_behind: dict[str, str]
 ) -> None:
-    """Only what certainly has not, and what is safe, in the order accepted."""
+    """Only what certainly has not, and what is safe and was the last, in the order accepted."""
     async with start() as rig:
         expected = [
             left_behind[which] for which in ("unsent", "perhaps sent, safe", "unsent, gone method")

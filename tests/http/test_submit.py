@@ -226,7 +226,7 @@ async def test_misspelt_command_is_told_the_right_name(
     api: OpenApiUnderTest, payload: object
 ) -> None:
     """An unknown method is called that, whether or not a payload came with it."""
-    answer = await api.post(submission(command_type="camera_recording_begin", payload=payload))
+    answer = await api.post(submission(command_type="camera_recording_strt", payload=payload))
     assert (answer.status, answer.code) == (400, "UNSUPPORTED_COMMAND")
     assert answer.body["metadata"]["did_you_mean"] == "camera_recording_start"
     assert await api.nothing_was_stored()

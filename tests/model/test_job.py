@@ -33,6 +33,22 @@ def test_a_flights_report_numbers_its_steps() -> None:
     assert read_job(data, 7) == Job(JobState.PARTIALLY_DONE, 7, 100, "25", 314004)
 
 
+@pytest.mark.parametrize(
+    ("status", "state"),
+    [
+        ("wayline_progress", JobState.IN_PROGRESS),
+        ("wayline_ok", JobState.OK),
+        ("wayline_failed", JobState.FAILED),
+        ("wayline_cancel", JobState.CANCELED),
+        ("task_finish", JobState.OK),
+        ("switch_fail", JobState.FAILED),
+    ],
+)
+def test_flat_reports_with_words_of_their_own_are_read(status: str, state: JobState) -> None:
+    """Pointing flights and flight areas report beside the result, not in output."""
+    assert read_job({"status": status, "result": 0}, 7) == Job(state, 7, result=0)
+
+
 @pytest.mark.parametrize("state", JobState)
 def test_every_state_is_read_in_djis_spelling(state: JobState) -> None:
     """Lower case, in any other case too."""
@@ -45,7 +61,8 @@ def test_every_state_is_read_in_djis_spelling(state: JobState) -> None:
     [
         *(None, "", [], 5, {}, {"output": None}, {"output": []}, {"output": {}}),
         *({"output": {"status": status}} for status in (None, 3, "", "flying", ["ok"], "o k")),
-        {"status": "ok"},
+        {"status": "sailing"},
+        {"status": 6},
     ],
 )
 def test_what_names_no_state_is_no_report(data: object) -> None:

@@ -30,6 +30,7 @@ def test_the_picture_has_these_ways_and_no_other() -> None:
     assert drawn == {
         (EventKind.DELIVERED, Status.ACCEPTED, Status.DELIVERED),
         (EventKind.REFUSED, Status.ACCEPTED, Status.FAILED),
+        (EventKind.SENT, Status.ACCEPTED, Status.SUCCEEDED),
         *((EventKind.REPLIED, one, Status.SUCCEEDED) for one in open_ones),
         *((EventKind.REPLIED, one, Status.FAILED) for one in open_ones),
         *((EventKind.UNMATCHED_REPLY, one, Status.UNMATCHED_RESPONSE) for one in open_ones),

@@ -133,7 +133,7 @@ async def test_a_method_that_the_server_does_not_know_is_unsupported(stub: Any, 
     """A newer client's method is not mistaken for an empty one."""
     request = recording_start("k1")
     request.dji.Clear()
-    request.dji.MergeFromString(b"\xfa\x3e\x00")  # arm 1007
+    request.dji.MergeFromString(b"\xfa\xff\x01\x00")  # arm 4095
 
     assert await refused(stub.SubmitCommand(request)) == (
         "INVALID_ARGUMENT",

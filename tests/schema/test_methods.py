@@ -7,7 +7,7 @@ import pytest
 from google.protobuf import descriptor_pb2
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
-from dockgate.dji.v1 import method_pb2, options_pb2
+from dockgate.dji.v1 import method_pb2, options_pb2, raw_pb2, reply_pb2
 from dockgate_server.codec import catalogue
 
 BLOCKS = {
@@ -22,21 +22,34 @@ BLOCKS = {
     "firmware": 900,
     "property": 1000,
 }
-ARMS = list(method_pb2.Method.DESCRIPTOR.oneofs_by_name["method"].fields)
-SECRET = re.compile(r"secret|token|password|access_key|licen[cs]e|app_key|credential_value", re.I)
-REDACTED_ALTHOUGH_NAMED_PLAINLY = {"LiveStartPush.url"}
+EVERY_ARM = list(method_pb2.Method.DESCRIPTOR.oneofs_by_name["method"].fields)
+ARMS = [arm for arm in EVERY_ARM if arm.name != catalogue.RAW]
+REPLIES = list(reply_pb2.Reply.DESCRIPTOR.oneofs_by_name["reply"].fields)
+SECRET = re.compile(r"secret|token|password|access_key|licen[cs]e$|app_key|credential_value", re.I)
+REDACTED_ALTHOUGH_NAMED_PLAINLY = {
+    "DrcModeEnter.MqttBroker.client_id",  # with the name and the password it is the credentials
+    "DrcModeEnter.MqttBroker.username",
+    "LiveStartPush.url",  # holds the stream's token
+    "UnlockLicenseUpdate.File.url",  # signed, with the access key's id in it
+}
+
+
+def _message(arm: FieldDescriptor) -> Descriptor:
+    """What an arm holds."""
+    assert arm.message_type is not None
+    return arm.message_type
 
 
 def _fields(descriptor: Descriptor) -> Iterator[FieldDescriptor]:
-    """Every field of a message and of the messages in it."""
+    """Every field of a message and of the schema's own messages in it."""
     for field in descriptor.fields:
         yield field
-        if field.message_type is not None:
+        if field.message_type is not None and field.message_type.file.package == "dockgate.dji.v1":
             yield from _fields(field.message_type)
 
 
 FIELDS = sorted(
-    {field.full_name: field for arm in ARMS for field in _fields(arm.message_type)}.values(),
+    {field.full_name: field for arm in ARMS + REPLIES for field in _fields(_message(arm))}.values(),
     key=lambda field: field.full_name,
 )
 
@@ -48,17 +61,16 @@ def _short(field: FieldDescriptor) -> str:
 @pytest.mark.parametrize("arm", ARMS, ids=lambda arm: arm.name)
 def test_a_method_describes_itself_completely(arm: FieldDescriptor) -> None:
     """Arm, message, number and MethodSpec fit one another."""
-    message = arm.message_type
+    message = _message(arm)
     assert message.name == "".join(word.capitalize() for word in arm.name.split("_"))
     spec = message.GetOptions().Extensions[options_pb2.method_spec]
-    assert spec.channel == options_pb2.CHANNEL_SERVICES
+    assert spec.channel != options_pb2.CHANNEL_UNSPECIFIED
     assert spec.domain != options_pb2.DOMAIN_UNSPECIFIED
     assert len(spec.devices) == len(set(spec.devices)) > 0
     assert options_pb2.DEVICE_MODEL_UNSPECIFIED not in spec.devices
     assert re.fullmatch(r"[a-z0-9/_-]+\.html", spec.page)
     assert spec.default_timeout_seconds <= 300
-    if not message.fields:
-        assert spec.empty_data == options_pb2.EMPTY_DATA_NULL
+    assert not (message.fields and spec.empty_data), "only a method without fields sends null"
     domain = options_pb2.Domain.Name(spec.domain).removeprefix("DOMAIN_").lower()
     assert BLOCKS[domain] <= arm.number < BLOCKS[domain] + 100
     assert message.file.name == f"dockgate/dji/v1/{domain}.proto"
@@ -67,14 +79,44 @@ def test_a_method_describes_itself_completely(arm: FieldDescriptor) -> None:
 @pytest.mark.parametrize("arm", ARMS, ids=lambda arm: arm.name)
 def test_what_ties_a_job_to_its_command_exists(arm: FieldDescriptor) -> None:
     """A key that the request does not have could never match; a method has one key."""
-    spec = arm.message_type.GetOptions().Extensions[options_pb2.method_spec]
+    spec = _message(arm).GetOptions().Extensions[options_pb2.method_spec]
     for event in spec.progress:
         assert event.method
         assert event.event_key
         if event.request_field:
-            field = arm.message_type.fields_by_name[event.request_field]
+            field = _message(arm).fields_by_name[event.request_field]
             assert field.type == FieldDescriptor.TYPE_STRING
     assert len({event.request_field for event in spec.progress}) <= 1
+
+
+def test_channels_have_what_they_need() -> None:
+    """Only DRC messages carry a sequence number or go unanswered, and no event is tied to them."""
+    for arm in ARMS:
+        spec = _message(arm).GetOptions().Extensions[options_pb2.method_spec]
+        if spec.channel == options_pb2.CHANNEL_DRC:
+            assert not spec.progress, arm.name
+            assert spec.control_stream == (spec.reply == options_pb2.REPLY_KIND_NONE), arm.name
+        else:
+            assert (spec.seq, spec.reply, spec.control_stream) == (0, 0, False), arm.name
+        is_property = spec.channel == options_pb2.CHANNEL_PROPERTY_SET
+        assert is_property == (spec.domain == options_pb2.DOMAIN_PROPERTY), arm.name
+
+
+def test_the_raw_arm_is_no_method() -> None:
+    """It stands outside the blocks and describes nothing."""
+    (arm,) = set(EVERY_ARM) - set(ARMS)
+    assert _message(arm).full_name == raw_pb2.RawMethod.DESCRIPTOR.full_name
+    assert arm.number < min(BLOCKS.values())
+    assert not _message(arm).GetOptions().HasExtension(options_pb2.method_spec)
+
+
+@pytest.mark.parametrize("arm", REPLIES, ids=lambda arm: arm.name)
+def test_a_reply_is_named_and_numbered_like_its_method(arm: FieldDescriptor) -> None:
+    """And stands in the method's file."""
+    method = method_pb2.Method.DESCRIPTOR.fields_by_name[arm.name]
+    assert arm.number == method.number
+    assert _message(arm).name == f"{_message(method).name}Reply"
+    assert _message(arm).file.name == _message(method).file.name
 
 
 def test_absent_and_zero_differ() -> None:
@@ -124,7 +166,8 @@ def test_the_catalogue_knows_every_arm() -> None:
 
 def test_every_file_sets_the_packages_of_other_languages() -> None:
     """Set from the start: changing them later breaks every client."""
-    files = {arm.message_type.file for arm in ARMS} | {method_pb2.DESCRIPTOR}
+    files = {_message(arm).file for arm in EVERY_ARM}
+    files |= {method_pb2.DESCRIPTOR, reply_pb2.DESCRIPTOR, options_pb2.DESCRIPTOR}
     for file in files:
         options = file.GetOptions()
         assert isinstance(options, descriptor_pb2.FileOptions)

@@ -28,6 +28,7 @@ NATS = shutil.which("nats-server", path=str(Path(sys.executable).parent)) or shu
     "nats-server"
 )
 LIMIT = 10.0
+ENDS = ("services_reply", "set_reply", "up", "events", "status")
 
 
 def free_port() -> int:
@@ -123,14 +124,14 @@ class Cloud:
         self.answers_topology = True
         self.answers_events = False
         self._mqtt5 = mqtt5
-        self._said: dict[str, asyncio.Queue[bytes]] = {
-            end: asyncio.Queue() for end in ("services_reply", "events", "status")
-        }
+        self._said: dict[str, asyncio.Queue[bytes]] = {end: asyncio.Queue() for end in ENDS}
 
     async def listen(self) -> None:
         await self.client.subscribe(
             [
                 (f"thing/product/{self.gateway}/services_reply", 1),
+                (f"thing/product/{self.gateway}/property/set_reply", 1),
+                (f"thing/product/{self.gateway}/drc/up", 1),
                 (f"thing/product/{self.gateway}/events", 1),
                 (f"sys/product/{self.gateway}/status", 1),
             ]
@@ -157,12 +158,14 @@ class Cloud:
         }
         await self.publish(f"{root}/product/{self.gateway}/{end}", json.dumps(answer).encode())
 
-    async def publish(self, topic: str, payload: bytes, expiry: int | None = None) -> None:
+    async def publish(
+        self, topic: str, payload: bytes, expiry: int | None = None, qos: int = 1
+    ) -> None:
         properties = None
         if expiry is not None and self._mqtt5:
             properties = Properties(PacketTypes.PUBLISH)
             properties.MessageExpiryInterval = expiry
-        await self.client.publish(topic, payload, qos=1, properties=properties)
+        await self.client.publish(topic, payload, qos=qos, properties=properties)
         # Before Python 3.12 a cancellation gets lost in there if the answer comes with it.
         task = asyncio.current_task()
         if task is not None and task.cancelling():
@@ -188,6 +191,26 @@ class Cloud:
         await self.publish(topic, json.dumps(message).encode(), expiry)
         return message
 
+    async def set(self, data: Any, *, tid: str | None = None) -> dict[str, Any]:
+        message = {
+            "tid": tid or str(uuid.uuid4()),
+            "bid": str(uuid.uuid4()),
+            "timestamp": 1700000000000,
+            "data": data,
+        }
+        topic = f"thing/product/{self.gateway}/property/set"
+        await self.publish(topic, json.dumps(message).encode())
+        return message
+
+    async def steer(
+        self, method: str, seq: int | None = None, data: Any = None, qos: int = 1
+    ) -> None:
+        message = {"method": method, "seq": seq, "data": data}
+        if seq is None:
+            del message["seq"]
+        topic = f"thing/product/{self.gateway}/drc/down"
+        await self.publish(topic, json.dumps(message).encode(), qos=qos)
+
     async def raw(self, end: str) -> bytes:
         async with asyncio.timeout(LIMIT):
             return await self._said[end].get()
@@ -197,6 +220,9 @@ class Cloud:
 
     async def reply(self) -> dict[str, Any]:
         return json.loads(await self.raw("services_reply"))
+
+    async def said(self, end: str) -> dict[str, Any]:
+        return json.loads(await self.raw(end))
 
     async def event(self) -> dict[str, Any]:
         return json.loads(await self.raw("events"))

@@ -24,6 +24,12 @@ from dockgate_server.simulate import behaviour as b
         ("job-fails", (None, b.JobFails())),
         ("charge_open=job-fails:321004", ("charge_open", b.JobFails(321004, 50))),
         ("charge_open=job-fails:321004@40", ("charge_open", b.JobFails(321004, 40))),
+        ("member-fails:state", (None, b.MemberFails("state", 1))),
+        ("member-fails:state=2", (None, b.MemberFails("state", 2))),
+        (
+            "distance_limit_status=member-fails:state=-5",
+            ("distance_limit_status", b.MemberFails("state", -5)),
+        ),
     ],
 )
 def test_a_flag_names_a_behaviour(text, expected):
@@ -47,6 +53,11 @@ def test_a_flag_names_a_behaviour(text, expected):
         ("job-fails:0", "other than 0"),
         ("job-fails:1@101", "up to 100"),
         ("job-fails:x", "for instance job-fails:314004@40"),
+        ("member-fails", "for instance member-fails:state=2"),
+        ("member-fails:", "for instance member-fails:state=2"),
+        ("member-fails:state=0", "other than 0"),
+        ("member-fails:state=x", "as member-fails:NAME=RESULT"),
+        ("a=b=twice", "'b=twice' is not a behaviour"),
         ("", "is not a behaviour"),
     ],
 )
@@ -75,7 +86,19 @@ def test_behaviours_for_one_method_add_up():
     assert conduct == b.Conduct(1, b.Twice(), b.Reply({"result": 1}), b.JobFails())
 
 
-@pytest.mark.parametrize("pair", [(b.Slow(1), b.Late(2)), (b.Silent(), b.WrongTid())])
+def test_several_members_can_fail_at_once():
+    failing = (b.MemberFails("horizon", 1), b.MemberFails("upside", 2))
+    assert b.conduct_of(failing) == b.Conduct(failing=failing)
+
+
+@pytest.mark.parametrize(
+    "pair",
+    [
+        (b.Slow(1), b.Late(2)),
+        (b.Silent(), b.WrongTid()),
+        (b.MemberFails("state", 1), b.MemberFails("state", 2)),
+    ],
+)
 def test_behaviours_that_exclude_each_other_are_refused(pair):
     with pytest.raises(ValueError, match="exclude each other"):
         b.conduct_of(pair)
@@ -96,3 +119,13 @@ def test_telling_nothing_forgets_what_was_said():
     assert told.conduct("charge_open").form == b.Silent()
     told.tell(None, [])
     assert told.conduct("charge_open") == b.Conduct()
+
+
+def test_a_rate_is_a_number_of_messages_per_second():
+    assert [b.parse_rate(text) for text in ("0", "0.5", "1000")] == [0, 0.5, 1000]
+
+
+@pytest.mark.parametrize("text", ["", "fast", "-1", "nan", "inf", "1001"])
+def test_a_bad_rate_is_refused(text):
+    with pytest.raises(ValueError, match="from 0 to 1000, such as 10"):
+        b.parse_rate(text)

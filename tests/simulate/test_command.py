@@ -31,6 +31,8 @@ PROGRAM = "import typer; from dockgate_server.simulate.command import simulate; 
         (["--dock", "same", "--drone", "same"], "cannot both be same"),
         (["--answer-after", "soon"], "--answer-after: 'soon' is not a time"),
         (["--step-every", "-1"], "--step-every: '-1' is not a time"),
+        (["--drc-push", "often"], "--drc-push: 'often' is not a number per second"),
+        (["--behave", "height_limit=member-fails"], "as member-fails:NAME=RESULT"),
         (["--keep-session", "nan"], "--keep-session: 'nan' is not a time"),
         (["--behave", "sloow:1"], "--behave sloow:1: 'sloow' is not a behaviour"),
         (["--behave", "slow:1", "--behave", "late:2"], "exclude each other"),
@@ -53,7 +55,13 @@ def test_help_shows_every_behaviour_and_examples(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "400")
     assert cli.run(["simulate", "--help"]) == 0
     printed = "".join(capsys.readouterr().out.split())  # long words are broken at hyphens
-    for name in ("slow:SECONDS", "wrong-method:METHOD", "job-fails:RESULT@PERCENT", "offline"):
+    for name in (
+        "slow:SECONDS",
+        "wrong-method:METHOD",
+        "job-fails:RESULT@PERCENT",
+        "offline",
+        "member-fails",
+    ):
         assert name in printed
     assert "dockgatesimulate--behaveslow:2" in printed
 

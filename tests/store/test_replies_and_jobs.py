@@ -127,7 +127,12 @@ async def test_a_reply_to_nothing_goes_to_the_ledger(store: SqliteStore) -> None
     assert await store.apply(RecordReply(a_reply("who?", method="m"))) == ()
     (entry,) = await store.list_unmatched(10)
     assert entry == Unmatched(
-        "dock-001", "who?", "m", "no command has this tid", b'{"result":0}', NOW + 3_000
+        gateway_id="dock-001",
+        tid="who?",
+        method="m",
+        reason="no command has this tid, or this method and sequence number",
+        data=b'{"result":0}',
+        received_at=NOW + 3_000,
     )
 
 

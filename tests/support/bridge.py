@@ -55,6 +55,7 @@ class ScriptedBridge:
     acknowledge_at_once: bool = False
     published: list[Published] = field(default_factory=list)
     answers: list[tuple[str, bytes]] = field(default_factory=list)
+    streamed: list[tuple[str, bytes]] = field(default_factory=list)
     _arrived: asyncio.Event = field(default_factory=asyncio.Event)
 
     def publish(
@@ -70,6 +71,12 @@ class ScriptedBridge:
         self.published.append(message)
         self._arrived.set()
         return future
+
+    def stream(self, topic: str, payload: bytes, expiry_seconds: int) -> None:
+        """Take a message that nobody acknowledges."""
+        if not self.connected:
+            raise NotConnected
+        self.streamed.append((topic, payload))
 
     def answer(self, topic: str, payload: bytes) -> None:
         """Take an answer to a device's message."""

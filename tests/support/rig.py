@@ -12,6 +12,7 @@ import orjson
 
 from dockgate_server.bridge.interface import Inbound, NotConnected
 from dockgate_server.clock import ManualClock
+from dockgate_server.codec import catalogue
 from dockgate_server.devices import Registry
 from dockgate_server.dispatcher.deadlines import Deadlines
 from dockgate_server.dispatcher.dispatcher import Dispatcher
@@ -66,7 +67,8 @@ class Rig:
         now = self.clock.now_ms()
         seconds = changed.setdefault("timeout_seconds", 30)
         times = {"accepted_at": now, "deadline_at": now + seconds * 1000}
-        return self.dispatcher.accept(an_accept(key, **{**times, **changed}))
+        new = an_accept(key, **{**times, **changed})
+        return self.dispatcher.accept(new, catalogue.METHODS[new.command_type])
 
     async def now(self, command_id: str) -> Command:
         """The command as it is now."""

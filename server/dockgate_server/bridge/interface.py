@@ -75,6 +75,13 @@ class Bridge(Protocol):
             NotConnected: There is no connection; nothing was sent and nothing will be.
         """
 
+    def stream(self, topic: str, payload: bytes, expiry_seconds: int) -> None:
+        """Hand a message to the network, QoS 0: nobody will say what became of it.
+
+        Raises:
+            NotConnected: There is no connection; nothing was sent.
+        """
+
     def answer(self, topic: str, payload: bytes) -> None:
         """Tell a device that its message has arrived, QoS 0.
 

@@ -97,6 +97,12 @@ class MqttBridge:
             raise NotConnected
         return self._session.publish(topic, payload, expiry_seconds)
 
+    def stream(self, topic: str, payload: bytes, expiry_seconds: int) -> None:
+        """See :class:`~dockgate_server.bridge.interface.Bridge`."""
+        if self._session is None:
+            raise NotConnected
+        self._session.stream(topic, payload, expiry_seconds)
+
     def answer(self, topic: str, payload: bytes) -> None:
         """See :class:`~dockgate_server.bridge.interface.Bridge`."""
         if self._session is not None:

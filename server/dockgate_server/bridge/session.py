@@ -109,10 +109,7 @@ class Session:
         self, topic: str, payload: bytes, expiry_seconds: int
     ) -> asyncio.Future[Acknowledgement]:
         """See :class:`~dockgate_server.bridge.interface.Bridge`."""
-        properties = None
-        if self.is_v5:
-            properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
-            properties.MessageExpiryInterval = expiry_seconds
+        properties = self._expiring(expiry_seconds)
         sent = self._paho.publish(topic, payload, qos=1, retain=False, properties=properties)
         if sent.rc == paho.MQTT_ERR_NO_CONN:
             raise NotConnected
@@ -124,9 +121,23 @@ class Session:
             acknowledgement.set_exception(ConnectionLost(paho.error_string(sent.rc)))
         return acknowledgement
 
+    def stream(self, topic: str, payload: bytes, expiry_seconds: int) -> None:
+        """See :class:`~dockgate_server.bridge.interface.Bridge`."""
+        properties = self._expiring(expiry_seconds)
+        sent = self._paho.publish(topic, payload, qos=0, retain=False, properties=properties)
+        if sent.rc == paho.MQTT_ERR_NO_CONN:
+            raise NotConnected
+
     def answer(self, topic: str, payload: bytes) -> None:
         """See :class:`~dockgate_server.bridge.interface.Bridge`."""
         self._paho.publish(topic, payload, qos=0, retain=False)
+
+    def _expiring(self, seconds: int) -> Properties | None:
+        if not self.is_v5:
+            return None
+        properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+        properties.MessageExpiryInterval = seconds
+        return properties
 
     def _connection_answered(
         self,

@@ -18,7 +18,7 @@ from typing import Annotated
 
 import typer
 
-from dockgate_server.cli import dev, get, keys, list_, methods, serve, submit, watch
+from dockgate_server.cli import dev, error, get, keys, list_, methods, serve, submit, watch
 from dockgate_server.cli.options import examples
 from dockgate_server.cli.problem import Problem, from_usage_error, report
 from dockgate_server.simulate.command import EXAMPLES as SIMULATE_EXAMPLES
@@ -66,6 +66,7 @@ app.command("get", epilog=get.EXAMPLES)(get.get)
 app.command("watch", epilog=watch.EXAMPLES)(watch.watch)
 app.command("list", epilog=list_.EXAMPLES)(list_.list_commands)
 app.command("methods", epilog=methods.EXAMPLES)(methods.methods)
+app.command("error", epilog=error.EXAMPLES)(error.error)
 app.add_typer(keys.app, name="keys")
 
 

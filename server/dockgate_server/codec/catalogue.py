@@ -11,8 +11,11 @@ from dataclasses import dataclass
 from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import Message
 
-from dockgate.dji.v1 import method_pb2, options_pb2
+from dockgate.dji.v1 import method_pb2, options_pb2, raw_pb2, reply_pb2
 from dockgate_server.errors import DockgateError, Reason
+
+RAW = "raw_method"
+"""The arm of a method that the schema does not have."""
 
 DEFAULT_TIMEOUT_SECONDS = 30
 """For methods whose spec names no timeout. Source: open-api contract."""
@@ -28,6 +31,8 @@ class ProgressLink:
     command_type: str
     request_field: str
     """The field of the command's message with the same key; empty for the bid we sent."""
+    may_stay_away: bool
+    """The device may do without ever reporting a job."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,27 +49,53 @@ class Method:
         """Seconds to wait for an answer when the caller does not say."""
         return self.spec.default_timeout_seconds or DEFAULT_TIMEOUT_SECONDS
 
+    @property
+    def always_reports_a_job(self) -> bool:
+        """Whether a success is always followed by the reports of a job."""
+        return any(not link.may_stay_away for link in self.progress)
+
     def job_key(self, message: Message, command_id: str) -> str | None:
         """The key that progress events will carry for this command; None when it starts no job."""
         for link in self.progress:
             key = getattr(message, link.request_field) if link.request_field else command_id
-            return str(key)
+            return str(key) or None
         return None
 
 
 def _read() -> Iterator[tuple[str, Method]]:
     for field in method_pb2.Method.DESCRIPTOR.oneofs_by_name["method"].fields:
+        if field.name == RAW:
+            continue
         descriptor = field.message_type
         assert descriptor is not None, "every arm is a message; a test holds the schema to it"
         spec = descriptor.GetOptions().Extensions[options_pb2.method_spec]
         if not (spec.channel and spec.domain):
             raise AssertionError(f"{descriptor.full_name} has no complete method_spec")
         links = tuple(
-            ProgressLink(event.method, event.event_key, field.name, event.request_field)
+            ProgressLink(
+                event.method,
+                event.event_key,
+                field.name,
+                event.request_field,
+                event.may_stay_away,
+            )
             for event in spec.progress
         )
         yield field.name, Method(field.name, descriptor, spec, links)
 
+
+_RAW_CHANNELS = {
+    "services": options_pb2.CHANNEL_SERVICES,
+    "property_set": options_pb2.CHANNEL_PROPERTY_SET,
+    "drc": options_pb2.CHANNEL_DRC,
+}
+
+REPLIES: Mapping[str, Descriptor] = {
+    field.name: field.message_type
+    for field in reply_pb2.Reply.DESCRIPTOR.oneofs_by_name["reply"].fields
+    if field.message_type is not None
+}
+"""The typed replies, by method."""
 
 METHODS: Mapping[str, Method] = dict(_read())
 """Every method by its DJI name."""
@@ -76,6 +107,28 @@ PROGRESS: Mapping[str, tuple[ProgressLink, ...]] = {
     for event in {link.event for method in METHODS.values() for link in method.progress}
 }
 """For each progress event, the methods whose jobs it may report."""
+
+
+def raw(message: raw_pb2.RawMethod) -> Method:
+    """A method that the schema does not have, as its caller describes it.
+
+    Raises:
+        DockgateError: UNSUPPORTED_COMMAND, for one that the schema has: it must not get around
+            the rules.
+    """
+    if message.method in METHODS:
+        raise DockgateError(
+            Reason.UNSUPPORTED_COMMAND,
+            f"the schema has {message.method!r}: submit it as itself, not as raw_method",
+            metadata={"command_type": message.method},
+        )
+    channel = _RAW_CHANNELS.get(message.channel, options_pb2.CHANNEL_UNSPECIFIED)
+    spec = options_pb2.MethodSpec(
+        channel=channel,
+        empty_data=options_pb2.EMPTY_DATA_NULL,
+        seq=options_pb2.SEQ_FORM_TOP_LEVEL,
+    )
+    return Method(message.method, message.DESCRIPTOR, spec, ())
 
 
 def find(name: str) -> Method:

@@ -5,20 +5,22 @@ DJI wants numbers as numbers and names as the schema has them. A plan for each m
 once from its descriptor; after that a message costs a few microseconds.
 """
 
+import contextlib
 import functools
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from google.protobuf import message_factory
+from google.protobuf import json_format, message_factory, struct_pb2
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 from google.protobuf.unknown_fields import UnknownFieldSet
 
-from dockgate.dji.v1 import options_pb2
+from dockgate.dji.v1 import options_pb2, raw_pb2
 from dockgate_server.errors import FieldViolation
 
 _Encode = Callable[[Any], Any]
+_STRUCT = "google.protobuf.Struct"
 _INT_BOUNDS = {
     FieldDescriptor.TYPE_INT32: (-(2**31), 2**31 - 1),
     FieldDescriptor.TYPE_INT64: (-(2**63), 2**63 - 1),
@@ -35,12 +37,15 @@ class _Plan:
             for field in descriptor.fields
         }
         self.encoders = {field.number: self._encoder(field) for field in descriptor.fields}
+        keys = [f.name for f in descriptor.fields if self.specs[f.number].payload_index_key]
+        self.key = keys[0] if keys else None
         self.always = [f.name for f in descriptor.fields if self.specs[f.number].sent_when_empty]
 
     def _encoder(self, field: FieldDescriptor) -> _Encode | None:
         """What turns the field's value into JSON; None where the value is JSON already."""
         if field.message_type is not None:
-            one: _Encode | None = to_dict
+            is_struct = field.message_type.full_name == _STRUCT
+            one: _Encode | None = _from_struct if is_struct else to_dict
         elif self.specs[field.number].wire_form == options_pb2.WIRE_FORM_BOOL_AS_INT:
             one = int
         else:
@@ -67,8 +72,18 @@ def to_dict(message: Message) -> dict[str, Any]:
 
 
 def to_data(message: Message, empty: "options_pb2.EmptyData.ValueType") -> dict[str, Any] | None:
-    """The `data` member for a method: its object, or null where DJI wants null for nothing."""
+    """The `data` member for a method: its object, or null where DJI wants null for nothing.
+
+    A payload's index, where a message has one as a key, becomes the name under which the rest
+    stands.
+    """
+    if message.DESCRIPTOR.full_name == raw_pb2.RawMethod.DESCRIPTOR.full_name:
+        return to_dict(message).get("data")
     data = to_dict(message)
+    key = _plan(message.DESCRIPTOR).key
+    if key is not None and key in data:
+        index = data.pop(key)
+        data = {index: data}
     return None if not data and empty == options_pb2.EMPTY_DATA_NULL else data
 
 
@@ -135,6 +150,64 @@ def _join(path: str, name: str) -> str:
     return f"{path}.{name}" if path else name
 
 
+def read_tolerantly(values: Mapping[str, Any], message: Message) -> None:
+    """Fill a message with what a device sent, as far as it fits; the rest is passed over.
+
+    Devices write digits as text and numbers for text, 0 and 1 for bools, and send members that no
+    document names: nothing of that must cost the members that can be read.
+    """
+    plan = _plan(message.DESCRIPTOR)
+    for name, value in values.items():
+        field = plan.fields.get(name)
+        if field is None or value is None:
+            continue
+        if field.is_repeated:
+            for element in value if isinstance(value, list) else ():
+                _read_element(message, field, element)
+        elif field.message_type is not None:
+            if isinstance(value, dict):
+                part = getattr(message, name)
+                part.SetInParent()
+                read_tolerantly(value, part)
+        else:
+            with contextlib.suppress(ValueError):
+                setattr(message, name, _tolerant_scalar(field, value))
+
+
+def _read_element(message: Message, field: FieldDescriptor, element: object) -> None:
+    target = getattr(message, field.name)
+    if field.message_type is None:
+        with contextlib.suppress(ValueError):
+            target.append(_tolerant_scalar(field, element))
+    elif isinstance(element, dict):
+        read_tolerantly(element, target.add())
+
+
+_ANY_FORM = options_pb2.FieldSpec(wire_form=options_pb2.WIRE_FORM_BOOL_AS_INT)
+
+
+def _tolerant_scalar(field: FieldDescriptor, value: object) -> Any:
+    if field.type == FieldDescriptor.TYPE_STRING and isinstance(value, int | float):
+        value = str(value)
+    elif field.type != FieldDescriptor.TYPE_STRING and isinstance(value, str):
+        number = float(value)  # ValueError is what the caller expects
+        value = int(number) if number.is_integer() else number
+    return _scalar(field, _ANY_FORM, value)
+
+
+def _from_struct(struct: struct_pb2.Struct) -> Any:
+    """A Struct as JSON; its numbers are doubles, and whole ones are meant as integers."""
+    return _whole(json_format.MessageToDict(struct))
+
+
+def _whole(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _whole(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_whole(one) for one in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 def _set(
     message: Message,
     field: FieldDescriptor,
@@ -148,6 +221,9 @@ def _set(
         if not isinstance(value, dict):
             return [FieldViolation(where, f"must be an object, not {_kind(value)}")]
         part = getattr(message, field.name)
+        if field.message_type.full_name == _STRUCT:
+            json_format.ParseDict(value, part)
+            return []
         part.SetInParent()  # {} is present and empty, which is not the same as absent
         return from_dict(value, part, where)
     try:

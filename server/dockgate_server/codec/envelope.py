@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 import orjson
 
+from dockgate_server.model.reply import as_integer
+
 DEEPEST = 20
 """How deep objects and lists may be nested in a message. Protobuf, and so our callers, read 100
 levels of messages, of which JSON in a Struct takes three for each of its own."""
@@ -24,27 +26,22 @@ class Envelope:
     method: str | None
     data: object
     need_reply: bool
+    seq: int | None = None
+    """The sequence number of a DRC message."""
 
 
-def write(*, tid: str, bid: str, method: str, data: bytes, timestamp: int) -> bytes:
+def write(*, tid: str, bid: str, method: str | None, data: bytes, timestamp: int) -> bytes:
     """A message to a device.
 
     Args:
         tid: One message and its answer.
         bid: One piece of business, over all its messages.
-        method: The DJI method.
+        method: The DJI method; None for a property, which names itself in the data.
         data: The `data` member as JSON.
         timestamp: UTC milliseconds since 1970.
     """
-    return orjson.dumps(
-        {
-            "bid": bid,
-            "data": orjson.Fragment(data),
-            "tid": tid,
-            "timestamp": timestamp,
-            "method": method,
-        }
-    )
+    values = {"bid": bid, "data": orjson.Fragment(data), "tid": tid, "timestamp": timestamp}
+    return orjson.dumps(values if method is None else {**values, "method": method})
 
 
 def read(payload: bytes) -> Envelope | None:
@@ -65,6 +62,7 @@ def read(payload: bytes) -> Envelope | None:
         method=method if isinstance(method, str) and method else None,
         data=values.get("data"),
         need_reply=values.get("need_reply") in (1, "1"),
+        seq=as_integer(values.get("seq")),
     )
 
 

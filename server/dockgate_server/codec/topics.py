@@ -11,16 +11,28 @@ class Up(enum.Enum):
     """What devices publish and the gateway reads; the value is the subscription."""
 
     SERVICES_REPLY = "thing/product/+/services_reply"
+    SET_REPLY = "thing/product/+/property/set_reply"
+    DRC_UP = "thing/product/+/drc/up"
     EVENTS = "thing/product/+/events"
     STATUS = "sys/product/+/status"
 
 
-_BY_SHAPE = {(up.value.split("/")[0], up.value.split("/")[3]): up for up in Up}
+_BY_SHAPE = {tuple(up.value.split("/+/")): up for up in Up}
 
 
 def services(gateway_id: str) -> str:
     """Where a gateway device takes commands."""
     return f"thing/product/{gateway_id}/services"
+
+
+def property_set(gateway_id: str) -> str:
+    """Where a gateway device takes new values of properties."""
+    return f"thing/product/{gateway_id}/property/set"
+
+
+def drc_down(gateway_id: str) -> str:
+    """Where a gateway device takes the messages of direct remote control."""
+    return f"thing/product/{gateway_id}/drc/down"
 
 
 def events_reply(gateway_id: str) -> str:
@@ -35,8 +47,8 @@ def status_reply(gateway_id: str) -> str:
 
 def parse(topic: str) -> tuple[Up, str] | None:
     """What a topic is and whose, or None when it is none of those the gateway reads."""
-    levels = topic.split("/")
-    if len(levels) != 4 or levels[1] != "product":
+    levels = topic.split("/", 3)
+    if len(levels) != 4:
         return None
-    up = _BY_SHAPE.get((levels[0], levels[3]))
+    up = _BY_SHAPE.get(("/".join(levels[:2]), levels[3]))
     return None if up is None else (up, levels[2])

@@ -12,24 +12,25 @@ task per command.
 
 import asyncio
 import contextlib
-from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 import structlog
 
 from dockgate_server.bridge.interface import Acknowledgement, Bridge, NotConnected, Verdict
 from dockgate_server.clock import Clock
-from dockgate_server.codec import catalogue, envelope, topics
+from dockgate_server.codec import catalogue, channels
+from dockgate_server.dispatcher.backlog import Backlog, Waiting, goes_alone, waiting
 from dockgate_server.dispatcher.deadlines import Deadlines
 from dockgate_server.dispatcher.recorder import Recorder
 from dockgate_server.errors import DockgateError
-from dockgate_server.model.command import Command, CommandEvent, FailureCode
+from dockgate_server.model.command import CommandEvent, FailureCode
 from dockgate_server.model.transitions import (
     Accept,
     Accepted,
     BeginSending,
+    CompleteSend,
     ConfirmDelivery,
     Refuse,
 )
@@ -47,17 +48,7 @@ for the window: with one more than it allows, the broker would end the connectio
 
 _STORE_RETRY_SECONDS = 1.0
 
-
-@dataclass(slots=True)
-class _Waiting:
-    """A command that is to be sent."""
-
-    command: Command
-    overtakes: bool
-    repeatable: bool
-    intended: bool
-    """The intent is committed, yet it is certain that the message has not left (or may leave
-    again)."""
+_STREAM_EXPIRY_SECONDS = 1
 
 
 class Dispatcher:
@@ -89,8 +80,8 @@ class Dispatcher:
         self._recorder = recorder
         self._clock = clock
         self._send_without_expiry = send_without_expiry
-        self._urgent: deque[_Waiting] = deque()
-        self._backlog: deque[_Waiting] = deque()
+        self._backlog = Backlog()
+        self._last_sent: dict[str, int] = {}  # by gateway, the seq of the last command
         self._in_flight = 0
         self._reserved = 0  # places in the window held for commands that are being accepted
         self._unplaced = 0  # commands that are being accepted without a place
@@ -102,16 +93,15 @@ class Dispatcher:
     @property
     def backlog(self) -> int:
         """Accepted commands that have not been sent yet."""
-        return len(self._urgent) + len(self._backlog)
+        return len(self._backlog)
 
-    def accept(self, new: Accept) -> asyncio.Future[Accepted]:
+    def accept(self, new: Accept, method: catalogue.Method) -> asyncio.Future[Accepted]:
         """Record a command durably and send it; the answer does not wait for the sending.
 
         What happens behind the answer does not depend on the asker: cancelling the await
         neither takes the command back nor leaves it unsent.
         """
-        method = catalogue.METHODS[new.command_type]
-        has_place = self._has_place(method)
+        has_place = self._has_place(method, new)
         if has_place:
             self._reserved += 1
         else:
@@ -127,18 +117,24 @@ class Dispatcher:
             for command in commands:
                 recovered += 1
                 self._deadlines.add(command)
-                waiting = _waiting(command, intended=command.sending_at is not None)
-                not_acknowledged = command.delivered_at is None
-                if not waiting.intended or (waiting.repeatable and not_acknowledged):
-                    self._enqueue(waiting)
+                one = waiting(command, intended=command.sending_at is not None)
+                repeatable = one.repeatable and command.delivered_at is None
+                if one.streams and not one.intended:
+                    self._refuse_stream(command.id)
+                elif not one.intended or (repeatable and not await self._store.sent_after(command)):
+                    self._enqueue(one)
+                else:
+                    self._backlog.go_out(one)  # it may be out: others of its kind wait
         if recovered:
             _log.info("open_commands_recovered", commands=recovered, unsent=self.backlog)
 
     def committed(self, events: Sequence[CommandEvent]) -> None:
-        """Take note of a commit: what has ended needs no deadline."""
+        """Take note of a commit: what has ended needs no deadline and holds up nobody."""
         for event in events:
             if event.command.status.is_end:
                 self._deadlines.discard(event.command.id)
+                if self._backlog.ended(event.command):
+                    self._wake.set()
 
     def connection_changed(self) -> None:
         """The bridge can publish, or no longer can."""
@@ -161,11 +157,15 @@ class Dispatcher:
             async with asyncio.timeout(seconds):
                 await self._quiet.wait()
 
-    def _has_place(self, method: catalogue.Method) -> bool:
+    def _has_place(self, method: catalogue.Method, new: Accept) -> bool:
         if not self._bridge.connected or not self._may_send(method.spec.safe_to_repeat):
             return False
+        if method.spec.control_stream:
+            return True  # it waits for no acknowledgement and takes nobody's place
+        if goes_alone(new.channel, new.command_type):
+            return False  # only the loop sees to it that one at a time is sent
         if method.spec.overtakes:
-            return not self._urgent and self._room_for_emergencies() > 0
+            return not self._backlog.has_urgent and self._room_for_emergencies() > 0
         # Nobody must be overtaken: neither the backlog nor those on their way into it.
         nobody_ahead = not (self.backlog or self._unplaced or self._sending_group)
         return nobody_ahead and self._room() > 0
@@ -193,56 +193,49 @@ class Dispatcher:
             self._wake.set()
             return
         self._deadlines.add(accepted.command)
-        waiting = _waiting(accepted.command, intended=had_place)
-        # Those ahead may have lost their place since, to a connection that broke.
-        ahead = self._urgent if waiting.overtakes else self._backlog or self._sending_group
-        if had_place and not ahead and self._send(waiting):
+        one = waiting(accepted.command, intended=had_place)
+        if one.streams:
+            if not (had_place and self._send(one)):
+                self._refuse_stream(one.command.id)
             return
-        self._enqueue(waiting)
+        # Those ahead may have lost their place since, to a connection that broke.
+        if one.overtakes:
+            ahead = self._backlog.has_urgent
+        else:
+            ahead = self._backlog.has_ordinary or self._sending_group
+        if had_place and not ahead and self._send(one):
+            return
+        self._enqueue(one)
 
-    def _enqueue(self, waiting: _Waiting) -> None:
-        self._insert(waiting)
+    def _enqueue(self, one: Waiting) -> None:
+        self._backlog.put(one)
         self._wake.set()
 
-    def _insert(self, waiting: _Waiting) -> None:
-        """In the order accepted: one that comes back goes before those accepted after it."""
-        queue = self._urgent if waiting.overtakes else self._backlog
-        place = len(queue)
-        if queue and queue[-1].command.seq > waiting.command.seq:
-            # What comes back is older than almost everything here.
-            later = (n for n, one in enumerate(queue) if one.command.seq > waiting.command.seq)
-            place = next(later)
-        queue.insert(place, waiting)
-
-    def _next_group(self) -> list[_Waiting]:
+    def _next_group(self) -> list[Waiting]:
         """Those that may be sent now. Emergencies do not wait for the window either."""
-        urgent = min(len(self._urgent), max(0, self._room_for_emergencies()))
-        group = [self._urgent.popleft() for _ in range(urgent)]
-        room = max(0, self._room() - len(group))
-        group += [self._backlog.popleft() for _ in range(min(room, len(self._backlog)))]
-        return group
+        return self._backlog.take(self._room(), self._room_for_emergencies())
 
-    async def _send_group(self, group: list[_Waiting]) -> bool:
+    async def _send_group(self, group: list[Waiting]) -> bool:
         """Send them; False when that is not possible now, and the rest waits again."""
         self._sending_group = True
+        sendable = [one for one in group if self._still_sendable(one)]
         try:
-            sendable = [waiting for waiting in group if self._still_sendable(waiting)]
             unintended = tuple(w.command.id for w in sendable if not w.intended)
             if unintended:
                 begin = BeginSending(unintended, self._clock.now_ms())
                 begun = {event.command.id for event in await self._store.apply(begin)}
                 # A guard that failed means that the command has ended meanwhile.
                 sendable = [w for w in sendable if w.intended or w.command.id in begun]
-                for waiting in sendable:
-                    waiting.intended = True
-            for index, waiting in enumerate(sendable):
-                if not self._send(waiting):
+                for one in sendable:
+                    one.intended = True
+            for index, one in enumerate(sendable):
+                if not self._send(one):
                     for rest in sendable[index:]:
-                        self._insert(rest)
+                        self._backlog.put(rest)
                     return False
         except DockgateError:
-            for waiting in group:
-                self._insert(waiting)
+            for one in sendable:
+                self._backlog.put(one)
             when = self._clock.monotonic() + _STORE_RETRY_SECONDS
             self._clock.call_at(when, self._wake.set)
             return False
@@ -250,63 +243,79 @@ class Dispatcher:
             self._sending_group = False
         return True
 
-    def _still_sendable(self, waiting: _Waiting) -> bool:
-        if self._deadlines.seconds_left(waiting.command.id) <= 0:
+    def _still_sendable(self, one: Waiting) -> bool:
+        if self._deadlines.seconds_left(one.command.id) <= 0:
             return False  # it has ended, or its deadline is ending it
-        if self._may_send(waiting.repeatable):
+        if not self._backlog.go_out(one):
+            return False
+        if self._may_send(one.repeatable):
             return True
         reason = (
             "the broker speaks MQTT 3.1.1, where a message cannot expire: a dock that comes "
             "back later would still carry the command out"
         )
-        self._refuse(waiting.command.id, FailureCode.EXPIRY_UNSUPPORTED, reason)
+        self._refuse(one.command.id, FailureCode.EXPIRY_UNSUPPORTED, reason)
         return False
 
-    def _send(self, waiting: _Waiting) -> bool:
+    def _send(self, one: Waiting) -> bool:
         """Publish; False when there is no connection, so that it has certainly not left."""
-        command = waiting.command
+        command = one.command
         left = self._deadlines.seconds_left(command.id)
         if left <= 0:
             return True
-        payload = envelope.write(
-            tid=command.id,
-            bid=command.id,
-            method=command.command_type,
-            data=command.data,
-            timestamp=self._clock.now_ms(),
-        )
-        topic = topics.services(command.gateway_id)
+        topic, payload = channels.compose(command, self._clock.now_ms())
+        if one.streams:
+            return self._stream(command.id, topic, payload)
         try:
             # Whole seconds are the finest that MQTT knows, and 0 would be dropped at once.
             sent = self._bridge.publish(topic, payload, max(1, int(left)))
         except NotConnected:
             return False
         self._in_flight += 1
+        self._last_sent[command.gateway_id] = command.seq
         self._quiet.clear()
-        sent.add_done_callback(partial(self._acknowledged, waiting))
+        sent.add_done_callback(partial(self._acknowledged, one))
         return True
 
-    def _acknowledged(self, waiting: _Waiting, sent: "asyncio.Future[Acknowledgement]") -> None:
+    def _stream(self, command_id: str, topic: str, payload: bytes) -> bool:
+        try:
+            self._bridge.stream(topic, payload, _STREAM_EXPIRY_SECONDS)
+        except NotConnected:
+            return False
+        self._recorder.record(CompleteSend(command_id, self._clock.now_ms()))
+        return True
+
+    def _refuse_stream(self, command_id: str) -> None:
+        if self._bridge.connected:
+            reason = "the broker cannot expire messages (MQTT 3.1.1), and this one must not be late"
+            self._refuse(command_id, FailureCode.EXPIRY_UNSUPPORTED, reason)
+        else:
+            reason = "there is no connection to the broker, and a control stream is never queued"
+            self._refuse(command_id, FailureCode.DEVICE_OFFLINE, reason)
+
+    def _acknowledged(self, one: Waiting, sent: "asyncio.Future[Acknowledgement]") -> None:
         self._in_flight -= 1
         if not self._in_flight:
             self._quiet.set()
         if self.backlog:
             self._wake.set()
-        command_id = waiting.command.id
+        command_id = one.command.id
         if sent.cancelled():
             return
         if sent.exception() is not None:
-            # It may have left. Only what is safe to repeat is sent again, with the same tid;
-            # for the rest the device's answer or the deadline decides.
-            if waiting.repeatable and self._deadlines.seconds_left(command_id) > 0:
-                waiting.intended = True
-                self._enqueue(waiting)
+            # It may have left. Only what is safe to repeat is sent again, with the same tid, and
+            # only if nothing has been sent behind it: charge_open must not come again after a
+            # charge_close. For the rest the device's answer or the deadline decides.
+            is_last = self._last_sent.get(one.command.gateway_id) == one.command.seq
+            if one.repeatable and is_last and self._deadlines.seconds_left(command_id) > 0:
+                one.intended = True
+                self._enqueue(one)
             return
         acknowledgement = sent.result()
         if acknowledgement.verdict is Verdict.TAKEN:
             self._recorder.record(ConfirmDelivery(command_id, self._clock.now_ms()))
         elif acknowledgement.verdict is Verdict.NOBODY_LISTENS:
-            reason = f"nobody at the broker listens for gateway {waiting.command.gateway_id}"
+            reason = f"nobody at the broker listens for gateway {one.command.gateway_id}"
             self._refuse(command_id, FailureCode.DEVICE_OFFLINE, reason)
         else:
             reason = f"the broker refused the message: {acknowledgement.reason}"
@@ -314,13 +323,3 @@ class Dispatcher:
 
     def _refuse(self, command_id: str, code: FailureCode, reason: str) -> None:
         self._recorder.record(Refuse(command_id, code, reason, self._clock.now_ms()))
-
-
-def _waiting(command: Command, *, intended: bool) -> _Waiting:
-    method = catalogue.METHODS.get(command.command_type)
-    return _Waiting(
-        command,
-        overtakes=method is not None and method.spec.overtakes,
-        repeatable=method is not None and method.spec.safe_to_repeat,
-        intended=intended,
-    )

@@ -9,11 +9,13 @@ import asyncio
 import orjson
 import structlog
 
+from dockgate.dji.v1 import options_pb2
 from dockgate_server.bridge.interface import Bridge, Inbound
 from dockgate_server.clock import Clock
 from dockgate_server.codec import catalogue, envelope, topics
 from dockgate_server.devices import Registry
 from dockgate_server.dispatcher.recorder import Recorder
+from dockgate_server.model.command import Channel
 from dockgate_server.model.job import read_job
 from dockgate_server.model.reply import Reply
 from dockgate_server.model.transitions import RecordJob, RecordReply, Unmatched
@@ -23,6 +25,12 @@ _log = structlog.get_logger(__name__)
 _LEDGER_BYTES = 16_384
 """How much of an unreadable message the ledger keeps."""
 
+_REPLY_CHANNELS = {
+    topics.Up.SERVICES_REPLY: Channel.SERVICES,
+    topics.Up.SET_REPLY: Channel.PROPERTY_SET,
+    topics.Up.DRC_UP: Channel.DRC,
+}
+
 _OK = b'{"result":0}'
 
 
@@ -30,12 +38,19 @@ class InboundRouter:
     """Takes every message that the bridge receives to where it belongs."""
 
     def __init__(
-        self, bridge: Bridge, registry: Registry, recorder: Recorder, clock: Clock
+        self,
+        bridge: Bridge,
+        registry: Registry,
+        recorder: Recorder,
+        clock: Clock,
+        *,
+        raw_methods: bool = False,
     ) -> None:
         self._bridge = bridge
         self._registry = registry
         self._recorder = recorder
         self._clock = clock
+        self._raw_methods = raw_methods
 
     def receive(self, message: Inbound) -> None:
         """Handle one message; it is acknowledged when its effect is committed."""
@@ -46,8 +61,8 @@ class InboundRouter:
             return
         kind, sender = where
         content = envelope.read(message.payload)
-        if kind is topics.Up.SERVICES_REPLY:
-            self._reply(sender, content, message)
+        if kind in _REPLY_CHANNELS:
+            self._reply(sender, _REPLY_CHANNELS[kind], content, message)
         elif content is None:
             _log.warning("unreadable_message", topic=message.topic)
             message.acknowledge()
@@ -56,9 +71,19 @@ class InboundRouter:
         else:
             self._status(sender, content, message)
 
-    def _reply(self, gateway_id: str, content: envelope.Envelope | None, message: Inbound) -> None:
+    def _reply(
+        self,
+        gateway_id: str,
+        channel: Channel,
+        content: envelope.Envelope | None,
+        message: Inbound,
+    ) -> None:
         now = self._clock.now_ms()
-        if content is None or not content.tid:
+        if channel is Channel.DRC and content is not None:
+            if not self._answers_drc(content.method):
+                message.acknowledge()  # one of the pushes that share the topic
+                return
+        elif content is None or not content.tid:
             unreadable = "the message is not a JSON object, or is nested too deep"
             reason = unreadable if content is None else "the reply has no tid"
             method = (content and content.method) or ""
@@ -73,8 +98,17 @@ class InboundRouter:
             data=content.data,
             raw_data=orjson.dumps(content.data),
             received_at=now,
+            channel=channel,
+            seq=content.seq,
         )
         self._recorder.record(RecordReply(reply), message.acknowledge)
+
+    def _answers_drc(self, method: str | None) -> bool:
+        known = catalogue.METHODS.get(method or "")
+        if known is None:
+            return self._raw_methods and method is not None
+        is_drc = known.spec.channel == options_pb2.CHANNEL_DRC
+        return is_drc and known.spec.reply != options_pb2.REPLY_KIND_NONE
 
     def _event(self, gateway_id: str, content: envelope.Envelope, message: Inbound) -> None:
         job = read_job(content.data, self._clock.now_ms())

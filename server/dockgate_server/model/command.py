@@ -14,6 +14,14 @@ class Vendor(enum.StrEnum):
     DJI = "dji"
 
 
+class Channel(enum.StrEnum):
+    """The pair of MQTT topics that carries a command and its answer."""
+
+    SERVICES = "services"
+    PROPERTY_SET = "property_set"
+    DRC = "drc"
+
+
 class Status(enum.StrEnum):
     """What is known of a command."""
 
@@ -64,6 +72,7 @@ class EventKind(enum.StrEnum):
     EXPIRED = "EXPIRED"
     REFUSED = "REFUSED"
     JOB_PROGRESSED = "JOB_PROGRESSED"
+    SENT = "SENT"
 
 
 class JobState(enum.StrEnum):
@@ -105,7 +114,8 @@ class Command:
 
     # Who and what: fixed at acceptance.
     seq: int
-    """The order of acceptance within the store; not shown to callers."""
+    """The order of acceptance within the store, and the sequence number of a DRC message: it is
+    durable, rises, and never starts again."""
     id: str
     """A UUID; also the tid and bid of the MQTT message, so that one id finds everything."""
     tenant: str
@@ -113,6 +123,7 @@ class Command:
     vendor: Vendor
     device_id: str
     gateway_id: str
+    channel: Channel = Channel.SERVICES
     command_type: str
     data: bytes
     """The DJI `data` to send, as JSON."""
@@ -145,12 +156,15 @@ class Command:
         """Whether a watcher of the command alone has nothing more to wait for."""
         return self.status.is_end
 
-    @property
-    def is_over_with_job(self) -> bool:
-        """Whether a watcher who follows the job as well has nothing more to wait for."""
+    def is_over_with_job(self, job_expected: bool) -> bool:
+        """Whether a watcher who follows the job as well has nothing more to wait for.
+
+        Args:
+            job_expected: Whether a success of the command's method always starts a job.
+        """
         if self.status is not Status.SUCCEEDED or self.job_key is None:
             return self.status.is_end
-        return self.job is not None and self.job.state.is_end
+        return not job_expected if self.job is None else self.job.state.is_end
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,9 @@
 """Reading a device's report on a job.
 
 Sources: DJI's command pages (``output.status`` beside ``output.progress`` with percent and
-step_key) and the wayline page, where flights number their steps (``current_step``) and the
-numbers mean different things on different models of dock; so a step is kept as text.
+step_key), the wayline and DRC pages, where some reports are flat, use other words, or number
+their steps (``current_step``, whose numbers mean different things on different docks; so a step
+is kept as text).
 """
 
 from collections.abc import Mapping
@@ -10,28 +11,47 @@ from collections.abc import Mapping
 from dockgate_server.model.command import Job, JobState
 from dockgate_server.model.reply import as_integer
 
+_STATES = {state.lower(): state for state in JobState} | {
+    # What single methods say instead.
+    "fail": JobState.FAILED,
+    "success": JobState.OK,
+    "task_ready": JobState.SENT,
+    "task_finish": JobState.OK,
+    "wayline_progress": JobState.IN_PROGRESS,
+    "wayline_ok": JobState.OK,
+    "wayline_failed": JobState.FAILED,
+    "wayline_cancel": JobState.CANCELED,
+    "wait_sync": JobState.SENT,
+    "synchronizing": JobState.IN_PROGRESS,
+    "synchronized": JobState.OK,
+    "switch_fail": JobState.FAILED,
+}
+
 
 def read_job(data: object, at: int) -> Job | None:
     """The job that an event's or a reply's ``data`` reports, or None when it reports none."""
     if not isinstance(data, Mapping):
         return None
     output = data.get("output")
-    if not isinstance(output, Mapping):
+    report = output if isinstance(output, Mapping) else data
+    status = report.get("status")
+    state = _STATES.get(status.lower()) if isinstance(status, str) else None
+    if state is None:
         return None
-    status = output.get("status")
-    if not isinstance(status, str) or status.upper() not in JobState.__members__:
-        return None
-    progress = output.get("progress")
+    progress = report.get("progress")
     if not isinstance(progress, Mapping):
         progress = {}
     step = progress.get("step_key", progress.get("current_step"))
-    if isinstance(step, bool) or not isinstance(step, str | int):
-        step = ""
     percent = as_integer(progress.get("percent"))
     return Job(
-        state=JobState[status.upper()],
+        state=state,
         updated_at=at,
         percent=None if percent is None else min(max(percent, 0), 100),
-        step=str(step)[:100],
+        step=_step(step),
         result=as_integer(data.get("result")),
     )
+
+
+def _step(value: object) -> str:
+    is_step = isinstance(value, str | int) and not isinstance(value, bool)
+    return str(value)[:100] if is_step else ""

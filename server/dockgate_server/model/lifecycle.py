@@ -28,6 +28,7 @@ TRANSITIONS: dict[EventKind, dict[Status, frozenset[Status]]] = {
         Status.DELIVERED: frozenset({Status.TIMED_OUT}),
     },
     EventKind.REFUSED: {Status.ACCEPTED: frozenset({Status.FAILED})},
+    EventKind.SENT: {Status.ACCEPTED: frozenset({Status.SUCCEEDED})},
     EventKind.JOB_PROGRESSED: {},
 }
 """For each event, the statuses it may change. On every other status the event changes nothing:

@@ -6,10 +6,10 @@ a device sends.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from dockgate_server.model.command import Command
+from dockgate_server.model.command import Channel, Command
 
 _DIGITS = re.compile(r"-?[0-9]{1,18}")
 _MESSAGE_MEMBERS = ("message", "msg", "description")
@@ -29,6 +29,9 @@ class Reply:
     raw_data: bytes
     """The same as JSON."""
     received_at: int
+    channel: Channel = Channel.SERVICES
+    seq: int | None = None
+    """The sequence number of a DRC reply; None where it has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +43,12 @@ class Outcome:
     message: str | None
 
 
-def read_outcome(data: object) -> Outcome | None:
+def read_outcome(data: object, channel: Channel = Channel.SERVICES) -> Outcome | None:
     """What the reply's ``data`` says, or None when it has no readable result."""
     if not isinstance(data, Mapping):
         return None
+    if channel is Channel.PROPERTY_SET:
+        return _read_set_outcome(data)
     result = as_integer(data.get("result"))
     code = data.get("code")
     if result is None and data.get("result") is None:
@@ -60,14 +65,46 @@ def read_outcome(data: object) -> Outcome | None:
 def mismatch(command: Command, reply: Reply) -> str | None:
     """Why the reply cannot be the command's answer, or None when it can.
 
-    The caller has found the command by the reply's tid and has made sure that the reply came
-    from the gateway to which the command went.
+    The caller has found the command by the reply's tid or sequence number and has made sure that
+    the reply came from the gateway to which the command went.
     """
+    if reply.channel is not command.channel:
+        return f"the reply came on {reply.channel}, the command went by {command.channel}"
     if reply.method is not None and reply.method != command.command_type:
         return f"the reply is to {reply.method[:100]!r}, not to {command.command_type!r}"
-    if read_outcome(reply.data) is None:
+    if read_outcome(reply.data, reply.channel) is None:
         return "the reply has no readable result"
     return None
+
+
+def _read_set_outcome(data: Mapping[object, object]) -> Outcome | None:
+    """What a set_reply says: a result for each property, or for each member of one.
+
+    Source: DJI's topic definition page: 0 done, 1 failed, 2 timed out, others are error codes.
+    """
+    results = list(_results(data))
+    if not results:
+        return None
+    refused = [(name, result) for name, result in results if result != 0]
+    if not refused:
+        return Outcome(succeeded=True, code="0", message=None)
+    meaning = {1: "failed", 2: "timed out"}
+    listed = ", ".join(
+        f"{name}: {result} ({meaning.get(result, 'error')})" for name, result in refused
+    )
+    return Outcome(succeeded=False, code=str(refused[0][1]), message=f"not set: {listed}")
+
+
+def _results(data: Mapping[object, object], path: str = "") -> Iterator[tuple[str, int]]:
+    for name, value in data.items():
+        if not isinstance(value, Mapping):
+            continue
+        where = f"{path}.{name}" if path else str(name)
+        result = as_integer(value.get("result"))
+        if result is not None:
+            yield where, result
+        else:
+            yield from _results(value, where)
 
 
 def _message(data: Mapping[object, object]) -> str | None:

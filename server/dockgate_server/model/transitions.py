@@ -7,7 +7,7 @@ changes nothing, and that is an answer, not an error.
 
 from dataclasses import dataclass
 
-from dockgate_server.model.command import Command, FailureCode, Job, Vendor
+from dockgate_server.model.command import Channel, Command, FailureCode, Job, Vendor
 from dockgate_server.model.reply import Reply
 
 
@@ -24,6 +24,7 @@ class Accept:
     vendor: Vendor
     device_id: str
     gateway_id: str
+    channel: Channel = Channel.SERVICES
     command_type: str
     data: bytes
     timeout_seconds: int
@@ -58,6 +59,14 @@ class BeginSending:
 @dataclass(frozen=True, slots=True)
 class ConfirmDelivery:
     """The broker took the message. Guard: ACCEPTED."""
+
+    id: str
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class CompleteSend:
+    """A message of a method that has no answer was handed to the network. Guard: ACCEPTED."""
 
     id: str
     at: int
@@ -120,5 +129,7 @@ class Unmatched:
     received_at: int
 
 
-Transition = BeginSending | ConfirmDelivery | Refuse | Expire | RecordReply | RecordJob
+Transition = (
+    BeginSending | ConfirmDelivery | CompleteSend | Refuse | Expire | RecordReply | RecordJob
+)
 """What :meth:`Store.apply` takes; :class:`Accept` has a method of its own, for its answer."""

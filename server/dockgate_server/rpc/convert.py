@@ -4,6 +4,7 @@ import orjson
 from google.protobuf import json_format, struct_pb2, timestamp_pb2
 
 from dockgate.downlink.v1 import command_pb2, error_reason_pb2
+from dockgate_server.codec import catalogue, dji_json
 from dockgate_server.model.command import Command, CommandEvent, Job
 
 
@@ -37,6 +38,7 @@ def command(of: Command) -> command_pb2.Command:
     if of.vendor_response is not None:
         # Into a fresh message: json_format writes into whatever it is given.
         message.vendor_response.CopyFrom(_struct(of.vendor_response))
+        _fill_reply(of, message)
     if of.job is not None:
         message.job.CopyFrom(_job(of.job))
     return message
@@ -54,6 +56,18 @@ def event(of: CommandEvent) -> command_pb2.CommandEvent:
     if of.reply is not None:
         json_format.ParseDict(orjson.loads(of.reply), message.reply)
     return message
+
+
+def _fill_reply(of: Command, message: command_pb2.Command) -> None:
+    """The typed reply, of methods that have one. It stands beside the result or in `output`."""
+    if of.command_type not in catalogue.REPLIES or of.vendor_response is None:
+        return
+    data = orjson.loads(of.vendor_response)
+    output = data.get("output")
+    members = {**data, **output} if isinstance(output, dict) else data
+    part = getattr(message.reply, of.command_type)
+    part.SetInParent()
+    dji_json.read_tolerantly(members, part)
 
 
 def _job(of: Job) -> command_pb2.Job:

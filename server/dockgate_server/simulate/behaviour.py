@@ -16,6 +16,7 @@ import orjson
 
 METHOD_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 MOST_SECONDS = 86_400.0
+MOST_PER_SECOND = 1000.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +92,19 @@ class JobFails:
     percent: int = 50
 
 
+@dataclass(frozen=True, slots=True)
+class MemberFails:
+    """Answers the setting of a property, or of one member of a structure, with the code `result`.
+
+    `name` is the property (then all of it fails) or the member. What else was set succeeds.
+    """
+
+    name: str
+    result: int = 1
+
+
 Form = Silent | WrongMethod | WrongTid | Unreadable | NoResult | Twice | Offline
-Behaviour = Normal | Slow | Late | Form | Reply | JobFails
+Behaviour = Normal | Slow | Late | Form | Reply | JobFails | MemberFails
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +115,7 @@ class Conduct:
     form: Form | None = None
     reply: Reply | None = None
     failure: JobFails | None = None
+    failing: tuple[MemberFails, ...] = ()
 
 
 def conduct_of(behaviours: Iterable[Behaviour]) -> Conduct:
@@ -122,6 +135,8 @@ def conduct_of(behaviours: Iterable[Behaviour]) -> Conduct:
                 part = "reply"
             case JobFails():
                 part = "failure"
+            case MemberFails():
+                part = f"member {behaviour.name}"
             case _:
                 part = "form"
         if part in found:
@@ -134,6 +149,7 @@ def conduct_of(behaviours: Iterable[Behaviour]) -> Conduct:
         form=form if isinstance(form, Form) else None,
         reply=reply if isinstance(reply, Reply) else None,
         failure=failure if isinstance(failure, JobFails) else None,
+        failing=tuple(one for one in found.values() if isinstance(one, MemberFails)),
     )
 
 
@@ -172,7 +188,7 @@ _WITH_SECONDS: dict[str, type[Slow] | type[Late] | type[Offline]] = {
     "late": Late,
     "offline": Offline,
 }
-NAMES = (*_WITHOUT_ARGUMENT, *_WITH_SECONDS, "wrong-method", "job-fails")
+NAMES = (*_WITHOUT_ARGUMENT, *_WITH_SECONDS, "wrong-method", "job-fails", "member-fails")
 
 
 def name_of(behaviour: Behaviour) -> str:
@@ -186,10 +202,11 @@ def parse_behave(text: str) -> tuple[str | None, Behaviour]:
     Raises:
         ValueError: its text says what is wrong and what would be right.
     """
-    method, equals, rest = text.rpartition("=")
-    name, colon, argument = rest.partition(":")
+    # An argument may have an "=" of its own.
+    parts = re.match(r"([^:=]*)=", text)
+    name, colon, argument = text[parts.end() if parts else 0 :].partition(":")
     return (
-        parse_method(method) if equals else None,
+        parse_method(parts[1]) if parts else None,
         _behaviour(name.strip(), argument.strip() if colon else None),
     )
 
@@ -228,6 +245,17 @@ def parse_seconds(text: str) -> float:
     return seconds
 
 
+def parse_rate(text: str) -> float:
+    """Read a number of messages per second, 0 to 1000; ValueError says what would be right."""
+    try:
+        rate = float(text)
+    except ValueError:
+        rate = math.nan
+    if not 0 <= rate <= MOST_PER_SECOND:
+        raise ValueError(f"{text!r} is not a number per second from 0 to 1000, such as 10")
+    return rate
+
+
 def _behaviour(name: str, argument: str | None) -> Behaviour:
     if name in _WITHOUT_ARGUMENT:
         if argument is not None:
@@ -241,6 +269,8 @@ def _behaviour(name: str, argument: str | None) -> Behaviour:
         return WrongMethod(parse_method(argument) if argument is not None else None)
     if name == "job-fails":
         return _job_fails(argument)
+    if name == "member-fails":
+        return _member_fails(argument)
     raise ValueError(f"{name!r} is not a behaviour; there are {', '.join(NAMES)}")
 
 
@@ -254,3 +284,13 @@ def _job_fails(argument: str | None) -> JobFails:
             " 0 and a percent up to 100, for instance job-fails:314004@40"
         )
     return JobFails(int(parts[1]), int(parts[2]) if parts[2] else JobFails().percent)
+
+
+def _member_fails(argument: str | None) -> MemberFails:
+    parts = re.fullmatch(rf"({METHOD_NAME.pattern})(?:=(-?\d{{1,9}}))?", argument or "")
+    if not parts or (parts[2] and int(parts[2]) == 0):
+        raise ValueError(
+            f"member-fails:{argument or ''} is wanted as member-fails:NAME=RESULT, a property or a"
+            " member of it and a result code other than 0, for instance member-fails:state=2"
+        )
+    return MemberFails(parts[1], int(parts[2])) if parts[2] else MemberFails(parts[1])

@@ -23,6 +23,7 @@ from dockgate_server.simulate.behaviour import (
     JobFails,
     conduct_of,
     parse_behave,
+    parse_rate,
     parse_reply,
     parse_seconds,
 )
@@ -107,6 +108,7 @@ def configure(
     answer_after: str,
     step_every: str,
     keep_session: str,
+    drc_push: str,
     behaviours: Mapping[str | None, tuple[Behaviour, ...]],
 ) -> DockConfig:
     """Put the flags together into a configuration.
@@ -120,6 +122,8 @@ def configure(
         step_seconds = parse_seconds(step_every)
     with _flag("--keep-session"):
         session_seconds = int(parse_seconds(keep_session))
+    with _flag("--drc-push"):
+        pushes_per_second = parse_rate(drc_push)
     with _flag("--dock, --drone"):
         return DockConfig(
             broker=broker,
@@ -128,6 +132,7 @@ def configure(
             answer_after=answer_seconds,
             step_every=step_seconds,
             keep_session=session_seconds,
+            drc_push=pushes_per_second,
             behaviours=behaviours,
         )
 
@@ -164,6 +169,7 @@ EXAMPLES = (
     "dockgate simulate --broker mqtts://user@broker.example --dock dock-002 --drone drone-002",
     "dockgate simulate --behave slow:2 --behave camera_recording_start=silent",
     "dockgate simulate --behave charge_open=job-fails:314004@40 --step-every 0.2",
+    "dockgate simulate --behave distance_limit_status=member-fails:state=2 --drc-push 10",
     """dockgate simulate --reply 'camera_photo_take={"result": 5001, "message": "camera busy"}'""",
 )
 """For the end of the help."""
@@ -195,10 +201,12 @@ def simulate(
         list[str] | None,
         typer.Option(
             metavar="[METHOD=]BEHAVIOUR[:ARG]",
-            help="Misbehave, for one method or for all; repeatable. What is given for a method"
-            " replaces what is given for all. BEHAVIOUR is slow:SECONDS, late:SECONDS, silent,"
-            " wrong-method, wrong-method:METHOD, wrong-tid, unreadable, no-result, twice,"
-            " offline:SECONDS, job-fails, job-fails:RESULT@PERCENT or normal.",
+            help="Misbehave, for one method or for all; repeatable. METHOD may also be a property"
+            " or a method of DRC. What is given for a method replaces what is given for all."
+            " BEHAVIOUR is slow:SECONDS, late:SECONDS, silent, wrong-method,"
+            " wrong-method:METHOD, wrong-tid, unreadable, no-result, twice, offline:SECONDS,"
+            " job-fails, job-fails:RESULT@PERCENT, member-fails:NAME=RESULT (for properties) or"
+            " normal.",
         ),
     ] = None,
     reply: Annotated[
@@ -215,6 +223,13 @@ def simulate(
             " A broker that speaks only MQTT 3.1.1 keeps them for ever.",
         ),
     ] = str(_DEFAULTS.keep_session),
+    drc_push: Annotated[
+        str,
+        typer.Option(
+            metavar="HZ",
+            help="Messages per second that it pushes on drc/up without being asked; 0 for none.",
+        ),
+    ] = str(_DEFAULTS.drc_push),
     ca_file: Annotated[
         Path | None,
         typer.Option(metavar="PEM", help="Certificates to trust instead of the system's."),
@@ -225,8 +240,8 @@ def simulate(
 ) -> None:
     """Be a DJI dock with a drone on an MQTT broker, until Ctrl-C.
 
-    It announces itself, answers every command like a real dock and reports the progress of jobs. It
-    keeps trying if the broker cannot be reached.
+    It announces itself, answers commands, properties and DRC like a real dock and reports the
+    progress of jobs. It keeps trying if the broker cannot be reached.
     """
     try:
         config = configure(
@@ -238,6 +253,7 @@ def simulate(
             answer_after=answer_after,
             step_every=step_every,
             keep_session=keep_session,
+            drc_push=drc_push,
             behaviours=parse_behaviours(behave or [], reply or []),
         )
     except UsageError as error:

@@ -25,12 +25,14 @@ class DockConfig:
         announce_every: seconds after which an unanswered announcement is repeated.
         event_repeats: seconds after which an unanswered event with need_reply 1 is sent again,
             one entry per repetition (real ones: 4, then 8).
+        drc_push: messages per second that it pushes on drc/up without being asked, from when a
+            cloud has answered its announcement; 0 for none (real ones: 1 to 30).
         retry_first: seconds before the first new attempt to connect; doubles from there, with
             jitter.
         retry_most: seconds it never exceeds.
         keep_session: seconds for which the broker keeps messages for a dock that is away.
-        remember: how many messages and tids are kept in memory.
-        behaviours: how it misbehaves from the start, by method; None stands for all methods.
+        remember: how many messages and keys of commands are kept in memory.
+        behaviours: how it misbehaves from the start, by method or property; None stands for all.
     """
 
     broker: Broker = field(default_factory=Broker)
@@ -40,6 +42,7 @@ class DockConfig:
     step_every: float = 1.0
     announce_every: float = 3.0
     event_repeats: tuple[float, ...] = (4.0, 8.0)
+    drc_push: float = 0.0
     retry_first: float = 0.5
     retry_most: float = 30.0
     keep_session: int = 0

@@ -111,11 +111,11 @@ async def connect(
         yield client
 
 
-async def publish(client: aiomqtt.Client, topic: str, payload: bytes) -> None:
-    """Publish with QoS 1; returns when the broker has taken the message.
+async def publish(client: aiomqtt.Client, topic: str, payload: bytes, *, qos: int = 1) -> None:
+    """Publish; returns when the broker has taken the message or, with QoS 0, when it has left.
 
     Raises:
         aiomqtt.MqttError: the connection is lost or the broker does not answer.
     """
-    await client.publish(topic, payload, qos=1)
+    await client.publish(topic, payload, qos=qos)
     mqtt.heed_cancellation()

@@ -9,16 +9,16 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import aiomqtt
 import orjson
 
-from dockgate_server.simulate import replies
+from dockgate_server.simulate import inbox, replies
 from dockgate_server.simulate.behaviour import Behaviour, Behaviours
 from dockgate_server.simulate.config import DockConfig
 from dockgate_server.simulate.link import Link
-from dockgate_server.simulate.records import Changes, Happening, Ledger, Received
+from dockgate_server.simulate.records import Changes, Happening, Key, Ledger, Received
 from dockgate_server.simulate.work import Worker
 
 _WAIT = 10.0
@@ -56,13 +56,9 @@ class SimulatedDock:
         self._changes = Changes()
         self._link = Link(
             self.config,
-            topics=(
-                f"thing/product/{self.config.gateway}/services",
-                f"thing/product/{self.config.gateway}/events_reply",
-                f"sys/product/{self.config.gateway}/status_reply",
-            ),
+            topics=inbox.topics(self.config.gateway),
             on_message=self._on_message,
-            while_connected=self._announce,
+            while_connected=self._be_present,
             happened=self._happened,
             changes=self._changes,
             rng=rng or random.Random(),  # noqa: S311 - jitter keeps no secret
@@ -79,11 +75,13 @@ class SimulatedDock:
         return self._ledger.received
 
     @property
-    def executions(self) -> Mapping[str, int]:
-        """How often a command with this tid has come and would have been executed.
+    def executions(self) -> Mapping[Key, int]:
+        """How often a command with this key has come and would have been executed.
 
-        More than 1 means that someone sent a command twice: a dock that does not remember tids
-        would have acted twice. This one answers again and starts no second job.
+        The key is the tid or, for direct control, (method, seq). More than 1 means that someone
+        sent a command twice: a dock that does not remember tids would have acted twice. This one
+        answers again and starts no second job. Only (method, None) says nothing: it counts all
+        commands of a method that have no seq.
         """
         return self._ledger.executions
 
@@ -117,7 +115,8 @@ class SimulatedDock:
 
         Args:
             count: how many.
-            on: last part of the topic (services, events_reply, status_reply); None counts all.
+            on: last part of the topic (services, set, down, events_reply, status_reply); None
+                counts all.
             within: seconds after which TimeoutError says how many have come instead.
         """
 
@@ -135,7 +134,8 @@ class SimulatedDock:
     def behave(self, method: str | None, *behaviours: Behaviour) -> None:
         """Say how the next commands of a method (None: of all) are answered.
 
-        It replaces what was said about the method before; no behaviour at all forgets that.
+        A property goes by its name; a message that sets several is answered as its first. It
+        replaces what was said about the method before; no behaviour at all forgets that.
 
         Raises:
             ValueError: two of the behaviours exclude each other.
@@ -193,6 +193,11 @@ class SimulatedDock:
             )
             await self._link.run(tasks)
 
+    async def _be_present(self) -> None:
+        await self._announce()
+        if self._worker is not None:
+            await self._worker.push()
+
     async def _announce(self) -> None:
         """Say who is here until somebody answers; begins anew in each connection."""
         self._announced.clear()
@@ -212,12 +217,13 @@ class SimulatedDock:
                     await self._changes.until(lambda: self.ready)
 
     def _on_message(self, message: aiomqtt.Message) -> None:
-        received = _received(message)
+        received = inbox.received(message)
         self._ledger.note(received)
         try:
             parsed = replies.read_message(received.payload)
-            if received.on == "services":
-                self._on_command(replies.read_command(parsed), received)
+            command = inbox.asked(received.on, parsed)
+            if command is not None:
+                self._on_command(command, received)
             elif received.on == "events_reply":
                 self._on_events_reply(received)
             else:
@@ -227,16 +233,15 @@ class SimulatedDock:
             self._happened("ignored", f"a message on {received.topic}: {error}", reason=str(error))
         self._changes.notify()
 
-    def _on_command(self, command: replies.Command, received: Received) -> None:
-        times = self._ledger.execute(command.tid)
+    def _on_command(self, command: inbox.Asked, received: Received) -> None:
+        times = self._ledger.execute(command.key)
         again = f", for the {times}. time" if times > 1 else ""
         expiry = received.expiry_seconds
         lapse = f", expires in {expiry} s" if expiry is not None else ""
         self._happened(
             "received",
-            f"{command.method} tid {command.tid}{again}{lapse}",
-            tid=command.tid,
-            bid=command.bid,
+            f"{command.method} {command.label}{again}{lapse}",
+            **command.ids,
             method=command.method,
             times=times,
             expiry_seconds=expiry,
@@ -281,30 +286,3 @@ class SimulatedDock:
     def _happened(self, kind: str, text: str, **details: object) -> None:
         if self._on_happening is not None:
             self._on_happening(Happening(self._now_ms(), kind, text, details))
-
-
-def _received(message: aiomqtt.Message) -> Received:
-    payload = bytes(message.payload)
-    read: dict[str, Any] | None = None
-    with suppress(ValueError):
-        read = replies.read_message(payload)
-
-    def text(name: str) -> str | None:
-        value = read.get(name) if read else None
-        return value if isinstance(value, str) else None
-
-    topic = str(message.topic)
-    return Received(
-        topic=topic,
-        on=topic.rpartition("/")[2],
-        payload=payload,
-        message=read,
-        tid=text("tid"),
-        bid=text("bid"),
-        method=text("method"),
-        data=read.get("data") if read else None,
-        # paho sets the attribute only if the property was in the message.
-        expiry_seconds=getattr(message.properties, "MessageExpiryInterval", None),
-        qos=message.qos,
-        retained=message.retain,
-    )

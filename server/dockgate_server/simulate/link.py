@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from typing import Protocol
 
 import aiomqtt
@@ -148,6 +149,13 @@ class Link:
             else:
                 return
 
+    async def say(self, topic: str, payload: bytes) -> None:
+        """Publish at most once: without a connection, and where it breaks, the message is lost."""
+        client = self._client
+        if client is not None:
+            with suppress(aiomqtt.MqttError):
+                await connection.publish(client, topic, payload, qos=0)
+
     async def _until_replaced(self, client: aiomqtt.Client) -> None:
         await self._changes.until(lambda: self._client is not client)
 
@@ -201,7 +209,7 @@ class Link:
             self._connections += 1
             self._changes.notify()
             companion = tasks.create_task(
-                _as_coroutine(self._while_connected), name=f"{self._config.gateway} announcement"
+                _as_coroutine(self._while_connected), name=f"{self._config.gateway} companion"
             )
             try:
                 async for message in client.messages:

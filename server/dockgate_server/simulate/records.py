@@ -15,12 +15,14 @@ class Received:
 
     Attributes:
         topic: the whole topic.
-        on: its last part: services, events_reply or status_reply.
+        on: its last part: services, set (property/set), down (drc/down), events_reply or
+            status_reply.
         payload: the bytes as they came.
         message: the payload read as a JSON object, None if it is none.
         tid: the message's tid, None if absent or not a text.
         bid: likewise.
-        method: likewise.
+        method: likewise; a property/set has none.
+        seq: the number beside data by which DRC counts, None if absent or not an integer.
         data: the message's data, whatever JSON it is; None if absent.
         expiry_seconds: what was left of the MQTT 5 message expiry; None if there was none or the
             connection speaks MQTT 3.1.1.
@@ -35,6 +37,7 @@ class Received:
     tid: str | None
     bid: str | None
     method: str | None
+    seq: int | None
     data: Any
     expiry_seconds: int | None
     qos: int
@@ -59,6 +62,10 @@ class Happening:
     kind: str
     text: str
     details: Mapping[str, object] = field(default_factory=dict)
+
+
+Key = str | tuple[str, int | None]
+"""What tells one command from another: a tid or, for direct control, method and seq."""
 
 
 class Changes:
@@ -88,10 +95,10 @@ class Ledger:
     """
 
     def __init__(self, remember: int) -> None:
-        """Start empty; `remember` is how many messages and tids are kept."""
+        """Start empty; `remember` is how many messages and keys of commands are kept."""
         self.received: deque[Received] = deque(maxlen=remember)
         self.counts: Counter[str] = Counter()
-        self.executions: dict[str, int] = {}
+        self.executions: dict[Key, int] = {}
         self._remember = remember
 
     def note(self, received: Received) -> None:
@@ -99,10 +106,10 @@ class Ledger:
         self.received.append(received)
         self.counts[received.on] += 1
 
-    def execute(self, tid: str) -> int:
-        """Count a command; return how often one with this tid has come, this one included."""
-        times = self.executions.pop(tid, 0) + 1
-        self.executions[tid] = times
+    def execute(self, key: Key) -> int:
+        """Count a command; return how often one with this key has come, this one included."""
+        times = self.executions.pop(key, 0) + 1
+        self.executions[key] = times
         if len(self.executions) > self._remember:
             del self.executions[next(iter(self.executions))]
         return times

@@ -9,6 +9,7 @@ import orjson
 
 from dockgate_server.simulate.behaviour import (
     Conduct,
+    Form,
     NoResult,
     Offline,
     Silent,
@@ -59,6 +60,21 @@ class Command:
     method: str
     data: Any
 
+    @property
+    def key(self) -> str:
+        """What a second message must not have in common with this one."""
+        return self.tid
+
+    @property
+    def label(self) -> str:
+        """What tells it from others, for a log line."""
+        return f"tid {self.tid}"
+
+    @property
+    def ids(self) -> dict[str, object]:
+        """The same for programs."""
+        return {"tid": self.tid, "bid": self.bid}
+
     def member(self, name: str, otherwise: Any = None) -> Any:
         """Return a member of data; `otherwise` if there is none or data is not an object."""
         return self.data.get(name, otherwise) if isinstance(self.data, dict) else otherwise
@@ -93,10 +109,26 @@ def read_command(message: dict[str, Any]) -> Command:
     Raises:
         ValueError: the text names the member that is missing or not a text.
     """
-    for name in ("tid", "bid", "method"):
+    tid, bid, method = required(message, "tid", "bid", "method")
+    return Command(tid, bid, method, message.get("data"))
+
+
+def required(message: dict[str, Any], *names: str) -> tuple[str, ...]:
+    """Return these members of a message.
+
+    Raises:
+        ValueError: the text names the first that is missing, empty or not a text.
+    """
+    for name in names:
         if not isinstance(message.get(name), str) or not message[name]:
             raise ValueError(f"no {name}")
-    return Command(message["tid"], message["bid"], message["method"], message.get("data"))
+    return tuple(message[name] for name in names)
+
+
+def sequence_number(message: dict[str, Any]) -> int | None:
+    """Return the seq of a message, None if it has none or one that is not an integer."""
+    seq = message.get("seq")
+    return seq if isinstance(seq, int) and not isinstance(seq, bool) else None
 
 
 def answer_data(method: str, conduct: Conduct) -> Any:
@@ -132,22 +164,26 @@ def reply_payloads(
         stray_tid: the tid to use where a wrong one is asked for.
     """
     form = conduct.form
-    if isinstance(form, Silent | Offline):
-        return ()
     answered = command
     if isinstance(form, WrongMethod):
         answered = replace(command, method=form.method or _other_method(command.method))
     elif isinstance(form, WrongTid):
         answered = replace(command, tid=stray_tid)
-    payload = orjson.dumps(
-        {
-            "tid": answered.tid,
-            "bid": answered.bid,
-            "timestamp": now_ms,
-            "method": answered.method,
-            "data": answer_data(command.method, conduct),
-        }
-    )
+    message = {
+        "tid": answered.tid,
+        "bid": answered.bid,
+        "timestamp": now_ms,
+        "method": answered.method,
+        "data": answer_data(command.method, conduct),
+    }
+    return in_form(message, form)
+
+
+def in_form(message: dict[str, Any], form: Form | None) -> tuple[bytes, ...]:
+    """Return the payloads by which a message goes out: none, one, a broken one or the same two."""
+    if isinstance(form, Silent | Offline):
+        return ()
+    payload = orjson.dumps(message)
     if isinstance(form, Unreadable):
         # An object that is cut off is never JSON, and looks like what a bad link makes of one.
         return (payload[: len(payload) // 2],)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
@@ -10,9 +11,10 @@ from typing import Any
 
 import orjson
 
-from dockgate_server.simulate import jobs, replies
+from dockgate_server.simulate import drc, jobs, properties, pushes, replies
 from dockgate_server.simulate.behaviour import Conduct, Offline
 from dockgate_server.simulate.config import DockConfig
+from dockgate_server.simulate.inbox import Asked
 from dockgate_server.simulate.link import Happened, Link
 
 
@@ -42,13 +44,13 @@ class Worker:
         """The tids of the events that wait for the cloud's answer."""
         return frozenset(self._unanswered)
 
-    def obey(self, command: replies.Command, conduct: Conduct, *, is_new: bool) -> None:
+    def obey(self, command: Asked, conduct: Conduct, *, is_new: bool) -> None:
         """Begin to answer a command; a slow answer does not hold up the others.
 
         Args:
             command: what is to be done.
             conduct: how it is answered.
-            is_new: False for a tid that came before: it is answered again, not done again.
+            is_new: False for a key that came before: it is answered again, not done again.
         """
         self._tasks.create_task(
             self._obey(command, conduct, is_new=is_new),
@@ -63,27 +65,49 @@ class Worker:
         waiting.set()
         return True
 
-    async def _obey(self, command: replies.Command, conduct: Conduct, *, is_new: bool) -> None:
+    async def push(self) -> None:
+        """Push what a dock under direct control tells unasked, if this one is to; never ends."""
+        if self._config.drc_push:
+            for number in itertools.count():
+                payload = orjson.dumps(pushes.push(number, now_ms=self._now_ms()))
+                await self._link.say(self._topic("drc/up"), payload)
+                await asyncio.sleep(1 / self._config.drc_push)
+
+    async def _obey(self, command: Asked, conduct: Conduct, *, is_new: bool) -> None:
         if isinstance(conduct.form, Offline):
             await self._link.be_away(conduct.form.seconds)
             return
         await asyncio.sleep(self._config.answer_after if conduct.delay is None else conduct.delay)
-        payloads = replies.reply_payloads(
-            command, conduct, now_ms=self._now_ms(), stray_tid=str(uuid.uuid4())
-        )
+        end, payloads = self._answer(command, conduct)
         for payload in payloads:
-            await self._link.publish(self._topic("services_reply"), payload)
+            await self._link.publish(self._topic(end), payload)
             text = payload.decode()
             self._happened(
                 "replied",
                 f"{command.method} {text}",
-                tid=command.tid,
-                bid=command.bid,
+                **command.ids,
                 method=command.method,
                 payload=text,
             )
-        if is_new and replies.starts_job(command.method, conduct):
+        if not is_new or not isinstance(command, replies.Command):
+            return
+        if replies.starts_job(command.method, conduct):
             self._start_job(jobs.job_of(command, conduct.failure))
+
+    def _answer(self, command: Asked, conduct: Conduct) -> tuple[str, tuple[bytes, ...]]:
+        """Return the end of the topic for the answer, and what goes out there."""
+        now_ms, stray_tid = self._now_ms(), str(uuid.uuid4())
+        match command:
+            case drc.DrcCommand():
+                return "drc/up", drc.reply_payloads(command, conduct, now_ms=now_ms)
+            case properties.Setting():
+                return "property/set_reply", properties.reply_payloads(
+                    command, conduct, now_ms=now_ms, stray_tid=stray_tid
+                )
+            case replies.Command():
+                return "services_reply", replies.reply_payloads(
+                    command, conduct, now_ms=now_ms, stray_tid=stray_tid
+                )
 
     def _start_job(self, job: jobs.Job | None) -> None:
         if job is None:

@@ -77,6 +77,9 @@ class Store(Protocol):
     def open_commands(self) -> AsyncIterator[Sequence[Command]]:
         """All open commands of every tenant, in the order accepted, in chunks."""
 
+    async def sent_after(self, command: Command) -> bool:
+        """Whether a command accepted later may have been sent to the same gateway."""
+
     # Replies that fit no command.
 
     def record_unmatched(self, unmatched: Unmatched) -> asyncio.Future[None]:

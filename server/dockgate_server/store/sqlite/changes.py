@@ -7,9 +7,11 @@ a reply does to a command is decided here and nowhere else.
 from collections.abc import Callable
 from typing import Any
 
+from dockgate_server.codec import error_codes
 from dockgate_server.model import lifecycle, transitions
 from dockgate_server.model import reply as replies
 from dockgate_server.model.command import (
+    Channel,
     Command,
     CommandEvent,
     EventKind,
@@ -59,6 +61,12 @@ def confirm_delivery(tx: Transaction, change: transitions.ConfirmDelivery) -> No
     _update(tx, "confirm_delivery", values, EventKind.DELIVERED, change.at)
 
 
+def complete_send(tx: Transaction, change: transitions.CompleteSend) -> None:
+    """ACCEPTED → SUCCEEDED, on nothing but the sending."""
+    values = {"id": change.id, "at": change.at}
+    _update(tx, "complete_send", values, EventKind.SENT, change.at)
+
+
 def refuse(tx: Transaction, change: transitions.Refuse) -> None:
     """ACCEPTED → FAILED."""
     values = {"id": change.id, "code": change.code, "reason": change.reason, "at": change.at}
@@ -76,9 +84,9 @@ def expire(tx: Transaction, change: transitions.Expire) -> None:
 def record_reply(tx: Transaction, change: transitions.RecordReply) -> None:
     """Find the reply's command and let the reply end it, be noted on it, or go to the ledger."""
     reply = change.reply
-    row = tx.db.execute(COMMANDS["get_command_of_any_tenant"], {"id": reply.tid}).fetchone()
+    row = _command_of(tx, reply)
     if row is None:
-        _to_ledger(tx, reply, "no command has this tid")
+        _to_ledger(tx, reply, "no command has this tid, or this method and sequence number")
         return
     command = rows.command(row)
     if command.gateway_id != reply.gateway_id:
@@ -113,6 +121,7 @@ def put_unmatched(tx: Transaction, unmatched: transitions.Unmatched) -> None:
 CHANGES: dict[type, Callable[[Transaction, Any], None]] = {
     transitions.BeginSending: begin_sending,
     transitions.ConfirmDelivery: confirm_delivery,
+    transitions.CompleteSend: complete_send,
     transitions.Refuse: refuse,
     transitions.Expire: expire,
     transitions.RecordReply: record_reply,
@@ -122,10 +131,10 @@ CHANGES: dict[type, Callable[[Transaction, Any], None]] = {
 
 
 def _record_answer(tx: Transaction, command: Command, reply: replies.Reply) -> None:
-    outcome = replies.read_outcome(reply.data)
+    outcome = replies.read_outcome(reply.data, reply.channel)
     assert outcome is not None, "mismatch() has made sure of it"
     failed = not outcome.succeeded
-    words = outcome.message or f"the device answered with result {outcome.code}"
+    words = outcome.message or error_codes.sentence(outcome.code)
     job = None if command.job_key is None else read_job(reply.data, reply.received_at)
     values = {
         "id": command.id,
@@ -154,6 +163,24 @@ def _record_odd_reply(tx: Transaction, command: Command, reply: replies.Reply, w
     for query in ("end_unmatched", "note_reply"):
         if _update(tx, query, values, EventKind.UNMATCHED_REPLY, at, why, reply.raw_data):
             return
+
+
+def _command_of(tx: Transaction, reply: replies.Reply) -> rows.Row | None:
+    """The row of the command that the reply names."""
+    if reply.channel is not Channel.DRC:
+        query = "get_command_of_any_tenant"
+    elif reply.seq is not None:
+        query = "get_command_by_drc_seq"
+    else:
+        query = "get_outstanding_drc_command"
+    values = {
+        "id": reply.tid,
+        "seq": reply.seq,
+        "gateway_id": reply.gateway_id,
+        "command_type": reply.method,
+    }
+    row: rows.Row | None = tx.db.execute(COMMANDS[query], values).fetchone()
+    return row
 
 
 def _to_ledger(tx: Transaction, reply: replies.Reply, reason: str) -> None:

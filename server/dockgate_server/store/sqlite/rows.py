@@ -6,6 +6,7 @@ from typing import Any
 import orjson
 
 from dockgate_server.model.command import (
+    Channel,
     Command,
     CommandEvent,
     CompletionBasis,
@@ -18,8 +19,8 @@ from dockgate_server.model.command import (
 )
 
 COMMAND_COLUMNS = (
-    *("seq", "id", "tenant", "principal", "vendor", "device_id", "gateway_id", "command_type"),
-    *("data", "timeout_seconds", "accepted_at", "deadline_at", "job_key"),
+    *("seq", "id", "tenant", "principal", "vendor", "device_id", "gateway_id", "channel"),
+    *("command_type", "data", "timeout_seconds", "accepted_at", "deadline_at", "job_key"),
     *("status", "revision", "updated_at", "sending_at", "delivered_at", "completed_at"),
     *("completion_basis", "response_received_at", "response_code", "response_message"),
     *("vendor_response", "failure_code", "failure_reason", "job"),
@@ -31,7 +32,7 @@ EVENT_COLUMNS = (
     *("seq", "command_seq", "revision", "kind", "occurred_at", "state", "reply", "note"),
 )
 
-_FIXED = 13
+_FIXED = 14
 """How many of the columns never change after acceptance."""
 
 Row = tuple[Any, ...]
@@ -127,6 +128,7 @@ def check_columns(db: sqlite3.Connection) -> None:
 def _fixed(values: Row) -> dict[str, Any]:
     fixed = dict(zip(COMMAND_COLUMNS[:_FIXED], values, strict=True))
     fixed["vendor"] = Vendor(fixed["vendor"])
+    fixed["channel"] = Channel(fixed["channel"])
     return fixed
 
 

@@ -157,6 +157,11 @@ class SqliteStore:
             yield [rows.command(row) for row in found]
             after = found[-1][0]
 
+    async def sent_after(self, command: Command) -> bool:
+        """See :class:`~dockgate_server.store.interface.Store`."""
+        values = {"seq": command.seq, "gateway_id": command.gateway_id}
+        return await self._one(COMMANDS["sent_after"], values) is not None
+
     def record_unmatched(self, unmatched: transitions.Unmatched) -> asyncio.Future[None]:
         """See :class:`~dockgate_server.store.interface.Store`."""
         return self._writer.submit(partial(_call, changes.put_unmatched, unmatched))

@@ -3,8 +3,11 @@
 isort:skip_file
 The dock itself: the remote-debugging methods of DJI's "services" topic."""
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -36,3 +39,972 @@ class ChargeOpen(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ChargeOpen: _TypeAlias = ChargeOpen  # noqa: Y015
+
+@_typing.final
+class AirConditionerModeSwitch(_message.Message):
+    """air_conditioner_mode_switch: the dock's air conditioner changes to the given
+    mode. Part of remote debugging. The reply says that the change was taken; the
+    machine passes through preparing and leaving states, which the dock's
+    property air_conditioner shows together with the seconds that are left. No
+    events follow. The dock refuses cooling below 0 °C outside (514184), heating
+    above 45 °C (514185), and otherwise with 514180 to 514183.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Action:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _ActionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[AirConditionerModeSwitch._Action.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        ACTION_IDLE: AirConditionerModeSwitch._Action.ValueType  # 0
+        """Idle: no cooling, no heating, no dehumidifying."""
+        ACTION_COOLING: AirConditionerModeSwitch._Action.ValueType  # 1
+        """Cools."""
+        ACTION_HEATING: AirConditionerModeSwitch._Action.ValueType  # 2
+        """Heats."""
+        ACTION_DEHUMIDIFYING: AirConditionerModeSwitch._Action.ValueType  # 3
+        """Dehumidifies; the dock itself chooses whether by cooling or by heating."""
+
+    class Action(_Action, metaclass=_ActionEnumTypeWrapper):
+        """What the air conditioner does."""
+
+    ACTION_IDLE: AirConditionerModeSwitch.Action.ValueType  # 0
+    """Idle: no cooling, no heating, no dehumidifying."""
+    ACTION_COOLING: AirConditionerModeSwitch.Action.ValueType  # 1
+    """Cools."""
+    ACTION_HEATING: AirConditionerModeSwitch.Action.ValueType  # 2
+    """Heats."""
+    ACTION_DEHUMIDIFYING: AirConditionerModeSwitch.Action.ValueType  # 3
+    """Dehumidifies; the dock itself chooses whether by cooling or by heating."""
+
+    ACTION_FIELD_NUMBER: _builtins.int
+    action: Global___AirConditionerModeSwitch.Action.ValueType
+    """The mode to change to. The sources do not agree that it is required;
+    without it the dock has nothing to do.
+    """
+    def __init__(
+        self,
+        *,
+        action: Global___AirConditionerModeSwitch.Action.ValueType | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_action", b"_action", "action", b"action"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_action", b"_action", "action", b"action"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__action: _TypeAlias = _typing.Literal["action"]  # noqa: Y015
+    _WhichOneofArgType__action: _TypeAlias = _typing.Literal["_action", b"_action"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__action) -> _WhichOneofReturnType__action | None: ...
+
+Global___AirConditionerModeSwitch: _TypeAlias = AirConditionerModeSwitch  # noqa: Y015
+
+@_typing.final
+class AlarmStateSwitch(_message.Message):
+    """alarm_state_switch: the dock's sound and light alarm is switched on or off.
+    Part of remote debugging. The state shows in the dock's property alarm_state;
+    no events follow.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Action:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _ActionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[AlarmStateSwitch._Action.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        ACTION_DISABLE: AlarmStateSwitch._Action.ValueType  # 0
+        """The alarm is off."""
+        ACTION_ENABLE: AlarmStateSwitch._Action.ValueType  # 1
+        """The alarm is on."""
+
+    class Action(_Action, metaclass=_ActionEnumTypeWrapper):
+        """Whether the alarm is on."""
+
+    ACTION_DISABLE: AlarmStateSwitch.Action.ValueType  # 0
+    """The alarm is off."""
+    ACTION_ENABLE: AlarmStateSwitch.Action.ValueType  # 1
+    """The alarm is on."""
+
+    ACTION_FIELD_NUMBER: _builtins.int
+    action: Global___AlarmStateSwitch.Action.ValueType
+    """Whether the alarm is on. The sources do not agree that it is required;
+    without it the dock has nothing to do.
+    """
+    def __init__(
+        self,
+        *,
+        action: Global___AlarmStateSwitch.Action.ValueType | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_action", b"_action", "action", b"action"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_action", b"_action", "action", b"action"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__action: _TypeAlias = _typing.Literal["action"]  # noqa: Y015
+    _WhichOneofArgType__action: _TypeAlias = _typing.Literal["_action", b"_action"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__action) -> _WhichOneofReturnType__action | None: ...
+
+Global___AlarmStateSwitch: _TypeAlias = AlarmStateSwitch  # noqa: Y015
+
+@_typing.final
+class BatteryMaintenanceSwitch(_message.Message):
+    """battery_maintenance_switch: the dock begins or ends a maintenance of the
+    battery of the drone inside, which takes hours. Part of remote debugging.
+    While it lasts the battery is not free for a flight, and the dock refuses
+    what needs it with 514138; it answers 514139 or 514140 when it cannot
+    maintain the battery. The property drone_battery_maintenance_info shows state
+    and remaining hours; no events follow.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Action:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _ActionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[BatteryMaintenanceSwitch._Action.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        ACTION_DISABLE: BatteryMaintenanceSwitch._Action.ValueType  # 0
+        """The maintenance ends."""
+        ACTION_ENABLE: BatteryMaintenanceSwitch._Action.ValueType  # 1
+        """The maintenance begins."""
+
+    class Action(_Action, metaclass=_ActionEnumTypeWrapper):
+        """Whether the battery is maintained."""
+
+    ACTION_DISABLE: BatteryMaintenanceSwitch.Action.ValueType  # 0
+    """The maintenance ends."""
+    ACTION_ENABLE: BatteryMaintenanceSwitch.Action.ValueType  # 1
+    """The maintenance begins."""
+
+    ACTION_FIELD_NUMBER: _builtins.int
+    action: Global___BatteryMaintenanceSwitch.Action.ValueType
+    """Required. Whether the battery is maintained."""
+    def __init__(
+        self,
+        *,
+        action: Global___BatteryMaintenanceSwitch.Action.ValueType | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_action", b"_action", "action", b"action"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_action", b"_action", "action", b"action"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__action: _TypeAlias = _typing.Literal["action"]  # noqa: Y015
+    _WhichOneofArgType__action: _TypeAlias = _typing.Literal["_action", b"_action"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__action) -> _WhichOneofReturnType__action | None: ...
+
+Global___BatteryMaintenanceSwitch: _TypeAlias = BatteryMaintenanceSwitch  # noqa: Y015
+
+@_typing.final
+class BatteryStoreModeSwitch(_message.Message):
+    """battery_store_mode_switch: chooses the charge at which the dock keeps the
+    drone's battery between flights. Part of remote debugging. The mode shows in
+    the dock's property battery_store_mode; no events follow.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Action:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _ActionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[BatteryStoreModeSwitch._Action.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        ACTION_UNSPECIFIED: BatteryStoreModeSwitch._Action.ValueType  # 0
+        """Not set; refused."""
+        ACTION_SCHEDULE: BatteryStoreModeSwitch._Action.ValueType  # 1
+        """Schedule mode: 55 to 60 percent, easy on the battery; for regular
+        flights.
+        """
+        ACTION_STANDBY: BatteryStoreModeSwitch._Action.ValueType  # 2
+        """Standby mode: 90 to 95 percent, ready at once, wears the battery sooner;
+        for emergencies.
+        """
+
+    class Action(_Action, metaclass=_ActionEnumTypeWrapper):
+        """The charge that the dock keeps between flights."""
+
+    ACTION_UNSPECIFIED: BatteryStoreModeSwitch.Action.ValueType  # 0
+    """Not set; refused."""
+    ACTION_SCHEDULE: BatteryStoreModeSwitch.Action.ValueType  # 1
+    """Schedule mode: 55 to 60 percent, easy on the battery; for regular
+    flights.
+    """
+    ACTION_STANDBY: BatteryStoreModeSwitch.Action.ValueType  # 2
+    """Standby mode: 90 to 95 percent, ready at once, wears the battery sooner;
+    for emergencies.
+    """
+
+    ACTION_FIELD_NUMBER: _builtins.int
+    action: Global___BatteryStoreModeSwitch.Action.ValueType
+    """Required. The mode to change to."""
+    def __init__(
+        self,
+        *,
+        action: Global___BatteryStoreModeSwitch.Action.ValueType | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_action", b"_action", "action", b"action"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_action", b"_action", "action", b"action"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__action: _TypeAlias = _typing.Literal["action"]  # noqa: Y015
+    _WhichOneofArgType__action: _TypeAlias = _typing.Literal["_action", b"_action"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__action) -> _WhichOneofReturnType__action | None: ...
+
+Global___BatteryStoreModeSwitch: _TypeAlias = BatteryStoreModeSwitch  # noqa: Y015
+
+@_typing.final
+class ChargeClose(_message.Message):
+    """charge_close: the dock stops charging the drone inside. Needs
+    remote-debugging mode. The reply only says that the job was taken
+    (output.status); its steps (check_work_mode, check_task_state, stop_charge)
+    and its end come as events of the same name. 514105 says that charging could
+    not be stopped. DJI's older pages list firmware steps for these events by
+    mistake.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ChargeClose: _TypeAlias = ChargeClose  # noqa: Y015
+
+@_typing.final
+class CoverClose(_message.Message):
+    """cover_close: the dock closes its cover. Before that it may switch on the
+    drone inside and turn its propellers slowly forwards and backwards (steps
+    turn_on_drone, drone_paddle_forward, drone_paddle_reverse,
+    drone_paddle_stop): nobody may reach into the dock. Needs remote-debugging
+    mode; a pressed emergency stop refuses it (514121). The reply only says that
+    the job was taken (output.status); its steps and its end come as events of
+    the same name: 514108 when the cover cannot be closed, 514111 or 514112 when
+    the propellers do not turn as they should.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CoverClose: _TypeAlias = CoverClose  # noqa: Y015
+
+@_typing.final
+class CoverForceClose(_message.Message):
+    """cover_force_close: the dock closes its cover by force, whether or not it
+    knows where the drone is. To be used only when the property drone_in_dock is
+    0 and the dock's camera shows that the drone is not inside: otherwise the
+    cover may crush the drone's propellers. The reply only says that the job was
+    taken (output.status); its percentage and its end come as events of the same
+    name, for which DJI lists no steps. The gateway publishes it before other
+    commands that wait for the same dock.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CoverForceClose: _TypeAlias = CoverForceClose  # noqa: Y015
+
+@_typing.final
+class CoverOpen(_message.Message):
+    """cover_open: the dock opens its cover; what is inside stands in the weather.
+    Needs remote-debugging mode; a pressed emergency stop refuses it (514121).
+    The reply only says that the job was taken (output.status); its steps
+    (check_work_mode, check_task_state, check_scram_state, open_cover) and its
+    end come as events of the same name: 514107 when the cover cannot be opened.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CoverOpen: _TypeAlias = CoverOpen  # noqa: Y015
+
+@_typing.final
+class DebugModeClose(_message.Message):
+    """debug_mode_close: the dock leaves remote-debugging mode and takes flight
+    tasks again. Jobs of remote debugging that still run may end with 514153. The
+    property mode_code shows the mode; no events follow.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DebugModeClose: _TypeAlias = DebugModeClose  # noqa: Y015
+
+@_typing.final
+class DebugModeOpen(_message.Message):
+    """debug_mode_open: the dock enters remote-debugging mode, which most methods of
+    this file need. While it lasts the dock takes no flight task (319036,
+    514146). Refused while a task runs (514148), during an upgrade (514147) and
+    while somebody debugs the dock on site (514145). The property mode_code is
+    then 2; no events follow.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DebugModeOpen: _TypeAlias = DebugModeOpen  # noqa: Y015
+
+@_typing.final
+class DeviceFormat(_message.Message):
+    """device_format: the dock erases the data that it stores. This cannot be
+    undone. DJI does not say what is erased: take it that media and logs that
+    have not been uploaded are lost. Part of remote debugging. The reply only
+    says that the job was taken (output.status); its percentage and its end come
+    as events of the same name, for which DJI's newer pages list no steps (the
+    older ones list firmware steps by mistake).
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeviceFormat: _TypeAlias = DeviceFormat  # noqa: Y015
+
+@_typing.final
+class DeviceReboot(_message.Message):
+    """device_reboot: the dock restarts. It goes offline for a while, its live
+    streams and uploads end, and what is sent to it meanwhile gets no answer.
+    Needs remote-debugging mode. Refused while it upgrades (514151) or works on a
+    task; 514164 and 514165 say that it cannot restart. The reply only says that
+    the job was taken (output.status); its steps (check_work_mode,
+    check_task_state, upgrading_prevent_reboot, check_ac_input_state,
+    write_reboot_param_file) come as events of the same name, until the dock goes
+    down.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeviceReboot: _TypeAlias = DeviceReboot  # noqa: Y015
+
+@_typing.final
+class DroneClose(_message.Message):
+    """drone_close: the dock switches off the drone inside. Needs remote-debugging
+    mode; refused during an upgrade, while a task runs, and by a pressed
+    emergency stop (514121). The reply only says that the job was taken
+    (output.status); its steps (check_work_mode, check_task_state,
+    check_scram_state, check_ac_input_state, upgrading_prevent_reboot,
+    close_drone) and its end come as events of the same name: 514110 when the
+    drone cannot be switched off, 514172 when the Bluetooth link to it is lost.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DroneClose: _TypeAlias = DroneClose  # noqa: Y015
+
+@_typing.final
+class DroneFormat(_message.Message):
+    """drone_format: the drone in the dock erases the data that it stores. This
+    cannot be undone: photos and videos that the dock has not fetched yet are
+    lost. Part of remote debugging. Refused while media are still being fetched
+    (317006); 317002 to 317004 say that formatting failed. The reply only says
+    that the job was taken (output.status); its percentage and its end come as
+    events of the same name, for which DJI's newer pages list no steps (the older
+    ones list firmware steps by mistake).
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DroneFormat: _TypeAlias = DroneFormat  # noqa: Y015
+
+@_typing.final
+class DroneOpen(_message.Message):
+    """drone_open: the dock switches on the drone inside. Part of remote debugging.
+    The reply only says that the job was taken (output.status); its end comes as
+    events of the same name, which carry neither steps nor a percentage: 514109
+    when the drone cannot be switched on, 514157 when the charger is busy with
+    it.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DroneOpen: _TypeAlias = DroneOpen  # noqa: Y015
+
+@_typing.final
+class EsimActivate(_message.Message):
+    """esim_activate: the eSIM of a DJI Cellular Dongle in the dock or in the drone
+    is activated with its operator. The property dongle_infos shows it afterwards
+    (esim_activate_state). The reply only says that the job was taken
+    (output.status); its percentage and its end come as events of the same name.
+    Refused while another change of the dongle runs (326103 to 326105) or when
+    there is no dongle (326002, 326008).
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    IMEI_FIELD_NUMBER: _builtins.int
+    DEVICE_TYPE_FIELD_NUMBER: _builtins.int
+    imei: _builtins.str
+    """Which dongle: its IMEI, which the property dongle_infos of the dock or
+    drone lists.
+    """
+    device_type: _builtins.str
+    """Where the dongle is: "dock" for the one in the dock, "drone" for the one in
+    the drone.
+    """
+    def __init__(
+        self,
+        *,
+        imei: _builtins.str | None = ...,
+        device_type: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_device_type", b"_device_type", "_imei", b"_imei", "device_type", b"device_type", "imei", b"imei"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_device_type", b"_device_type", "_imei", b"_imei", "device_type", b"device_type", "imei", b"imei"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__device_type: _TypeAlias = _typing.Literal["device_type"]  # noqa: Y015
+    _WhichOneofArgType__device_type: _TypeAlias = _typing.Literal["_device_type", b"_device_type"]  # noqa: Y015
+    _WhichOneofReturnType__imei: _TypeAlias = _typing.Literal["imei"]  # noqa: Y015
+    _WhichOneofArgType__imei: _TypeAlias = _typing.Literal["_imei", b"_imei"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__device_type) -> _WhichOneofReturnType__device_type | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__imei) -> _WhichOneofReturnType__imei | None: ...
+
+Global___EsimActivate: _TypeAlias = EsimActivate  # noqa: Y015
+
+@_typing.final
+class EsimOperatorSwitch(_message.Message):
+    """esim_operator_switch: the eSIM of a dongle changes to another operator; its
+    4G link is lost for a while. The reply carries a result only; percentage and
+    end come as events of the same name. Refused while another change of the
+    dongle runs (326103 to 326105). The operator stands in esim_operator on the
+    newer pages of Dock 2 and Dock 3 and in telecom_operator on DJI's older page
+    of the Dock 2: set the one that the dock's firmware knows.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _EsimOperator:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _EsimOperatorEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[EsimOperatorSwitch._EsimOperator.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        ESIM_OPERATOR_UNSPECIFIED: EsimOperatorSwitch._EsimOperator.ValueType  # 0
+        """Not set; refused."""
+        ESIM_OPERATOR_CHINA_MOBILE: EsimOperatorSwitch._EsimOperator.ValueType  # 1
+        """China Mobile."""
+        ESIM_OPERATOR_CHINA_UNICOM: EsimOperatorSwitch._EsimOperator.ValueType  # 2
+        """China Unicom."""
+        ESIM_OPERATOR_CHINA_TELECOM: EsimOperatorSwitch._EsimOperator.ValueType  # 3
+        """China Telecom."""
+
+    class EsimOperator(_EsimOperator, metaclass=_EsimOperatorEnumTypeWrapper):
+        """The operator of the eSIM, under the name of the newer pages."""
+
+    ESIM_OPERATOR_UNSPECIFIED: EsimOperatorSwitch.EsimOperator.ValueType  # 0
+    """Not set; refused."""
+    ESIM_OPERATOR_CHINA_MOBILE: EsimOperatorSwitch.EsimOperator.ValueType  # 1
+    """China Mobile."""
+    ESIM_OPERATOR_CHINA_UNICOM: EsimOperatorSwitch.EsimOperator.ValueType  # 2
+    """China Unicom."""
+    ESIM_OPERATOR_CHINA_TELECOM: EsimOperatorSwitch.EsimOperator.ValueType  # 3
+    """China Telecom."""
+
+    class _TelecomOperator:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _TelecomOperatorEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[EsimOperatorSwitch._TelecomOperator.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        TELECOM_OPERATOR_UNSPECIFIED: EsimOperatorSwitch._TelecomOperator.ValueType  # 0
+        """Not set; refused."""
+        TELECOM_OPERATOR_CHINA_MOBILE: EsimOperatorSwitch._TelecomOperator.ValueType  # 1
+        """China Mobile."""
+        TELECOM_OPERATOR_CHINA_UNICOM: EsimOperatorSwitch._TelecomOperator.ValueType  # 2
+        """China Unicom."""
+        TELECOM_OPERATOR_CHINA_TELECOM: EsimOperatorSwitch._TelecomOperator.ValueType  # 3
+        """China Telecom."""
+
+    class TelecomOperator(_TelecomOperator, metaclass=_TelecomOperatorEnumTypeWrapper):
+        """The operator of the eSIM, under the name of the older page."""
+
+    TELECOM_OPERATOR_UNSPECIFIED: EsimOperatorSwitch.TelecomOperator.ValueType  # 0
+    """Not set; refused."""
+    TELECOM_OPERATOR_CHINA_MOBILE: EsimOperatorSwitch.TelecomOperator.ValueType  # 1
+    """China Mobile."""
+    TELECOM_OPERATOR_CHINA_UNICOM: EsimOperatorSwitch.TelecomOperator.ValueType  # 2
+    """China Unicom."""
+    TELECOM_OPERATOR_CHINA_TELECOM: EsimOperatorSwitch.TelecomOperator.ValueType  # 3
+    """China Telecom."""
+
+    IMEI_FIELD_NUMBER: _builtins.int
+    DEVICE_TYPE_FIELD_NUMBER: _builtins.int
+    ESIM_OPERATOR_FIELD_NUMBER: _builtins.int
+    TELECOM_OPERATOR_FIELD_NUMBER: _builtins.int
+    imei: _builtins.str
+    """Which dongle: its IMEI, which the property dongle_infos of the dock or
+    drone lists.
+    """
+    device_type: _builtins.str
+    """Where the dongle is: "dock" for the one in the dock, "drone" for the one in
+    the drone.
+    """
+    esim_operator: Global___EsimOperatorSwitch.EsimOperator.ValueType
+    """The operator to change to, as the newer pages call it."""
+    telecom_operator: Global___EsimOperatorSwitch.TelecomOperator.ValueType
+    """The operator to change to, as DJI's older page of the Dock 2 calls it."""
+    def __init__(
+        self,
+        *,
+        imei: _builtins.str | None = ...,
+        device_type: _builtins.str | None = ...,
+        esim_operator: Global___EsimOperatorSwitch.EsimOperator.ValueType | None = ...,
+        telecom_operator: Global___EsimOperatorSwitch.TelecomOperator.ValueType | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_device_type", b"_device_type", "_esim_operator", b"_esim_operator", "_imei", b"_imei", "_telecom_operator", b"_telecom_operator", "device_type", b"device_type", "esim_operator", b"esim_operator", "imei", b"imei", "telecom_operator", b"telecom_operator"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_device_type", b"_device_type", "_esim_operator", b"_esim_operator", "_imei", b"_imei", "_telecom_operator", b"_telecom_operator", "device_type", b"device_type", "esim_operator", b"esim_operator", "imei", b"imei", "telecom_operator", b"telecom_operator"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__device_type: _TypeAlias = _typing.Literal["device_type"]  # noqa: Y015
+    _WhichOneofArgType__device_type: _TypeAlias = _typing.Literal["_device_type", b"_device_type"]  # noqa: Y015
+    _WhichOneofReturnType__esim_operator: _TypeAlias = _typing.Literal["esim_operator"]  # noqa: Y015
+    _WhichOneofArgType__esim_operator: _TypeAlias = _typing.Literal["_esim_operator", b"_esim_operator"]  # noqa: Y015
+    _WhichOneofReturnType__imei: _TypeAlias = _typing.Literal["imei"]  # noqa: Y015
+    _WhichOneofArgType__imei: _TypeAlias = _typing.Literal["_imei", b"_imei"]  # noqa: Y015
+    _WhichOneofReturnType__telecom_operator: _TypeAlias = _typing.Literal["telecom_operator"]  # noqa: Y015
+    _WhichOneofArgType__telecom_operator: _TypeAlias = _typing.Literal["_telecom_operator", b"_telecom_operator"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__device_type) -> _WhichOneofReturnType__device_type | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__esim_operator) -> _WhichOneofReturnType__esim_operator | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__imei) -> _WhichOneofReturnType__imei | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__telecom_operator) -> _WhichOneofReturnType__telecom_operator | None: ...
+
+Global___EsimOperatorSwitch: _TypeAlias = EsimOperatorSwitch  # noqa: Y015
+
+@_typing.final
+class PutterClose(_message.Message):
+    """putter_close: the dock pushes its driving rods in, which moves a drone that
+    stands on the landing pad to the middle and holds it there. Dock 1 only.
+    Needs remote-debugging mode; a pressed emergency stop refuses it (514121).
+    The reply only says that the job was taken (output.status); its steps
+    (check_work_mode, check_task_state, check_scram_state, close_putter) and its
+    end come as events of the same name: 514101 when the rods do not reach their
+    place.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PutterClose: _TypeAlias = PutterClose  # noqa: Y015
+
+@_typing.final
+class PutterOpen(_message.Message):
+    """putter_open: the dock pulls its driving rods back and lets go of the drone.
+    Dock 1 only. Needs remote-debugging mode; a pressed emergency stop refuses it
+    (514121). The reply only says that the job was taken (output.status); its
+    steps (check_work_mode, check_task_state, check_scram_state, free_putter) and
+    its end come as events of the same name: 514102 when the rods cannot be
+    pulled back.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PutterOpen: _TypeAlias = PutterOpen  # noqa: Y015
+
+@_typing.final
+class RtkCalibration(_message.Message):
+    """rtk_calibration: the dock and its relays take the given coordinates as their
+    own position, in place of the ones that they had. An error in them displaces
+    whatever is flown on the dock's RTK corrections, a landing in the dock
+    included. Dock 3 only. The reply only says that the job was taken
+    (output.status); the end comes as an event of the same name: "ok" when every
+    device has been calibrated, "failed" when one has not. Its result is always
+    0; the error of each device stands in output.ext.devices.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class Device(_message.Message):
+        """One device and its position."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        class _Type:
+            ValueType = _typing.NewType("ValueType", _builtins.int)
+            V: _TypeAlias = ValueType  # noqa: Y015
+
+        class _TypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[RtkCalibration.Device._Type.ValueType], _builtins.type):
+            DESCRIPTOR: _descriptor.EnumDescriptor
+            TYPE_UNSPECIFIED: RtkCalibration.Device._Type.ValueType  # 0
+            """Not set; refused."""
+            TYPE_MANUAL: RtkCalibration.Device._Type.ValueType  # 1
+            """With coordinates entered by hand, those in data."""
+
+        class Type(_Type, metaclass=_TypeEnumTypeWrapper):
+            """How the device is calibrated."""
+
+        TYPE_UNSPECIFIED: RtkCalibration.Device.Type.ValueType  # 0
+        """Not set; refused."""
+        TYPE_MANUAL: RtkCalibration.Device.Type.ValueType  # 1
+        """With coordinates entered by hand, those in data."""
+
+        @_typing.final
+        class Data(_message.Message):
+            """A surveyed position."""
+
+            DESCRIPTOR: _descriptor.Descriptor
+
+            LONGITUDE_FIELD_NUMBER: _builtins.int
+            LATITUDE_FIELD_NUMBER: _builtins.int
+            HEIGHT_FIELD_NUMBER: _builtins.int
+            longitude: _builtins.float
+            """Longitude in degrees, east positive."""
+            latitude: _builtins.float
+            """Latitude in degrees, north positive."""
+            height: _builtins.float
+            """Height in metres; DJI does not name the reference."""
+            def __init__(
+                self,
+                *,
+                longitude: _builtins.float | None = ...,
+                latitude: _builtins.float | None = ...,
+                height: _builtins.float | None = ...,
+            ) -> None: ...
+            _HasFieldArgType: _TypeAlias = _typing.Literal["_height", b"_height", "_latitude", b"_latitude", "_longitude", b"_longitude", "height", b"height", "latitude", b"latitude", "longitude", b"longitude"]  # noqa: Y015
+            def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+            _ClearFieldArgType: _TypeAlias = _typing.Literal["_height", b"_height", "_latitude", b"_latitude", "_longitude", b"_longitude", "height", b"height", "latitude", b"latitude", "longitude", b"longitude"]  # noqa: Y015
+            def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+            _WhichOneofReturnType__height: _TypeAlias = _typing.Literal["height"]  # noqa: Y015
+            _WhichOneofArgType__height: _TypeAlias = _typing.Literal["_height", b"_height"]  # noqa: Y015
+            _WhichOneofReturnType__latitude: _TypeAlias = _typing.Literal["latitude"]  # noqa: Y015
+            _WhichOneofArgType__latitude: _TypeAlias = _typing.Literal["_latitude", b"_latitude"]  # noqa: Y015
+            _WhichOneofReturnType__longitude: _TypeAlias = _typing.Literal["longitude"]  # noqa: Y015
+            _WhichOneofArgType__longitude: _TypeAlias = _typing.Literal["_longitude", b"_longitude"]  # noqa: Y015
+            @_typing.overload
+            def WhichOneof(self, oneof_group: _WhichOneofArgType__height) -> _WhichOneofReturnType__height | None: ...
+            @_typing.overload
+            def WhichOneof(self, oneof_group: _WhichOneofArgType__latitude) -> _WhichOneofReturnType__latitude | None: ...
+            @_typing.overload
+            def WhichOneof(self, oneof_group: _WhichOneofArgType__longitude) -> _WhichOneofReturnType__longitude | None: ...
+
+        SN_FIELD_NUMBER: _builtins.int
+        TYPE_FIELD_NUMBER: _builtins.int
+        MODULE_FIELD_NUMBER: _builtins.int
+        DATA_FIELD_NUMBER: _builtins.int
+        sn: _builtins.str
+        """The serial number of the device, at most 10240 characters."""
+        type: Global___RtkCalibration.Device.Type.ValueType
+        """How the device is calibrated."""
+        module: _builtins.str
+        """What the device is: "3" the dock, "6" a relay. Digits as text, in DJI's
+        example and in the event too.
+        """
+        @_builtins.property
+        def data(self) -> Global___RtkCalibration.Device.Data:
+            """The position of the device."""
+
+        def __init__(
+            self,
+            *,
+            sn: _builtins.str | None = ...,
+            type: Global___RtkCalibration.Device.Type.ValueType | None = ...,
+            module: _builtins.str | None = ...,
+            data: Global___RtkCalibration.Device.Data | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["_module", b"_module", "_sn", b"_sn", "_type", b"_type", "data", b"data", "module", b"module", "sn", b"sn", "type", b"type"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["_module", b"_module", "_sn", b"_sn", "_type", b"_type", "data", b"data", "module", b"module", "sn", b"sn", "type", b"type"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        _WhichOneofReturnType__module: _TypeAlias = _typing.Literal["module"]  # noqa: Y015
+        _WhichOneofArgType__module: _TypeAlias = _typing.Literal["_module", b"_module"]  # noqa: Y015
+        _WhichOneofReturnType__sn: _TypeAlias = _typing.Literal["sn"]  # noqa: Y015
+        _WhichOneofArgType__sn: _TypeAlias = _typing.Literal["_sn", b"_sn"]  # noqa: Y015
+        _WhichOneofReturnType__type: _TypeAlias = _typing.Literal["type"]  # noqa: Y015
+        _WhichOneofArgType__type: _TypeAlias = _typing.Literal["_type", b"_type"]  # noqa: Y015
+        @_typing.overload
+        def WhichOneof(self, oneof_group: _WhichOneofArgType__module) -> _WhichOneofReturnType__module | None: ...
+        @_typing.overload
+        def WhichOneof(self, oneof_group: _WhichOneofArgType__sn) -> _WhichOneofReturnType__sn | None: ...
+        @_typing.overload
+        def WhichOneof(self, oneof_group: _WhichOneofArgType__type) -> _WhichOneofReturnType__type | None: ...
+
+    DEVICES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def devices(self) -> _containers.RepeatedCompositeFieldContainer[Global___RtkCalibration.Device]:
+        """The devices to calibrate."""
+
+    def __init__(
+        self,
+        *,
+        devices: _abc.Iterable[Global___RtkCalibration.Device] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["devices", b"devices"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RtkCalibration: _TypeAlias = RtkCalibration  # noqa: Y015
+
+@_typing.final
+class SdrWorkmodeSwitch(_message.Message):
+    """sdr_workmode_switch: chooses the links between dock and drone: the direct
+    radio alone, or the radio and 4G together. Needs a dongle with a working SIM
+    in dock and drone for 4G (326002 to 326010 name what is missing); 326006 says
+    that the change failed. The property wireless_link shows the mode; no events
+    follow.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _LinkWorkmode:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _LinkWorkmodeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[SdrWorkmodeSwitch._LinkWorkmode.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        LINK_WORKMODE_SDR_ONLY: SdrWorkmodeSwitch._LinkWorkmode.ValueType  # 0
+        """The direct radio (SDR) alone."""
+        LINK_WORKMODE_SDR_AND_4G: SdrWorkmodeSwitch._LinkWorkmode.ValueType  # 1
+        """4G enhanced transmission: SDR and 4G at the same time."""
+
+    class LinkWorkmode(_LinkWorkmode, metaclass=_LinkWorkmodeEnumTypeWrapper):
+        """The links between dock and drone."""
+
+    LINK_WORKMODE_SDR_ONLY: SdrWorkmodeSwitch.LinkWorkmode.ValueType  # 0
+    """The direct radio (SDR) alone."""
+    LINK_WORKMODE_SDR_AND_4G: SdrWorkmodeSwitch.LinkWorkmode.ValueType  # 1
+    """4G enhanced transmission: SDR and 4G at the same time."""
+
+    LINK_WORKMODE_FIELD_NUMBER: _builtins.int
+    link_workmode: Global___SdrWorkmodeSwitch.LinkWorkmode.ValueType
+    """The links to use. The sources do not agree that it is required; without it
+    the dock has nothing to do.
+    """
+    def __init__(
+        self,
+        *,
+        link_workmode: Global___SdrWorkmodeSwitch.LinkWorkmode.ValueType | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_link_workmode", b"_link_workmode", "link_workmode", b"link_workmode"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_link_workmode", b"_link_workmode", "link_workmode", b"link_workmode"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__link_workmode: _TypeAlias = _typing.Literal["link_workmode"]  # noqa: Y015
+    _WhichOneofArgType__link_workmode: _TypeAlias = _typing.Literal["_link_workmode", b"_link_workmode"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__link_workmode) -> _WhichOneofReturnType__link_workmode | None: ...
+
+Global___SdrWorkmodeSwitch: _TypeAlias = SdrWorkmodeSwitch  # noqa: Y015
+
+@_typing.final
+class SimSlotSwitch(_message.Message):
+    """sim_slot_switch: a dongle changes between its physical SIM card and its eSIM;
+    its 4G link is lost for a while. Refused while another change of the dongle
+    runs (326103 to 326105). The property dongle_infos shows the slot; no events
+    follow.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _SimSlot:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _SimSlotEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[SimSlotSwitch._SimSlot.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        SIM_SLOT_UNSPECIFIED: SimSlotSwitch._SimSlot.ValueType  # 0
+        """Not set; refused."""
+        SIM_SLOT_PHYSICAL: SimSlotSwitch._SimSlot.ValueType  # 1
+        """The SIM card in the dongle."""
+        SIM_SLOT_ESIM: SimSlotSwitch._SimSlot.ValueType  # 2
+        """The eSIM, once esim_activate has activated it."""
+
+    class SimSlot(_SimSlot, metaclass=_SimSlotEnumTypeWrapper):
+        """The SIM that a dongle uses."""
+
+    SIM_SLOT_UNSPECIFIED: SimSlotSwitch.SimSlot.ValueType  # 0
+    """Not set; refused."""
+    SIM_SLOT_PHYSICAL: SimSlotSwitch.SimSlot.ValueType  # 1
+    """The SIM card in the dongle."""
+    SIM_SLOT_ESIM: SimSlotSwitch.SimSlot.ValueType  # 2
+    """The eSIM, once esim_activate has activated it."""
+
+    IMEI_FIELD_NUMBER: _builtins.int
+    DEVICE_TYPE_FIELD_NUMBER: _builtins.int
+    SIM_SLOT_FIELD_NUMBER: _builtins.int
+    imei: _builtins.str
+    """Which dongle: its IMEI, which the property dongle_infos of the dock or
+    drone lists.
+    """
+    device_type: _builtins.str
+    """Where the dongle is: "dock" for the one in the dock, "drone" for the one in
+    the drone.
+    """
+    sim_slot: Global___SimSlotSwitch.SimSlot.ValueType
+    """The SIM to use."""
+    def __init__(
+        self,
+        *,
+        imei: _builtins.str | None = ...,
+        device_type: _builtins.str | None = ...,
+        sim_slot: Global___SimSlotSwitch.SimSlot.ValueType | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_device_type", b"_device_type", "_imei", b"_imei", "_sim_slot", b"_sim_slot", "device_type", b"device_type", "imei", b"imei", "sim_slot", b"sim_slot"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_device_type", b"_device_type", "_imei", b"_imei", "_sim_slot", b"_sim_slot", "device_type", b"device_type", "imei", b"imei", "sim_slot", b"sim_slot"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__device_type: _TypeAlias = _typing.Literal["device_type"]  # noqa: Y015
+    _WhichOneofArgType__device_type: _TypeAlias = _typing.Literal["_device_type", b"_device_type"]  # noqa: Y015
+    _WhichOneofReturnType__imei: _TypeAlias = _typing.Literal["imei"]  # noqa: Y015
+    _WhichOneofArgType__imei: _TypeAlias = _typing.Literal["_imei", b"_imei"]  # noqa: Y015
+    _WhichOneofReturnType__sim_slot: _TypeAlias = _typing.Literal["sim_slot"]  # noqa: Y015
+    _WhichOneofArgType__sim_slot: _TypeAlias = _typing.Literal["_sim_slot", b"_sim_slot"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__device_type) -> _WhichOneofReturnType__device_type | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__imei) -> _WhichOneofReturnType__imei | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__sim_slot) -> _WhichOneofReturnType__sim_slot | None: ...
+
+Global___SimSlotSwitch: _TypeAlias = SimSlotSwitch  # noqa: Y015
+
+@_typing.final
+class SupplementLightClose(_message.Message):
+    """supplement_light_close: the dock switches off its supplementary light. Part
+    of remote debugging. The property supplement_light_state shows it; no events
+    follow.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SupplementLightClose: _TypeAlias = SupplementLightClose  # noqa: Y015
+
+@_typing.final
+class SupplementLightOpen(_message.Message):
+    """supplement_light_open: the dock switches on its supplementary light, so that
+    its camera sees in the dark. Part of remote debugging. The property
+    supplement_light_state shows it; no events follow.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SupplementLightOpen: _TypeAlias = SupplementLightOpen  # noqa: Y015

@@ -214,3 +214,223 @@ class FileuploadStart(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__region) -> _WhichOneofReturnType__region | None: ...
 
 Global___FileuploadStart: _TypeAlias = FileuploadStart  # noqa: Y015
+
+@_typing.final
+class FileuploadList(_message.Message):
+    """fileupload_list: the device lists the log files that fileupload_start can
+    upload. Changes nothing. The drone's logs can be had only while it is
+    switched on and connected (324015); 324013 says that the list could not be
+    read, 324014 that it is empty, 324018 that logs are being fetched already.
+    The list itself stands in the reply, see FileuploadListReply.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODULE_LIST_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def module_list(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Whose logs to list: "0" the drone, "3" the dock. Digits as text, in all of
+        DJI's examples; the table of fileupload_list calls them numbers.
+        """
+
+    def __init__(
+        self,
+        *,
+        module_list: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["module_list", b"module_list"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FileuploadList: _TypeAlias = FileuploadList  # noqa: Y015
+
+@_typing.final
+class FileuploadListReply(_message.Message):
+    """What a device answers to fileupload_list. The members stand in `data` itself,
+    beside result; there is no output. Some devices add members of their own
+    (resultMsg, output.status), and DJI's example misspells one end_time as
+    "end_ime".
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class File(_message.Message):
+        """The logs of one device."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        DEVICE_SN_FIELD_NUMBER: _builtins.int
+        RESULT_FIELD_NUMBER: _builtins.int
+        MODULE_FIELD_NUMBER: _builtins.int
+        LIST_FIELD_NUMBER: _builtins.int
+        device_sn: _builtins.str
+        """The serial number of the device."""
+        result: _builtins.int
+        """0 when the logs of this device could be listed, otherwise an error code."""
+        module: _builtins.str
+        """Whose logs: "0" the drone, "3" the dock. Some devices send a number,
+        which is read as text.
+        """
+        @_builtins.property
+        def list(self) -> _containers.RepeatedCompositeFieldContainer[Global___FileuploadListReply.Log]:
+            """The logs that can be uploaded."""
+
+        def __init__(
+            self,
+            *,
+            device_sn: _builtins.str | None = ...,
+            result: _builtins.int | None = ...,
+            module: _builtins.str | None = ...,
+            list: _abc.Iterable[Global___FileuploadListReply.Log] | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["_device_sn", b"_device_sn", "_module", b"_module", "_result", b"_result", "device_sn", b"device_sn", "module", b"module", "result", b"result"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["_device_sn", b"_device_sn", "_module", b"_module", "_result", b"_result", "device_sn", b"device_sn", "list", b"list", "module", b"module", "result", b"result"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        _WhichOneofReturnType__device_sn: _TypeAlias = _typing.Literal["device_sn"]  # noqa: Y015
+        _WhichOneofArgType__device_sn: _TypeAlias = _typing.Literal["_device_sn", b"_device_sn"]  # noqa: Y015
+        _WhichOneofReturnType__module: _TypeAlias = _typing.Literal["module"]  # noqa: Y015
+        _WhichOneofArgType__module: _TypeAlias = _typing.Literal["_module", b"_module"]  # noqa: Y015
+        _WhichOneofReturnType__result: _TypeAlias = _typing.Literal["result"]  # noqa: Y015
+        _WhichOneofArgType__result: _TypeAlias = _typing.Literal["_result", b"_result"]  # noqa: Y015
+        @_typing.overload
+        def WhichOneof(self, oneof_group: _WhichOneofArgType__device_sn) -> _WhichOneofReturnType__device_sn | None: ...
+        @_typing.overload
+        def WhichOneof(self, oneof_group: _WhichOneofArgType__module) -> _WhichOneofReturnType__module | None: ...
+        @_typing.overload
+        def WhichOneof(self, oneof_group: _WhichOneofArgType__result) -> _WhichOneofReturnType__result | None: ...
+
+    @_typing.final
+    class Log(_message.Message):
+        """One log file."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        BOOT_INDEX_FIELD_NUMBER: _builtins.int
+        START_TIME_FIELD_NUMBER: _builtins.int
+        END_TIME_FIELD_NUMBER: _builtins.int
+        SIZE_FIELD_NUMBER: _builtins.int
+        boot_index: _builtins.int
+        """The index by which fileupload_start names the log."""
+        start_time: _builtins.int
+        """When the log begins. Seconds since 1970 on most of DJI's pages,
+        milliseconds on the Dock 3's and in every example; passed on as it comes.
+        """
+        end_time: _builtins.int
+        """When the log ends, in the unit of start_time."""
+        size: _builtins.int
+        """The size in bytes."""
+        def __init__(
+            self,
+            *,
+            boot_index: _builtins.int | None = ...,
+            start_time: _builtins.int | None = ...,
+            end_time: _builtins.int | None = ...,
+            size: _builtins.int | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["_boot_index", b"_boot_index", "_end_time", b"_end_time", "_size", b"_size", "_start_time", b"_start_time", "boot_index", b"boot_index", "end_time", b"end_time", "size", b"size", "start_time", b"start_time"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["_boot_index", b"_boot_index", "_end_time", b"_end_time", "_size", b"_size", "_start_time", b"_start_time", "boot_index", b"boot_index", "end_time", b"end_time", "size", b"size", "start_time", b"start_time"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        _WhichOneofReturnType__boot_index: _TypeAlias = _typing.Literal["boot_index"]  # noqa: Y015
+        _WhichOneofArgType__boot_index: _TypeAlias = _typing.Literal["_boot_index", b"_boot_index"]  # noqa: Y015
+        _WhichOneofReturnType__end_time: _TypeAlias = _typing.Literal["end_time"]  # noqa: Y015
+        _WhichOneofArgType__end_time: _TypeAlias = _typing.Literal["_end_time", b"_end_time"]  # noqa: Y015
+        _WhichOneofReturnType__size: _TypeAlias = _typing.Literal["size"]  # noqa: Y015
+        _WhichOneofArgType__size: _TypeAlias = _typing.Literal["_size", b"_size"]  # noqa: Y015
+        _WhichOneofReturnType__start_time: _TypeAlias = _typing.Literal["start_time"]  # noqa: Y015
+        _WhichOneofArgType__start_time: _TypeAlias = _typing.Literal["_start_time", b"_start_time"]  # noqa: Y015
+        @_typing.overload
+        def WhichOneof(self, oneof_group: _WhichOneofArgType__boot_index) -> _WhichOneofReturnType__boot_index | None: ...
+        @_typing.overload
+        def WhichOneof(self, oneof_group: _WhichOneofArgType__end_time) -> _WhichOneofReturnType__end_time | None: ...
+        @_typing.overload
+        def WhichOneof(self, oneof_group: _WhichOneofArgType__size) -> _WhichOneofReturnType__size | None: ...
+        @_typing.overload
+        def WhichOneof(self, oneof_group: _WhichOneofArgType__start_time) -> _WhichOneofReturnType__start_time | None: ...
+
+    FILES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def files(self) -> _containers.RepeatedCompositeFieldContainer[Global___FileuploadListReply.File]:
+        """The logs, one element for each device: the drone and the dock."""
+
+    def __init__(
+        self,
+        *,
+        files: _abc.Iterable[Global___FileuploadListReply.File] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["files", b"files"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FileuploadListReply: _TypeAlias = FileuploadListReply  # noqa: Y015
+
+@_typing.final
+class FileuploadUpdate(_message.Message):
+    """fileupload_update: the device cancels the upload of log files that
+    fileupload_start began. DJI knows no other change: an upload cannot be paused
+    or resumed. Answered at once; the end shows in the fileupload_progress events
+    of the upload.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATUS_FIELD_NUMBER: _builtins.int
+    MODULE_LIST_FIELD_NUMBER: _builtins.int
+    status: _builtins.str
+    """What to do with the upload. Known value: "cancel"; others are passed on."""
+    @_builtins.property
+    def module_list(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The modules whose upload it concerns: "0" the drone, "3" the dock. DJI's
+        page leaves the type open, its example sends digits as text.
+        """
+
+    def __init__(
+        self,
+        *,
+        status: _builtins.str | None = ...,
+        module_list: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_status", b"_status", "status", b"status"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_status", b"_status", "module_list", b"module_list", "status", b"status"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__status: _TypeAlias = _typing.Literal["status"]  # noqa: Y015
+    _WhichOneofArgType__status: _TypeAlias = _typing.Literal["_status", b"_status"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__status) -> _WhichOneofReturnType__status | None: ...
+
+Global___FileuploadUpdate: _TypeAlias = FileuploadUpdate  # noqa: Y015
+
+@_typing.final
+class UploadFlighttaskMediaPrioritize(_message.Message):
+    """upload_flighttask_media_prioritize: the dock uploads the media of the named
+    flight before those of all other flights. The reply says that the order was
+    changed. A highest_priority_upload_flighttask_media event with the same
+    flight_id tells when the flight is the first; it carries no status, its
+    coming is the news.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FLIGHT_ID_FIELD_NUMBER: _builtins.int
+    flight_id: _builtins.str
+    """Required. The flight, by the flight_id of flighttask_prepare."""
+    def __init__(
+        self,
+        *,
+        flight_id: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_flight_id", b"_flight_id", "flight_id", b"flight_id"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_flight_id", b"_flight_id", "flight_id", b"flight_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__flight_id: _TypeAlias = _typing.Literal["flight_id"]  # noqa: Y015
+    _WhichOneofArgType__flight_id: _TypeAlias = _typing.Literal["_flight_id", b"_flight_id"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__flight_id) -> _WhichOneofReturnType__flight_id | None: ...
+
+Global___UploadFlighttaskMediaPrioritize: _TypeAlias = UploadFlighttaskMediaPrioritize  # noqa: Y015

@@ -138,3 +138,236 @@ class LiveStartPush(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__video_quality) -> _WhichOneofReturnType__video_quality | None: ...
 
 Global___LiveStartPush: _TypeAlias = LiveStartPush  # noqa: Y015
+
+@_typing.final
+class DrcLiveLensChange(_message.Message):
+    """drc_live_lens_change: the picture of a running live stream changes to another
+    lens of the camera; the stream itself goes on. RC Plus 2 only, within DRC;
+    the other devices know live_lens_change. DJI's example carries no sequence
+    number, so the answer is found by its method.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAYLOAD_INDEX_FIELD_NUMBER: _builtins.int
+    VIDEO_TYPE_FIELD_NUMBER: _builtins.int
+    payload_index: _builtins.str
+    """Which camera: DJI's "{type-subtype-gimbalindex}", e.g. "39-0-7"."""
+    video_type: _builtins.str
+    """The lens: "thermal" (infrared), "wide" or "zoom"; others are passed on."""
+    def __init__(
+        self,
+        *,
+        payload_index: _builtins.str | None = ...,
+        video_type: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_payload_index", b"_payload_index", "_video_type", b"_video_type", "payload_index", b"payload_index", "video_type", b"video_type"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_payload_index", b"_payload_index", "_video_type", b"_video_type", "payload_index", b"payload_index", "video_type", b"video_type"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__payload_index: _TypeAlias = _typing.Literal["payload_index"]  # noqa: Y015
+    _WhichOneofArgType__payload_index: _TypeAlias = _typing.Literal["_payload_index", b"_payload_index"]  # noqa: Y015
+    _WhichOneofReturnType__video_type: _TypeAlias = _typing.Literal["video_type"]  # noqa: Y015
+    _WhichOneofArgType__video_type: _TypeAlias = _typing.Literal["_video_type", b"_video_type"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__payload_index) -> _WhichOneofReturnType__payload_index | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__video_type) -> _WhichOneofReturnType__video_type | None: ...
+
+Global___DrcLiveLensChange: _TypeAlias = DrcLiveLensChange  # noqa: Y015
+
+@_typing.final
+class LiveCameraChange(_message.Message):
+    """live_camera_change: the live stream of the dock changes between its camera
+    inside and its camera outside. Refused with 513002 when there is no such
+    camera and with 513011 when the stream does not run.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _CameraPosition:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _CameraPositionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[LiveCameraChange._CameraPosition.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        CAMERA_POSITION_INSIDE: LiveCameraChange._CameraPosition.ValueType  # 0
+        """The camera inside the dock."""
+        CAMERA_POSITION_OUTSIDE: LiveCameraChange._CameraPosition.ValueType  # 1
+        """The camera outside the dock."""
+
+    class CameraPosition(_CameraPosition, metaclass=_CameraPositionEnumTypeWrapper):
+        """One of the dock's own cameras."""
+
+    CAMERA_POSITION_INSIDE: LiveCameraChange.CameraPosition.ValueType  # 0
+    """The camera inside the dock."""
+    CAMERA_POSITION_OUTSIDE: LiveCameraChange.CameraPosition.ValueType  # 1
+    """The camera outside the dock."""
+
+    VIDEO_ID_FIELD_NUMBER: _builtins.int
+    CAMERA_POSITION_FIELD_NUMBER: _builtins.int
+    video_id: _builtins.str
+    """Required. Which stream: "{sn}/{camera_index}/{video_index}"."""
+    camera_position: Global___LiveCameraChange.CameraPosition.ValueType
+    """Required. The camera to show."""
+    def __init__(
+        self,
+        *,
+        video_id: _builtins.str | None = ...,
+        camera_position: Global___LiveCameraChange.CameraPosition.ValueType | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_camera_position", b"_camera_position", "_video_id", b"_video_id", "camera_position", b"camera_position", "video_id", b"video_id"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_camera_position", b"_camera_position", "_video_id", b"_video_id", "camera_position", b"camera_position", "video_id", b"video_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__camera_position: _TypeAlias = _typing.Literal["camera_position"]  # noqa: Y015
+    _WhichOneofArgType__camera_position: _TypeAlias = _typing.Literal["_camera_position", b"_camera_position"]  # noqa: Y015
+    _WhichOneofReturnType__video_id: _TypeAlias = _typing.Literal["video_id"]  # noqa: Y015
+    _WhichOneofArgType__video_id: _TypeAlias = _typing.Literal["_video_id", b"_video_id"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__camera_position) -> _WhichOneofReturnType__camera_position | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__video_id) -> _WhichOneofReturnType__video_id | None: ...
+
+Global___LiveCameraChange: _TypeAlias = LiveCameraChange  # noqa: Y015
+
+@_typing.final
+class LiveLensChange(_message.Message):
+    """live_lens_change: the picture of a running live stream changes to another
+    lens of the camera; the stream itself goes on. Refused with 513011 when the
+    stream does not run and with 513012 when the lens cannot be changed at the
+    moment. Infrared is "ir" on the docks and "thermal" on the remote
+    controllers.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VIDEO_TYPE_FIELD_NUMBER: _builtins.int
+    VIDEO_ID_FIELD_NUMBER: _builtins.int
+    video_type: _builtins.str
+    """Required. The lens: "normal" (the camera's default), "wide", "zoom", and
+    for infrared "ir" on docks or "thermal" on remote controllers; others are
+    passed on.
+    """
+    video_id: _builtins.str
+    """Which stream: "{sn}/{camera_index}/{video_index}". Expected by remote
+    controllers and on DJI's older pages of Dock 1 and Dock 2; the newer pages
+    of the docks have it no more.
+    """
+    def __init__(
+        self,
+        *,
+        video_type: _builtins.str | None = ...,
+        video_id: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_video_id", b"_video_id", "_video_type", b"_video_type", "video_id", b"video_id", "video_type", b"video_type"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_video_id", b"_video_id", "_video_type", b"_video_type", "video_id", b"video_id", "video_type", b"video_type"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__video_id: _TypeAlias = _typing.Literal["video_id"]  # noqa: Y015
+    _WhichOneofArgType__video_id: _TypeAlias = _typing.Literal["_video_id", b"_video_id"]  # noqa: Y015
+    _WhichOneofReturnType__video_type: _TypeAlias = _typing.Literal["video_type"]  # noqa: Y015
+    _WhichOneofArgType__video_type: _TypeAlias = _typing.Literal["_video_type", b"_video_type"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__video_id) -> _WhichOneofReturnType__video_id | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__video_type) -> _WhichOneofReturnType__video_type | None: ...
+
+Global___LiveLensChange: _TypeAlias = LiveLensChange  # noqa: Y015
+
+@_typing.final
+class LiveSetQuality(_message.Message):
+    """live_set_quality: the device changes resolution and bit rate of a running
+    live stream. Refused with 513011 when the stream does not run and with 513005
+    when the quality is not known.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _VideoQuality:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _VideoQualityEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[LiveSetQuality._VideoQuality.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        VIDEO_QUALITY_ADAPTIVE: LiveSetQuality._VideoQuality.ValueType  # 0
+        """Follows the link."""
+        VIDEO_QUALITY_SMOOTH: LiveSetQuality._VideoQuality.ValueType  # 1
+        """Smooth: 960 x 540, 512 kbit/s."""
+        VIDEO_QUALITY_STANDARD: LiveSetQuality._VideoQuality.ValueType  # 2
+        """Standard definition: 1280 x 720, 1 Mbit/s."""
+        VIDEO_QUALITY_HIGH: LiveSetQuality._VideoQuality.ValueType  # 3
+        """High definition: 1280 x 720, 1.5 Mbit/s."""
+        VIDEO_QUALITY_ULTRA_HIGH: LiveSetQuality._VideoQuality.ValueType  # 4
+        """Ultra-high definition: 1920 x 1080, 3 Mbit/s."""
+
+    class VideoQuality(_VideoQuality, metaclass=_VideoQualityEnumTypeWrapper):
+        """The picture quality."""
+
+    VIDEO_QUALITY_ADAPTIVE: LiveSetQuality.VideoQuality.ValueType  # 0
+    """Follows the link."""
+    VIDEO_QUALITY_SMOOTH: LiveSetQuality.VideoQuality.ValueType  # 1
+    """Smooth: 960 x 540, 512 kbit/s."""
+    VIDEO_QUALITY_STANDARD: LiveSetQuality.VideoQuality.ValueType  # 2
+    """Standard definition: 1280 x 720, 1 Mbit/s."""
+    VIDEO_QUALITY_HIGH: LiveSetQuality.VideoQuality.ValueType  # 3
+    """High definition: 1280 x 720, 1.5 Mbit/s."""
+    VIDEO_QUALITY_ULTRA_HIGH: LiveSetQuality.VideoQuality.ValueType  # 4
+    """Ultra-high definition: 1920 x 1080, 3 Mbit/s."""
+
+    VIDEO_ID_FIELD_NUMBER: _builtins.int
+    VIDEO_QUALITY_FIELD_NUMBER: _builtins.int
+    video_id: _builtins.str
+    """Required. Which stream: "{sn}/{camera_index}/{video_index}", e.g.
+    "1ZNDH1D0010098/39-0-7/normal-0".
+    """
+    video_quality: Global___LiveSetQuality.VideoQuality.ValueType
+    """Required. The picture quality."""
+    def __init__(
+        self,
+        *,
+        video_id: _builtins.str | None = ...,
+        video_quality: Global___LiveSetQuality.VideoQuality.ValueType | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_video_id", b"_video_id", "_video_quality", b"_video_quality", "video_id", b"video_id", "video_quality", b"video_quality"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_video_id", b"_video_id", "_video_quality", b"_video_quality", "video_id", b"video_id", "video_quality", b"video_quality"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__video_id: _TypeAlias = _typing.Literal["video_id"]  # noqa: Y015
+    _WhichOneofArgType__video_id: _TypeAlias = _typing.Literal["_video_id", b"_video_id"]  # noqa: Y015
+    _WhichOneofReturnType__video_quality: _TypeAlias = _typing.Literal["video_quality"]  # noqa: Y015
+    _WhichOneofArgType__video_quality: _TypeAlias = _typing.Literal["_video_quality", b"_video_quality"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__video_id) -> _WhichOneofReturnType__video_id | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__video_quality) -> _WhichOneofReturnType__video_quality | None: ...
+
+Global___LiveSetQuality: _TypeAlias = LiveSetQuality  # noqa: Y015
+
+@_typing.final
+class LiveStopPush(_message.Message):
+    """live_stop_push: the device stops pushing one video stream. Refused with
+    513011 when the stream does not run.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VIDEO_ID_FIELD_NUMBER: _builtins.int
+    video_id: _builtins.str
+    """Required. Which stream: "{sn}/{camera_index}/{video_index}", e.g.
+    "1ZNDH1D0010098/39-0-7/normal-0".
+    """
+    def __init__(
+        self,
+        *,
+        video_id: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_video_id", b"_video_id", "video_id", b"video_id"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_video_id", b"_video_id", "video_id", b"video_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__video_id: _TypeAlias = _typing.Literal["video_id"]  # noqa: Y015
+    _WhichOneofArgType__video_id: _TypeAlias = _typing.Literal["_video_id", b"_video_id"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__video_id) -> _WhichOneofReturnType__video_id | None: ...
+
+Global___LiveStopPush: _TypeAlias = LiveStopPush  # noqa: Y015

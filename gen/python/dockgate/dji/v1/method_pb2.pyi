@@ -5,8 +5,14 @@ Every DJI method that the gateway can send, as one oneof."""
 
 from dockgate.dji.v1 import camera_pb2 as _camera_pb2
 from dockgate.dji.v1 import device_pb2 as _device_pb2
+from dockgate.dji.v1 import drc_pb2 as _drc_pb2
 from dockgate.dji.v1 import file_pb2 as _file_pb2
+from dockgate.dji.v1 import firmware_pb2 as _firmware_pb2
 from dockgate.dji.v1 import live_pb2 as _live_pb2
+from dockgate.dji.v1 import property_pb2 as _property_pb2
+from dockgate.dji.v1 import psdk_pb2 as _psdk_pb2
+from dockgate.dji.v1 import raw_pb2 as _raw_pb2
+from dockgate.dji.v1 import safety_pb2 as _safety_pb2
 from dockgate.dji.v1 import wayline_pb2 as _wayline_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
@@ -27,19 +33,657 @@ class Method(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    RAW_METHOD_FIELD_NUMBER: _builtins.int
     CHARGE_OPEN_FIELD_NUMBER: _builtins.int
+    AIR_CONDITIONER_MODE_SWITCH_FIELD_NUMBER: _builtins.int
+    ALARM_STATE_SWITCH_FIELD_NUMBER: _builtins.int
+    BATTERY_MAINTENANCE_SWITCH_FIELD_NUMBER: _builtins.int
+    BATTERY_STORE_MODE_SWITCH_FIELD_NUMBER: _builtins.int
+    CHARGE_CLOSE_FIELD_NUMBER: _builtins.int
+    COVER_CLOSE_FIELD_NUMBER: _builtins.int
+    COVER_FORCE_CLOSE_FIELD_NUMBER: _builtins.int
+    COVER_OPEN_FIELD_NUMBER: _builtins.int
+    DEBUG_MODE_CLOSE_FIELD_NUMBER: _builtins.int
+    DEBUG_MODE_OPEN_FIELD_NUMBER: _builtins.int
+    DEVICE_FORMAT_FIELD_NUMBER: _builtins.int
+    DEVICE_REBOOT_FIELD_NUMBER: _builtins.int
+    DRONE_CLOSE_FIELD_NUMBER: _builtins.int
+    DRONE_FORMAT_FIELD_NUMBER: _builtins.int
+    DRONE_OPEN_FIELD_NUMBER: _builtins.int
+    ESIM_ACTIVATE_FIELD_NUMBER: _builtins.int
+    ESIM_OPERATOR_SWITCH_FIELD_NUMBER: _builtins.int
+    PUTTER_CLOSE_FIELD_NUMBER: _builtins.int
+    PUTTER_OPEN_FIELD_NUMBER: _builtins.int
+    RTK_CALIBRATION_FIELD_NUMBER: _builtins.int
+    SDR_WORKMODE_SWITCH_FIELD_NUMBER: _builtins.int
+    SIM_SLOT_SWITCH_FIELD_NUMBER: _builtins.int
+    SUPPLEMENT_LIGHT_CLOSE_FIELD_NUMBER: _builtins.int
+    SUPPLEMENT_LIGHT_OPEN_FIELD_NUMBER: _builtins.int
     CAMERA_RECORDING_START_FIELD_NUMBER: _builtins.int
+    DRC_CAMERA_AIM_FIELD_NUMBER: _builtins.int
+    DRC_CAMERA_APERTURE_VALUE_SET_FIELD_NUMBER: _builtins.int
+    DRC_CAMERA_DENOISE_LEVEL_SET_FIELD_NUMBER: _builtins.int
+    DRC_CAMERA_DEWARPING_SET_FIELD_NUMBER: _builtins.int
+    DRC_CAMERA_EXPOSURE_MODE_SET_FIELD_NUMBER: _builtins.int
+    DRC_CAMERA_EXPOSURE_SET_FIELD_NUMBER: _builtins.int
+    DRC_CAMERA_FOCAL_LENGTH_SET_FIELD_NUMBER: _builtins.int
+    DRC_CAMERA_FOCUS_MODE_SET_FIELD_NUMBER: _builtins.int
+    DRC_CAMERA_FOCUS_VALUE_SET_FIELD_NUMBER: _builtins.int
+    DRC_CAMERA_FRAME_ZOOM_FIELD_NUMBER: _builtins.int
+    DRC_CAMERA_ISO_SET_FIELD_NUMBER: _builtins.int
+    DRC_CAMERA_LOOK_AT_FIELD_NUMBER: _builtins.int
+    DRC_CAMERA_MECHANICAL_SHUTTER_SET_FIELD_NUMBER: _builtins.int
+    DRC_CAMERA_MODE_SWITCH_FIELD_NUMBER: _builtins.int
+    DRC_CAMERA_NIGHT_MODE_SET_FIELD_NUMBER: _builtins.int
+    DRC_CAMERA_NIGHT_VISION_ENABLE_FIELD_NUMBER: _builtins.int
+    DRC_CAMERA_PHOTO_FORMAT_SET_FIELD_NUMBER: _builtins.int
+    DRC_CAMERA_PHOTO_STOP_FIELD_NUMBER: _builtins.int
+    DRC_CAMERA_PHOTO_TAKE_FIELD_NUMBER: _builtins.int
+    DRC_CAMERA_POINT_FOCUS_ACTION_FIELD_NUMBER: _builtins.int
+    DRC_CAMERA_RECORDING_START_FIELD_NUMBER: _builtins.int
+    DRC_CAMERA_RECORDING_STOP_FIELD_NUMBER: _builtins.int
+    DRC_CAMERA_SCREEN_DRAG_FIELD_NUMBER: _builtins.int
+    DRC_CAMERA_SCREEN_SPLIT_FIELD_NUMBER: _builtins.int
+    DRC_CAMERA_SHUTTER_SET_FIELD_NUMBER: _builtins.int
+    DRC_GIMBAL_RESET_FIELD_NUMBER: _builtins.int
+    DRC_INFRARED_FILL_LIGHT_ENABLE_FIELD_NUMBER: _builtins.int
+    DRC_INTERVAL_PHOTO_SET_FIELD_NUMBER: _builtins.int
+    DRC_IR_METERING_AREA_SET_FIELD_NUMBER: _builtins.int
+    DRC_IR_METERING_MODE_SET_FIELD_NUMBER: _builtins.int
+    DRC_IR_METERING_POINT_SET_FIELD_NUMBER: _builtins.int
+    DRC_LINKAGE_ZOOM_SET_FIELD_NUMBER: _builtins.int
+    DRC_PHOTO_STORAGE_SET_FIELD_NUMBER: _builtins.int
+    DRC_VIDEO_RESOLUTION_SET_FIELD_NUMBER: _builtins.int
+    DRC_VIDEO_STORAGE_SET_FIELD_NUMBER: _builtins.int
+    CAMERA_AIM_FIELD_NUMBER: _builtins.int
+    CAMERA_EXPOSURE_MODE_SET_FIELD_NUMBER: _builtins.int
+    CAMERA_EXPOSURE_SET_FIELD_NUMBER: _builtins.int
+    CAMERA_FOCAL_LENGTH_SET_FIELD_NUMBER: _builtins.int
+    CAMERA_FOCUS_MODE_SET_FIELD_NUMBER: _builtins.int
+    CAMERA_FOCUS_VALUE_SET_FIELD_NUMBER: _builtins.int
+    CAMERA_FRAME_ZOOM_FIELD_NUMBER: _builtins.int
+    CAMERA_LOOK_AT_FIELD_NUMBER: _builtins.int
+    CAMERA_MODE_SWITCH_FIELD_NUMBER: _builtins.int
+    CAMERA_PHOTO_STOP_FIELD_NUMBER: _builtins.int
+    CAMERA_PHOTO_TAKE_FIELD_NUMBER: _builtins.int
+    CAMERA_POINT_FOCUS_ACTION_FIELD_NUMBER: _builtins.int
+    CAMERA_RECORDING_STOP_FIELD_NUMBER: _builtins.int
+    CAMERA_SCREEN_DRAG_FIELD_NUMBER: _builtins.int
+    CAMERA_SCREEN_SPLIT_FIELD_NUMBER: _builtins.int
+    GIMBAL_RESET_FIELD_NUMBER: _builtins.int
+    IR_METERING_AREA_SET_FIELD_NUMBER: _builtins.int
+    IR_METERING_MODE_SET_FIELD_NUMBER: _builtins.int
+    IR_METERING_POINT_SET_FIELD_NUMBER: _builtins.int
+    PHOTO_STORAGE_SET_FIELD_NUMBER: _builtins.int
+    VIDEO_STORAGE_SET_FIELD_NUMBER: _builtins.int
+    DRC_AI_IDENTIFY_FILTER_SET_FIELD_NUMBER: _builtins.int
+    DRC_AI_IDENTIFY_SCORE_MODE_SET_FIELD_NUMBER: _builtins.int
+    DRC_AI_IDENTIFY_SCORE_RESET_FIELD_NUMBER: _builtins.int
+    DRC_AI_IDENTIFY_SCORE_SET_FIELD_NUMBER: _builtins.int
+    DRC_AI_IDENTIFY_SET_FIELD_NUMBER: _builtins.int
+    DRC_AI_MODEL_SELECT_FIELD_NUMBER: _builtins.int
+    DRC_AI_SPOTLIGHT_ZOOM_CONFIRM_FIELD_NUMBER: _builtins.int
+    DRC_AI_SPOTLIGHT_ZOOM_SELECT_FIELD_NUMBER: _builtins.int
+    DRC_AI_SPOTLIGHT_ZOOM_SET_FIELD_NUMBER: _builtins.int
+    DRC_AI_SPOTLIGHT_ZOOM_STOP_FIELD_NUMBER: _builtins.int
+    DRC_AI_SPOTLIGHT_ZOOM_TRACK_FIELD_NUMBER: _builtins.int
+    DRC_EMERGENCY_LANDING_FIELD_NUMBER: _builtins.int
+    DRC_FORCE_LANDING_FIELD_NUMBER: _builtins.int
+    DRC_INITIAL_STATE_SUBSCRIBE_FIELD_NUMBER: _builtins.int
+    DRC_NIGHT_LIGHTS_STATE_SET_FIELD_NUMBER: _builtins.int
+    DRC_STEALTH_STATE_SET_FIELD_NUMBER: _builtins.int
+    DRONE_CONTROL_FIELD_NUMBER: _builtins.int
+    DRONE_EMERGENCY_STOP_FIELD_NUMBER: _builtins.int
+    HEART_BEAT_FIELD_NUMBER: _builtins.int
+    STICK_CONTROL_FIELD_NUMBER: _builtins.int
+    CLOUD_CONTROL_AUTH_REQUEST_FIELD_NUMBER: _builtins.int
+    CLOUD_CONTROL_RELEASE_FIELD_NUMBER: _builtins.int
+    DRC_MODE_ENTER_FIELD_NUMBER: _builtins.int
+    DRC_MODE_EXIT_FIELD_NUMBER: _builtins.int
+    FLIGHT_AUTHORITY_GRAB_FIELD_NUMBER: _builtins.int
+    FLY_TO_POINT_FIELD_NUMBER: _builtins.int
+    FLY_TO_POINT_STOP_FIELD_NUMBER: _builtins.int
+    FLY_TO_POINT_UPDATE_FIELD_NUMBER: _builtins.int
+    PAYLOAD_AUTHORITY_GRAB_FIELD_NUMBER: _builtins.int
+    POI_CIRCLE_SPEED_SET_FIELD_NUMBER: _builtins.int
+    POI_MODE_ENTER_FIELD_NUMBER: _builtins.int
+    POI_MODE_EXIT_FIELD_NUMBER: _builtins.int
+    TAKEOFF_TO_POINT_FIELD_NUMBER: _builtins.int
     FLIGHTTASK_PREPARE_FIELD_NUMBER: _builtins.int
     FLIGHT_SETUP_ABORT_FIELD_NUMBER: _builtins.int
+    FLIGHTTASK_CREATE_FIELD_NUMBER: _builtins.int
+    FLIGHTTASK_EXECUTE_FIELD_NUMBER: _builtins.int
+    FLIGHTTASK_PAUSE_FIELD_NUMBER: _builtins.int
+    FLIGHTTASK_RECOVERY_FIELD_NUMBER: _builtins.int
+    FLIGHTTASK_STOP_FIELD_NUMBER: _builtins.int
+    FLIGHTTASK_UNDO_FIELD_NUMBER: _builtins.int
+    IN_FLIGHT_WAYLINE_CANCEL_FIELD_NUMBER: _builtins.int
+    IN_FLIGHT_WAYLINE_DELIVER_FIELD_NUMBER: _builtins.int
+    IN_FLIGHT_WAYLINE_RECOVER_FIELD_NUMBER: _builtins.int
+    IN_FLIGHT_WAYLINE_STOP_FIELD_NUMBER: _builtins.int
+    RETURN_HOME_FIELD_NUMBER: _builtins.int
+    RETURN_HOME_CANCEL_FIELD_NUMBER: _builtins.int
+    RETURN_SPECIFIC_HOME_FIELD_NUMBER: _builtins.int
+    DRC_LIGHT_BRIGHTNESS_SET_FIELD_NUMBER: _builtins.int
+    DRC_LIGHT_CALIBRATION_FIELD_NUMBER: _builtins.int
+    DRC_LIGHT_FINE_TUNING_SET_FIELD_NUMBER: _builtins.int
+    DRC_LIGHT_MODE_SET_FIELD_NUMBER: _builtins.int
+    DRC_PSDK_INPUT_BOX_TEXT_SET_FIELD_NUMBER: _builtins.int
+    DRC_PSDK_WIDGET_VALUE_SET_FIELD_NUMBER: _builtins.int
+    DRC_SPEAKER_PLAY_MODE_SET_FIELD_NUMBER: _builtins.int
+    DRC_SPEAKER_PLAY_STOP_FIELD_NUMBER: _builtins.int
+    DRC_SPEAKER_PLAY_VOLUME_SET_FIELD_NUMBER: _builtins.int
+    DRC_SPEAKER_REPLAY_FIELD_NUMBER: _builtins.int
+    DRC_SPEAKER_TTS_PLAY_START_FIELD_NUMBER: _builtins.int
+    DRC_SPEAKER_TTS_SET_FIELD_NUMBER: _builtins.int
+    CUSTOM_DATA_TRANSMISSION_TO_ESDK_FIELD_NUMBER: _builtins.int
+    CUSTOM_DATA_TRANSMISSION_TO_PSDK_FIELD_NUMBER: _builtins.int
+    PSDK_INPUT_BOX_TEXT_SET_FIELD_NUMBER: _builtins.int
+    PSDK_WIDGET_VALUE_SET_FIELD_NUMBER: _builtins.int
+    SPEAKER_AUDIO_PLAY_START_FIELD_NUMBER: _builtins.int
+    SPEAKER_PLAY_MODE_SET_FIELD_NUMBER: _builtins.int
+    SPEAKER_PLAY_STOP_FIELD_NUMBER: _builtins.int
+    SPEAKER_PLAY_VOLUME_SET_FIELD_NUMBER: _builtins.int
+    SPEAKER_REPLAY_FIELD_NUMBER: _builtins.int
+    SPEAKER_TTS_PLAY_START_FIELD_NUMBER: _builtins.int
+    FLIGHT_AREAS_UPDATE_FIELD_NUMBER: _builtins.int
+    UNLOCK_LICENSE_LIST_FIELD_NUMBER: _builtins.int
+    UNLOCK_LICENSE_SWITCH_FIELD_NUMBER: _builtins.int
+    UNLOCK_LICENSE_UPDATE_FIELD_NUMBER: _builtins.int
     LIVE_START_PUSH_FIELD_NUMBER: _builtins.int
+    DRC_LIVE_LENS_CHANGE_FIELD_NUMBER: _builtins.int
+    LIVE_CAMERA_CHANGE_FIELD_NUMBER: _builtins.int
+    LIVE_LENS_CHANGE_FIELD_NUMBER: _builtins.int
+    LIVE_SET_QUALITY_FIELD_NUMBER: _builtins.int
+    LIVE_STOP_PUSH_FIELD_NUMBER: _builtins.int
     FILEUPLOAD_START_FIELD_NUMBER: _builtins.int
+    FILEUPLOAD_LIST_FIELD_NUMBER: _builtins.int
+    FILEUPLOAD_UPDATE_FIELD_NUMBER: _builtins.int
+    UPLOAD_FLIGHTTASK_MEDIA_PRIORITIZE_FIELD_NUMBER: _builtins.int
+    OTA_CREATE_FIELD_NUMBER: _builtins.int
+    AIR_TRANSFER_ENABLE_FIELD_NUMBER: _builtins.int
+    CAMERA_WATERMARK_SETTINGS_FIELD_NUMBER: _builtins.int
+    COMMANDER_FLIGHT_HEIGHT_FIELD_NUMBER: _builtins.int
+    COMMANDER_FLIGHT_MODE_FIELD_NUMBER: _builtins.int
+    COMMANDER_MODE_LOST_ACTION_FIELD_NUMBER: _builtins.int
+    DISTANCE_LIMIT_STATUS_FIELD_NUMBER: _builtins.int
+    EXIT_WAYLINE_WHEN_RC_LOST_FIELD_NUMBER: _builtins.int
+    HEIGHT_LIMIT_FIELD_NUMBER: _builtins.int
+    NIGHT_LIGHTS_STATE_FIELD_NUMBER: _builtins.int
+    OBSTACLE_AVOIDANCE_FIELD_NUMBER: _builtins.int
+    RC_LOST_ACTION_FIELD_NUMBER: _builtins.int
+    REMAINING_POWER_FOR_RETURN_HOME_FIELD_NUMBER: _builtins.int
+    RTH_ALTITUDE_FIELD_NUMBER: _builtins.int
+    SILENT_MODE_FIELD_NUMBER: _builtins.int
+    THERMAL_CURRENT_PALETTE_STYLE_FIELD_NUMBER: _builtins.int
+    THERMAL_GAIN_MODE_FIELD_NUMBER: _builtins.int
+    THERMAL_ISOTHERM_LOWER_LIMIT_FIELD_NUMBER: _builtins.int
+    THERMAL_ISOTHERM_STATE_FIELD_NUMBER: _builtins.int
+    THERMAL_ISOTHERM_UPPER_LIMIT_FIELD_NUMBER: _builtins.int
+    USER_EXPERIENCE_IMPROVEMENT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def raw_method(self) -> _raw_pb2.RawMethod:
+        """A method that this schema does not have yet; off by default."""
+
     @_builtins.property
     def charge_open(self) -> _device_pb2.ChargeOpen:
         """The dock begins to charge the drone inside it."""
 
     @_builtins.property
+    def air_conditioner_mode_switch(self) -> _device_pb2.AirConditionerModeSwitch:
+        """The dock's air conditioner cools, heats, dehumidifies or idles."""
+
+    @_builtins.property
+    def alarm_state_switch(self) -> _device_pb2.AlarmStateSwitch:
+        """The dock's sound and light alarm goes on or off."""
+
+    @_builtins.property
+    def battery_maintenance_switch(self) -> _device_pb2.BatteryMaintenanceSwitch:
+        """The dock begins or ends a maintenance of the drone's battery."""
+
+    @_builtins.property
+    def battery_store_mode_switch(self) -> _device_pb2.BatteryStoreModeSwitch:
+        """Chooses the charge that the dock keeps between flights."""
+
+    @_builtins.property
+    def charge_close(self) -> _device_pb2.ChargeClose:
+        """The dock stops charging the drone inside it."""
+
+    @_builtins.property
+    def cover_close(self) -> _device_pb2.CoverClose:
+        """The dock closes its cover; the drone's propellers may turn slowly."""
+
+    @_builtins.property
+    def cover_force_close(self) -> _device_pb2.CoverForceClose:
+        """The dock closes its cover by force."""
+
+    @_builtins.property
+    def cover_open(self) -> _device_pb2.CoverOpen:
+        """The dock opens its cover."""
+
+    @_builtins.property
+    def debug_mode_close(self) -> _device_pb2.DebugModeClose:
+        """The dock leaves remote-debugging mode."""
+
+    @_builtins.property
+    def debug_mode_open(self) -> _device_pb2.DebugModeOpen:
+        """The dock enters remote-debugging mode and takes no flights."""
+
+    @_builtins.property
+    def device_format(self) -> _device_pb2.DeviceFormat:
+        """The dock erases the data that it stores."""
+
+    @_builtins.property
+    def device_reboot(self) -> _device_pb2.DeviceReboot:
+        """The dock restarts."""
+
+    @_builtins.property
+    def drone_close(self) -> _device_pb2.DroneClose:
+        """The dock switches off the drone inside it."""
+
+    @_builtins.property
+    def drone_format(self) -> _device_pb2.DroneFormat:
+        """The drone in the dock erases the data that it stores."""
+
+    @_builtins.property
+    def drone_open(self) -> _device_pb2.DroneOpen:
+        """The dock switches on the drone inside it."""
+
+    @_builtins.property
+    def esim_activate(self) -> _device_pb2.EsimActivate:
+        """The eSIM of a dongle in the dock or drone is activated."""
+
+    @_builtins.property
+    def esim_operator_switch(self) -> _device_pb2.EsimOperatorSwitch:
+        """The eSIM of a dongle changes to another operator."""
+
+    @_builtins.property
+    def putter_close(self) -> _device_pb2.PutterClose:
+        """The dock pushes its driving rods in and holds the drone."""
+
+    @_builtins.property
+    def putter_open(self) -> _device_pb2.PutterOpen:
+        """The dock pulls its driving rods back and frees the drone."""
+
+    @_builtins.property
+    def rtk_calibration(self) -> _device_pb2.RtkCalibration:
+        """The dock and its relays take the given position as their own."""
+
+    @_builtins.property
+    def sdr_workmode_switch(self) -> _device_pb2.SdrWorkmodeSwitch:
+        """Dock and drone talk by radio alone or by radio and 4G."""
+
+    @_builtins.property
+    def sim_slot_switch(self) -> _device_pb2.SimSlotSwitch:
+        """A dongle changes between its SIM card and its eSIM."""
+
+    @_builtins.property
+    def supplement_light_close(self) -> _device_pb2.SupplementLightClose:
+        """The dock switches off its supplementary light."""
+
+    @_builtins.property
+    def supplement_light_open(self) -> _device_pb2.SupplementLightOpen:
+        """The dock switches on its supplementary light."""
+
+    @_builtins.property
     def camera_recording_start(self) -> _camera_pb2.CameraRecordingStart:
         """The camera begins to record video."""
+
+    @_builtins.property
+    def drc_camera_aim(self) -> _camera_pb2.DrcCameraAim:
+        """The camera centres on a point of its picture, over DRC."""
+
+    @_builtins.property
+    def drc_camera_aperture_value_set(self) -> _camera_pb2.DrcCameraApertureValueSet:
+        """Sets the aperture, over DRC."""
+
+    @_builtins.property
+    def drc_camera_denoise_level_set(self) -> _camera_pb2.DrcCameraDenoiseLevelSet:
+        """Sets the noise reduction of night mode, over DRC."""
+
+    @_builtins.property
+    def drc_camera_dewarping_set(self) -> _camera_pb2.DrcCameraDewarpingSet:
+        """Turns the correction of lens distortion on or off, over DRC."""
+
+    @_builtins.property
+    def drc_camera_exposure_mode_set(self) -> _camera_pb2.DrcCameraExposureModeSet:
+        """Sets who chooses the exposure, over DRC."""
+
+    @_builtins.property
+    def drc_camera_exposure_set(self) -> _camera_pb2.DrcCameraExposureSet:
+        """Sets the exposure compensation, over DRC."""
+
+    @_builtins.property
+    def drc_camera_focal_length_set(self) -> _camera_pb2.DrcCameraFocalLengthSet:
+        """The camera zooms to the given factor, over DRC."""
+
+    @_builtins.property
+    def drc_camera_focus_mode_set(self) -> _camera_pb2.DrcCameraFocusModeSet:
+        """Sets manual or automatic focus, over DRC."""
+
+    @_builtins.property
+    def drc_camera_focus_value_set(self) -> _camera_pb2.DrcCameraFocusValueSet:
+        """Moves the lens to a focus position, over DRC."""
+
+    @_builtins.property
+    def drc_camera_frame_zoom(self) -> _camera_pb2.DrcCameraFrameZoom:
+        """The camera zooms in on a frame in its picture, over DRC."""
+
+    @_builtins.property
+    def drc_camera_iso_set(self) -> _camera_pb2.DrcCameraIsoSet:
+        """Sets the ISO sensitivity, over DRC."""
+
+    @_builtins.property
+    def drc_camera_look_at(self) -> _camera_pb2.DrcCameraLookAt:
+        """The camera or the whole aircraft turns to a point on the map, over DRC."""
+
+    @_builtins.property
+    def drc_camera_mechanical_shutter_set(self) -> _camera_pb2.DrcCameraMechanicalShutterSet:
+        """Turns the mechanical shutter on or off, over DRC."""
+
+    @_builtins.property
+    def drc_camera_mode_switch(self) -> _camera_pb2.DrcCameraModeSwitch:
+        """The camera makes ready for photos, video and more, over DRC."""
+
+    @_builtins.property
+    def drc_camera_night_mode_set(self) -> _camera_pb2.DrcCameraNightModeSet:
+        """Turns night mode on, off or automatic, over DRC."""
+
+    @_builtins.property
+    def drc_camera_night_vision_enable(self) -> _camera_pb2.DrcCameraNightVisionEnable:
+        """Turns black-and-white night vision on or off, over DRC."""
+
+    @_builtins.property
+    def drc_camera_photo_format_set(self) -> _camera_pb2.DrcCameraPhotoFormatSet:
+        """Sets the format of infrared photos, over DRC."""
+
+    @_builtins.property
+    def drc_camera_photo_stop(self) -> _camera_pb2.DrcCameraPhotoStop:
+        """The camera gives up its panorama, over DRC."""
+
+    @_builtins.property
+    def drc_camera_photo_take(self) -> _camera_pb2.DrcCameraPhotoTake:
+        """The camera takes a photo, or begins a panorama, over DRC."""
+
+    @_builtins.property
+    def drc_camera_point_focus_action(self) -> _camera_pb2.DrcCameraPointFocusAction:
+        """The camera focuses on a point of its picture, over DRC."""
+
+    @_builtins.property
+    def drc_camera_recording_start(self) -> _camera_pb2.DrcCameraRecordingStart:
+        """The camera begins to record video, over DRC."""
+
+    @_builtins.property
+    def drc_camera_recording_stop(self) -> _camera_pb2.DrcCameraRecordingStop:
+        """The camera ends its recording, over DRC."""
+
+    @_builtins.property
+    def drc_camera_screen_drag(self) -> _camera_pb2.DrcCameraScreenDrag:
+        """The gimbal turns at the given speeds, over DRC."""
+
+    @_builtins.property
+    def drc_camera_screen_split(self) -> _camera_pb2.DrcCameraScreenSplit:
+        """The picture is split or single again, over DRC."""
+
+    @_builtins.property
+    def drc_camera_shutter_set(self) -> _camera_pb2.DrcCameraShutterSet:
+        """Sets the shutter time, over DRC."""
+
+    @_builtins.property
+    def drc_gimbal_reset(self) -> _camera_pb2.DrcGimbalReset:
+        """The gimbal goes back to a fixed position, over DRC."""
+
+    @_builtins.property
+    def drc_infrared_fill_light_enable(self) -> _camera_pb2.DrcInfraredFillLightEnable:
+        """Turns the near-infrared light on or off, over DRC."""
+
+    @_builtins.property
+    def drc_interval_photo_set(self) -> _camera_pb2.DrcIntervalPhotoSet:
+        """Sets the interval of timed shots, over DRC."""
+
+    @_builtins.property
+    def drc_ir_metering_area_set(self) -> _camera_pb2.DrcIrMeteringAreaSet:
+        """Sets the area whose temperatures are measured, over DRC."""
+
+    @_builtins.property
+    def drc_ir_metering_mode_set(self) -> _camera_pb2.DrcIrMeteringModeSet:
+        """Infrared thermometry: off, at a point or in an area, over DRC."""
+
+    @_builtins.property
+    def drc_ir_metering_point_set(self) -> _camera_pb2.DrcIrMeteringPointSet:
+        """Sets the point whose temperature is measured, over DRC."""
+
+    @_builtins.property
+    def drc_linkage_zoom_set(self) -> _camera_pb2.DrcLinkageZoomSet:
+        """Links the zooms of infrared and visible lens, or parts them, over DRC."""
+
+    @_builtins.property
+    def drc_photo_storage_set(self) -> _camera_pb2.DrcPhotoStorageSet:
+        """Chooses the lenses whose photos are stored, over DRC."""
+
+    @_builtins.property
+    def drc_video_resolution_set(self) -> _camera_pb2.DrcVideoResolutionSet:
+        """Sets the resolution of recordings, over DRC."""
+
+    @_builtins.property
+    def drc_video_storage_set(self) -> _camera_pb2.DrcVideoStorageSet:
+        """Chooses the lenses whose video is stored, over DRC."""
+
+    @_builtins.property
+    def camera_aim(self) -> _camera_pb2.CameraAim:
+        """The camera centres on a point of its picture."""
+
+    @_builtins.property
+    def camera_exposure_mode_set(self) -> _camera_pb2.CameraExposureModeSet:
+        """Sets who chooses the exposure: camera, priority or manual."""
+
+    @_builtins.property
+    def camera_exposure_set(self) -> _camera_pb2.CameraExposureSet:
+        """Sets the exposure compensation."""
+
+    @_builtins.property
+    def camera_focal_length_set(self) -> _camera_pb2.CameraFocalLengthSet:
+        """The camera zooms to the given factor."""
+
+    @_builtins.property
+    def camera_focus_mode_set(self) -> _camera_pb2.CameraFocusModeSet:
+        """Sets manual or automatic focus."""
+
+    @_builtins.property
+    def camera_focus_value_set(self) -> _camera_pb2.CameraFocusValueSet:
+        """Moves the lens to a focus position."""
+
+    @_builtins.property
+    def camera_frame_zoom(self) -> _camera_pb2.CameraFrameZoom:
+        """The camera centres on a frame in its picture and zooms in on it."""
+
+    @_builtins.property
+    def camera_look_at(self) -> _camera_pb2.CameraLookAt:
+        """The camera, or the whole aircraft, turns to a point on the map."""
+
+    @_builtins.property
+    def camera_mode_switch(self) -> _camera_pb2.CameraModeSwitch:
+        """The camera makes ready for photos, video or panoramas."""
+
+    @_builtins.property
+    def camera_photo_stop(self) -> _camera_pb2.CameraPhotoStop:
+        """The camera gives up its panorama."""
+
+    @_builtins.property
+    def camera_photo_take(self) -> _camera_pb2.CameraPhotoTake:
+        """The camera takes a photo, or begins a panorama."""
+
+    @_builtins.property
+    def camera_point_focus_action(self) -> _camera_pb2.CameraPointFocusAction:
+        """The camera focuses on a point of its picture."""
+
+    @_builtins.property
+    def camera_recording_stop(self) -> _camera_pb2.CameraRecordingStop:
+        """The camera ends its recording."""
+
+    @_builtins.property
+    def camera_screen_drag(self) -> _camera_pb2.CameraScreenDrag:
+        """The gimbal turns at the given speeds."""
+
+    @_builtins.property
+    def camera_screen_split(self) -> _camera_pb2.CameraScreenSplit:
+        """The picture is split between two lenses, or single again."""
+
+    @_builtins.property
+    def gimbal_reset(self) -> _camera_pb2.GimbalReset:
+        """The gimbal goes back to a fixed position."""
+
+    @_builtins.property
+    def ir_metering_area_set(self) -> _camera_pb2.IrMeteringAreaSet:
+        """Sets the area whose temperatures are measured."""
+
+    @_builtins.property
+    def ir_metering_mode_set(self) -> _camera_pb2.IrMeteringModeSet:
+        """Infrared thermometry: off, at a point or in an area."""
+
+    @_builtins.property
+    def ir_metering_point_set(self) -> _camera_pb2.IrMeteringPointSet:
+        """Sets the point whose temperature is measured."""
+
+    @_builtins.property
+    def photo_storage_set(self) -> _camera_pb2.PhotoStorageSet:
+        """Chooses the lenses whose photos are stored."""
+
+    @_builtins.property
+    def video_storage_set(self) -> _camera_pb2.VideoStorageSet:
+        """Chooses the lenses whose video is stored."""
+
+    @_builtins.property
+    def drc_ai_identify_filter_set(self) -> _drc_pb2.DrcAiIdentifyFilterSet:
+        """The drone filters the targets it recognises by their kind."""
+
+    @_builtins.property
+    def drc_ai_identify_score_mode_set(self) -> _drc_pb2.DrcAiIdentifyScoreModeSet:
+        """Chooses how sure the drone has to be of a target."""
+
+    @_builtins.property
+    def drc_ai_identify_score_reset(self) -> _drc_pb2.DrcAiIdentifyScoreReset:
+        """The confidence that a target needs goes back to its default."""
+
+    @_builtins.property
+    def drc_ai_identify_score_set(self) -> _drc_pb2.DrcAiIdentifyScoreSet:
+        """Sets the confidence that a target needs."""
+
+    @_builtins.property
+    def drc_ai_identify_set(self) -> _drc_pb2.DrcAiIdentifySet:
+        """The drone begins or stops to recognise targets."""
+
+    @_builtins.property
+    def drc_ai_model_select(self) -> _drc_pb2.DrcAiModelSelect:
+        """Chooses the model with which the drone recognises targets."""
+
+    @_builtins.property
+    def drc_ai_spotlight_zoom_confirm(self) -> _drc_pb2.DrcAiSpotlightZoomConfirm:
+        """Camera and gimbal begin to follow the framed target."""
+
+    @_builtins.property
+    def drc_ai_spotlight_zoom_select(self) -> _drc_pb2.DrcAiSpotlightZoomSelect:
+        """Frames a part of the picture as the target to follow."""
+
+    @_builtins.property
+    def drc_ai_spotlight_zoom_set(self) -> _drc_pb2.DrcAiSpotlightZoomSet:
+        """Switches the following of targets on or off."""
+
+    @_builtins.property
+    def drc_ai_spotlight_zoom_stop(self) -> _drc_pb2.DrcAiSpotlightZoomStop:
+        """Camera and gimbal let go of their target."""
+
+    @_builtins.property
+    def drc_ai_spotlight_zoom_track(self) -> _drc_pb2.DrcAiSpotlightZoomTrack:
+        """Camera and gimbal follow a recognised target."""
+
+    @_builtins.property
+    def drc_emergency_landing(self) -> _drc_pb2.DrcEmergencyLanding:
+        """The drone lands where it is; an obstacle ends the landing."""
+
+    @_builtins.property
+    def drc_force_landing(self) -> _drc_pb2.DrcForceLanding:
+        """The drone lands where it is, whatever is below it."""
+
+    @_builtins.property
+    def drc_initial_state_subscribe(self) -> _drc_pb2.DrcInitialStateSubscribe:
+        """The device reports its present state once."""
+
+    @_builtins.property
+    def drc_night_lights_state_set(self) -> _drc_pb2.DrcNightLightsStateSet:
+        """The drone's lights for flights at night go on or off."""
+
+    @_builtins.property
+    def drc_stealth_state_set(self) -> _drc_pb2.DrcStealthStateSet:
+        """All lights of the drone go off, or work again."""
+
+    @_builtins.property
+    def drone_control(self) -> _drc_pb2.DroneControl:
+        """The drone flies at the given velocity. A control stream."""
+
+    @_builtins.property
+    def drone_emergency_stop(self) -> _drc_pb2.DroneEmergencyStop:
+        """The drone breaks off what it is doing, in the air."""
+
+    @_builtins.property
+    def heart_beat(self) -> _drc_pb2.HeartBeat:
+        """Keeps the DRC link alive. A control stream."""
+
+    @_builtins.property
+    def stick_control(self) -> _drc_pb2.StickControl:
+        """The drone moves as if by the sticks. A control stream."""
+
+    @_builtins.property
+    def cloud_control_auth_request(self) -> _drc_pb2.CloudControlAuthRequest:
+        """Asks the pilot to let the cloud control the drone."""
+
+    @_builtins.property
+    def cloud_control_release(self) -> _drc_pb2.CloudControlRelease:
+        """The cloud gives the control back to the pilot."""
+
+    @_builtins.property
+    def drc_mode_enter(self) -> _drc_pb2.DrcModeEnter:
+        """The device connects to a broker for direct remote control."""
+
+    @_builtins.property
+    def drc_mode_exit(self) -> _drc_pb2.DrcModeExit:
+        """The device ends direct remote control."""
+
+    @_builtins.property
+    def flight_authority_grab(self) -> _drc_pb2.FlightAuthorityGrab:
+        """The cloud takes the control of the flight."""
+
+    @_builtins.property
+    def fly_to_point(self) -> _drc_pb2.FlyToPoint:
+        """A drone in the air flies to a point and hovers there."""
+
+    @_builtins.property
+    def fly_to_point_stop(self) -> _drc_pb2.FlyToPointStop:
+        """The drone ends its flight to a point and stays in the air."""
+
+    @_builtins.property
+    def fly_to_point_update(self) -> _drc_pb2.FlyToPointUpdate:
+        """The drone flies to another point than it set out for."""
+
+    @_builtins.property
+    def payload_authority_grab(self) -> _drc_pb2.PayloadAuthorityGrab:
+        """The cloud takes the control of a camera and its gimbal."""
+
+    @_builtins.property
+    def poi_circle_speed_set(self) -> _drc_pb2.PoiCircleSpeedSet:
+        """Sets how fast the drone circles its point of interest."""
+
+    @_builtins.property
+    def poi_mode_enter(self) -> _drc_pb2.PoiModeEnter:
+        """The drone flies around a point of interest."""
+
+    @_builtins.property
+    def poi_mode_exit(self) -> _drc_pb2.PoiModeExit:
+        """The drone stops circling its point of interest."""
+
+    @_builtins.property
+    def takeoff_to_point(self) -> _drc_pb2.TakeoffToPoint:
+        """The drone takes off, flies to a point and hovers there."""
 
     @_builtins.property
     def flighttask_prepare(self) -> _wayline_pb2.FlighttaskPrepare:
@@ -50,28 +694,482 @@ class Method(_message.Message):
         """The dock gives up preparing a flight that has not taken off."""
 
     @_builtins.property
+    def flighttask_create(self) -> _wayline_pb2.FlighttaskCreate:
+        """Gives the dock a flight task. Given up by DJI."""
+
+    @_builtins.property
+    def flighttask_execute(self) -> _wayline_pb2.FlighttaskExecute:
+        """The drone takes off and flies a prepared flight task."""
+
+    @_builtins.property
+    def flighttask_pause(self) -> _wayline_pb2.FlighttaskPause:
+        """The drone interrupts its wayline and stays in the air."""
+
+    @_builtins.property
+    def flighttask_recovery(self) -> _wayline_pb2.FlighttaskRecovery:
+        """The drone goes on with its interrupted wayline."""
+
+    @_builtins.property
+    def flighttask_stop(self) -> _wayline_pb2.FlighttaskStop:
+        """Tells one of two docks that their common task is over."""
+
+    @_builtins.property
+    def flighttask_undo(self) -> _wayline_pb2.FlighttaskUndo:
+        """The dock drops flight tasks that have not begun."""
+
+    @_builtins.property
+    def in_flight_wayline_cancel(self) -> _wayline_pb2.InFlightWaylineCancel:
+        """The drone gives up the wayline it was sent in the air."""
+
+    @_builtins.property
+    def in_flight_wayline_deliver(self) -> _wayline_pb2.InFlightWaylineDeliver:
+        """A drone in the air gets a new wayline and flies it."""
+
+    @_builtins.property
+    def in_flight_wayline_recover(self) -> _wayline_pb2.InFlightWaylineRecover:
+        """The drone goes on with the wayline sent in the air."""
+
+    @_builtins.property
+    def in_flight_wayline_stop(self) -> _wayline_pb2.InFlightWaylineStop:
+        """The drone pauses the wayline it was sent in the air."""
+
+    @_builtins.property
+    def return_home(self) -> _wayline_pb2.ReturnHome:
+        """The drone breaks off what it is doing and flies home."""
+
+    @_builtins.property
+    def return_home_cancel(self) -> _wayline_pb2.ReturnHomeCancel:
+        """The drone stops on its way home and hovers."""
+
+    @_builtins.property
+    def return_specific_home(self) -> _wayline_pb2.ReturnSpecificHome:
+        """The drone flies to the named one of its two docks."""
+
+    @_builtins.property
+    def drc_light_brightness_set(self) -> _psdk_pb2.DrcLightBrightnessSet:
+        """The searchlight shines as bright as told."""
+
+    @_builtins.property
+    def drc_light_calibration(self) -> _psdk_pb2.DrcLightCalibration:
+        """The searchlight calibrates its gimbal."""
+
+    @_builtins.property
+    def drc_light_fine_tuning_set(self) -> _psdk_pb2.DrcLightFineTuningSet:
+        """The searchlight turns one lamp by a few degrees."""
+
+    @_builtins.property
+    def drc_light_mode_set(self) -> _psdk_pb2.DrcLightModeSet:
+        """The searchlight goes out, shines or flashes."""
+
+    @_builtins.property
+    def drc_psdk_input_box_text_set(self) -> _psdk_pb2.DrcPsdkInputBoxTextSet:
+        """A payload gets a text in its input box, over DRC."""
+
+    @_builtins.property
+    def drc_psdk_widget_value_set(self) -> _psdk_pb2.DrcPsdkWidgetValueSet:
+        """A payload's widget gets a value, over DRC."""
+
+    @_builtins.property
+    def drc_speaker_play_mode_set(self) -> _psdk_pb2.DrcSpeakerPlayModeSet:
+        """The speaker plays once or in a loop, over DRC."""
+
+    @_builtins.property
+    def drc_speaker_play_stop(self) -> _psdk_pb2.DrcSpeakerPlayStop:
+        """The speaker falls silent, over DRC."""
+
+    @_builtins.property
+    def drc_speaker_play_volume_set(self) -> _psdk_pb2.DrcSpeakerPlayVolumeSet:
+        """The speaker plays as loud as told, over DRC."""
+
+    @_builtins.property
+    def drc_speaker_replay(self) -> _psdk_pb2.DrcSpeakerReplay:
+        """The speaker plays its last sound again, over DRC."""
+
+    @_builtins.property
+    def drc_speaker_tts_play_start(self) -> _psdk_pb2.DrcSpeakerTtsPlayStart:
+        """The speaker reads a text aloud, over DRC."""
+
+    @_builtins.property
+    def drc_speaker_tts_set(self) -> _psdk_pb2.DrcSpeakerTtsSet:
+        """The speaker's reading voice is set."""
+
+    @_builtins.property
+    def custom_data_transmission_to_esdk(self) -> _psdk_pb2.CustomDataTransmissionToEsdk:
+        """The Edge SDK program at the dock gets a text."""
+
+    @_builtins.property
+    def custom_data_transmission_to_psdk(self) -> _psdk_pb2.CustomDataTransmissionToPsdk:
+        """The Payload SDK payload on the drone gets a text."""
+
+    @_builtins.property
+    def psdk_input_box_text_set(self) -> _psdk_pb2.PsdkInputBoxTextSet:
+        """A payload gets a text in its input box."""
+
+    @_builtins.property
+    def psdk_widget_value_set(self) -> _psdk_pb2.PsdkWidgetValueSet:
+        """A payload's widget gets a value."""
+
+    @_builtins.property
+    def speaker_audio_play_start(self) -> _psdk_pb2.SpeakerAudioPlayStart:
+        """The speaker fetches a sound file and plays it."""
+
+    @_builtins.property
+    def speaker_play_mode_set(self) -> _psdk_pb2.SpeakerPlayModeSet:
+        """The speaker plays once or in a loop."""
+
+    @_builtins.property
+    def speaker_play_stop(self) -> _psdk_pb2.SpeakerPlayStop:
+        """The speaker falls silent."""
+
+    @_builtins.property
+    def speaker_play_volume_set(self) -> _psdk_pb2.SpeakerPlayVolumeSet:
+        """The speaker plays as loud as told."""
+
+    @_builtins.property
+    def speaker_replay(self) -> _psdk_pb2.SpeakerReplay:
+        """The speaker plays its last sound again."""
+
+    @_builtins.property
+    def speaker_tts_play_start(self) -> _psdk_pb2.SpeakerTtsPlayStart:
+        """The speaker reads a text aloud."""
+
+    @_builtins.property
+    def flight_areas_update(self) -> _safety_pb2.FlightAreasUpdate:
+        """The dock fetches the custom flight areas and loads them into the drone."""
+
+    @_builtins.property
+    def unlock_license_list(self) -> _safety_pb2.UnlockLicenseList:
+        """Lists unlocking licences on the drone or granted by FlySafe."""
+
+    @_builtins.property
+    def unlock_license_switch(self) -> _safety_pb2.UnlockLicenseSwitch:
+        """One unlocking licence on the drone is enabled or disabled."""
+
+    @_builtins.property
+    def unlock_license_update(self) -> _safety_pb2.UnlockLicenseUpdate:
+        """The dock imports unlocking licences into the drone."""
+
+    @_builtins.property
     def live_start_push(self) -> _live_pb2.LiveStartPush:
         """The device begins to push a video stream."""
+
+    @_builtins.property
+    def drc_live_lens_change(self) -> _live_pb2.DrcLiveLensChange:
+        """A live stream shows another lens of the camera (RC Plus 2)."""
+
+    @_builtins.property
+    def live_camera_change(self) -> _live_pb2.LiveCameraChange:
+        """The dock's live stream shows its camera inside or outside."""
+
+    @_builtins.property
+    def live_lens_change(self) -> _live_pb2.LiveLensChange:
+        """A live stream shows another lens of the camera."""
+
+    @_builtins.property
+    def live_set_quality(self) -> _live_pb2.LiveSetQuality:
+        """The device changes resolution and bit rate of a live stream."""
+
+    @_builtins.property
+    def live_stop_push(self) -> _live_pb2.LiveStopPush:
+        """The device stops pushing a video stream."""
 
     @_builtins.property
     def fileupload_start(self) -> _file_pb2.FileuploadStart:
         """The device begins to upload log files."""
 
+    @_builtins.property
+    def fileupload_list(self) -> _file_pb2.FileuploadList:
+        """The device lists the log files that it can upload."""
+
+    @_builtins.property
+    def fileupload_update(self) -> _file_pb2.FileuploadUpdate:
+        """The device cancels an upload of log files."""
+
+    @_builtins.property
+    def upload_flighttask_media_prioritize(self) -> _file_pb2.UploadFlighttaskMediaPrioritize:
+        """The dock uploads the media of one flight before all others."""
+
+    @_builtins.property
+    def ota_create(self) -> _firmware_pb2.OtaCreate:
+        """The dock installs firmware on itself, the drone or both."""
+
+    @_builtins.property
+    def air_transfer_enable(self) -> _property_pb2.AirTransferEnable:
+        """Photos go from the drone to the dock in flight, or not."""
+
+    @_builtins.property
+    def camera_watermark_settings(self) -> _property_pb2.CameraWatermarkSettings:
+        """What photos and videos carry as a watermark."""
+
+    @_builtins.property
+    def commander_flight_height(self) -> _property_pb2.CommanderFlightHeight:
+        """The preset height of fly_to_point flights."""
+
+    @_builtins.property
+    def commander_flight_mode(self) -> _property_pb2.CommanderFlightMode:
+        """Who chooses the height of fly_to_point flights."""
+
+    @_builtins.property
+    def commander_mode_lost_action(self) -> _property_pb2.CommanderModeLostAction:
+        """What a fly_to_point flight does on loss of the link."""
+
+    @_builtins.property
+    def distance_limit_status(self) -> _property_pb2.DistanceLimitStatus:
+        """How far the drone may fly."""
+
+    @_builtins.property
+    def exit_wayline_when_rc_lost(self) -> _property_pb2.ExitWaylineWhenRcLost:
+        """What a wayline flight does on loss of the link."""
+
+    @_builtins.property
+    def height_limit(self) -> _property_pb2.HeightLimit:
+        """How high the drone may fly."""
+
+    @_builtins.property
+    def night_lights_state(self) -> _property_pb2.NightLightsState:
+        """The drone's night lights go on or off."""
+
+    @_builtins.property
+    def obstacle_avoidance(self) -> _property_pb2.ObstacleAvoidance:
+        """On which sides the drone avoids obstacles."""
+
+    @_builtins.property
+    def rc_lost_action(self) -> _property_pb2.RcLostAction:
+        """What the drone does on loss of the link."""
+
+    @_builtins.property
+    def remaining_power_for_return_home(self) -> _property_pb2.RemainingPowerForReturnHome:
+        """The battery kept back for the way home."""
+
+    @_builtins.property
+    def rth_altitude(self) -> _property_pb2.RthAltitude:
+        """The altitude at which the drone returns home."""
+
+    @_builtins.property
+    def silent_mode(self) -> _property_pb2.SilentMode:
+        """The dock becomes quiet, or works as usual."""
+
+    @_builtins.property
+    def thermal_current_palette_style(self) -> _property_pb2.ThermalCurrentPaletteStyle:
+        """The colours of the thermal picture."""
+
+    @_builtins.property
+    def thermal_gain_mode(self) -> _property_pb2.ThermalGainMode:
+        """The range in which the thermal camera measures."""
+
+    @_builtins.property
+    def thermal_isotherm_lower_limit(self) -> _property_pb2.ThermalIsothermLowerLimit:
+        """The lower end of the isotherm."""
+
+    @_builtins.property
+    def thermal_isotherm_state(self) -> _property_pb2.ThermalIsothermState:
+        """The isotherm of the thermal picture goes on or off."""
+
+    @_builtins.property
+    def thermal_isotherm_upper_limit(self) -> _property_pb2.ThermalIsothermUpperLimit:
+        """The upper end of the isotherm."""
+
+    @_builtins.property
+    def user_experience_improvement(self) -> _property_pb2.UserExperienceImprovement:
+        """The dock takes part in DJI's improvement plan, or not."""
+
     def __init__(
         self,
         *,
+        raw_method: _raw_pb2.RawMethod | None = ...,
         charge_open: _device_pb2.ChargeOpen | None = ...,
+        air_conditioner_mode_switch: _device_pb2.AirConditionerModeSwitch | None = ...,
+        alarm_state_switch: _device_pb2.AlarmStateSwitch | None = ...,
+        battery_maintenance_switch: _device_pb2.BatteryMaintenanceSwitch | None = ...,
+        battery_store_mode_switch: _device_pb2.BatteryStoreModeSwitch | None = ...,
+        charge_close: _device_pb2.ChargeClose | None = ...,
+        cover_close: _device_pb2.CoverClose | None = ...,
+        cover_force_close: _device_pb2.CoverForceClose | None = ...,
+        cover_open: _device_pb2.CoverOpen | None = ...,
+        debug_mode_close: _device_pb2.DebugModeClose | None = ...,
+        debug_mode_open: _device_pb2.DebugModeOpen | None = ...,
+        device_format: _device_pb2.DeviceFormat | None = ...,
+        device_reboot: _device_pb2.DeviceReboot | None = ...,
+        drone_close: _device_pb2.DroneClose | None = ...,
+        drone_format: _device_pb2.DroneFormat | None = ...,
+        drone_open: _device_pb2.DroneOpen | None = ...,
+        esim_activate: _device_pb2.EsimActivate | None = ...,
+        esim_operator_switch: _device_pb2.EsimOperatorSwitch | None = ...,
+        putter_close: _device_pb2.PutterClose | None = ...,
+        putter_open: _device_pb2.PutterOpen | None = ...,
+        rtk_calibration: _device_pb2.RtkCalibration | None = ...,
+        sdr_workmode_switch: _device_pb2.SdrWorkmodeSwitch | None = ...,
+        sim_slot_switch: _device_pb2.SimSlotSwitch | None = ...,
+        supplement_light_close: _device_pb2.SupplementLightClose | None = ...,
+        supplement_light_open: _device_pb2.SupplementLightOpen | None = ...,
         camera_recording_start: _camera_pb2.CameraRecordingStart | None = ...,
+        drc_camera_aim: _camera_pb2.DrcCameraAim | None = ...,
+        drc_camera_aperture_value_set: _camera_pb2.DrcCameraApertureValueSet | None = ...,
+        drc_camera_denoise_level_set: _camera_pb2.DrcCameraDenoiseLevelSet | None = ...,
+        drc_camera_dewarping_set: _camera_pb2.DrcCameraDewarpingSet | None = ...,
+        drc_camera_exposure_mode_set: _camera_pb2.DrcCameraExposureModeSet | None = ...,
+        drc_camera_exposure_set: _camera_pb2.DrcCameraExposureSet | None = ...,
+        drc_camera_focal_length_set: _camera_pb2.DrcCameraFocalLengthSet | None = ...,
+        drc_camera_focus_mode_set: _camera_pb2.DrcCameraFocusModeSet | None = ...,
+        drc_camera_focus_value_set: _camera_pb2.DrcCameraFocusValueSet | None = ...,
+        drc_camera_frame_zoom: _camera_pb2.DrcCameraFrameZoom | None = ...,
+        drc_camera_iso_set: _camera_pb2.DrcCameraIsoSet | None = ...,
+        drc_camera_look_at: _camera_pb2.DrcCameraLookAt | None = ...,
+        drc_camera_mechanical_shutter_set: _camera_pb2.DrcCameraMechanicalShutterSet | None = ...,
+        drc_camera_mode_switch: _camera_pb2.DrcCameraModeSwitch | None = ...,
+        drc_camera_night_mode_set: _camera_pb2.DrcCameraNightModeSet | None = ...,
+        drc_camera_night_vision_enable: _camera_pb2.DrcCameraNightVisionEnable | None = ...,
+        drc_camera_photo_format_set: _camera_pb2.DrcCameraPhotoFormatSet | None = ...,
+        drc_camera_photo_stop: _camera_pb2.DrcCameraPhotoStop | None = ...,
+        drc_camera_photo_take: _camera_pb2.DrcCameraPhotoTake | None = ...,
+        drc_camera_point_focus_action: _camera_pb2.DrcCameraPointFocusAction | None = ...,
+        drc_camera_recording_start: _camera_pb2.DrcCameraRecordingStart | None = ...,
+        drc_camera_recording_stop: _camera_pb2.DrcCameraRecordingStop | None = ...,
+        drc_camera_screen_drag: _camera_pb2.DrcCameraScreenDrag | None = ...,
+        drc_camera_screen_split: _camera_pb2.DrcCameraScreenSplit | None = ...,
+        drc_camera_shutter_set: _camera_pb2.DrcCameraShutterSet | None = ...,
+        drc_gimbal_reset: _camera_pb2.DrcGimbalReset | None = ...,
+        drc_infrared_fill_light_enable: _camera_pb2.DrcInfraredFillLightEnable | None = ...,
+        drc_interval_photo_set: _camera_pb2.DrcIntervalPhotoSet | None = ...,
+        drc_ir_metering_area_set: _camera_pb2.DrcIrMeteringAreaSet | None = ...,
+        drc_ir_metering_mode_set: _camera_pb2.DrcIrMeteringModeSet | None = ...,
+        drc_ir_metering_point_set: _camera_pb2.DrcIrMeteringPointSet | None = ...,
+        drc_linkage_zoom_set: _camera_pb2.DrcLinkageZoomSet | None = ...,
+        drc_photo_storage_set: _camera_pb2.DrcPhotoStorageSet | None = ...,
+        drc_video_resolution_set: _camera_pb2.DrcVideoResolutionSet | None = ...,
+        drc_video_storage_set: _camera_pb2.DrcVideoStorageSet | None = ...,
+        camera_aim: _camera_pb2.CameraAim | None = ...,
+        camera_exposure_mode_set: _camera_pb2.CameraExposureModeSet | None = ...,
+        camera_exposure_set: _camera_pb2.CameraExposureSet | None = ...,
+        camera_focal_length_set: _camera_pb2.CameraFocalLengthSet | None = ...,
+        camera_focus_mode_set: _camera_pb2.CameraFocusModeSet | None = ...,
+        camera_focus_value_set: _camera_pb2.CameraFocusValueSet | None = ...,
+        camera_frame_zoom: _camera_pb2.CameraFrameZoom | None = ...,
+        camera_look_at: _camera_pb2.CameraLookAt | None = ...,
+        camera_mode_switch: _camera_pb2.CameraModeSwitch | None = ...,
+        camera_photo_stop: _camera_pb2.CameraPhotoStop | None = ...,
+        camera_photo_take: _camera_pb2.CameraPhotoTake | None = ...,
+        camera_point_focus_action: _camera_pb2.CameraPointFocusAction | None = ...,
+        camera_recording_stop: _camera_pb2.CameraRecordingStop | None = ...,
+        camera_screen_drag: _camera_pb2.CameraScreenDrag | None = ...,
+        camera_screen_split: _camera_pb2.CameraScreenSplit | None = ...,
+        gimbal_reset: _camera_pb2.GimbalReset | None = ...,
+        ir_metering_area_set: _camera_pb2.IrMeteringAreaSet | None = ...,
+        ir_metering_mode_set: _camera_pb2.IrMeteringModeSet | None = ...,
+        ir_metering_point_set: _camera_pb2.IrMeteringPointSet | None = ...,
+        photo_storage_set: _camera_pb2.PhotoStorageSet | None = ...,
+        video_storage_set: _camera_pb2.VideoStorageSet | None = ...,
+        drc_ai_identify_filter_set: _drc_pb2.DrcAiIdentifyFilterSet | None = ...,
+        drc_ai_identify_score_mode_set: _drc_pb2.DrcAiIdentifyScoreModeSet | None = ...,
+        drc_ai_identify_score_reset: _drc_pb2.DrcAiIdentifyScoreReset | None = ...,
+        drc_ai_identify_score_set: _drc_pb2.DrcAiIdentifyScoreSet | None = ...,
+        drc_ai_identify_set: _drc_pb2.DrcAiIdentifySet | None = ...,
+        drc_ai_model_select: _drc_pb2.DrcAiModelSelect | None = ...,
+        drc_ai_spotlight_zoom_confirm: _drc_pb2.DrcAiSpotlightZoomConfirm | None = ...,
+        drc_ai_spotlight_zoom_select: _drc_pb2.DrcAiSpotlightZoomSelect | None = ...,
+        drc_ai_spotlight_zoom_set: _drc_pb2.DrcAiSpotlightZoomSet | None = ...,
+        drc_ai_spotlight_zoom_stop: _drc_pb2.DrcAiSpotlightZoomStop | None = ...,
+        drc_ai_spotlight_zoom_track: _drc_pb2.DrcAiSpotlightZoomTrack | None = ...,
+        drc_emergency_landing: _drc_pb2.DrcEmergencyLanding | None = ...,
+        drc_force_landing: _drc_pb2.DrcForceLanding | None = ...,
+        drc_initial_state_subscribe: _drc_pb2.DrcInitialStateSubscribe | None = ...,
+        drc_night_lights_state_set: _drc_pb2.DrcNightLightsStateSet | None = ...,
+        drc_stealth_state_set: _drc_pb2.DrcStealthStateSet | None = ...,
+        drone_control: _drc_pb2.DroneControl | None = ...,
+        drone_emergency_stop: _drc_pb2.DroneEmergencyStop | None = ...,
+        heart_beat: _drc_pb2.HeartBeat | None = ...,
+        stick_control: _drc_pb2.StickControl | None = ...,
+        cloud_control_auth_request: _drc_pb2.CloudControlAuthRequest | None = ...,
+        cloud_control_release: _drc_pb2.CloudControlRelease | None = ...,
+        drc_mode_enter: _drc_pb2.DrcModeEnter | None = ...,
+        drc_mode_exit: _drc_pb2.DrcModeExit | None = ...,
+        flight_authority_grab: _drc_pb2.FlightAuthorityGrab | None = ...,
+        fly_to_point: _drc_pb2.FlyToPoint | None = ...,
+        fly_to_point_stop: _drc_pb2.FlyToPointStop | None = ...,
+        fly_to_point_update: _drc_pb2.FlyToPointUpdate | None = ...,
+        payload_authority_grab: _drc_pb2.PayloadAuthorityGrab | None = ...,
+        poi_circle_speed_set: _drc_pb2.PoiCircleSpeedSet | None = ...,
+        poi_mode_enter: _drc_pb2.PoiModeEnter | None = ...,
+        poi_mode_exit: _drc_pb2.PoiModeExit | None = ...,
+        takeoff_to_point: _drc_pb2.TakeoffToPoint | None = ...,
         flighttask_prepare: _wayline_pb2.FlighttaskPrepare | None = ...,
         flight_setup_abort: _wayline_pb2.FlightSetupAbort | None = ...,
+        flighttask_create: _wayline_pb2.FlighttaskCreate | None = ...,
+        flighttask_execute: _wayline_pb2.FlighttaskExecute | None = ...,
+        flighttask_pause: _wayline_pb2.FlighttaskPause | None = ...,
+        flighttask_recovery: _wayline_pb2.FlighttaskRecovery | None = ...,
+        flighttask_stop: _wayline_pb2.FlighttaskStop | None = ...,
+        flighttask_undo: _wayline_pb2.FlighttaskUndo | None = ...,
+        in_flight_wayline_cancel: _wayline_pb2.InFlightWaylineCancel | None = ...,
+        in_flight_wayline_deliver: _wayline_pb2.InFlightWaylineDeliver | None = ...,
+        in_flight_wayline_recover: _wayline_pb2.InFlightWaylineRecover | None = ...,
+        in_flight_wayline_stop: _wayline_pb2.InFlightWaylineStop | None = ...,
+        return_home: _wayline_pb2.ReturnHome | None = ...,
+        return_home_cancel: _wayline_pb2.ReturnHomeCancel | None = ...,
+        return_specific_home: _wayline_pb2.ReturnSpecificHome | None = ...,
+        drc_light_brightness_set: _psdk_pb2.DrcLightBrightnessSet | None = ...,
+        drc_light_calibration: _psdk_pb2.DrcLightCalibration | None = ...,
+        drc_light_fine_tuning_set: _psdk_pb2.DrcLightFineTuningSet | None = ...,
+        drc_light_mode_set: _psdk_pb2.DrcLightModeSet | None = ...,
+        drc_psdk_input_box_text_set: _psdk_pb2.DrcPsdkInputBoxTextSet | None = ...,
+        drc_psdk_widget_value_set: _psdk_pb2.DrcPsdkWidgetValueSet | None = ...,
+        drc_speaker_play_mode_set: _psdk_pb2.DrcSpeakerPlayModeSet | None = ...,
+        drc_speaker_play_stop: _psdk_pb2.DrcSpeakerPlayStop | None = ...,
+        drc_speaker_play_volume_set: _psdk_pb2.DrcSpeakerPlayVolumeSet | None = ...,
+        drc_speaker_replay: _psdk_pb2.DrcSpeakerReplay | None = ...,
+        drc_speaker_tts_play_start: _psdk_pb2.DrcSpeakerTtsPlayStart | None = ...,
+        drc_speaker_tts_set: _psdk_pb2.DrcSpeakerTtsSet | None = ...,
+        custom_data_transmission_to_esdk: _psdk_pb2.CustomDataTransmissionToEsdk | None = ...,
+        custom_data_transmission_to_psdk: _psdk_pb2.CustomDataTransmissionToPsdk | None = ...,
+        psdk_input_box_text_set: _psdk_pb2.PsdkInputBoxTextSet | None = ...,
+        psdk_widget_value_set: _psdk_pb2.PsdkWidgetValueSet | None = ...,
+        speaker_audio_play_start: _psdk_pb2.SpeakerAudioPlayStart | None = ...,
+        speaker_play_mode_set: _psdk_pb2.SpeakerPlayModeSet | None = ...,
+        speaker_play_stop: _psdk_pb2.SpeakerPlayStop | None = ...,
+        speaker_play_volume_set: _psdk_pb2.SpeakerPlayVolumeSet | None = ...,
+        speaker_replay: _psdk_pb2.SpeakerReplay | None = ...,
+        speaker_tts_play_start: _psdk_pb2.SpeakerTtsPlayStart | None = ...,
+        flight_areas_update: _safety_pb2.FlightAreasUpdate | None = ...,
+        unlock_license_list: _safety_pb2.UnlockLicenseList | None = ...,
+        unlock_license_switch: _safety_pb2.UnlockLicenseSwitch | None = ...,
+        unlock_license_update: _safety_pb2.UnlockLicenseUpdate | None = ...,
         live_start_push: _live_pb2.LiveStartPush | None = ...,
+        drc_live_lens_change: _live_pb2.DrcLiveLensChange | None = ...,
+        live_camera_change: _live_pb2.LiveCameraChange | None = ...,
+        live_lens_change: _live_pb2.LiveLensChange | None = ...,
+        live_set_quality: _live_pb2.LiveSetQuality | None = ...,
+        live_stop_push: _live_pb2.LiveStopPush | None = ...,
         fileupload_start: _file_pb2.FileuploadStart | None = ...,
+        fileupload_list: _file_pb2.FileuploadList | None = ...,
+        fileupload_update: _file_pb2.FileuploadUpdate | None = ...,
+        upload_flighttask_media_prioritize: _file_pb2.UploadFlighttaskMediaPrioritize | None = ...,
+        ota_create: _firmware_pb2.OtaCreate | None = ...,
+        air_transfer_enable: _property_pb2.AirTransferEnable | None = ...,
+        camera_watermark_settings: _property_pb2.CameraWatermarkSettings | None = ...,
+        commander_flight_height: _property_pb2.CommanderFlightHeight | None = ...,
+        commander_flight_mode: _property_pb2.CommanderFlightMode | None = ...,
+        commander_mode_lost_action: _property_pb2.CommanderModeLostAction | None = ...,
+        distance_limit_status: _property_pb2.DistanceLimitStatus | None = ...,
+        exit_wayline_when_rc_lost: _property_pb2.ExitWaylineWhenRcLost | None = ...,
+        height_limit: _property_pb2.HeightLimit | None = ...,
+        night_lights_state: _property_pb2.NightLightsState | None = ...,
+        obstacle_avoidance: _property_pb2.ObstacleAvoidance | None = ...,
+        rc_lost_action: _property_pb2.RcLostAction | None = ...,
+        remaining_power_for_return_home: _property_pb2.RemainingPowerForReturnHome | None = ...,
+        rth_altitude: _property_pb2.RthAltitude | None = ...,
+        silent_mode: _property_pb2.SilentMode | None = ...,
+        thermal_current_palette_style: _property_pb2.ThermalCurrentPaletteStyle | None = ...,
+        thermal_gain_mode: _property_pb2.ThermalGainMode | None = ...,
+        thermal_isotherm_lower_limit: _property_pb2.ThermalIsothermLowerLimit | None = ...,
+        thermal_isotherm_state: _property_pb2.ThermalIsothermState | None = ...,
+        thermal_isotherm_upper_limit: _property_pb2.ThermalIsothermUpperLimit | None = ...,
+        user_experience_improvement: _property_pb2.UserExperienceImprovement | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["camera_recording_start", b"camera_recording_start", "charge_open", b"charge_open", "fileupload_start", b"fileupload_start", "flight_setup_abort", b"flight_setup_abort", "flighttask_prepare", b"flighttask_prepare", "live_start_push", b"live_start_push", "method", b"method"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["air_conditioner_mode_switch", b"air_conditioner_mode_switch", "air_transfer_enable", b"air_transfer_enable", "alarm_state_switch", b"alarm_state_switch", "battery_maintenance_switch", b"battery_maintenance_switch", "battery_store_mode_switch", b"battery_store_mode_switch", "camera_aim", b"camera_aim", "camera_exposure_mode_set", b"camera_exposure_mode_set", "camera_exposure_set", b"camera_exposure_set", "camera_focal_length_set", b"camera_focal_length_set", "camera_focus_mode_set", b"camera_focus_mode_set", "camera_focus_value_set", b"camera_focus_value_set", "camera_frame_zoom", b"camera_frame_zoom", "camera_look_at", b"camera_look_at", "camera_mode_switch", b"camera_mode_switch", "camera_photo_stop", b"camera_photo_stop", "camera_photo_take", b"camera_photo_take", "camera_point_focus_action", b"camera_point_focus_action", "camera_recording_start", b"camera_recording_start", "camera_recording_stop", b"camera_recording_stop", "camera_screen_drag", b"camera_screen_drag", "camera_screen_split", b"camera_screen_split", "camera_watermark_settings", b"camera_watermark_settings", "charge_close", b"charge_close", "charge_open", b"charge_open", "cloud_control_auth_request", b"cloud_control_auth_request", "cloud_control_release", b"cloud_control_release", "commander_flight_height", b"commander_flight_height", "commander_flight_mode", b"commander_flight_mode", "commander_mode_lost_action", b"commander_mode_lost_action", "cover_close", b"cover_close", "cover_force_close", b"cover_force_close", "cover_open", b"cover_open", "custom_data_transmission_to_esdk", b"custom_data_transmission_to_esdk", "custom_data_transmission_to_psdk", b"custom_data_transmission_to_psdk", "debug_mode_close", b"debug_mode_close", "debug_mode_open", b"debug_mode_open", "device_format", b"device_format", "device_reboot", b"device_reboot", "distance_limit_status", b"distance_limit_status", "drc_ai_identify_filter_set", b"drc_ai_identify_filter_set", "drc_ai_identify_score_mode_set", b"drc_ai_identify_score_mode_set", "drc_ai_identify_score_reset", b"drc_ai_identify_score_reset", "drc_ai_identify_score_set", b"drc_ai_identify_score_set", "drc_ai_identify_set", b"drc_ai_identify_set", "drc_ai_model_select", b"drc_ai_model_select", "drc_ai_spotlight_zoom_confirm", b"drc_ai_spotlight_zoom_confirm", "drc_ai_spotlight_zoom_select", b"drc_ai_spotlight_zoom_select", "drc_ai_spotlight_zoom_set", b"drc_ai_spotlight_zoom_set", "drc_ai_spotlight_zoom_stop", b"drc_ai_spotlight_zoom_stop", "drc_ai_spotlight_zoom_track", b"drc_ai_spotlight_zoom_track", "drc_camera_aim", b"drc_camera_aim", "drc_camera_aperture_value_set", b"drc_camera_aperture_value_set", "drc_camera_denoise_level_set", b"drc_camera_denoise_level_set", "drc_camera_dewarping_set", b"drc_camera_dewarping_set", "drc_camera_exposure_mode_set", b"drc_camera_exposure_mode_set", "drc_camera_exposure_set", b"drc_camera_exposure_set", "drc_camera_focal_length_set", b"drc_camera_focal_length_set", "drc_camera_focus_mode_set", b"drc_camera_focus_mode_set", "drc_camera_focus_value_set", b"drc_camera_focus_value_set", "drc_camera_frame_zoom", b"drc_camera_frame_zoom", "drc_camera_iso_set", b"drc_camera_iso_set", "drc_camera_look_at", b"drc_camera_look_at", "drc_camera_mechanical_shutter_set", b"drc_camera_mechanical_shutter_set", "drc_camera_mode_switch", b"drc_camera_mode_switch", "drc_camera_night_mode_set", b"drc_camera_night_mode_set", "drc_camera_night_vision_enable", b"drc_camera_night_vision_enable", "drc_camera_photo_format_set", b"drc_camera_photo_format_set", "drc_camera_photo_stop", b"drc_camera_photo_stop", "drc_camera_photo_take", b"drc_camera_photo_take", "drc_camera_point_focus_action", b"drc_camera_point_focus_action", "drc_camera_recording_start", b"drc_camera_recording_start", "drc_camera_recording_stop", b"drc_camera_recording_stop", "drc_camera_screen_drag", b"drc_camera_screen_drag", "drc_camera_screen_split", b"drc_camera_screen_split", "drc_camera_shutter_set", b"drc_camera_shutter_set", "drc_emergency_landing", b"drc_emergency_landing", "drc_force_landing", b"drc_force_landing", "drc_gimbal_reset", b"drc_gimbal_reset", "drc_infrared_fill_light_enable", b"drc_infrared_fill_light_enable", "drc_initial_state_subscribe", b"drc_initial_state_subscribe", "drc_interval_photo_set", b"drc_interval_photo_set", "drc_ir_metering_area_set", b"drc_ir_metering_area_set", "drc_ir_metering_mode_set", b"drc_ir_metering_mode_set", "drc_ir_metering_point_set", b"drc_ir_metering_point_set", "drc_light_brightness_set", b"drc_light_brightness_set", "drc_light_calibration", b"drc_light_calibration", "drc_light_fine_tuning_set", b"drc_light_fine_tuning_set", "drc_light_mode_set", b"drc_light_mode_set", "drc_linkage_zoom_set", b"drc_linkage_zoom_set", "drc_live_lens_change", b"drc_live_lens_change", "drc_mode_enter", b"drc_mode_enter", "drc_mode_exit", b"drc_mode_exit", "drc_night_lights_state_set", b"drc_night_lights_state_set", "drc_photo_storage_set", b"drc_photo_storage_set", "drc_psdk_input_box_text_set", b"drc_psdk_input_box_text_set", "drc_psdk_widget_value_set", b"drc_psdk_widget_value_set", "drc_speaker_play_mode_set", b"drc_speaker_play_mode_set", "drc_speaker_play_stop", b"drc_speaker_play_stop", "drc_speaker_play_volume_set", b"drc_speaker_play_volume_set", "drc_speaker_replay", b"drc_speaker_replay", "drc_speaker_tts_play_start", b"drc_speaker_tts_play_start", "drc_speaker_tts_set", b"drc_speaker_tts_set", "drc_stealth_state_set", b"drc_stealth_state_set", "drc_video_resolution_set", b"drc_video_resolution_set", "drc_video_storage_set", b"drc_video_storage_set", "drone_close", b"drone_close", "drone_control", b"drone_control", "drone_emergency_stop", b"drone_emergency_stop", "drone_format", b"drone_format", "drone_open", b"drone_open", "esim_activate", b"esim_activate", "esim_operator_switch", b"esim_operator_switch", "exit_wayline_when_rc_lost", b"exit_wayline_when_rc_lost", "fileupload_list", b"fileupload_list", "fileupload_start", b"fileupload_start", "fileupload_update", b"fileupload_update", "flight_areas_update", b"flight_areas_update", "flight_authority_grab", b"flight_authority_grab", "flight_setup_abort", b"flight_setup_abort", "flighttask_create", b"flighttask_create", "flighttask_execute", b"flighttask_execute", "flighttask_pause", b"flighttask_pause", "flighttask_prepare", b"flighttask_prepare", "flighttask_recovery", b"flighttask_recovery", "flighttask_stop", b"flighttask_stop", "flighttask_undo", b"flighttask_undo", "fly_to_point", b"fly_to_point", "fly_to_point_stop", b"fly_to_point_stop", "fly_to_point_update", b"fly_to_point_update", "gimbal_reset", b"gimbal_reset", "heart_beat", b"heart_beat", "height_limit", b"height_limit", "in_flight_wayline_cancel", b"in_flight_wayline_cancel", "in_flight_wayline_deliver", b"in_flight_wayline_deliver", "in_flight_wayline_recover", b"in_flight_wayline_recover", "in_flight_wayline_stop", b"in_flight_wayline_stop", "ir_metering_area_set", b"ir_metering_area_set", "ir_metering_mode_set", b"ir_metering_mode_set", "ir_metering_point_set", b"ir_metering_point_set", "live_camera_change", b"live_camera_change", "live_lens_change", b"live_lens_change", "live_set_quality", b"live_set_quality", "live_start_push", b"live_start_push", "live_stop_push", b"live_stop_push", "method", b"method", "night_lights_state", b"night_lights_state", "obstacle_avoidance", b"obstacle_avoidance", "ota_create", b"ota_create", "payload_authority_grab", b"payload_authority_grab", "photo_storage_set", b"photo_storage_set", "poi_circle_speed_set", b"poi_circle_speed_set", "poi_mode_enter", b"poi_mode_enter", "poi_mode_exit", b"poi_mode_exit", "psdk_input_box_text_set", b"psdk_input_box_text_set", "psdk_widget_value_set", b"psdk_widget_value_set", "putter_close", b"putter_close", "putter_open", b"putter_open", "raw_method", b"raw_method", "rc_lost_action", b"rc_lost_action", "remaining_power_for_return_home", b"remaining_power_for_return_home", "return_home", b"return_home", "return_home_cancel", b"return_home_cancel", "return_specific_home", b"return_specific_home", "rth_altitude", b"rth_altitude", "rtk_calibration", b"rtk_calibration", "sdr_workmode_switch", b"sdr_workmode_switch", "silent_mode", b"silent_mode", "sim_slot_switch", b"sim_slot_switch", "speaker_audio_play_start", b"speaker_audio_play_start", "speaker_play_mode_set", b"speaker_play_mode_set", "speaker_play_stop", b"speaker_play_stop", "speaker_play_volume_set", b"speaker_play_volume_set", "speaker_replay", b"speaker_replay", "speaker_tts_play_start", b"speaker_tts_play_start", "stick_control", b"stick_control", "supplement_light_close", b"supplement_light_close", "supplement_light_open", b"supplement_light_open", "takeoff_to_point", b"takeoff_to_point", "thermal_current_palette_style", b"thermal_current_palette_style", "thermal_gain_mode", b"thermal_gain_mode", "thermal_isotherm_lower_limit", b"thermal_isotherm_lower_limit", "thermal_isotherm_state", b"thermal_isotherm_state", "thermal_isotherm_upper_limit", b"thermal_isotherm_upper_limit", "unlock_license_list", b"unlock_license_list", "unlock_license_switch", b"unlock_license_switch", "unlock_license_update", b"unlock_license_update", "upload_flighttask_media_prioritize", b"upload_flighttask_media_prioritize", "user_experience_improvement", b"user_experience_improvement", "video_storage_set", b"video_storage_set"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["camera_recording_start", b"camera_recording_start", "charge_open", b"charge_open", "fileupload_start", b"fileupload_start", "flight_setup_abort", b"flight_setup_abort", "flighttask_prepare", b"flighttask_prepare", "live_start_push", b"live_start_push", "method", b"method"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["air_conditioner_mode_switch", b"air_conditioner_mode_switch", "air_transfer_enable", b"air_transfer_enable", "alarm_state_switch", b"alarm_state_switch", "battery_maintenance_switch", b"battery_maintenance_switch", "battery_store_mode_switch", b"battery_store_mode_switch", "camera_aim", b"camera_aim", "camera_exposure_mode_set", b"camera_exposure_mode_set", "camera_exposure_set", b"camera_exposure_set", "camera_focal_length_set", b"camera_focal_length_set", "camera_focus_mode_set", b"camera_focus_mode_set", "camera_focus_value_set", b"camera_focus_value_set", "camera_frame_zoom", b"camera_frame_zoom", "camera_look_at", b"camera_look_at", "camera_mode_switch", b"camera_mode_switch", "camera_photo_stop", b"camera_photo_stop", "camera_photo_take", b"camera_photo_take", "camera_point_focus_action", b"camera_point_focus_action", "camera_recording_start", b"camera_recording_start", "camera_recording_stop", b"camera_recording_stop", "camera_screen_drag", b"camera_screen_drag", "camera_screen_split", b"camera_screen_split", "camera_watermark_settings", b"camera_watermark_settings", "charge_close", b"charge_close", "charge_open", b"charge_open", "cloud_control_auth_request", b"cloud_control_auth_request", "cloud_control_release", b"cloud_control_release", "commander_flight_height", b"commander_flight_height", "commander_flight_mode", b"commander_flight_mode", "commander_mode_lost_action", b"commander_mode_lost_action", "cover_close", b"cover_close", "cover_force_close", b"cover_force_close", "cover_open", b"cover_open", "custom_data_transmission_to_esdk", b"custom_data_transmission_to_esdk", "custom_data_transmission_to_psdk", b"custom_data_transmission_to_psdk", "debug_mode_close", b"debug_mode_close", "debug_mode_open", b"debug_mode_open", "device_format", b"device_format", "device_reboot", b"device_reboot", "distance_limit_status", b"distance_limit_status", "drc_ai_identify_filter_set", b"drc_ai_identify_filter_set", "drc_ai_identify_score_mode_set", b"drc_ai_identify_score_mode_set", "drc_ai_identify_score_reset", b"drc_ai_identify_score_reset", "drc_ai_identify_score_set", b"drc_ai_identify_score_set", "drc_ai_identify_set", b"drc_ai_identify_set", "drc_ai_model_select", b"drc_ai_model_select", "drc_ai_spotlight_zoom_confirm", b"drc_ai_spotlight_zoom_confirm", "drc_ai_spotlight_zoom_select", b"drc_ai_spotlight_zoom_select", "drc_ai_spotlight_zoom_set", b"drc_ai_spotlight_zoom_set", "drc_ai_spotlight_zoom_stop", b"drc_ai_spotlight_zoom_stop", "drc_ai_spotlight_zoom_track", b"drc_ai_spotlight_zoom_track", "drc_camera_aim", b"drc_camera_aim", "drc_camera_aperture_value_set", b"drc_camera_aperture_value_set", "drc_camera_denoise_level_set", b"drc_camera_denoise_level_set", "drc_camera_dewarping_set", b"drc_camera_dewarping_set", "drc_camera_exposure_mode_set", b"drc_camera_exposure_mode_set", "drc_camera_exposure_set", b"drc_camera_exposure_set", "drc_camera_focal_length_set", b"drc_camera_focal_length_set", "drc_camera_focus_mode_set", b"drc_camera_focus_mode_set", "drc_camera_focus_value_set", b"drc_camera_focus_value_set", "drc_camera_frame_zoom", b"drc_camera_frame_zoom", "drc_camera_iso_set", b"drc_camera_iso_set", "drc_camera_look_at", b"drc_camera_look_at", "drc_camera_mechanical_shutter_set", b"drc_camera_mechanical_shutter_set", "drc_camera_mode_switch", b"drc_camera_mode_switch", "drc_camera_night_mode_set", b"drc_camera_night_mode_set", "drc_camera_night_vision_enable", b"drc_camera_night_vision_enable", "drc_camera_photo_format_set", b"drc_camera_photo_format_set", "drc_camera_photo_stop", b"drc_camera_photo_stop", "drc_camera_photo_take", b"drc_camera_photo_take", "drc_camera_point_focus_action", b"drc_camera_point_focus_action", "drc_camera_recording_start", b"drc_camera_recording_start", "drc_camera_recording_stop", b"drc_camera_recording_stop", "drc_camera_screen_drag", b"drc_camera_screen_drag", "drc_camera_screen_split", b"drc_camera_screen_split", "drc_camera_shutter_set", b"drc_camera_shutter_set", "drc_emergency_landing", b"drc_emergency_landing", "drc_force_landing", b"drc_force_landing", "drc_gimbal_reset", b"drc_gimbal_reset", "drc_infrared_fill_light_enable", b"drc_infrared_fill_light_enable", "drc_initial_state_subscribe", b"drc_initial_state_subscribe", "drc_interval_photo_set", b"drc_interval_photo_set", "drc_ir_metering_area_set", b"drc_ir_metering_area_set", "drc_ir_metering_mode_set", b"drc_ir_metering_mode_set", "drc_ir_metering_point_set", b"drc_ir_metering_point_set", "drc_light_brightness_set", b"drc_light_brightness_set", "drc_light_calibration", b"drc_light_calibration", "drc_light_fine_tuning_set", b"drc_light_fine_tuning_set", "drc_light_mode_set", b"drc_light_mode_set", "drc_linkage_zoom_set", b"drc_linkage_zoom_set", "drc_live_lens_change", b"drc_live_lens_change", "drc_mode_enter", b"drc_mode_enter", "drc_mode_exit", b"drc_mode_exit", "drc_night_lights_state_set", b"drc_night_lights_state_set", "drc_photo_storage_set", b"drc_photo_storage_set", "drc_psdk_input_box_text_set", b"drc_psdk_input_box_text_set", "drc_psdk_widget_value_set", b"drc_psdk_widget_value_set", "drc_speaker_play_mode_set", b"drc_speaker_play_mode_set", "drc_speaker_play_stop", b"drc_speaker_play_stop", "drc_speaker_play_volume_set", b"drc_speaker_play_volume_set", "drc_speaker_replay", b"drc_speaker_replay", "drc_speaker_tts_play_start", b"drc_speaker_tts_play_start", "drc_speaker_tts_set", b"drc_speaker_tts_set", "drc_stealth_state_set", b"drc_stealth_state_set", "drc_video_resolution_set", b"drc_video_resolution_set", "drc_video_storage_set", b"drc_video_storage_set", "drone_close", b"drone_close", "drone_control", b"drone_control", "drone_emergency_stop", b"drone_emergency_stop", "drone_format", b"drone_format", "drone_open", b"drone_open", "esim_activate", b"esim_activate", "esim_operator_switch", b"esim_operator_switch", "exit_wayline_when_rc_lost", b"exit_wayline_when_rc_lost", "fileupload_list", b"fileupload_list", "fileupload_start", b"fileupload_start", "fileupload_update", b"fileupload_update", "flight_areas_update", b"flight_areas_update", "flight_authority_grab", b"flight_authority_grab", "flight_setup_abort", b"flight_setup_abort", "flighttask_create", b"flighttask_create", "flighttask_execute", b"flighttask_execute", "flighttask_pause", b"flighttask_pause", "flighttask_prepare", b"flighttask_prepare", "flighttask_recovery", b"flighttask_recovery", "flighttask_stop", b"flighttask_stop", "flighttask_undo", b"flighttask_undo", "fly_to_point", b"fly_to_point", "fly_to_point_stop", b"fly_to_point_stop", "fly_to_point_update", b"fly_to_point_update", "gimbal_reset", b"gimbal_reset", "heart_beat", b"heart_beat", "height_limit", b"height_limit", "in_flight_wayline_cancel", b"in_flight_wayline_cancel", "in_flight_wayline_deliver", b"in_flight_wayline_deliver", "in_flight_wayline_recover", b"in_flight_wayline_recover", "in_flight_wayline_stop", b"in_flight_wayline_stop", "ir_metering_area_set", b"ir_metering_area_set", "ir_metering_mode_set", b"ir_metering_mode_set", "ir_metering_point_set", b"ir_metering_point_set", "live_camera_change", b"live_camera_change", "live_lens_change", b"live_lens_change", "live_set_quality", b"live_set_quality", "live_start_push", b"live_start_push", "live_stop_push", b"live_stop_push", "method", b"method", "night_lights_state", b"night_lights_state", "obstacle_avoidance", b"obstacle_avoidance", "ota_create", b"ota_create", "payload_authority_grab", b"payload_authority_grab", "photo_storage_set", b"photo_storage_set", "poi_circle_speed_set", b"poi_circle_speed_set", "poi_mode_enter", b"poi_mode_enter", "poi_mode_exit", b"poi_mode_exit", "psdk_input_box_text_set", b"psdk_input_box_text_set", "psdk_widget_value_set", b"psdk_widget_value_set", "putter_close", b"putter_close", "putter_open", b"putter_open", "raw_method", b"raw_method", "rc_lost_action", b"rc_lost_action", "remaining_power_for_return_home", b"remaining_power_for_return_home", "return_home", b"return_home", "return_home_cancel", b"return_home_cancel", "return_specific_home", b"return_specific_home", "rth_altitude", b"rth_altitude", "rtk_calibration", b"rtk_calibration", "sdr_workmode_switch", b"sdr_workmode_switch", "silent_mode", b"silent_mode", "sim_slot_switch", b"sim_slot_switch", "speaker_audio_play_start", b"speaker_audio_play_start", "speaker_play_mode_set", b"speaker_play_mode_set", "speaker_play_stop", b"speaker_play_stop", "speaker_play_volume_set", b"speaker_play_volume_set", "speaker_replay", b"speaker_replay", "speaker_tts_play_start", b"speaker_tts_play_start", "stick_control", b"stick_control", "supplement_light_close", b"supplement_light_close", "supplement_light_open", b"supplement_light_open", "takeoff_to_point", b"takeoff_to_point", "thermal_current_palette_style", b"thermal_current_palette_style", "thermal_gain_mode", b"thermal_gain_mode", "thermal_isotherm_lower_limit", b"thermal_isotherm_lower_limit", "thermal_isotherm_state", b"thermal_isotherm_state", "thermal_isotherm_upper_limit", b"thermal_isotherm_upper_limit", "unlock_license_list", b"unlock_license_list", "unlock_license_switch", b"unlock_license_switch", "unlock_license_update", b"unlock_license_update", "upload_flighttask_media_prioritize", b"upload_flighttask_media_prioritize", "user_experience_improvement", b"user_experience_improvement", "video_storage_set", b"video_storage_set"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_method: _TypeAlias = _typing.Literal["charge_open", "camera_recording_start", "flighttask_prepare", "flight_setup_abort", "live_start_push", "fileupload_start"]  # noqa: Y015
+    _WhichOneofReturnType_method: _TypeAlias = _typing.Literal["raw_method", "charge_open", "air_conditioner_mode_switch", "alarm_state_switch", "battery_maintenance_switch", "battery_store_mode_switch", "charge_close", "cover_close", "cover_force_close", "cover_open", "debug_mode_close", "debug_mode_open", "device_format", "device_reboot", "drone_close", "drone_format", "drone_open", "esim_activate", "esim_operator_switch", "putter_close", "putter_open", "rtk_calibration", "sdr_workmode_switch", "sim_slot_switch", "supplement_light_close", "supplement_light_open", "camera_recording_start", "drc_camera_aim", "drc_camera_aperture_value_set", "drc_camera_denoise_level_set", "drc_camera_dewarping_set", "drc_camera_exposure_mode_set", "drc_camera_exposure_set", "drc_camera_focal_length_set", "drc_camera_focus_mode_set", "drc_camera_focus_value_set", "drc_camera_frame_zoom", "drc_camera_iso_set", "drc_camera_look_at", "drc_camera_mechanical_shutter_set", "drc_camera_mode_switch", "drc_camera_night_mode_set", "drc_camera_night_vision_enable", "drc_camera_photo_format_set", "drc_camera_photo_stop", "drc_camera_photo_take", "drc_camera_point_focus_action", "drc_camera_recording_start", "drc_camera_recording_stop", "drc_camera_screen_drag", "drc_camera_screen_split", "drc_camera_shutter_set", "drc_gimbal_reset", "drc_infrared_fill_light_enable", "drc_interval_photo_set", "drc_ir_metering_area_set", "drc_ir_metering_mode_set", "drc_ir_metering_point_set", "drc_linkage_zoom_set", "drc_photo_storage_set", "drc_video_resolution_set", "drc_video_storage_set", "camera_aim", "camera_exposure_mode_set", "camera_exposure_set", "camera_focal_length_set", "camera_focus_mode_set", "camera_focus_value_set", "camera_frame_zoom", "camera_look_at", "camera_mode_switch", "camera_photo_stop", "camera_photo_take", "camera_point_focus_action", "camera_recording_stop", "camera_screen_drag", "camera_screen_split", "gimbal_reset", "ir_metering_area_set", "ir_metering_mode_set", "ir_metering_point_set", "photo_storage_set", "video_storage_set", "drc_ai_identify_filter_set", "drc_ai_identify_score_mode_set", "drc_ai_identify_score_reset", "drc_ai_identify_score_set", "drc_ai_identify_set", "drc_ai_model_select", "drc_ai_spotlight_zoom_confirm", "drc_ai_spotlight_zoom_select", "drc_ai_spotlight_zoom_set", "drc_ai_spotlight_zoom_stop", "drc_ai_spotlight_zoom_track", "drc_emergency_landing", "drc_force_landing", "drc_initial_state_subscribe", "drc_night_lights_state_set", "drc_stealth_state_set", "drone_control", "drone_emergency_stop", "heart_beat", "stick_control", "cloud_control_auth_request", "cloud_control_release", "drc_mode_enter", "drc_mode_exit", "flight_authority_grab", "fly_to_point", "fly_to_point_stop", "fly_to_point_update", "payload_authority_grab", "poi_circle_speed_set", "poi_mode_enter", "poi_mode_exit", "takeoff_to_point", "flighttask_prepare", "flight_setup_abort", "flighttask_create", "flighttask_execute", "flighttask_pause", "flighttask_recovery", "flighttask_stop", "flighttask_undo", "in_flight_wayline_cancel", "in_flight_wayline_deliver", "in_flight_wayline_recover", "in_flight_wayline_stop", "return_home", "return_home_cancel", "return_specific_home", "drc_light_brightness_set", "drc_light_calibration", "drc_light_fine_tuning_set", "drc_light_mode_set", "drc_psdk_input_box_text_set", "drc_psdk_widget_value_set", "drc_speaker_play_mode_set", "drc_speaker_play_stop", "drc_speaker_play_volume_set", "drc_speaker_replay", "drc_speaker_tts_play_start", "drc_speaker_tts_set", "custom_data_transmission_to_esdk", "custom_data_transmission_to_psdk", "psdk_input_box_text_set", "psdk_widget_value_set", "speaker_audio_play_start", "speaker_play_mode_set", "speaker_play_stop", "speaker_play_volume_set", "speaker_replay", "speaker_tts_play_start", "flight_areas_update", "unlock_license_list", "unlock_license_switch", "unlock_license_update", "live_start_push", "drc_live_lens_change", "live_camera_change", "live_lens_change", "live_set_quality", "live_stop_push", "fileupload_start", "fileupload_list", "fileupload_update", "upload_flighttask_media_prioritize", "ota_create", "air_transfer_enable", "camera_watermark_settings", "commander_flight_height", "commander_flight_mode", "commander_mode_lost_action", "distance_limit_status", "exit_wayline_when_rc_lost", "height_limit", "night_lights_state", "obstacle_avoidance", "rc_lost_action", "remaining_power_for_return_home", "rth_altitude", "silent_mode", "thermal_current_palette_style", "thermal_gain_mode", "thermal_isotherm_lower_limit", "thermal_isotherm_state", "thermal_isotherm_upper_limit", "user_experience_improvement"]  # noqa: Y015
     _WhichOneofArgType_method: _TypeAlias = _typing.Literal["method", b"method"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_method) -> _WhichOneofReturnType_method | None: ...
 

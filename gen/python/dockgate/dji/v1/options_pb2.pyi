@@ -34,6 +34,14 @@ class _ChannelEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Channel.Value
     """Not set; the catalogue refuses a method without a channel."""
     CHANNEL_SERVICES: _Channel.ValueType  # 1
     """thing/product/{gateway_sn}/services, answered on services_reply by tid."""
+    CHANNEL_PROPERTY_SET: _Channel.ValueType  # 2
+    """thing/product/{gateway_sn}/property/set, answered on property/set_reply by
+    tid, with a result for each property. Carries no method.
+    """
+    CHANNEL_DRC: _Channel.ValueType  # 3
+    """thing/product/{gateway_sn}/drc/down, answered on drc/up by method and
+    sequence number. Carries neither tid nor bid.
+    """
 
 class Channel(_Channel, metaclass=_ChannelEnumTypeWrapper):
     """The pair of MQTT topics that carries a method."""
@@ -42,6 +50,14 @@ CHANNEL_UNSPECIFIED: Channel.ValueType  # 0
 """Not set; the catalogue refuses a method without a channel."""
 CHANNEL_SERVICES: Channel.ValueType  # 1
 """thing/product/{gateway_sn}/services, answered on services_reply by tid."""
+CHANNEL_PROPERTY_SET: Channel.ValueType  # 2
+"""thing/product/{gateway_sn}/property/set, answered on property/set_reply by
+tid, with a result for each property. Carries no method.
+"""
+CHANNEL_DRC: Channel.ValueType  # 3
+"""thing/product/{gateway_sn}/drc/down, answered on drc/up by method and
+sequence number. Carries neither tid nor bid.
+"""
 Global___Channel: _TypeAlias = Channel  # noqa: Y015
 
 class _Domain:
@@ -62,6 +78,16 @@ class _DomainEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Domain.ValueTy
     """Live video streams."""
     DOMAIN_FILE: _Domain.ValueType  # 5
     """Log files and media."""
+    DOMAIN_DRC: _Domain.ValueType  # 6
+    """Authority, pointing flights, and the direct remote control (DRC)."""
+    DOMAIN_PSDK: _Domain.ValueType  # 7
+    """Speakers, widgets and other payloads."""
+    DOMAIN_SAFETY: _Domain.ValueType  # 8
+    """Flight areas and unlocking licences."""
+    DOMAIN_FIRMWARE: _Domain.ValueType  # 9
+    """Firmware."""
+    DOMAIN_PROPERTY: _Domain.ValueType  # 10
+    """Writable properties."""
 
 class Domain(_Domain, metaclass=_DomainEnumTypeWrapper):
     """The part of the system that a method belongs to. Each has its own .proto file
@@ -80,6 +106,16 @@ DOMAIN_LIVE: Domain.ValueType  # 4
 """Live video streams."""
 DOMAIN_FILE: Domain.ValueType  # 5
 """Log files and media."""
+DOMAIN_DRC: Domain.ValueType  # 6
+"""Authority, pointing flights, and the direct remote control (DRC)."""
+DOMAIN_PSDK: Domain.ValueType  # 7
+"""Speakers, widgets and other payloads."""
+DOMAIN_SAFETY: Domain.ValueType  # 8
+"""Flight areas and unlocking licences."""
+DOMAIN_FIRMWARE: Domain.ValueType  # 9
+"""Firmware."""
+DOMAIN_PROPERTY: Domain.ValueType  # 10
+"""Writable properties."""
 Global___Domain: _TypeAlias = Domain  # noqa: Y015
 
 class _DeviceModel:
@@ -102,6 +138,20 @@ class _DeviceModelEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DeviceMod
     """DJI RC Plus 2."""
     DEVICE_MODEL_RC_OTHER: _DeviceModel.ValueType  # 6
     """Other remote controllers running DJI Pilot 2."""
+    DEVICE_MODEL_M30: _DeviceModel.ValueType  # 7
+    """Matrice 30 and 30T, the drones of the DJI Dock."""
+    DEVICE_MODEL_M3D: _DeviceModel.ValueType  # 8
+    """Matrice 3D and 3TD, the drones of the DJI Dock 2."""
+    DEVICE_MODEL_M4D: _DeviceModel.ValueType  # 9
+    """Matrice 4D and 4TD, the drones of the DJI Dock 3."""
+    DEVICE_MODEL_M3_SERIES: _DeviceModel.ValueType  # 10
+    """Mavic 3 Enterprise series, with a remote controller."""
+    DEVICE_MODEL_M4_SERIES: _DeviceModel.ValueType  # 11
+    """Matrice 4 series, with a remote controller."""
+    DEVICE_MODEL_M400: _DeviceModel.ValueType  # 12
+    """Matrice 400, with a remote controller."""
+    DEVICE_MODEL_AIRCRAFT_OTHER: _DeviceModel.ValueType  # 13
+    """Other aircraft under DJI Pilot 2."""
 
 class DeviceModel(_DeviceModel, metaclass=_DeviceModelEnumTypeWrapper):
     """A device family as DJI's documentation names it."""
@@ -120,6 +170,20 @@ DEVICE_MODEL_RC_PLUS_2: DeviceModel.ValueType  # 5
 """DJI RC Plus 2."""
 DEVICE_MODEL_RC_OTHER: DeviceModel.ValueType  # 6
 """Other remote controllers running DJI Pilot 2."""
+DEVICE_MODEL_M30: DeviceModel.ValueType  # 7
+"""Matrice 30 and 30T, the drones of the DJI Dock."""
+DEVICE_MODEL_M3D: DeviceModel.ValueType  # 8
+"""Matrice 3D and 3TD, the drones of the DJI Dock 2."""
+DEVICE_MODEL_M4D: DeviceModel.ValueType  # 9
+"""Matrice 4D and 4TD, the drones of the DJI Dock 3."""
+DEVICE_MODEL_M3_SERIES: DeviceModel.ValueType  # 10
+"""Mavic 3 Enterprise series, with a remote controller."""
+DEVICE_MODEL_M4_SERIES: DeviceModel.ValueType  # 11
+"""Matrice 4 series, with a remote controller."""
+DEVICE_MODEL_M400: DeviceModel.ValueType  # 12
+"""Matrice 400, with a remote controller."""
+DEVICE_MODEL_AIRCRAFT_OTHER: DeviceModel.ValueType  # 13
+"""Other aircraft under DJI Pilot 2."""
 Global___DeviceModel: _TypeAlias = DeviceModel  # noqa: Y015
 
 class _EmptyData:
@@ -162,6 +226,50 @@ WIRE_FORM_BOOL_AS_INT: WireForm.ValueType  # 1
 """A bool that travels as 0 or 1."""
 Global___WireForm: _TypeAlias = WireForm  # noqa: Y015
 
+class _ReplyKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ReplyKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ReplyKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    REPLY_KIND_UNSPECIFIED: _ReplyKind.ValueType  # 0
+    """A reply with a result."""
+    REPLY_KIND_NONE: _ReplyKind.ValueType  # 1
+    """Nothing that could be taken for an answer: the command ends when it has been
+    sent.
+    """
+
+class ReplyKind(_ReplyKind, metaclass=_ReplyKindEnumTypeWrapper):
+    """What a device answers to a method."""
+
+REPLY_KIND_UNSPECIFIED: ReplyKind.ValueType  # 0
+"""A reply with a result."""
+REPLY_KIND_NONE: ReplyKind.ValueType  # 1
+"""Nothing that could be taken for an answer: the command ends when it has been
+sent.
+"""
+Global___ReplyKind: _TypeAlias = ReplyKind  # noqa: Y015
+
+class _SeqForm:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _SeqFormEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SeqForm.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    SEQ_FORM_UNSPECIFIED: _SeqForm.ValueType  # 0
+    """Nowhere: the answer is found by its method, one command at a time."""
+    SEQ_FORM_TOP_LEVEL: _SeqForm.ValueType  # 1
+    """Beside data: {"seq": 1, "method": …, "data": …}."""
+
+class SeqForm(_SeqForm, metaclass=_SeqFormEnumTypeWrapper):
+    """Where a DRC message carries its sequence number."""
+
+SEQ_FORM_UNSPECIFIED: SeqForm.ValueType  # 0
+"""Nowhere: the answer is found by its method, one command at a time."""
+SEQ_FORM_TOP_LEVEL: SeqForm.ValueType  # 1
+"""Beside data: {"seq": 1, "method": …, "data": …}."""
+Global___SeqForm: _TypeAlias = SeqForm  # noqa: Y015
+
 @_typing.final
 class MethodSpec(_message.Message):
     """What the gateway has to know about a method beside its fields."""
@@ -177,6 +285,10 @@ class MethodSpec(_message.Message):
     OVERTAKES_FIELD_NUMBER: _builtins.int
     PROGRESS_FIELD_NUMBER: _builtins.int
     PAGE_FIELD_NUMBER: _builtins.int
+    REPLY_FIELD_NUMBER: _builtins.int
+    SEQ_FIELD_NUMBER: _builtins.int
+    DANGEROUS_FIELD_NUMBER: _builtins.int
+    CONTROL_STREAM_FIELD_NUMBER: _builtins.int
     channel: Global___Channel.ValueType
     """The pair of MQTT topics that carries the method."""
     domain: Global___Domain.ValueType
@@ -203,6 +315,20 @@ class MethodSpec(_message.Message):
     """DJI's documentation page of the method, relative to the Cloud API's
     api-reference folder, e.g. "dock-to-cloud/mqtt/dock/dock2/drc.html".
     """
+    reply: Global___ReplyKind.ValueType
+    """What the device answers."""
+    seq: Global___SeqForm.ValueType
+    """Where a DRC message carries its sequence number, by which its answer is
+    found. Other channels have none.
+    """
+    dangerous: _builtins.bool
+    """True for methods that move an aircraft, end a flight, or destroy data or a
+    running system. They need a permission of their own.
+    """
+    control_stream: _builtins.bool
+    """True for the stick-like streams of DRC: sent at a rate, without
+    acknowledgement, outdated after one second, never queued. Off by default.
+    """
     @_builtins.property
     def devices(self) -> _containers.RepeatedScalarFieldContainer[Global___DeviceModel.ValueType]:
         """The devices whose documentation lists the method."""
@@ -225,10 +351,14 @@ class MethodSpec(_message.Message):
         overtakes: _builtins.bool = ...,
         progress: _abc.Iterable[Global___ProgressEvent] | None = ...,
         page: _builtins.str = ...,
+        reply: Global___ReplyKind.ValueType = ...,
+        seq: Global___SeqForm.ValueType = ...,
+        dangerous: _builtins.bool = ...,
+        control_stream: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "default_timeout_seconds", b"default_timeout_seconds", "devices", b"devices", "domain", b"domain", "empty_data", b"empty_data", "overtakes", b"overtakes", "page", b"page", "progress", b"progress", "safe_to_repeat", b"safe_to_repeat"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "control_stream", b"control_stream", "dangerous", b"dangerous", "default_timeout_seconds", b"default_timeout_seconds", "devices", b"devices", "domain", b"domain", "empty_data", b"empty_data", "overtakes", b"overtakes", "page", b"page", "progress", b"progress", "reply", b"reply", "safe_to_repeat", b"safe_to_repeat", "seq", b"seq"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -243,6 +373,7 @@ class ProgressEvent(_message.Message):
     METHOD_FIELD_NUMBER: _builtins.int
     EVENT_KEY_FIELD_NUMBER: _builtins.int
     REQUEST_FIELD_FIELD_NUMBER: _builtins.int
+    MAY_STAY_AWAY_FIELD_NUMBER: _builtins.int
     method: _builtins.str
     """The event's method name, e.g. "flighttask_progress"."""
     event_key: _builtins.str
@@ -254,16 +385,21 @@ class ProgressEvent(_message.Message):
     """The field of the command's own message that holds the same key. Empty when
     the key is the bid under which the gateway sent the command.
     """
+    may_stay_away: _builtins.bool
+    """True when the device may carry the method out without ever reporting a job,
+    as for a single photo. Then there is a job only once it has been reported.
+    """
     def __init__(
         self,
         *,
         method: _builtins.str = ...,
         event_key: _builtins.str = ...,
         request_field: _builtins.str = ...,
+        may_stay_away: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["event_key", b"event_key", "method", b"method", "request_field", b"request_field"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event_key", b"event_key", "may_stay_away", b"may_stay_away", "method", b"method", "request_field", b"request_field"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -277,21 +413,27 @@ class FieldSpec(_message.Message):
 
     WIRE_FORM_FIELD_NUMBER: _builtins.int
     SENT_WHEN_EMPTY_FIELD_NUMBER: _builtins.int
+    PAYLOAD_INDEX_KEY_FIELD_NUMBER: _builtins.int
     wire_form: Global___WireForm.ValueType
     """The form of the value on the wire where it is not the type's own."""
     sent_when_empty: _builtins.bool
     """True for a list that the device wants to see even when it is empty; other
     empty lists are left out.
     """
+    payload_index_key: _builtins.bool
+    """True for the field that names a payload and on the wire is the key under
+    which the other fields stand: {"53-0-0": {"thermal_gain_mode": 1}}.
+    """
     def __init__(
         self,
         *,
         wire_form: Global___WireForm.ValueType = ...,
         sent_when_empty: _builtins.bool = ...,
+        payload_index_key: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["sent_when_empty", b"sent_when_empty", "wire_form", b"wire_form"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["payload_index_key", b"payload_index_key", "sent_when_empty", b"sent_when_empty", "wire_form", b"wire_form"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

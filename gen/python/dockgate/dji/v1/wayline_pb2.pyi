@@ -3,8 +3,10 @@
 isort:skip_file
 Flights along a wayline file: the wayline methods of DJI's "services" topic."""
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
@@ -14,6 +16,11 @@ if sys.version_info >= (3, 11):
     from typing import TypeAlias as _TypeAlias, Never as _Never
 else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
+
+if sys.version_info >= (3, 13):
+    from warnings import deprecated as _deprecated
+else:
+    from typing_extensions import deprecated as _deprecated
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
@@ -543,3 +550,963 @@ class FlighttaskPrepare(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__wayline_precision_type) -> _WhichOneofReturnType__wayline_precision_type | None: ...
 
 Global___FlighttaskPrepare: _TypeAlias = FlighttaskPrepare  # noqa: Y015
+
+@_deprecated("""This message has been marked as deprecated using proto message options.""")
+@_typing.final
+class FlighttaskCreate(_message.Message):
+    """flighttask_create: gives the dock a flight task, with nothing but its wayline
+    file. Given up by DJI in favour of flighttask_prepare and flighttask_execute;
+    use those. DJI's pages do not say whether the drone takes off without a
+    further order: take it that it does. Progress comes as flighttask_progress
+    events whose bid is the flight_id.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class File(_message.Message):
+        """The wayline file."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        URL_FIELD_NUMBER: _builtins.int
+        SIGN_FIELD_NUMBER: _builtins.int
+        url: _builtins.str
+        """Required. Where the dock fetches the file (KMZ)."""
+        sign: _builtins.str
+        """Required. The MD5 of the file; called fingerprint in flighttask_prepare."""
+        def __init__(
+            self,
+            *,
+            url: _builtins.str | None = ...,
+            sign: _builtins.str | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["_sign", b"_sign", "_url", b"_url", "sign", b"sign", "url", b"url"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["_sign", b"_sign", "_url", b"_url", "sign", b"sign", "url", b"url"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        _WhichOneofReturnType__sign: _TypeAlias = _typing.Literal["sign"]  # noqa: Y015
+        _WhichOneofArgType__sign: _TypeAlias = _typing.Literal["_sign", b"_sign"]  # noqa: Y015
+        _WhichOneofReturnType__url: _TypeAlias = _typing.Literal["url"]  # noqa: Y015
+        _WhichOneofArgType__url: _TypeAlias = _typing.Literal["_url", b"_url"]  # noqa: Y015
+        @_typing.overload
+        def WhichOneof(self, oneof_group: _WhichOneofArgType__sign) -> _WhichOneofReturnType__sign | None: ...
+        @_typing.overload
+        def WhichOneof(self, oneof_group: _WhichOneofArgType__url) -> _WhichOneofReturnType__url | None: ...
+
+    FLIGHT_ID_FIELD_NUMBER: _builtins.int
+    TYPE_FIELD_NUMBER: _builtins.int
+    FILE_FIELD_NUMBER: _builtins.int
+    flight_id: _builtins.str
+    """Required. The caller's id of the flight; the progress events name the
+    flight by it.
+    """
+    type: _builtins.str
+    """Required. The kind of task. Known value: "wayline"."""
+    @_builtins.property
+    def file(self) -> Global___FlighttaskCreate.File:
+        """Required. The wayline file."""
+
+    def __init__(
+        self,
+        *,
+        flight_id: _builtins.str | None = ...,
+        type: _builtins.str | None = ...,
+        file: Global___FlighttaskCreate.File | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_flight_id", b"_flight_id", "_type", b"_type", "file", b"file", "flight_id", b"flight_id", "type", b"type"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_flight_id", b"_flight_id", "_type", b"_type", "file", b"file", "flight_id", b"flight_id", "type", b"type"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__flight_id: _TypeAlias = _typing.Literal["flight_id"]  # noqa: Y015
+    _WhichOneofArgType__flight_id: _TypeAlias = _typing.Literal["_flight_id", b"_flight_id"]  # noqa: Y015
+    _WhichOneofReturnType__type: _TypeAlias = _typing.Literal["type"]  # noqa: Y015
+    _WhichOneofArgType__type: _TypeAlias = _typing.Literal["_type", b"_type"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__flight_id) -> _WhichOneofReturnType__flight_id | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__type) -> _WhichOneofReturnType__type | None: ...
+
+Global___FlighttaskCreate: _TypeAlias = FlighttaskCreate  # noqa: Y015
+
+@_typing.final
+class FlighttaskExecute(_message.Message):
+    """flighttask_execute: the dock begins a flight task that it was given with
+    flighttask_prepare: it opens its cover and the drone takes off and flies the
+    wayline. For a conditional task the dock checks ready_conditions and
+    executable_conditions once more. Refused while the dock is busy, in debug
+    mode or not fit to fly, and where it does not know the flight_id.
+
+    The reply only says that the task was begun. Progress comes as
+    flighttask_progress events whose bid is the flight_id; between them the dock
+    asks for the wayline file (flighttask_resource_get). The step numbers of the
+    Dock 1 differ from those of Dock 2 and Dock 3 from 8 on.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class MultiDockTask(_message.Message):
+        """A flight from one dock to another. All but dock_type comes from the
+        properties that drone and docks report.
+        """
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        @_typing.final
+        class WirelessLinkTopo(_message.Message):
+            """How the drone and the two docks find one another by radio."""
+
+            DESCRIPTOR: _descriptor.Descriptor
+
+            @_typing.final
+            class CenterNode(_message.Message):
+                """The drone's end of the link, from the drone's properties."""
+
+                DESCRIPTOR: _descriptor.Descriptor
+
+                SDR_ID_FIELD_NUMBER: _builtins.int
+                SN_FIELD_NUMBER: _builtins.int
+                sdr_id: _builtins.int
+                """Required. The scrambling code."""
+                sn: _builtins.str
+                """The drone's serial number."""
+                def __init__(
+                    self,
+                    *,
+                    sdr_id: _builtins.int | None = ...,
+                    sn: _builtins.str | None = ...,
+                ) -> None: ...
+                _HasFieldArgType: _TypeAlias = _typing.Literal["_sdr_id", b"_sdr_id", "_sn", b"_sn", "sdr_id", b"sdr_id", "sn", b"sn"]  # noqa: Y015
+                def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+                _ClearFieldArgType: _TypeAlias = _typing.Literal["_sdr_id", b"_sdr_id", "_sn", b"_sn", "sdr_id", b"sdr_id", "sn", b"sn"]  # noqa: Y015
+                def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+                _WhichOneofReturnType__sdr_id: _TypeAlias = _typing.Literal["sdr_id"]  # noqa: Y015
+                _WhichOneofArgType__sdr_id: _TypeAlias = _typing.Literal["_sdr_id", b"_sdr_id"]  # noqa: Y015
+                _WhichOneofReturnType__sn: _TypeAlias = _typing.Literal["sn"]  # noqa: Y015
+                _WhichOneofArgType__sn: _TypeAlias = _typing.Literal["_sn", b"_sn"]  # noqa: Y015
+                @_typing.overload
+                def WhichOneof(self, oneof_group: _WhichOneofArgType__sdr_id) -> _WhichOneofReturnType__sdr_id | None: ...
+                @_typing.overload
+                def WhichOneof(self, oneof_group: _WhichOneofArgType__sn) -> _WhichOneofReturnType__sn | None: ...
+
+            @_typing.final
+            class LeafNode(_message.Message):
+                """A dock's (or remote controller's) end of the link, from its properties."""
+
+                DESCRIPTOR: _descriptor.Descriptor
+
+                SDR_ID_FIELD_NUMBER: _builtins.int
+                SN_FIELD_NUMBER: _builtins.int
+                CONTROL_SOURCE_INDEX_FIELD_NUMBER: _builtins.int
+                sdr_id: _builtins.int
+                """Required. The scrambling code."""
+                sn: _builtins.str
+                """Required. The serial number."""
+                control_source_index: _builtins.int
+                """Required. Which of the two controls of the drone it is, 1 or 2."""
+                def __init__(
+                    self,
+                    *,
+                    sdr_id: _builtins.int | None = ...,
+                    sn: _builtins.str | None = ...,
+                    control_source_index: _builtins.int | None = ...,
+                ) -> None: ...
+                _HasFieldArgType: _TypeAlias = _typing.Literal["_control_source_index", b"_control_source_index", "_sdr_id", b"_sdr_id", "_sn", b"_sn", "control_source_index", b"control_source_index", "sdr_id", b"sdr_id", "sn", b"sn"]  # noqa: Y015
+                def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+                _ClearFieldArgType: _TypeAlias = _typing.Literal["_control_source_index", b"_control_source_index", "_sdr_id", b"_sdr_id", "_sn", b"_sn", "control_source_index", b"control_source_index", "sdr_id", b"sdr_id", "sn", b"sn"]  # noqa: Y015
+                def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+                _WhichOneofReturnType__control_source_index: _TypeAlias = _typing.Literal["control_source_index"]  # noqa: Y015
+                _WhichOneofArgType__control_source_index: _TypeAlias = _typing.Literal["_control_source_index", b"_control_source_index"]  # noqa: Y015
+                _WhichOneofReturnType__sdr_id: _TypeAlias = _typing.Literal["sdr_id"]  # noqa: Y015
+                _WhichOneofArgType__sdr_id: _TypeAlias = _typing.Literal["_sdr_id", b"_sdr_id"]  # noqa: Y015
+                _WhichOneofReturnType__sn: _TypeAlias = _typing.Literal["sn"]  # noqa: Y015
+                _WhichOneofArgType__sn: _TypeAlias = _typing.Literal["_sn", b"_sn"]  # noqa: Y015
+                @_typing.overload
+                def WhichOneof(self, oneof_group: _WhichOneofArgType__control_source_index) -> _WhichOneofReturnType__control_source_index | None: ...
+                @_typing.overload
+                def WhichOneof(self, oneof_group: _WhichOneofArgType__sdr_id) -> _WhichOneofReturnType__sdr_id | None: ...
+                @_typing.overload
+                def WhichOneof(self, oneof_group: _WhichOneofArgType__sn) -> _WhichOneofReturnType__sn | None: ...
+
+            SECRET_CODE_FIELD_NUMBER: _builtins.int
+            CENTER_NODE_FIELD_NUMBER: _builtins.int
+            LEAF_NODES_FIELD_NUMBER: _builtins.int
+            @_builtins.property
+            def secret_code(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+                """The key that encrypts the link, 28 numbers, from the drone's
+                properties. A secret, therefore redacted.
+                """
+
+            @_builtins.property
+            def center_node(self) -> Global___FlighttaskExecute.MultiDockTask.WirelessLinkTopo.CenterNode:
+                """The drone's end of the link."""
+
+            @_builtins.property
+            def leaf_nodes(self) -> _containers.RepeatedCompositeFieldContainer[Global___FlighttaskExecute.MultiDockTask.WirelessLinkTopo.LeafNode]:
+                """The other ends, one for each dock."""
+
+            def __init__(
+                self,
+                *,
+                secret_code: _abc.Iterable[_builtins.int] | None = ...,
+                center_node: Global___FlighttaskExecute.MultiDockTask.WirelessLinkTopo.CenterNode | None = ...,
+                leaf_nodes: _abc.Iterable[Global___FlighttaskExecute.MultiDockTask.WirelessLinkTopo.LeafNode] | None = ...,
+            ) -> None: ...
+            _HasFieldArgType: _TypeAlias = _typing.Literal["center_node", b"center_node"]  # noqa: Y015
+            def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+            _ClearFieldArgType: _TypeAlias = _typing.Literal["center_node", b"center_node", "leaf_nodes", b"leaf_nodes", "secret_code", b"secret_code"]  # noqa: Y015
+            def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+            def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+        @_typing.final
+        class DockInfo(_message.Message):
+            """One of the two docks, from its properties."""
+
+            DESCRIPTOR: _descriptor.Descriptor
+
+            class _HomePositionIsValid:
+                ValueType = _typing.NewType("ValueType", _builtins.int)
+                V: _TypeAlias = ValueType  # noqa: Y015
+
+            class _HomePositionIsValidEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[FlighttaskExecute.MultiDockTask.DockInfo._HomePositionIsValid.ValueType], _builtins.type):
+                DESCRIPTOR: _descriptor.EnumDescriptor
+                HOME_POSITION_IS_VALID_INVALID: FlighttaskExecute.MultiDockTask.DockInfo._HomePositionIsValid.ValueType  # 0
+                """It does not."""
+                HOME_POSITION_IS_VALID_VALID: FlighttaskExecute.MultiDockTask.DockInfo._HomePositionIsValid.ValueType  # 1
+                """It does."""
+
+            class HomePositionIsValid(_HomePositionIsValid, metaclass=_HomePositionIsValidEnumTypeWrapper):
+                """Whether the dock knows its own position well enough to be flown home
+                to.
+                """
+
+            HOME_POSITION_IS_VALID_INVALID: FlighttaskExecute.MultiDockTask.DockInfo.HomePositionIsValid.ValueType  # 0
+            """It does not."""
+            HOME_POSITION_IS_VALID_VALID: FlighttaskExecute.MultiDockTask.DockInfo.HomePositionIsValid.ValueType  # 1
+            """It does."""
+
+            @_typing.final
+            class RtcmInfo(_message.Message):
+                """Where the dock's RTK position comes from."""
+
+                DESCRIPTOR: _descriptor.Descriptor
+
+                class _RtcmDeviceType:
+                    ValueType = _typing.NewType("ValueType", _builtins.int)
+                    V: _TypeAlias = ValueType  # noqa: Y015
+
+                class _RtcmDeviceTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[FlighttaskExecute.MultiDockTask.DockInfo.RtcmInfo._RtcmDeviceType.ValueType], _builtins.type):
+                    DESCRIPTOR: _descriptor.EnumDescriptor
+                    RTCM_DEVICE_TYPE_UNSPECIFIED: FlighttaskExecute.MultiDockTask.DockInfo.RtcmInfo._RtcmDeviceType.ValueType  # 0
+                    """Not set; refused."""
+                    RTCM_DEVICE_TYPE_DOCK: FlighttaskExecute.MultiDockTask.DockInfo.RtcmInfo._RtcmDeviceType.ValueType  # 1
+                    """The dock."""
+
+                class RtcmDeviceType(_RtcmDeviceType, metaclass=_RtcmDeviceTypeEnumTypeWrapper):
+                    """What the corrections are for."""
+
+                RTCM_DEVICE_TYPE_UNSPECIFIED: FlighttaskExecute.MultiDockTask.DockInfo.RtcmInfo.RtcmDeviceType.ValueType  # 0
+                """Not set; refused."""
+                RTCM_DEVICE_TYPE_DOCK: FlighttaskExecute.MultiDockTask.DockInfo.RtcmInfo.RtcmDeviceType.ValueType  # 1
+                """The dock."""
+
+                class _SourceType:
+                    ValueType = _typing.NewType("ValueType", _builtins.int)
+                    V: _TypeAlias = ValueType  # noqa: Y015
+
+                class _SourceTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[FlighttaskExecute.MultiDockTask.DockInfo.RtcmInfo._SourceType.ValueType], _builtins.type):
+                    DESCRIPTOR: _descriptor.EnumDescriptor
+                    SOURCE_TYPE_NOT_CALIBRATED: FlighttaskExecute.MultiDockTask.DockInfo.RtcmInfo._SourceType.ValueType  # 0
+                    """Not at all."""
+                    SOURCE_TYPE_SELF_CONVERGENCE: FlighttaskExecute.MultiDockTask.DockInfo.RtcmInfo._SourceType.ValueType  # 1
+                    """By converging on its own."""
+                    SOURCE_TYPE_MANUAL: FlighttaskExecute.MultiDockTask.DockInfo.RtcmInfo._SourceType.ValueType  # 2
+                    """Entered by hand."""
+                    SOURCE_TYPE_NETWORK_RTK: FlighttaskExecute.MultiDockTask.DockInfo.RtcmInfo._SourceType.ValueType  # 3
+                    """From a network RTK service."""
+
+                class SourceType(_SourceType, metaclass=_SourceTypeEnumTypeWrapper):
+                    """How the dock's position was found."""
+
+                SOURCE_TYPE_NOT_CALIBRATED: FlighttaskExecute.MultiDockTask.DockInfo.RtcmInfo.SourceType.ValueType  # 0
+                """Not at all."""
+                SOURCE_TYPE_SELF_CONVERGENCE: FlighttaskExecute.MultiDockTask.DockInfo.RtcmInfo.SourceType.ValueType  # 1
+                """By converging on its own."""
+                SOURCE_TYPE_MANUAL: FlighttaskExecute.MultiDockTask.DockInfo.RtcmInfo.SourceType.ValueType  # 2
+                """Entered by hand."""
+                SOURCE_TYPE_NETWORK_RTK: FlighttaskExecute.MultiDockTask.DockInfo.RtcmInfo.SourceType.ValueType  # 3
+                """From a network RTK service."""
+
+                MOUNT_POINT_FIELD_NUMBER: _builtins.int
+                PORT_FIELD_NUMBER: _builtins.int
+                HOST_FIELD_NUMBER: _builtins.int
+                RTCM_DEVICE_TYPE_FIELD_NUMBER: _builtins.int
+                SOURCE_TYPE_FIELD_NUMBER: _builtins.int
+                mount_point: _builtins.str
+                """Required; empty without network RTK. The mount point of the service."""
+                port: _builtins.str
+                """Required; empty without network RTK. The port of the service. Digits
+                as text.
+                """
+                host: _builtins.str
+                """Required; empty without network RTK. The host of the service."""
+                rtcm_device_type: Global___FlighttaskExecute.MultiDockTask.DockInfo.RtcmInfo.RtcmDeviceType.ValueType
+                """Required. What the corrections are for."""
+                source_type: Global___FlighttaskExecute.MultiDockTask.DockInfo.RtcmInfo.SourceType.ValueType
+                """Required. How the dock's position was found."""
+                def __init__(
+                    self,
+                    *,
+                    mount_point: _builtins.str | None = ...,
+                    port: _builtins.str | None = ...,
+                    host: _builtins.str | None = ...,
+                    rtcm_device_type: Global___FlighttaskExecute.MultiDockTask.DockInfo.RtcmInfo.RtcmDeviceType.ValueType | None = ...,
+                    source_type: Global___FlighttaskExecute.MultiDockTask.DockInfo.RtcmInfo.SourceType.ValueType | None = ...,
+                ) -> None: ...
+                _HasFieldArgType: _TypeAlias = _typing.Literal["_host", b"_host", "_mount_point", b"_mount_point", "_port", b"_port", "_rtcm_device_type", b"_rtcm_device_type", "_source_type", b"_source_type", "host", b"host", "mount_point", b"mount_point", "port", b"port", "rtcm_device_type", b"rtcm_device_type", "source_type", b"source_type"]  # noqa: Y015
+                def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+                _ClearFieldArgType: _TypeAlias = _typing.Literal["_host", b"_host", "_mount_point", b"_mount_point", "_port", b"_port", "_rtcm_device_type", b"_rtcm_device_type", "_source_type", b"_source_type", "host", b"host", "mount_point", b"mount_point", "port", b"port", "rtcm_device_type", b"rtcm_device_type", "source_type", b"source_type"]  # noqa: Y015
+                def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+                _WhichOneofReturnType__host: _TypeAlias = _typing.Literal["host"]  # noqa: Y015
+                _WhichOneofArgType__host: _TypeAlias = _typing.Literal["_host", b"_host"]  # noqa: Y015
+                _WhichOneofReturnType__mount_point: _TypeAlias = _typing.Literal["mount_point"]  # noqa: Y015
+                _WhichOneofArgType__mount_point: _TypeAlias = _typing.Literal["_mount_point", b"_mount_point"]  # noqa: Y015
+                _WhichOneofReturnType__port: _TypeAlias = _typing.Literal["port"]  # noqa: Y015
+                _WhichOneofArgType__port: _TypeAlias = _typing.Literal["_port", b"_port"]  # noqa: Y015
+                _WhichOneofReturnType__rtcm_device_type: _TypeAlias = _typing.Literal["rtcm_device_type"]  # noqa: Y015
+                _WhichOneofArgType__rtcm_device_type: _TypeAlias = _typing.Literal["_rtcm_device_type", b"_rtcm_device_type"]  # noqa: Y015
+                _WhichOneofReturnType__source_type: _TypeAlias = _typing.Literal["source_type"]  # noqa: Y015
+                _WhichOneofArgType__source_type: _TypeAlias = _typing.Literal["_source_type", b"_source_type"]  # noqa: Y015
+                @_typing.overload
+                def WhichOneof(self, oneof_group: _WhichOneofArgType__host) -> _WhichOneofReturnType__host | None: ...
+                @_typing.overload
+                def WhichOneof(self, oneof_group: _WhichOneofArgType__mount_point) -> _WhichOneofReturnType__mount_point | None: ...
+                @_typing.overload
+                def WhichOneof(self, oneof_group: _WhichOneofArgType__port) -> _WhichOneofReturnType__port | None: ...
+                @_typing.overload
+                def WhichOneof(self, oneof_group: _WhichOneofArgType__rtcm_device_type) -> _WhichOneofReturnType__rtcm_device_type | None: ...
+                @_typing.overload
+                def WhichOneof(self, oneof_group: _WhichOneofArgType__source_type) -> _WhichOneofReturnType__source_type | None: ...
+
+            @_typing.final
+            class AlternateLandPoint(_message.Message):
+                """Where the drone lands when it cannot land in the dock."""
+
+                DESCRIPTOR: _descriptor.Descriptor
+
+                class _IsConfigured:
+                    ValueType = _typing.NewType("ValueType", _builtins.int)
+                    V: _TypeAlias = ValueType  # noqa: Y015
+
+                class _IsConfiguredEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[FlighttaskExecute.MultiDockTask.DockInfo.AlternateLandPoint._IsConfigured.ValueType], _builtins.type):
+                    DESCRIPTOR: _descriptor.EnumDescriptor
+                    IS_CONFIGURED_NOT_SET: FlighttaskExecute.MultiDockTask.DockInfo.AlternateLandPoint._IsConfigured.ValueType  # 0
+                    """Not set."""
+                    IS_CONFIGURED_SET: FlighttaskExecute.MultiDockTask.DockInfo.AlternateLandPoint._IsConfigured.ValueType  # 1
+                    """Set."""
+
+                class IsConfigured(_IsConfigured, metaclass=_IsConfiguredEnumTypeWrapper):
+                    """Whether somebody has set the point."""
+
+                IS_CONFIGURED_NOT_SET: FlighttaskExecute.MultiDockTask.DockInfo.AlternateLandPoint.IsConfigured.ValueType  # 0
+                """Not set."""
+                IS_CONFIGURED_SET: FlighttaskExecute.MultiDockTask.DockInfo.AlternateLandPoint.IsConfigured.ValueType  # 1
+                """Set."""
+
+                LONGITUDE_FIELD_NUMBER: _builtins.int
+                LATITUDE_FIELD_NUMBER: _builtins.int
+                SAFE_LAND_HEIGHT_FIELD_NUMBER: _builtins.int
+                IS_CONFIGURED_FIELD_NUMBER: _builtins.int
+                HEIGHT_FIELD_NUMBER: _builtins.int
+                longitude: _builtins.float
+                """Required. Longitude in degrees."""
+                latitude: _builtins.float
+                """Required. Latitude in degrees."""
+                safe_land_height: _builtins.float
+                """The height at which the drone flies from the dock to the point, in
+                metres.
+                """
+                is_configured: Global___FlighttaskExecute.MultiDockTask.DockInfo.AlternateLandPoint.IsConfigured.ValueType
+                """Whether somebody has set the point."""
+                height: _builtins.float
+                """Height of the point above the ellipsoid, in metres. In the table of
+                the Dock 2 only, in the examples of both.
+                """
+                def __init__(
+                    self,
+                    *,
+                    longitude: _builtins.float | None = ...,
+                    latitude: _builtins.float | None = ...,
+                    safe_land_height: _builtins.float | None = ...,
+                    is_configured: Global___FlighttaskExecute.MultiDockTask.DockInfo.AlternateLandPoint.IsConfigured.ValueType | None = ...,
+                    height: _builtins.float | None = ...,
+                ) -> None: ...
+                _HasFieldArgType: _TypeAlias = _typing.Literal["_height", b"_height", "_is_configured", b"_is_configured", "_latitude", b"_latitude", "_longitude", b"_longitude", "_safe_land_height", b"_safe_land_height", "height", b"height", "is_configured", b"is_configured", "latitude", b"latitude", "longitude", b"longitude", "safe_land_height", b"safe_land_height"]  # noqa: Y015
+                def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+                _ClearFieldArgType: _TypeAlias = _typing.Literal["_height", b"_height", "_is_configured", b"_is_configured", "_latitude", b"_latitude", "_longitude", b"_longitude", "_safe_land_height", b"_safe_land_height", "height", b"height", "is_configured", b"is_configured", "latitude", b"latitude", "longitude", b"longitude", "safe_land_height", b"safe_land_height"]  # noqa: Y015
+                def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+                _WhichOneofReturnType__height: _TypeAlias = _typing.Literal["height"]  # noqa: Y015
+                _WhichOneofArgType__height: _TypeAlias = _typing.Literal["_height", b"_height"]  # noqa: Y015
+                _WhichOneofReturnType__is_configured: _TypeAlias = _typing.Literal["is_configured"]  # noqa: Y015
+                _WhichOneofArgType__is_configured: _TypeAlias = _typing.Literal["_is_configured", b"_is_configured"]  # noqa: Y015
+                _WhichOneofReturnType__latitude: _TypeAlias = _typing.Literal["latitude"]  # noqa: Y015
+                _WhichOneofArgType__latitude: _TypeAlias = _typing.Literal["_latitude", b"_latitude"]  # noqa: Y015
+                _WhichOneofReturnType__longitude: _TypeAlias = _typing.Literal["longitude"]  # noqa: Y015
+                _WhichOneofArgType__longitude: _TypeAlias = _typing.Literal["_longitude", b"_longitude"]  # noqa: Y015
+                _WhichOneofReturnType__safe_land_height: _TypeAlias = _typing.Literal["safe_land_height"]  # noqa: Y015
+                _WhichOneofArgType__safe_land_height: _TypeAlias = _typing.Literal["_safe_land_height", b"_safe_land_height"]  # noqa: Y015
+                @_typing.overload
+                def WhichOneof(self, oneof_group: _WhichOneofArgType__height) -> _WhichOneofReturnType__height | None: ...
+                @_typing.overload
+                def WhichOneof(self, oneof_group: _WhichOneofArgType__is_configured) -> _WhichOneofReturnType__is_configured | None: ...
+                @_typing.overload
+                def WhichOneof(self, oneof_group: _WhichOneofArgType__latitude) -> _WhichOneofReturnType__latitude | None: ...
+                @_typing.overload
+                def WhichOneof(self, oneof_group: _WhichOneofArgType__longitude) -> _WhichOneofReturnType__longitude | None: ...
+                @_typing.overload
+                def WhichOneof(self, oneof_group: _WhichOneofArgType__safe_land_height) -> _WhichOneofReturnType__safe_land_height | None: ...
+
+            DOCK_TYPE_FIELD_NUMBER: _builtins.int
+            LATITUDE_FIELD_NUMBER: _builtins.int
+            LONGITUDE_FIELD_NUMBER: _builtins.int
+            HEIGHT_FIELD_NUMBER: _builtins.int
+            HEADING_FIELD_NUMBER: _builtins.int
+            HOME_POSITION_IS_VALID_FIELD_NUMBER: _builtins.int
+            INDEX_FIELD_NUMBER: _builtins.int
+            SN_FIELD_NUMBER: _builtins.int
+            RTCM_INFO_FIELD_NUMBER: _builtins.int
+            ALTERNATE_LAND_POINT_FIELD_NUMBER: _builtins.int
+            dock_type: _builtins.str
+            """What the dock is in this flight. Known values: "takeoff", "landing"."""
+            latitude: _builtins.float
+            """Latitude of the dock in degrees, -90..90."""
+            longitude: _builtins.float
+            """Longitude of the dock in degrees, -180..180."""
+            height: _builtins.float
+            """Height of the dock above the ellipsoid, in metres."""
+            heading: _builtins.float
+            """Required. Heading of the dock in degrees, -180..180."""
+            home_position_is_valid: Global___FlighttaskExecute.MultiDockTask.DockInfo.HomePositionIsValid.ValueType
+            """Required. Whether the dock knows its own position well enough to be
+            flown home to.
+            """
+            index: _builtins.int
+            """The dock's number, 1..31, its own within the flight and best kept for
+            good.
+            """
+            sn: _builtins.str
+            """The dock's serial number."""
+            @_builtins.property
+            def rtcm_info(self) -> Global___FlighttaskExecute.MultiDockTask.DockInfo.RtcmInfo:
+                """Required. Where the dock's RTK position comes from."""
+
+            @_builtins.property
+            def alternate_land_point(self) -> Global___FlighttaskExecute.MultiDockTask.DockInfo.AlternateLandPoint:
+                """Required. Where the drone lands when it cannot land in the dock."""
+
+            def __init__(
+                self,
+                *,
+                dock_type: _builtins.str | None = ...,
+                latitude: _builtins.float | None = ...,
+                longitude: _builtins.float | None = ...,
+                height: _builtins.float | None = ...,
+                heading: _builtins.float | None = ...,
+                home_position_is_valid: Global___FlighttaskExecute.MultiDockTask.DockInfo.HomePositionIsValid.ValueType | None = ...,
+                index: _builtins.int | None = ...,
+                sn: _builtins.str | None = ...,
+                rtcm_info: Global___FlighttaskExecute.MultiDockTask.DockInfo.RtcmInfo | None = ...,
+                alternate_land_point: Global___FlighttaskExecute.MultiDockTask.DockInfo.AlternateLandPoint | None = ...,
+            ) -> None: ...
+            _HasFieldArgType: _TypeAlias = _typing.Literal["_dock_type", b"_dock_type", "_heading", b"_heading", "_height", b"_height", "_home_position_is_valid", b"_home_position_is_valid", "_index", b"_index", "_latitude", b"_latitude", "_longitude", b"_longitude", "_sn", b"_sn", "alternate_land_point", b"alternate_land_point", "dock_type", b"dock_type", "heading", b"heading", "height", b"height", "home_position_is_valid", b"home_position_is_valid", "index", b"index", "latitude", b"latitude", "longitude", b"longitude", "rtcm_info", b"rtcm_info", "sn", b"sn"]  # noqa: Y015
+            def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+            _ClearFieldArgType: _TypeAlias = _typing.Literal["_dock_type", b"_dock_type", "_heading", b"_heading", "_height", b"_height", "_home_position_is_valid", b"_home_position_is_valid", "_index", b"_index", "_latitude", b"_latitude", "_longitude", b"_longitude", "_sn", b"_sn", "alternate_land_point", b"alternate_land_point", "dock_type", b"dock_type", "heading", b"heading", "height", b"height", "home_position_is_valid", b"home_position_is_valid", "index", b"index", "latitude", b"latitude", "longitude", b"longitude", "rtcm_info", b"rtcm_info", "sn", b"sn"]  # noqa: Y015
+            def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+            _WhichOneofReturnType__dock_type: _TypeAlias = _typing.Literal["dock_type"]  # noqa: Y015
+            _WhichOneofArgType__dock_type: _TypeAlias = _typing.Literal["_dock_type", b"_dock_type"]  # noqa: Y015
+            _WhichOneofReturnType__heading: _TypeAlias = _typing.Literal["heading"]  # noqa: Y015
+            _WhichOneofArgType__heading: _TypeAlias = _typing.Literal["_heading", b"_heading"]  # noqa: Y015
+            _WhichOneofReturnType__height: _TypeAlias = _typing.Literal["height"]  # noqa: Y015
+            _WhichOneofArgType__height: _TypeAlias = _typing.Literal["_height", b"_height"]  # noqa: Y015
+            _WhichOneofReturnType__home_position_is_valid: _TypeAlias = _typing.Literal["home_position_is_valid"]  # noqa: Y015
+            _WhichOneofArgType__home_position_is_valid: _TypeAlias = _typing.Literal["_home_position_is_valid", b"_home_position_is_valid"]  # noqa: Y015
+            _WhichOneofReturnType__index: _TypeAlias = _typing.Literal["index"]  # noqa: Y015
+            _WhichOneofArgType__index: _TypeAlias = _typing.Literal["_index", b"_index"]  # noqa: Y015
+            _WhichOneofReturnType__latitude: _TypeAlias = _typing.Literal["latitude"]  # noqa: Y015
+            _WhichOneofArgType__latitude: _TypeAlias = _typing.Literal["_latitude", b"_latitude"]  # noqa: Y015
+            _WhichOneofReturnType__longitude: _TypeAlias = _typing.Literal["longitude"]  # noqa: Y015
+            _WhichOneofArgType__longitude: _TypeAlias = _typing.Literal["_longitude", b"_longitude"]  # noqa: Y015
+            _WhichOneofReturnType__sn: _TypeAlias = _typing.Literal["sn"]  # noqa: Y015
+            _WhichOneofArgType__sn: _TypeAlias = _typing.Literal["_sn", b"_sn"]  # noqa: Y015
+            @_typing.overload
+            def WhichOneof(self, oneof_group: _WhichOneofArgType__dock_type) -> _WhichOneofReturnType__dock_type | None: ...
+            @_typing.overload
+            def WhichOneof(self, oneof_group: _WhichOneofArgType__heading) -> _WhichOneofReturnType__heading | None: ...
+            @_typing.overload
+            def WhichOneof(self, oneof_group: _WhichOneofArgType__height) -> _WhichOneofReturnType__height | None: ...
+            @_typing.overload
+            def WhichOneof(self, oneof_group: _WhichOneofArgType__home_position_is_valid) -> _WhichOneofReturnType__home_position_is_valid | None: ...
+            @_typing.overload
+            def WhichOneof(self, oneof_group: _WhichOneofArgType__index) -> _WhichOneofReturnType__index | None: ...
+            @_typing.overload
+            def WhichOneof(self, oneof_group: _WhichOneofArgType__latitude) -> _WhichOneofReturnType__latitude | None: ...
+            @_typing.overload
+            def WhichOneof(self, oneof_group: _WhichOneofArgType__longitude) -> _WhichOneofReturnType__longitude | None: ...
+            @_typing.overload
+            def WhichOneof(self, oneof_group: _WhichOneofArgType__sn) -> _WhichOneofReturnType__sn | None: ...
+
+        WIRELESS_LINK_TOPO_FIELD_NUMBER: _builtins.int
+        DOCK_INFOS_FIELD_NUMBER: _builtins.int
+        @_builtins.property
+        def wireless_link_topo(self) -> Global___FlighttaskExecute.MultiDockTask.WirelessLinkTopo:
+            """How the drone and the two docks find one another by radio."""
+
+        @_builtins.property
+        def dock_infos(self) -> _containers.RepeatedCompositeFieldContainer[Global___FlighttaskExecute.MultiDockTask.DockInfo]:
+            """The two docks: the one the drone takes off from and the one it lands in."""
+
+        def __init__(
+            self,
+            *,
+            wireless_link_topo: Global___FlighttaskExecute.MultiDockTask.WirelessLinkTopo | None = ...,
+            dock_infos: _abc.Iterable[Global___FlighttaskExecute.MultiDockTask.DockInfo] | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["wireless_link_topo", b"wireless_link_topo"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["dock_infos", b"dock_infos", "wireless_link_topo", b"wireless_link_topo"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    FLIGHT_ID_FIELD_NUMBER: _builtins.int
+    MULTI_DOCK_TASK_FIELD_NUMBER: _builtins.int
+    flight_id: _builtins.str
+    """Required. The flight, by the id given with flighttask_prepare."""
+    @_builtins.property
+    def multi_dock_task(self) -> Global___FlighttaskExecute.MultiDockTask:
+        """For a flight from one dock to another; absent for every other flight. Dock
+        2 and Dock 3.
+        """
+
+    def __init__(
+        self,
+        *,
+        flight_id: _builtins.str | None = ...,
+        multi_dock_task: Global___FlighttaskExecute.MultiDockTask | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_flight_id", b"_flight_id", "flight_id", b"flight_id", "multi_dock_task", b"multi_dock_task"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_flight_id", b"_flight_id", "flight_id", b"flight_id", "multi_dock_task", b"multi_dock_task"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__flight_id: _TypeAlias = _typing.Literal["flight_id"]  # noqa: Y015
+    _WhichOneofArgType__flight_id: _TypeAlias = _typing.Literal["_flight_id", b"_flight_id"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__flight_id) -> _WhichOneofReturnType__flight_id | None: ...
+
+Global___FlighttaskExecute: _TypeAlias = FlighttaskExecute  # noqa: Y015
+
+@_typing.final
+class FlighttaskPause(_message.Message):
+    """flighttask_pause: the drone interrupts its wayline and stays in the air; its
+    battery runs on. It can then be flown otherwise (fly_to_point, …) and goes on
+    with flighttask_recovery. Refused where no wayline is flown (319035), and in
+    the air while a task waits for RTK to converge.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FlighttaskPause: _TypeAlias = FlighttaskPause  # noqa: Y015
+
+@_typing.final
+class FlighttaskRecovery(_message.Message):
+    """flighttask_recovery: the drone flies back to where it interrupted its wayline
+    (flighttask_pause) and goes on with it. Refused where there is nothing to go
+    on with, e.g. 319044 after the end of the task.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FlighttaskRecovery: _TypeAlias = FlighttaskRecovery  # noqa: Y015
+
+@_typing.final
+class FlighttaskStop(_message.Message):
+    """flighttask_stop: tells one dock of a flight between two docks
+    (multi_dock_task) that the task is over. To be sent to the other dock when
+    one has reported the end of the task. DJI's pages do not say what a drone
+    does that is still in the air: not meant for landing it, see return_home and
+    return_specific_home. Dock 2 and Dock 3.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Reason:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[FlighttaskStop._Reason.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        REASON_NORMAL: FlighttaskStop._Reason.ValueType  # 0
+        """It has ended as it should."""
+        REASON_OTHER_DOCK_ABNORMAL: FlighttaskStop._Reason.ValueType  # 1
+        """The state machine of the other dock is out of order."""
+
+    class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
+        """Why the task is over."""
+
+    REASON_NORMAL: FlighttaskStop.Reason.ValueType  # 0
+    """It has ended as it should."""
+    REASON_OTHER_DOCK_ABNORMAL: FlighttaskStop.Reason.ValueType  # 1
+    """The state machine of the other dock is out of order."""
+
+    FLIGHT_ID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    flight_id: _builtins.str
+    """Required. The flight, by the id given with flighttask_prepare."""
+    reason: Global___FlighttaskStop.Reason.ValueType
+    """Required. Why the task is over."""
+    def __init__(
+        self,
+        *,
+        flight_id: _builtins.str | None = ...,
+        reason: Global___FlighttaskStop.Reason.ValueType | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_flight_id", b"_flight_id", "_reason", b"_reason", "flight_id", b"flight_id", "reason", b"reason"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_flight_id", b"_flight_id", "_reason", b"_reason", "flight_id", b"flight_id", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__flight_id: _TypeAlias = _typing.Literal["flight_id"]  # noqa: Y015
+    _WhichOneofArgType__flight_id: _TypeAlias = _typing.Literal["_flight_id", b"_flight_id"]  # noqa: Y015
+    _WhichOneofReturnType__reason: _TypeAlias = _typing.Literal["reason"]  # noqa: Y015
+    _WhichOneofArgType__reason: _TypeAlias = _typing.Literal["_reason", b"_reason"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__flight_id) -> _WhichOneofReturnType__flight_id | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__reason) -> _WhichOneofReturnType__reason | None: ...
+
+Global___FlighttaskStop: _TypeAlias = FlighttaskStop  # noqa: Y015
+
+@_typing.final
+class FlighttaskUndo(_message.Message):
+    """flighttask_undo: the dock drops flight tasks that it was given with
+    flighttask_prepare. A task that is being flown is not ended by it: see
+    flighttask_pause and return_home.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FLIGHT_IDS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def flight_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Required. The flights, by the ids given with flighttask_prepare, one at
+        least.
+        """
+
+    def __init__(
+        self,
+        *,
+        flight_ids: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["flight_ids", b"flight_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FlighttaskUndo: _TypeAlias = FlighttaskUndo  # noqa: Y015
+
+@_typing.final
+class InFlightWaylineCancel(_message.Message):
+    """in_flight_wayline_cancel: the drone gives up the wayline that it was sent in
+    the air (in_flight_wayline_deliver). It names no wayline: the one that is
+    there is meant. DJI's pages do not say what the drone does then; send
+    return_home to have it back. Dock 2 and Dock 3.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___InFlightWaylineCancel: _TypeAlias = InFlightWaylineCancel  # noqa: Y015
+
+@_typing.final
+class InFlightWaylineDeliver(_message.Message):
+    """in_flight_wayline_deliver: a drone that is in the air gets a new wayline file
+    (a small one) and flies it. The reply only says that the order was taken.
+    Progress comes as in_flight_wayline_progress events, which name the wayline
+    by in_flight_wayline_id and give the state as a number: 1 uploading, 2
+    uploaded, 3 in progress, 4 paused, 5 cancelled, 6 done, 7 failed, 8 timed
+    out. Dock 2 and Dock 3.
+
+    DJI's page lists the members as integers and requires none.
+    out_of_control_action has the numbers of flighttask_prepare, not those of
+    takeoff_to_point.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class File(_message.Message):
+        """The wayline file."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        FINGERPRINT_FIELD_NUMBER: _builtins.int
+        URL_FIELD_NUMBER: _builtins.int
+        fingerprint: _builtins.str
+        """A checksum of the file, as in flighttask_prepare."""
+        url: _builtins.str
+        """Where the file is fetched (KMZ)."""
+        def __init__(
+            self,
+            *,
+            fingerprint: _builtins.str | None = ...,
+            url: _builtins.str | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["_fingerprint", b"_fingerprint", "_url", b"_url", "fingerprint", b"fingerprint", "url", b"url"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["_fingerprint", b"_fingerprint", "_url", b"_url", "fingerprint", b"fingerprint", "url", b"url"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        _WhichOneofReturnType__fingerprint: _TypeAlias = _typing.Literal["fingerprint"]  # noqa: Y015
+        _WhichOneofArgType__fingerprint: _TypeAlias = _typing.Literal["_fingerprint", b"_fingerprint"]  # noqa: Y015
+        _WhichOneofReturnType__url: _TypeAlias = _typing.Literal["url"]  # noqa: Y015
+        _WhichOneofArgType__url: _TypeAlias = _typing.Literal["_url", b"_url"]  # noqa: Y015
+        @_typing.overload
+        def WhichOneof(self, oneof_group: _WhichOneofArgType__fingerprint) -> _WhichOneofReturnType__fingerprint | None: ...
+        @_typing.overload
+        def WhichOneof(self, oneof_group: _WhichOneofArgType__url) -> _WhichOneofReturnType__url | None: ...
+
+    FILE_FIELD_NUMBER: _builtins.int
+    IN_FLIGHT_WAYLINE_ID_FIELD_NUMBER: _builtins.int
+    OUT_OF_CONTROL_ACTION_FIELD_NUMBER: _builtins.int
+    EXIT_WAYLINE_WHEN_RC_LOST_FIELD_NUMBER: _builtins.int
+    RTH_ALTITUDE_FIELD_NUMBER: _builtins.int
+    RTH_MODE_FIELD_NUMBER: _builtins.int
+    WAYLINE_PRECISION_TYPE_FIELD_NUMBER: _builtins.int
+    in_flight_wayline_id: _builtins.str
+    """The caller's id of the wayline, unique; the progress events and the other
+    in_flight_wayline methods name it. Without it no progress can be followed.
+    """
+    out_of_control_action: _builtins.int
+    """What the drone does when it loses the remote-control link: 0 returns home,
+    1 hovers, 2 lands where it is.
+    """
+    exit_wayline_when_rc_lost: _builtins.int
+    """What the drone does when it loses that link on the wayline: 0 continues, 1
+    leaves the wayline and does out_of_control_action.
+    """
+    rth_altitude: _builtins.int
+    """The altitude of a return to home in metres above the take-off point,
+    20..1500.
+    """
+    rth_mode: _builtins.int
+    """The altitude at which the drone returns home: 0 chosen by the drone, 1
+    rth_altitude.
+    """
+    wayline_precision_type: _builtins.int
+    """How exactly the wayline is flown: 0 on GNSS alone, 1 once RTK has
+    converged.
+    """
+    @_builtins.property
+    def file(self) -> Global___InFlightWaylineDeliver.File:
+        """The wayline file."""
+
+    def __init__(
+        self,
+        *,
+        file: Global___InFlightWaylineDeliver.File | None = ...,
+        in_flight_wayline_id: _builtins.str | None = ...,
+        out_of_control_action: _builtins.int | None = ...,
+        exit_wayline_when_rc_lost: _builtins.int | None = ...,
+        rth_altitude: _builtins.int | None = ...,
+        rth_mode: _builtins.int | None = ...,
+        wayline_precision_type: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_exit_wayline_when_rc_lost", b"_exit_wayline_when_rc_lost", "_in_flight_wayline_id", b"_in_flight_wayline_id", "_out_of_control_action", b"_out_of_control_action", "_rth_altitude", b"_rth_altitude", "_rth_mode", b"_rth_mode", "_wayline_precision_type", b"_wayline_precision_type", "exit_wayline_when_rc_lost", b"exit_wayline_when_rc_lost", "file", b"file", "in_flight_wayline_id", b"in_flight_wayline_id", "out_of_control_action", b"out_of_control_action", "rth_altitude", b"rth_altitude", "rth_mode", b"rth_mode", "wayline_precision_type", b"wayline_precision_type"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exit_wayline_when_rc_lost", b"_exit_wayline_when_rc_lost", "_in_flight_wayline_id", b"_in_flight_wayline_id", "_out_of_control_action", b"_out_of_control_action", "_rth_altitude", b"_rth_altitude", "_rth_mode", b"_rth_mode", "_wayline_precision_type", b"_wayline_precision_type", "exit_wayline_when_rc_lost", b"exit_wayline_when_rc_lost", "file", b"file", "in_flight_wayline_id", b"in_flight_wayline_id", "out_of_control_action", b"out_of_control_action", "rth_altitude", b"rth_altitude", "rth_mode", b"rth_mode", "wayline_precision_type", b"wayline_precision_type"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__exit_wayline_when_rc_lost: _TypeAlias = _typing.Literal["exit_wayline_when_rc_lost"]  # noqa: Y015
+    _WhichOneofArgType__exit_wayline_when_rc_lost: _TypeAlias = _typing.Literal["_exit_wayline_when_rc_lost", b"_exit_wayline_when_rc_lost"]  # noqa: Y015
+    _WhichOneofReturnType__in_flight_wayline_id: _TypeAlias = _typing.Literal["in_flight_wayline_id"]  # noqa: Y015
+    _WhichOneofArgType__in_flight_wayline_id: _TypeAlias = _typing.Literal["_in_flight_wayline_id", b"_in_flight_wayline_id"]  # noqa: Y015
+    _WhichOneofReturnType__out_of_control_action: _TypeAlias = _typing.Literal["out_of_control_action"]  # noqa: Y015
+    _WhichOneofArgType__out_of_control_action: _TypeAlias = _typing.Literal["_out_of_control_action", b"_out_of_control_action"]  # noqa: Y015
+    _WhichOneofReturnType__rth_altitude: _TypeAlias = _typing.Literal["rth_altitude"]  # noqa: Y015
+    _WhichOneofArgType__rth_altitude: _TypeAlias = _typing.Literal["_rth_altitude", b"_rth_altitude"]  # noqa: Y015
+    _WhichOneofReturnType__rth_mode: _TypeAlias = _typing.Literal["rth_mode"]  # noqa: Y015
+    _WhichOneofArgType__rth_mode: _TypeAlias = _typing.Literal["_rth_mode", b"_rth_mode"]  # noqa: Y015
+    _WhichOneofReturnType__wayline_precision_type: _TypeAlias = _typing.Literal["wayline_precision_type"]  # noqa: Y015
+    _WhichOneofArgType__wayline_precision_type: _TypeAlias = _typing.Literal["_wayline_precision_type", b"_wayline_precision_type"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__exit_wayline_when_rc_lost) -> _WhichOneofReturnType__exit_wayline_when_rc_lost | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__in_flight_wayline_id) -> _WhichOneofReturnType__in_flight_wayline_id | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__out_of_control_action) -> _WhichOneofReturnType__out_of_control_action | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__rth_altitude) -> _WhichOneofReturnType__rth_altitude | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__rth_mode) -> _WhichOneofReturnType__rth_mode | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__wayline_precision_type) -> _WhichOneofReturnType__wayline_precision_type | None: ...
+
+Global___InFlightWaylineDeliver: _TypeAlias = InFlightWaylineDeliver  # noqa: Y015
+
+@_typing.final
+class InFlightWaylineRecover(_message.Message):
+    """in_flight_wayline_recover: the drone goes on with the wayline that it was
+    sent in the air and that in_flight_wayline_stop has paused. Dock 2 and Dock
+    3.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    IN_FLIGHT_WAYLINE_ID_FIELD_NUMBER: _builtins.int
+    in_flight_wayline_id: _builtins.str
+    """The wayline, by the id given with in_flight_wayline_deliver."""
+    def __init__(
+        self,
+        *,
+        in_flight_wayline_id: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_in_flight_wayline_id", b"_in_flight_wayline_id", "in_flight_wayline_id", b"in_flight_wayline_id"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_in_flight_wayline_id", b"_in_flight_wayline_id", "in_flight_wayline_id", b"in_flight_wayline_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__in_flight_wayline_id: _TypeAlias = _typing.Literal["in_flight_wayline_id"]  # noqa: Y015
+    _WhichOneofArgType__in_flight_wayline_id: _TypeAlias = _typing.Literal["_in_flight_wayline_id", b"_in_flight_wayline_id"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__in_flight_wayline_id) -> _WhichOneofReturnType__in_flight_wayline_id | None: ...
+
+Global___InFlightWaylineRecover: _TypeAlias = InFlightWaylineRecover  # noqa: Y015
+
+@_typing.final
+class InFlightWaylineStop(_message.Message):
+    """in_flight_wayline_stop: in spite of its name a pause: the drone interrupts
+    the wayline that it was sent in the air and stays there; its battery runs on.
+    It goes on with in_flight_wayline_recover; in_flight_wayline_cancel ends the
+    wayline. Dock 2 and Dock 3.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    IN_FLIGHT_WAYLINE_ID_FIELD_NUMBER: _builtins.int
+    in_flight_wayline_id: _builtins.str
+    """The wayline, by the id given with in_flight_wayline_deliver."""
+    def __init__(
+        self,
+        *,
+        in_flight_wayline_id: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_in_flight_wayline_id", b"_in_flight_wayline_id", "in_flight_wayline_id", b"in_flight_wayline_id"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_in_flight_wayline_id", b"_in_flight_wayline_id", "in_flight_wayline_id", b"in_flight_wayline_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__in_flight_wayline_id: _TypeAlias = _typing.Literal["in_flight_wayline_id"]  # noqa: Y015
+    _WhichOneofArgType__in_flight_wayline_id: _TypeAlias = _typing.Literal["_in_flight_wayline_id", b"_in_flight_wayline_id"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__in_flight_wayline_id) -> _WhichOneofReturnType__in_flight_wayline_id | None: ...
+
+Global___InFlightWaylineStop: _TypeAlias = InFlightWaylineStop  # noqa: Y015
+
+@_typing.final
+class ReturnHome(_message.Message):
+    """return_home: the drone breaks off what it is doing and flies home, at the
+    return altitude set with the flight, to land at its home point (in its dock,
+    where it has one). A wayline is left for good: the dock reports the task as
+    paused with a break point, and as failed (322283) when the drone is back.
+    return_home_cancel ends the return.
+
+    The reply only says that the drone has begun. return_home_info events then
+    bring the path. device_exit_homing_notify (docks) says that the drone has
+    left the return, and why (obstacles, flight restrictions, sticks moved, …):
+    send return_home again to get it out of that state. Neither has a member that
+    ties it to this command, and on a real dock their bid is not ours. A result
+    other than 0, e.g. 316022 (no link to the drone): the drone goes on.
+
+    DJI's pages give no data; its only example (RC Plus 2) sends null, as the
+    gateway does.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReturnHome: _TypeAlias = ReturnHome  # noqa: Y015
+
+@_typing.final
+class ReturnHomeCancel(_message.Message):
+    """return_home_cancel: a drone on its way home stops and hovers where it is,
+    with what is left of its battery. It does not go on with its wayline, which
+    the return has ended.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReturnHomeCancel: _TypeAlias = ReturnHomeCancel  # noqa: Y015
+
+@_typing.final
+class ReturnSpecificHome(_message.Message):
+    """return_specific_home: on a flight between two docks (multi_dock_task), the
+    drone breaks off what it is doing and flies to the dock named here, to land
+    in it. return_home_info reports for each dock whether it can be reached
+    (multi_dock_home_info). Dock 2 and Dock 3.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HOME_DOCK_SN_FIELD_NUMBER: _builtins.int
+    home_dock_sn: _builtins.str
+    """Required. The serial number of the dock to land in."""
+    def __init__(
+        self,
+        *,
+        home_dock_sn: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_home_dock_sn", b"_home_dock_sn", "home_dock_sn", b"home_dock_sn"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_home_dock_sn", b"_home_dock_sn", "home_dock_sn", b"home_dock_sn"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__home_dock_sn: _TypeAlias = _typing.Literal["home_dock_sn"]  # noqa: Y015
+    _WhichOneofArgType__home_dock_sn: _TypeAlias = _typing.Literal["_home_dock_sn", b"_home_dock_sn"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__home_dock_sn) -> _WhichOneofReturnType__home_dock_sn | None: ...
+
+Global___ReturnSpecificHome: _TypeAlias = ReturnSpecificHome  # noqa: Y015

@@ -3,6 +3,7 @@
 isort:skip_file
 A command and the events of its life."""
 
+from dockgate.dji.v1 import reply_pb2 as _reply_pb2
 from dockgate.downlink.v1 import error_reason_pb2 as _error_reason_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
@@ -154,6 +155,10 @@ class _CommandEventKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Comm
     """The gateway ended the command: it could not or may not send it."""
     COMMAND_EVENT_KIND_JOB_PROGRESSED: _CommandEventKind.ValueType  # 8
     """The device reported progress of the job that the command started."""
+    COMMAND_EVENT_KIND_SENT: _CommandEventKind.ValueType  # 9
+    """The message was handed to the network. That ends a command whose method has
+    no answer.
+    """
 
 class CommandEventKind(_CommandEventKind, metaclass=_CommandEventKindEnumTypeWrapper):
     """What happened to a command."""
@@ -182,6 +187,10 @@ COMMAND_EVENT_KIND_REFUSED: CommandEventKind.ValueType  # 7
 """The gateway ended the command: it could not or may not send it."""
 COMMAND_EVENT_KIND_JOB_PROGRESSED: CommandEventKind.ValueType  # 8
 """The device reported progress of the job that the command started."""
+COMMAND_EVENT_KIND_SENT: CommandEventKind.ValueType  # 9
+"""The message was handed to the network. That ends a command whose method has
+no answer.
+"""
 Global___CommandEventKind: _TypeAlias = CommandEventKind  # noqa: Y015
 
 class _JobState:
@@ -307,6 +316,7 @@ class Command(_message.Message):
     RESPONSE_CODE_FIELD_NUMBER: _builtins.int
     RESPONSE_MESSAGE_FIELD_NUMBER: _builtins.int
     VENDOR_RESPONSE_FIELD_NUMBER: _builtins.int
+    REPLY_FIELD_NUMBER: _builtins.int
     FAILURE_CODE_FIELD_NUMBER: _builtins.int
     FAILURE_REASON_FIELD_NUMBER: _builtins.int
     ACCEPTED_AT_FIELD_NUMBER: _builtins.int
@@ -350,6 +360,12 @@ class Command(_message.Message):
     def vendor_response(self) -> _struct_pb2.Struct:
         """The whole `data` of the device's reply. Numbers are doubles here, as
         google.protobuf.Struct has no others.
+        """
+
+    @_builtins.property
+    def reply(self) -> _reply_pb2.Reply:
+        """The same as a typed message, for methods whose reply carries more than a
+        result. Members that the schema does not know are in vendor_response only.
         """
 
     @_builtins.property
@@ -399,6 +415,7 @@ class Command(_message.Message):
         response_code: _builtins.str | None = ...,
         response_message: _builtins.str | None = ...,
         vendor_response: _struct_pb2.Struct | None = ...,
+        reply: _reply_pb2.Reply | None = ...,
         failure_code: _error_reason_pb2.FailureCode.ValueType = ...,
         failure_reason: _builtins.str | None = ...,
         accepted_at: _timestamp_pb2.Timestamp | None = ...,
@@ -409,9 +426,9 @@ class Command(_message.Message):
         deadline_at: _timestamp_pb2.Timestamp | None = ...,
         job: Global___Job | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_failure_reason", b"_failure_reason", "_response_code", b"_response_code", "_response_message", b"_response_message", "accepted_at", b"accepted_at", "completed_at", b"completed_at", "deadline_at", b"deadline_at", "delivered_at", b"delivered_at", "failure_reason", b"failure_reason", "job", b"job", "response_code", b"response_code", "response_message", b"response_message", "response_received_at", b"response_received_at", "updated_at", b"updated_at", "vendor_response", b"vendor_response"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_failure_reason", b"_failure_reason", "_response_code", b"_response_code", "_response_message", b"_response_message", "accepted_at", b"accepted_at", "completed_at", b"completed_at", "deadline_at", b"deadline_at", "delivered_at", b"delivered_at", "failure_reason", b"failure_reason", "job", b"job", "reply", b"reply", "response_code", b"response_code", "response_message", b"response_message", "response_received_at", b"response_received_at", "updated_at", b"updated_at", "vendor_response", b"vendor_response"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_failure_reason", b"_failure_reason", "_response_code", b"_response_code", "_response_message", b"_response_message", "accepted_at", b"accepted_at", "command_id", b"command_id", "command_type", b"command_type", "completed_at", b"completed_at", "completion_basis", b"completion_basis", "deadline_at", b"deadline_at", "delivered_at", b"delivered_at", "device_id", b"device_id", "failure_code", b"failure_code", "failure_reason", b"failure_reason", "gateway_id", b"gateway_id", "job", b"job", "response_code", b"response_code", "response_message", b"response_message", "response_received_at", b"response_received_at", "revision", b"revision", "status", b"status", "timeout_seconds", b"timeout_seconds", "updated_at", b"updated_at", "vendor", b"vendor", "vendor_response", b"vendor_response"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_failure_reason", b"_failure_reason", "_response_code", b"_response_code", "_response_message", b"_response_message", "accepted_at", b"accepted_at", "command_id", b"command_id", "command_type", b"command_type", "completed_at", b"completed_at", "completion_basis", b"completion_basis", "deadline_at", b"deadline_at", "delivered_at", b"delivered_at", "device_id", b"device_id", "failure_code", b"failure_code", "failure_reason", b"failure_reason", "gateway_id", b"gateway_id", "job", b"job", "reply", b"reply", "response_code", b"response_code", "response_message", b"response_message", "response_received_at", b"response_received_at", "revision", b"revision", "status", b"status", "timeout_seconds", b"timeout_seconds", "updated_at", b"updated_at", "vendor", b"vendor", "vendor_response", b"vendor_response"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__failure_reason: _TypeAlias = _typing.Literal["failure_reason"]  # noqa: Y015
     _WhichOneofArgType__failure_reason: _TypeAlias = _typing.Literal["_failure_reason", b"_failure_reason"]  # noqa: Y015

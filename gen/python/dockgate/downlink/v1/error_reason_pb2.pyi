@@ -86,6 +86,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     stopping. Nothing was accepted; try again with the same idempotency key. A
     watch that ends so is resumed behind the last event seen. No metadata.
     """
+    ERROR_REASON_FORBIDDEN: _ErrorReason.ValueType  # 19
+    """HTTP 403, PERMISSION_DENIED. The caller may not do that, or the gateway's
+    configuration switches it off. Metadata: setting, where one would allow it.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call was refused. Over gRPC the name without its prefix is the `reason`
@@ -158,6 +162,10 @@ ERROR_REASON_UNAVAILABLE: ErrorReason.ValueType  # 18
 """HTTP 503, UNAVAILABLE. The store cannot take the request, or the gateway is
 stopping. Nothing was accepted; try again with the same idempotency key. A
 watch that ends so is resumed behind the last event seen. No metadata.
+"""
+ERROR_REASON_FORBIDDEN: ErrorReason.ValueType  # 19
+"""HTTP 403, PERMISSION_DENIED. The caller may not do that, or the gateway's
+configuration switches it off. Metadata: setting, where one would allow it.
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
 

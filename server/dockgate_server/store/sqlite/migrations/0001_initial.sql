@@ -11,6 +11,7 @@ CREATE TABLE command (
     vendor               TEXT    NOT NULL,
     device_id            TEXT    NOT NULL,
     gateway_id           TEXT    NOT NULL,
+    channel              TEXT    NOT NULL,
     command_type         TEXT    NOT NULL,
     data                 BLOB    NOT NULL,
     timeout_seconds      INTEGER NOT NULL CHECK (timeout_seconds BETWEEN 1 AND 300),

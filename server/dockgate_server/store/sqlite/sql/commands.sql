@@ -5,10 +5,11 @@
 -- name: insert_command
 -- No row back: the tenant has used the idempotency key.
 INSERT INTO command (
-    id, tenant, principal, vendor, device_id, gateway_id, command_type, data, timeout_seconds,
-    accepted_at, deadline_at, job_key, status, revision, updated_at, idempotency_key, content_hash
+    id, tenant, principal, vendor, device_id, gateway_id, channel, command_type, data,
+    timeout_seconds, accepted_at, deadline_at, job_key, status, revision, updated_at,
+    idempotency_key, content_hash
 ) VALUES (
-    :id, :tenant, :principal, :vendor, :device_id, :gateway_id, :command_type, :data,
+    :id, :tenant, :principal, :vendor, :device_id, :gateway_id, :channel, :command_type, :data,
     :timeout_seconds, :accepted_at, :deadline_at, :job_key, 'ACCEPTED', 1, :accepted_at,
     :idempotency_key, :content_hash
 )
@@ -25,6 +26,13 @@ RETURNING *;
 -- The answer may have overtaken the acknowledgement; then the command has ended already.
 UPDATE command
 SET status = 'DELIVERED', delivered_at = :at, updated_at = :at, revision = revision + 1
+WHERE id = :id AND status = 'ACCEPTED'
+RETURNING *;
+
+-- name: complete_send
+UPDATE command
+SET status = 'SUCCEEDED', completion_basis = 'LOCAL_SEND', completed_at = :at, updated_at = :at,
+    revision = revision + 1
 WHERE id = :id AND status = 'ACCEPTED'
 RETURNING *;
 
@@ -96,9 +104,10 @@ WHERE seq = :seq
 RETURNING *;
 
 -- name: find_job
+-- The newest; one that failed only where there is no other, as it should have started nothing.
 SELECT seq, command_type FROM command
 WHERE gateway_id = :gateway_id AND job_key = :job_key
-ORDER BY seq DESC;
+ORDER BY status = 'FAILED', seq DESC;
 
 -- name: insert_event
 INSERT INTO command_event (command_seq, revision, kind, occurred_at, state, reply, note)
@@ -111,6 +120,20 @@ SELECT * FROM command WHERE id = :id AND tenant = :tenant;
 -- For the devices' side only: a reply names a command by its tid and knows no tenant.
 SELECT * FROM command WHERE id = :id;
 
+-- name: get_command_by_drc_seq
+-- DRC knows no tid: the sequence number is the command's own.
+SELECT * FROM command
+WHERE seq = :seq AND gateway_id = :gateway_id AND command_type = :command_type
+    AND channel = 'drc';
+
+-- name: get_outstanding_drc_command
+-- For the methods without a sequence number, of which one at a time is sent.
+SELECT * FROM command
+WHERE status IN ('ACCEPTED', 'DELIVERED') AND gateway_id = :gateway_id
+    AND command_type = :command_type AND channel = 'drc' AND sending_at IS NOT NULL
+ORDER BY seq
+LIMIT 1;
+
 -- name: get_command_by_key
 SELECT * FROM command WHERE tenant = :tenant AND idempotency_key = :idempotency_key;
 
@@ -119,6 +142,12 @@ SELECT * FROM command
 WHERE status IN ('ACCEPTED', 'DELIVERED') AND seq > :after
 ORDER BY seq
 LIMIT :limit;
+
+-- name: sent_after
+-- Only what was accepted later is looked at, so this is quick for a recent command.
+SELECT 1 FROM command
+WHERE seq > :seq AND gateway_id = :gateway_id AND sending_at IS NOT NULL
+LIMIT 1;
 
 -- name: list_commands
 -- Which of the indices is best depends on whether a device is given: two queries.

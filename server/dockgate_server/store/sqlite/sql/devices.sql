@@ -3,8 +3,7 @@
 INSERT INTO device (id, tenant, gateway_id, model, seen_at)
 VALUES (:id, :tenant, :gateway_id, :model, :seen_at)
 ON CONFLICT (id) DO UPDATE
-SET gateway_id = excluded.gateway_id, model = excluded.model, seen_at = excluded.seen_at
-WHERE excluded.seen_at >= device.seen_at;
+SET gateway_id = excluded.gateway_id, model = excluded.model, seen_at = excluded.seen_at;
 
 -- name: list_devices
 SELECT tenant, id, gateway_id, model FROM device ORDER BY id;

@@ -1,0 +1,163 @@
+"""The configuration: one object, made once at start, validated whole.
+
+Read from a TOML file and from the environment, which overrules the file. ``DOCKGATE_GRPC__LISTEN``
+is ``listen`` in section ``[grpc]``. Every mistake is reported, all together, by the name under
+which it was set; secrets are never printed.
+"""
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from dockgate_server.config.sections import (
+    CommandsSection,
+    Grpc,
+    Http,
+    Log,
+    Mqtt,
+    Section,
+    SeedDevice,
+    Store,
+    is_loopback,
+)
+
+__all__ = [
+    "ConfigProblem",
+    "Grpc",
+    "Http",
+    "Log",
+    "Mqtt",
+    "SeedDevice",
+    "Settings",
+    "Store",
+    "is_loopback",
+    "load",
+    "reference",
+]
+
+ENV_PREFIX = "DOCKGATE_"
+
+
+class ConfigProblem(Exception):
+    """The configuration cannot be used; the message lists every mistake, one a line."""
+
+
+class Settings(BaseSettings):
+    """The whole configuration."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX,
+        env_nested_delimiter="__",
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,
+        use_attribute_docstrings=True,
+    )
+
+    grpc: Grpc = Grpc()
+    http: Http = Http()
+    mqtt: Mqtt = Mqtt()
+    store: Store = Store()
+    commands: CommandsSection = CommandsSection()
+    log: Log = Log()
+    devices: tuple[SeedDevice, ...] = ()
+    """Devices that are known before they announce themselves, as a list of tables with `id` and
+    `gateway`; whatever a dock announces overrules them."""
+    watch_heartbeat_seconds: float = Field(default=15.0, ge=0.05, le=300)
+    """After how long of nothing a watcher gets a heartbeat."""
+    stop_seconds: float = Field(default=10.0, ge=0, le=300)
+    """How long a stop waits for calls that are being answered."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The caller first, then the environment, then the file."""
+        return (init_settings, env_settings, TomlConfigSettingsSource(settings_cls))
+
+
+def load(file: Path | None = None, **overrides: Any) -> Settings:
+    """Read the configuration.
+
+    Args:
+        file: A TOML file; none by default.
+        overrides: Sections that overrule file and environment, e.g. from the command line.
+
+    Raises:
+        ConfigProblem: With every mistake there is.
+    """
+    if file is not None and not file.is_file():
+        raise ConfigProblem(f"there is no configuration file {file}")
+
+    class FromFile(Settings):
+        model_config = SettingsConfigDict(toml_file=file)
+
+    mistakes = _unknown_variables()
+    try:
+        settings = FromFile(**overrides)
+        if not mistakes:
+            return settings
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigProblem(f"{file} is not TOML: {error}") from None
+    except ValidationError as error:
+        mistakes += [_mistake(dict(one)) for one in error.errors()]
+    raise ConfigProblem("\n".join(mistakes))
+
+
+def reference() -> list[tuple[str, str, str]]:
+    """Every setting: its name, its default and what it means, for the README."""
+    rows = []
+    for name, field in Settings.model_fields.items():
+        section = field.annotation
+        if isinstance(section, type) and issubclass(section, Section):
+            rows += [_row(f"{name}.{key}", one) for key, one in section.model_fields.items()]
+        else:
+            rows.append(_row(name, field))
+    return rows
+
+
+def _row(name: str, field: FieldInfo) -> tuple[str, str, str]:
+    default = field.get_default()
+    shown = "" if default is None or default == () else str(default)
+    return name, shown.lower() if isinstance(default, bool) else shown, field.description or ""
+
+
+def _unknown_variables() -> list[str]:
+    """Variables with our prefix that mean nothing: a typing error would be silent otherwise."""
+    known = {f"{ENV_PREFIX}{name}".upper() for name in Settings.model_fields}
+    return [
+        f"{name}: there is no such setting"
+        for name in sorted(os.environ)
+        if name.startswith(ENV_PREFIX)
+        and name.split("__")[0] not in known
+        and name not in NOT_SETTINGS
+    ]
+
+
+NOT_SETTINGS = frozenset({"DOCKGATE_SERVER", "DOCKGATE_SIM_PASSWORD"})
+"""Variables with our prefix that are read elsewhere: by the client commands and the simulator."""
+
+
+def _mistake(error: dict[str, Any]) -> str:
+    path = [str(part) for part in error["loc"]]
+    message = str(error["msg"]).removeprefix("Value error, ")
+    message = {"Extra inputs are not permitted": "there is no such setting"}.get(message, message)
+    if path and not path[-1].isdigit() and message.startswith(f"{path[-1]}: "):
+        message = message.removeprefix(f"{path[-1]}: ")
+    variable = f"{ENV_PREFIX}{'__'.join(path)}".upper()
+    return f"{'.'.join(path)} ({variable}): {message}"

@@ -1,0 +1,222 @@
+"""The sections of the configuration: what can be set, its limits and its defaults."""
+
+import ipaddress
+import ssl
+from pathlib import Path
+from typing import Annotated, Literal, Self
+from urllib.parse import unquote, urlsplit
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    FilePath,
+    SecretStr,
+    model_validator,
+)
+
+from dockgate_server.model.device import SERIAL_NUMBER
+
+
+class Section(BaseModel):
+    """Settings that belong together."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, hide_input_in_errors=True, use_attribute_docstrings=True
+    )
+
+
+def _address(value: str) -> str:
+    host, _, port = value.rpartition(":")
+    if not host or not port.isdigit() or int(port) > 65_535:
+        raise ValueError('must be HOST:PORT, e.g. "127.0.0.1:50051"')
+    return value
+
+
+Address = Annotated[str, AfterValidator(_address)]
+
+
+def is_loopback(address: str) -> bool:
+    """Whether only this machine can reach a listener on that HOST:PORT."""
+    host = address.rpartition(":")[0].strip("[]")
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+class _Listener(Section):
+    tls_certificate: FilePath | None = None
+    """PEM file with the certificate chain."""
+    tls_key: FilePath | None = None
+    """PEM file with the private key."""
+
+    @model_validator(mode="after")
+    def _tls_is_whole(self) -> Self:
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ValueError("tls_certificate and tls_key must be given together")
+        return self
+
+
+class Grpc(_Listener):
+    """The gRPC server."""
+
+    listen: Address = "127.0.0.1:50051"
+    """Port 0 lets the system choose."""
+    reflection: bool = True
+    """Let tools such as grpcurl read the schema from the server."""
+    keepalive_seconds: int = Field(default=30, ge=5)
+    """How long a connection may be silent before it is asked for a sign of life."""
+    keepalive_timeout_seconds: int = Field(default=10, ge=1)
+    """How long it may take to give it; then it is closed, and its watches with it."""
+    max_connection_age_seconds: int = Field(default=3600, ge=60)
+    """After this a connection is asked to end, so that clients spread over new servers; its
+    watches are resumed by the client."""
+    max_message_bytes: int = Field(default=1_048_576, ge=65_536)
+    """The largest request."""
+
+    @model_validator(mode="after")
+    def _no_plaintext_beyond_loopback(self) -> Self:
+        if not is_loopback(self.listen) and self.tls_certificate is None:
+            raise ValueError(
+                f"listen: {self.listen} can be reached from other machines, so "
+                "tls_certificate and tls_key are needed; or listen on 127.0.0.1"
+            )
+        return self
+
+
+class Http(_Listener):
+    """The HTTP open API."""
+
+    listen: Address = "127.0.0.1:8080"
+    """Port 0 lets the system choose."""
+    enabled: bool = True
+    """Serve it at all."""
+    trusted_proxy: bool = False
+    """Say that a proxy in front of it ends TLS and is the only one that can reach it."""
+    max_body_bytes: int = Field(default=262_144, ge=1024)
+    """The largest request body."""
+    clock_skew_seconds: int = Field(default=300, ge=1, le=3600)
+    """How far X-Api-Timestamp may be from our clock."""
+
+    @model_validator(mode="after")
+    def _no_plaintext_beyond_loopback(self) -> Self:
+        if not is_loopback(self.listen) and self.tls_certificate is None and not self.trusted_proxy:
+            raise ValueError(
+                f"listen: {self.listen} can be reached from other machines, so "
+                "tls_certificate and tls_key are needed; or trusted_proxy = true where a proxy "
+                "ends TLS; or listen on 127.0.0.1"
+            )
+        return self
+
+
+class Mqtt(Section):
+    """The broker."""
+
+    url: str = "mqtt://127.0.0.1:1883"
+    """``mqtt://HOST[:PORT]``, or ``mqtts://`` for TLS. No user and password in it."""
+    username: str | None = None
+    """The user to connect as; none by default."""
+    password: SecretStr | None = None
+    """Its password; better in the environment than in a file."""
+    client_id: str = Field(default="dockgate", min_length=1, max_length=64)
+    """Must be stable and used by this gateway alone: the broker keeps what arrives for it while
+    it is away, and throws out the older of two clients with one id."""
+    ca_certificate: FilePath | None = None
+    """PEM file with the authority that signed the broker's certificate; the system's by
+    default."""
+    client_certificate: FilePath | None = None
+    """PEM file with our own certificate, where the broker asks for one."""
+    client_key: FilePath | None = None
+    """PEM file with its private key."""
+    keepalive_seconds: int = Field(default=15, ge=5, le=600)
+    """How often the broker hears of us; a dead one is noticed after about twice this."""
+    send_without_expiry: bool = False
+    """Also send methods that are not safe to carry out late when the broker speaks only MQTT
+    3.1.1, where a message cannot expire. For demonstrations."""
+
+    @model_validator(mode="after")
+    def _url_can_be_used(self) -> Self:
+        try:
+            parts = urlsplit(self.url)
+            _ = parts.port
+        except ValueError as wrong:
+            raise ValueError(f"url: {wrong}") from None
+        if parts.scheme not in ("mqtt", "mqtts") or not parts.hostname:
+            raise ValueError('url: must be like "mqtt://127.0.0.1:1883" or "mqtts://HOST"')
+        if parts.username or parts.password:
+            raise ValueError("url: put user and password into username and password")
+        if (self.client_certificate is None) != (self.client_key is None):
+            raise ValueError("client_certificate and client_key must be given together")
+        return self
+
+    @property
+    def host(self) -> str:
+        """The broker's host."""
+        return unquote(urlsplit(self.url).hostname or "")
+
+    @property
+    def port(self) -> int:
+        """The broker's port: 1883, or 8883 with TLS, unless the URL says otherwise."""
+        parts = urlsplit(self.url)
+        return parts.port or (8883 if parts.scheme == "mqtts" else 1883)
+
+    def tls_context(self) -> ssl.SSLContext | None:
+        """TLS for ``mqtts``; None for ``mqtt``."""
+        if urlsplit(self.url).scheme != "mqtts":
+            return None
+        context = ssl.create_default_context(cafile=self.ca_certificate)
+        if self.client_certificate and self.client_key:
+            context.load_cert_chain(self.client_certificate, self.client_key)
+        return context
+
+
+class Store(Section):
+    """The database."""
+
+    path: Path = Path("dockgate.db")
+    """The SQLite file; made when it is missing."""
+    key_file: Path | None = None
+    """The key that seals the secrets of API keys; made when it is missing. By default beside
+    the database, with ``.key`` appended."""
+
+    @property
+    def sealing_key_file(self) -> Path:
+        """Where the sealing key is."""
+        return self.key_file or self.path.with_name(self.path.name + ".key")
+
+
+def _serial_number(value: str) -> str:
+    if not SERIAL_NUMBER.fullmatch(value):
+        raise ValueError("must be 1 to 64 characters without '/', '+', '#' and spaces")
+    return value
+
+
+SerialNumber = Annotated[str, AfterValidator(_serial_number)]
+
+
+class SeedDevice(Section):
+    """A device that is known before it has announced itself."""
+
+    id: SerialNumber
+    gateway: SerialNumber | None = None
+    """The dock or remote controller that carries its commands; itself by default."""
+
+
+class Log(Section):
+    """What the server writes to standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least that is worth a line."""
+    format: Literal["text", "json"] = "text"
+    """text for people, json for machines."""
+
+
+class CommandsSection(Section):
+    """What callers may submit beyond the ordinary."""
+
+    raw_methods: bool = False
+    """Accept raw_method: methods that the schema does not have, sent unchecked."""
+    control_streams: bool = False
+    """Accept stick_control, drone_control and heart_beat, which steer an aircraft directly."""
