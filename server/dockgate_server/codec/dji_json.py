@@ -121,7 +121,7 @@ def unknown_fields(message: Message, path: str = "") -> list[FieldViolation]:
         for number in unknown_numbers(message)
     ]
     for field, value in message.ListFields():
-        if field.message_type is not None:
+        if field.message_type is not None and field.message_type.full_name != _STRUCT:
             for one in value if field.is_repeated else (value,):
                 violations += unknown_fields(one, _join(path, field.name))
     return violations
@@ -139,7 +139,10 @@ def non_finite_numbers(message: Message, path: str) -> list[FieldViolation]:
     for field, value in message.ListFields():
         where = _join(path, field.name)
         for one in value if field.is_repeated else (value,):
-            if field.message_type is not None:
+            if isinstance(one, struct_pb2.Struct):
+                if not _all_finite(_from_struct(one)):
+                    violations.append(FieldViolation(where, "must hold finite numbers only"))
+            elif field.message_type is not None:
                 violations += non_finite_numbers(one, where)
             elif isinstance(one, float) and not math.isfinite(one):
                 violations.append(FieldViolation(where, "must be a finite number"))
@@ -197,15 +200,24 @@ def _tolerant_scalar(field: FieldDescriptor, value: object) -> Any:
 
 def _from_struct(struct: struct_pb2.Struct) -> Any:
     """A Struct as JSON; its numbers are doubles, and whole ones are meant as integers."""
-    return _whole(json_format.MessageToDict(struct))
+    return {name: _from_value(value) for name, value in struct.fields.items()}
 
 
-def _whole(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _whole(one) for name, one in value.items()}
-    if isinstance(value, list):
-        return [_whole(one) for one in value]
-    return int(value) if isinstance(value, float) and value.is_integer() else value
+def _from_value(value: struct_pb2.Value) -> Any:
+    kind = value.WhichOneof("kind")
+    if kind == "struct_value":
+        return _from_struct(value.struct_value)
+    if kind == "list_value":
+        return [_from_value(one) for one in value.list_value.values]
+    if kind == "number_value":
+        return int(value.number_value) if value.number_value.is_integer() else value.number_value
+    return None if kind in (None, "null_value") else getattr(value, kind)
+
+
+def _all_finite(value: Any) -> bool:
+    if isinstance(value, dict | list):
+        return all(map(_all_finite, value.values() if isinstance(value, dict) else value))
+    return not isinstance(value, float) or math.isfinite(value)
 
 
 def _set(
