@@ -79,6 +79,7 @@ def test_methods_are_listed_from_the_catalogue(run: Run) -> None:
     assert methods["camera_recording_start"]["required"] == ["payload_index"]
     assert methods["charge_open"]["starts_job"] is True
     assert "dock2" in methods["charge_open"]["devices"]
+    assert methods["height_limit"]["channel"] == "property_set"
     assert run("methods").out.startswith("METHOD ")
 
 

@@ -52,6 +52,7 @@ def describe(method: "Method") -> dict[str, Any]:
     fields = list(_fields(method.descriptor, "", within_optional=False))
     return {
         "method": method.name,
+        "channel": spec["channel"].lower(),
         "domain": spec["domain"].lower(),
         "devices": [str(device).lower() for device in spec.get("devices", [])],
         "timeout_seconds": method.default_timeout_seconds,
@@ -110,6 +111,7 @@ def _show_all(described: list[dict[str, Any]]) -> None:
     rows = [
         [
             one["method"],
+            one["channel"],
             one["domain"],
             ", ".join(one["devices"]),
             # Those within them are for the view of the one method.
@@ -117,14 +119,14 @@ def _show_all(described: list[dict[str, Any]]) -> None:
         ]
         for one in described
     ]
-    table.show(("METHOD", "DOMAIN", "DEVICES", "REQUIRED FIELDS"), rows)
+    table.show(("METHOD", "CHANNEL", "DOMAIN", "DEVICES", "REQUIRED FIELDS"), rows)
 
 
 def _show_one(method: dict[str, Any]) -> None:
     from dockgate_server.cli import table
 
     job = "; the answer means started, a job follows" if method["starts_job"] else ""
-    typer.echo(f"method   {method['method']} ({method['domain']})")
+    typer.echo(f"method   {method['method']} ({method['domain']}, by {method['channel']})")
     typer.echo(f"devices  {', '.join(method['devices'])}")
     typer.echo(f"answer   within {method['timeout_seconds']} s{job}")
     typer.echo(f"page     {_DOCS}{method['page']}")
