@@ -7,6 +7,9 @@ from typing import Any
 import pytest
 from support.open_api import OpenApiUnderTest, submission
 
+from dockgate_server.commands import Permissions
+from dockgate_server.model.caller import ORDINARY, Scope
+
 # The bodies of the platform's curl examples, byte for byte, and the DJI data they stand for.
 CAMERA_RECORDING_START = (
     b'{"vendor":"dji","device_id":"drone-001","command_type":"camera_recording_start","payload":{'
@@ -240,3 +243,35 @@ async def test_what_the_caller_sent_comes_back_only_in_part(api: OpenApiUnderTes
     assert len(answer.body["metadata"]["command_type"]) <= 256
     many = await api.post(submission(**{f"member_{index}": 1 for index in range(5000)}))
     assert len(many.fields) == 20
+
+
+DANGEROUS = {
+    "command_type": "drone_emergency_stop",
+    "payload": {},
+}
+RAW = {
+    "command_type": "raw_method",
+    "payload": {"method": "newest_thing", "channel": "services", "data": {"n": 7}},
+}
+
+
+@pytest.mark.parametrize(("members", "scope"), [(DANGEROUS, Scope.DANGEROUS), (RAW, Scope.RAW)])
+async def test_what_is_dangerous_or_unchecked_needs_a_scope(
+    api: OpenApiUnderTest, members: dict[str, Any], scope: Scope
+) -> None:
+    """An ordinary key does not move an aircraft; one that was made for it does."""
+    api.commands._permissions = Permissions(raw_methods=True)
+    refused = await api.post(submission(**members))
+    assert (refused.status, refused.code) == (403, "FORBIDDEN")
+    assert refused.body["metadata"]["scope"] == scope
+    assert await api.nothing_was_stored()
+
+    allowed = await api.keys.create("more", scopes={*ORDINARY, scope})
+    answer = await api.post(submission(**members), key=allowed)
+    assert answer.status == 202
+
+
+async def test_a_key_may_be_for_reading_only(api: OpenApiUnderTest) -> None:
+    """A dashboard needs no more."""
+    reader = await api.keys.create("dashboard", scopes={Scope.READ})
+    assert (await api.post(submission(), key=reader)).code == "FORBIDDEN"

@@ -104,12 +104,14 @@ class OpenApiUnderTest:
             raw = await response.read()
             return Answer(response.status, response.headers, orjson.loads(raw) if raw else {})
 
-    async def post(self, body: bytes | Mapping[str, Any], **headers: str) -> Answer:
+    async def post(
+        self, body: bytes | Mapping[str, Any], *, key: NewKey | None = None, **headers: str
+    ) -> Answer:
         """Send a rightly signed submission."""
         raw = body if isinstance(body, bytes) else orjson.dumps(body)
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         return await self.send(
-            "POST", COMMANDS, {**JSON, **self.sign("POST", COMMANDS, raw), **named}, raw
+            "POST", COMMANDS, {**JSON, **self.sign("POST", COMMANDS, raw, key), **named}, raw
         )
 
     async def get(self, target: str, key: NewKey | None = None) -> Answer:

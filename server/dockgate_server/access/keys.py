@@ -2,14 +2,14 @@
 
 import asyncio
 import secrets
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from dockgate_server.access import sealing
 from dockgate_server.access.sealing import SealingKey, SealingProblem
 from dockgate_server.clock import Clock
-from dockgate_server.model.caller import DEFAULT_TENANT, Caller
+from dockgate_server.model.caller import DEFAULT_TENANT, ORDINARY, Caller, Scope
 from dockgate_server.store.interface import Credential, Store
 
 LONGEST_LABEL = 100
@@ -27,6 +27,7 @@ class Key:
     api_id: str
     tenant: str
     label: str
+    scopes: frozenset[Scope]
     created_at: int
     """UTC milliseconds since 1970, as is ``disabled_at``."""
     disabled_at: int | None = None
@@ -75,12 +76,18 @@ class Keys:
         for credential in in_use:
             (await self._key()).unseal(credential.api_id, credential.sealed_secret)
 
-    async def create(self, label: str = "", tenant: str = DEFAULT_TENANT) -> NewKey:
+    async def create(
+        self,
+        label: str = "",
+        tenant: str = DEFAULT_TENANT,
+        scopes: Collection[Scope] = ORDINARY,
+    ) -> NewKey:
         """Make an API key.
 
         Args:
             label: What it is for, for people; up to 100 characters.
             tenant: Whose commands it may see.
+            scopes: What it may do.
 
         Raises:
             ValueError: The label is too long or has control characters.
@@ -96,6 +103,7 @@ class Keys:
             api_id=api_id,
             tenant=tenant,
             label=label,
+            scopes=" ".join(sorted(scopes)),
             sealed_secret=sealing_key.seal(api_id, secret),
             created_at=self._clock.now_ms(),
         )
@@ -131,7 +139,7 @@ class Keys:
         if credential is None or credential.disabled_at is not None:
             return None
         secret = (await self._key()).unseal(api_id, credential.sealed_secret)
-        return OpenKey(Caller(credential.tenant, api_id), secret.encode())
+        return OpenKey(Caller(credential.tenant, api_id, _scopes(credential)), secret.encode())
 
     async def _key(self) -> SealingKey:
         if self._sealing_key is None:
@@ -148,11 +156,16 @@ class Keys:
         return self._sealing_key
 
 
+def _scopes(credential: Credential) -> frozenset[Scope]:
+    return frozenset(Scope(one) for one in credential.scopes.split())
+
+
 def _shown(credential: Credential) -> Key:
     return Key(
         credential.api_id,
         credential.tenant,
         credential.label,
+        _scopes(credential),
         credential.created_at,
         credential.disabled_at,
     )

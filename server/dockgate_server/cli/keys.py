@@ -13,6 +13,7 @@ from dockgate_server.cli.problem import Problem, usage
 
 if TYPE_CHECKING:
     from dockgate_server.access.keys import Key, Keys
+    from dockgate_server.model.caller import Scope
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -30,6 +31,7 @@ Result = TypeVar("Result")
     "create",
     epilog=examples(
         'dockgate keys create --label "maintenance portal"',
+        "dockgate keys create --scope create --scope read --scope dangerous",
         "dockgate keys create --config dockgate.toml --json",
     ),
 )
@@ -37,6 +39,15 @@ def create(
     label: Annotated[
         str, typer.Option("--label", metavar="TEXT", help="What the key is for.")
     ] = "",
+    scope: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--scope",
+            metavar="SCOPE",
+            help="What it may do; repeatable: create, read, dangerous, raw. "
+            "create and read by default.",
+        ),
+    ] = None,
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
@@ -45,7 +56,7 @@ def create(
     async def work() -> None:
         async with _opened(config, must_exist=False) as keys:
             try:
-                new = await keys.create(label)
+                new = await keys.create(label, scopes=_scopes(scope))
             except ValueError as wrong:
                 raise usage(f"--label: {wrong}") from None
         if as_json:
@@ -78,12 +89,13 @@ def list_keys(config: Config = None, as_json: AsJson = False) -> None:
             [
                 key.api_id,
                 key.label or "-",
+                ", ".join(sorted(scope.rpartition(":")[2] for scope in key.scopes)),
                 _day(key.created_at),
                 ("in use", "green") if key.disabled_at is None else f"off {_day(key.disabled_at)}",
             ]
             for key in found
         ]
-        table.show(("API ID", "LABEL", "CREATED", "STATE"), rows)
+        table.show(("API ID", "LABEL", "SCOPES", "CREATED", "STATE"), rows)
 
     _run(work())
 
@@ -141,8 +153,26 @@ def _run(work: "Coroutine[Any, Any, Result]") -> Result:
     return asyncio.run(work)
 
 
+def _scopes(names: list[str] | None) -> "frozenset[Scope]":
+    """The scopes of those names, short or whole."""
+    from dockgate_server.model.caller import ORDINARY, Scope
+
+    if not names:
+        return ORDINARY
+    known = {scope.rpartition(":")[2]: scope for scope in Scope} | {scope: scope for scope in Scope}
+    for name in names:
+        if name not in known:
+            raise usage(f"--scope: there is no {name!r}; there are create, read, dangerous, raw")
+    return frozenset(known[name] for name in names)
+
+
 def _document(key: "Key") -> dict[str, Any]:
-    document = {"api_id": key.api_id, "label": key.label, "created_at": _time(key.created_at)}
+    document = {
+        "api_id": key.api_id,
+        "label": key.label,
+        "scopes": sorted(key.scopes),
+        "created_at": _time(key.created_at),
+    }
     if key.disabled_at is not None:
         document["disabled_at"] = _time(key.disabled_at)
     return document

@@ -21,7 +21,7 @@ from dockgate_server.devices import Registry
 from dockgate_server.dispatcher.dispatcher import Dispatcher
 from dockgate_server.errors import DockgateError, Reason
 from dockgate_server.hub import Hub
-from dockgate_server.model.caller import Caller
+from dockgate_server.model.caller import Caller, Scope
 from dockgate_server.model.command import Command, CommandEvent, Vendor
 from dockgate_server.model.transitions import Accept, Accepted
 from dockgate_server.store.interface import Page, Store
@@ -90,6 +90,7 @@ class Commands:
             DockgateError: VALIDATION_FAILED, UNSUPPORTED_VENDOR, UNSUPPORTED_COMMAND,
                 DEVICE_NOT_FOUND, IDEMPOTENCY_CONFLICT, UNAVAILABLE. Nothing was stored.
         """
+        _need(caller, Scope.CREATE)
         method, message = requests.method_of(request)
         content = requests.content_hash(request, method, message)
         try:
@@ -111,6 +112,7 @@ class Commands:
         Raises:
             DockgateError: VALIDATION_FAILED, COMMAND_NOT_FOUND.
         """
+        _need(caller, Scope.READ)
         requests.check(request)
         return await self._get(caller, request.command_id)
 
@@ -120,6 +122,7 @@ class Commands:
         Raises:
             DockgateError: VALIDATION_FAILED.
         """
+        _need(caller, Scope.READ)
         requests.check(request)
         before = None
         if request.page_token:
@@ -141,6 +144,7 @@ class Commands:
             DockgateError: VALIDATION_FAILED, COMMAND_NOT_FOUND, CURSOR_OUT_OF_RANGE;
                 UNAVAILABLE when the gateway stops.
         """
+        _need(caller, Scope.READ)
         requests.check(request)
         command_id, after = request.command_id, request.after_revision
         with self._hub.watch_command(command_id) as watcher:
@@ -180,6 +184,7 @@ class Commands:
             DockgateError: VALIDATION_FAILED, CURSOR_OUT_OF_RANGE; UNAVAILABLE when the gateway
                 stops.
         """
+        _need(caller, Scope.READ)
         requests.check(request)
         which = requests.filter_of(request)
         after = self._hub.newest_seq
@@ -234,9 +239,15 @@ class Commands:
         seen = await self._store.events_of_command(caller.tenant, command.id, revision - 1, 1)
         return bool(seen) and _is_over(seen[0].command, follow_job)
 
-    def _check_permitted(self, request: pb.SubmitCommandRequest, method: catalogue.Method) -> None:
-        if request.dji.HasField("raw_method") and not self._permissions.raw_methods:
-            raise _switched_off("raw methods", "commands.raw_methods")
+    def _check_permitted(
+        self, caller: Caller, request: pb.SubmitCommandRequest, method: catalogue.Method
+    ) -> None:
+        if request.dji.HasField("raw_method"):
+            if not self._permissions.raw_methods:
+                raise _switched_off("raw methods", "commands.raw_methods")
+            _need(caller, Scope.RAW)
+        if method.spec.dangerous:
+            _need(caller, Scope.DANGEROUS)
         if method.spec.control_stream and not self._permissions.control_streams:
             raise _switched_off("control streams", "commands.control_streams")
 
@@ -251,7 +262,7 @@ class Commands:
         data = orjson.dumps(dji_json.to_data(message, method.spec.empty_data))
         if violations := requests.violations(request, method, message, data):
             raise errors.validation_failed(violations)
-        self._check_permitted(request, method)
+        self._check_permitted(caller, request, method)
         if self._stopping:
             raise errors.unavailable("the gateway is stopping; nothing was accepted")
         device = self._registry.resolve(caller.tenant, request.device_id)
@@ -284,6 +295,15 @@ def _is_over(command: Command, follow_job: bool) -> bool:
         return command.is_over
     method = catalogue.METHODS.get(command.command_type)
     return command.is_over_with_job(method is not None and method.always_reports_a_job)
+
+
+def _need(caller: Caller, scope: Scope) -> None:
+    if scope not in caller.scopes:
+        raise DockgateError(
+            Reason.FORBIDDEN,
+            f"{caller.principal} has not the scope {scope}, which this needs",
+            metadata={"scope": scope},
+        )
 
 
 def _switched_off(what: str, setting: str) -> DockgateError:

@@ -37,7 +37,9 @@ def submission(values: Mapping[str, Any]) -> pb.SubmitCommandRequest:
             f"there is no vendor {values['vendor'][:100]!r}; the vendor must be 'dji'",
             metadata={"vendor": values["vendor"], "supported": Vendor.DJI},
         )
-    method = catalogue.find(values["command_type"])
+    name = values["command_type"]
+    if name != catalogue.RAW:
+        name = catalogue.find(name).name
     request = pb.SubmitCommandRequest(
         device_id=values["device_id"], idempotency_key=values["idempotency_key"]
     )
@@ -46,7 +48,7 @@ def submission(values: Mapping[str, Any]) -> pb.SubmitCommandRequest:
         # What does not fit into the field breaks its rule all the same.
         low, high = _INT32
         request.timeout_seconds = min(max(int(timeout), low), high)
-    arm = getattr(request.dji, method.name)
+    arm = getattr(request.dji, name)
     # Without fields the arm would otherwise not be set at all.
     arm.SetInParent()
     if violations := dji_json.from_dict(values.get("payload") or {}, arm, "payload"):
@@ -138,7 +140,7 @@ def _problem(name: str, value: Any, values: Mapping[str, Any]) -> str | None:
 
 def _needs_payload(command_type: Any) -> bool:
     """Whether a payload must be there; of a method that does not exist nobody can say."""
-    if not isinstance(command_type, str) or not command_type:
+    if not isinstance(command_type, str) or command_type in ("", catalogue.RAW):
         return True
     method = catalogue.METHODS.get(command_type)
     return method is not None and bool(method.descriptor.fields)

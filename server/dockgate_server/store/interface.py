@@ -25,6 +25,8 @@ class Credential:
     api_id: str
     tenant: str
     label: str
+    scopes: str
+    """What it may do: names of scopes, separated by spaces."""
     sealed_secret: bytes
     created_at: int
     disabled_at: int | None = None

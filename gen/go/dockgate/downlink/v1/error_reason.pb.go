@@ -83,8 +83,9 @@ const (
 	// stopping. Nothing was accepted; try again with the same idempotency key. A
 	// watch that ends so is resumed behind the last event seen. No metadata.
 	ErrorReason_ERROR_REASON_UNAVAILABLE ErrorReason = 18
-	// HTTP 403, PERMISSION_DENIED. The caller may not do that, or the gateway's
-	// configuration switches it off. Metadata: setting, where one would allow it.
+	// HTTP 403, PERMISSION_DENIED. The caller lacks a scope, or the gateway's
+	// configuration switches the thing off. Metadata: scope, or setting, that
+	// would allow it.
 	ErrorReason_ERROR_REASON_FORBIDDEN ErrorReason = 19
 )
 

@@ -87,8 +87,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     watch that ends so is resumed behind the last event seen. No metadata.
     """
     ERROR_REASON_FORBIDDEN: _ErrorReason.ValueType  # 19
-    """HTTP 403, PERMISSION_DENIED. The caller may not do that, or the gateway's
-    configuration switches it off. Metadata: setting, where one would allow it.
+    """HTTP 403, PERMISSION_DENIED. The caller lacks a scope, or the gateway's
+    configuration switches the thing off. Metadata: scope, or setting, that
+    would allow it.
     """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
@@ -164,8 +165,9 @@ stopping. Nothing was accepted; try again with the same idempotency key. A
 watch that ends so is resumed behind the last event seen. No metadata.
 """
 ERROR_REASON_FORBIDDEN: ErrorReason.ValueType  # 19
-"""HTTP 403, PERMISSION_DENIED. The caller may not do that, or the gateway's
-configuration switches it off. Metadata: setting, where one would allow it.
+"""HTTP 403, PERMISSION_DENIED. The caller lacks a scope, or the gateway's
+configuration switches the thing off. Metadata: scope, or setting, that
+would allow it.
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
 

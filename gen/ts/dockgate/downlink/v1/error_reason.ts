@@ -97,8 +97,9 @@ export enum ErrorReason {
    */
   ERROR_REASON_UNAVAILABLE = 18,
   /**
-   * ERROR_REASON_FORBIDDEN - HTTP 403, PERMISSION_DENIED. The caller may not do that, or the gateway's
-   * configuration switches it off. Metadata: setting, where one would allow it.
+   * ERROR_REASON_FORBIDDEN - HTTP 403, PERMISSION_DENIED. The caller lacks a scope, or the gateway's
+   * configuration switches the thing off. Metadata: scope, or setting, that
+   * would allow it.
    */
   ERROR_REASON_FORBIDDEN = 19,
   UNRECOGNIZED = -1,

@@ -116,6 +116,8 @@ CREATE TABLE credential (
     api_id        TEXT    NOT NULL PRIMARY KEY,
     tenant        TEXT    NOT NULL,
     label         TEXT    NOT NULL,
+    -- What it may do: names of scopes, separated by spaces.
+    scopes        TEXT    NOT NULL,
     sealed_secret BLOB    NOT NULL,
     created_at    INTEGER NOT NULL,
     disabled_at   INTEGER

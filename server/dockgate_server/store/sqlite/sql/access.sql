@@ -1,17 +1,17 @@
 -- name: insert_credential
-INSERT INTO credential (api_id, tenant, label, sealed_secret, created_at)
-VALUES (:api_id, :tenant, :label, :sealed_secret, :created_at);
+INSERT INTO credential (api_id, tenant, label, scopes, sealed_secret, created_at)
+VALUES (:api_id, :tenant, :label, :scopes, :sealed_secret, :created_at);
 
 -- name: disable_credential
 UPDATE credential SET disabled_at = :at WHERE api_id = :api_id AND disabled_at IS NULL
 RETURNING api_id;
 
 -- name: get_credential
-SELECT api_id, tenant, label, sealed_secret, created_at, disabled_at FROM credential
+SELECT api_id, tenant, label, scopes, sealed_secret, created_at, disabled_at FROM credential
 WHERE api_id = :api_id;
 
 -- name: list_credentials
-SELECT api_id, tenant, label, sealed_secret, created_at, disabled_at FROM credential
+SELECT api_id, tenant, label, scopes, sealed_secret, created_at, disabled_at FROM credential
 ORDER BY created_at, api_id;
 
 -- name: use_nonce
