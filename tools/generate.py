@@ -86,7 +86,9 @@ def generate(language: Language, out: Path) -> dict[str, bytes]:
         Broken: The schema does not generate.
     """
     folder = language.install()
-    path = os.pathsep.join([*([str(folder)] if folder else []), os.environ["PATH"]])
+    # buf, and the generators that pip installs, lie beside python.
+    folders = [*([str(folder)] if folder else []), str(Path(sys.executable).parent)]
+    path = os.pathsep.join([*folders, os.environ["PATH"]])
     command = ["buf", "generate", "--template", language.template, "--output", str(out)]
     if subprocess.run(command, env={**os.environ, "PATH": path}, check=False).returncode != 0:
         raise plugins.Broken(f"the schema does not generate with {language.template}")

@@ -23,7 +23,7 @@ from dockgate_server.dispatcher.deadlines import Deadlines
 from dockgate_server.dispatcher.dispatcher import Dispatcher
 from dockgate_server.dispatcher.inbound import InboundRouter
 from dockgate_server.dispatcher.recorder import Recorder
-from dockgate_server.errors import CannotListen
+from dockgate_server.errors import CannotListen, DockgateError
 from dockgate_server.http.server import HttpServer
 from dockgate_server.hub import Hub
 from dockgate_server.model.caller import DEFAULT_TENANT
@@ -165,7 +165,7 @@ async def running(settings: Settings) -> AsyncIterator[App]:
                         hub.close()
                 await dispatcher.drain(settings.stop_seconds)
                 deadlines.close()
-    except (StoreProblem, SealingProblem, CannotListen) as problem:
+    except (StoreProblem, SealingProblem, CannotListen, DockgateError) as problem:
         raise StartProblem(str(problem)) from problem
 
 

@@ -18,7 +18,7 @@ async def test_a_command_is_given_as_it_is_now(core: Core) -> None:
     command_id = (await core.commands.submit(LOCAL, recording_start("k"))).command.id
     await core.reply(command_id, {"result": 0})
     command = await core.commands.get(LOCAL, pb.GetCommandRequest(command_id=command_id))
-    assert command.is_over
+    assert command.status.is_end
     for caller, one in ((OTHER, command_id), (LOCAL, "no such")):
         with pytest.raises(DockgateError) as refused:
             await core.commands.get(caller, pb.GetCommandRequest(command_id=one))

@@ -101,7 +101,7 @@ async def test_deadlines_pass_in_any_order_of_acceptance(rig: Rig) -> None:
             assert (await rig.now(ids[number])).completed_at == NOW + moment * 1000
         await rig.settle()
     assert len(rig.deadlines) == 0
-    ended = [event.command.id for event in rig.told if event.command.is_over]
+    ended = [event.command.id for event in rig.told if event.command.status.is_end]
     assert len(ended) == len(ids)
 
 

@@ -49,6 +49,13 @@ def test_flat_reports_with_words_of_their_own_are_read(status: str, state: JobSt
     assert read_job({"status": status, "result": 0}, 7) == Job(state, 7, result=0)
 
 
+def test_an_in_flight_wayline_counts_its_states() -> None:
+    """Its event has numbers where the others have words."""
+    data = {"in_flight_wayline_id": "w", "status": 3, "progress": {"percent": 40}, "result": 0}
+    assert read_job(data, 7) == Job(JobState.IN_PROGRESS, 7, 40, result=0)
+    assert read_job({**data, "status": 99}, 7) is None
+
+
 @pytest.mark.parametrize("state", JobState)
 def test_every_state_is_read_in_djis_spelling(state: JobState) -> None:
     """Lower case, in any other case too."""

@@ -106,7 +106,7 @@ class Rig:
     async def ended(self, command_id: str) -> tuple[Status, FailureCode | None]:
         """Wait for the command's end."""
         await self.until(
-            lambda: any(e.command.id == command_id and e.command.is_over for e in self.told)
+            lambda: any(e.command.id == command_id and e.command.status.is_end for e in self.told)
         )
         command = await self.now(command_id)
         return command.status, command.failure_code

@@ -80,6 +80,7 @@ class Bridge(Protocol):
 
         Raises:
             NotConnected: There is no connection; nothing was sent.
+            ConnectionLost: The connection broke while it was being sent.
         """
 
     def answer(self, topic: str, payload: bytes) -> None:

@@ -65,6 +65,7 @@ class MqttBridge:
         self._on_message = on_message
         self._on_connection = on_connection
         self._protocol = aiomqtt.ProtocolVersion.V5
+        self._expires_messages = True
         self._session: Session | None = None
         self.last_problem: str | None = None
         """Why there is no connection, in one line; None while there is one."""
@@ -77,7 +78,7 @@ class MqttBridge:
     @property
     def expires_messages(self) -> bool:
         """See :class:`~dockgate_server.bridge.interface.Bridge`."""
-        return self._protocol is aiomqtt.ProtocolVersion.V5
+        return self._expires_messages
 
     @property
     def receive_maximum(self) -> int:
@@ -131,6 +132,8 @@ class MqttBridge:
                 self._note(problem)
             finally:
                 self._end(session)
+            # Each time anew: the broker may have been updated, or another may have answered.
+            self._protocol = aiomqtt.ProtocolVersion.V5
             failures = 1 if was_ready else failures + 1
             # Jitter: after a broker's restart its clients must not all come at once.
             pause = min(_FIRST_RETRY_SECONDS * 2 ** min(failures - 1, 10), _LAST_RETRY_SECONDS)
@@ -152,6 +155,7 @@ class MqttBridge:
 
     def _begin(self, session: Session) -> None:
         self._session = session
+        self._expires_messages = session.is_v5
         self.last_problem = None
         version = "5" if session.is_v5 else "3.1.1"
         _log.info("broker_connected", broker=self.address, mqtt=version)

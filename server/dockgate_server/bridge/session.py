@@ -127,6 +127,8 @@ class Session:
         sent = self._paho.publish(topic, payload, qos=0, retain=False, properties=properties)
         if sent.rc == paho.MQTT_ERR_NO_CONN:
             raise NotConnected
+        if sent.rc != paho.MQTT_ERR_SUCCESS:
+            raise ConnectionLost(paho.error_string(sent.rc))
 
     def answer(self, topic: str, payload: bytes) -> None:
         """See :class:`~dockgate_server.bridge.interface.Bridge`."""

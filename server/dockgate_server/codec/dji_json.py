@@ -210,7 +210,9 @@ def _from_value(value: struct_pb2.Value) -> Any:
     if kind == "list_value":
         return [_from_value(one) for one in value.list_value.values]
     if kind == "number_value":
-        return int(value.number_value) if value.number_value.is_integer() else value.number_value
+        number = value.number_value
+        # Beyond 64 bits an integer could not be written.
+        return int(number) if number.is_integer() and abs(number) < 2**63 else number
     return None if kind in (None, "null_value") else getattr(value, kind)
 
 
@@ -234,7 +236,10 @@ def _set(
             return [FieldViolation(where, f"must be an object, not {_kind(value)}")]
         part = getattr(message, field.name)
         if field.message_type.full_name == _STRUCT:
-            json_format.ParseDict(value, part)
+            try:
+                json_format.ParseDict(value, part)
+            except json_format.ParseError as wrong:
+                return [FieldViolation(where, str(wrong)[:200])]
             return []
         part.SetInParent()  # {} is present and empty, which is not the same as absent
         return from_dict(value, part, where)

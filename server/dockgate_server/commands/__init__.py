@@ -292,7 +292,7 @@ class Commands:
 
 def _is_over(command: Command, follow_job: bool) -> bool:
     if not follow_job:
-        return command.is_over
+        return command.status.is_end
     method = catalogue.METHODS.get(command.command_type)
     return command.is_over_with_job(method is not None and method.always_reports_a_job)
 

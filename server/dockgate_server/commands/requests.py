@@ -57,7 +57,7 @@ def violations(
     found = dji_json.unknown_fields(request) + rules.violations(request)
     # JSON has no word for infinity; orjson writes null, which we never write ourselves.
     if b"null" in data:
-        found += dji_json.non_finite_numbers(message, f"dji.{method.name}")
+        found += dji_json.non_finite_numbers(message, f"dji.{request.dji.WhichOneof('method')}")
     return found
 
 

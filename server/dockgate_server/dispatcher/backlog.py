@@ -23,8 +23,10 @@ class Waiting:
     alone: bool
     """Its answer names no more than gateway and method: one at a time is sent."""
     intended: bool
-    """The intent is committed, yet it is certain that the message has not left (or may leave
-    again)."""
+    """The intent to send is committed."""
+    may_have_left: bool = False
+    """A copy was handed to the network before: what the broker says of the next one says nothing
+    of that."""
 
     @property
     def kind(self) -> tuple[str, str]:

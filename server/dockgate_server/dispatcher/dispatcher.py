@@ -7,7 +7,7 @@ means "certainly not sent", and whatever has an intent is not sent again unless 
 safe to repeat.
 
 Only this class publishes commands, and it does so from callbacks and one loop, never from a
-task per command.
+task per command: so the order is the order of the loop, and nothing has to be sorted out later.
 """
 
 import asyncio
@@ -18,19 +18,24 @@ from functools import partial
 
 import structlog
 
-from dockgate_server.bridge.interface import Acknowledgement, Bridge, NotConnected, Verdict
+from dockgate_server.bridge.interface import (
+    Acknowledgement,
+    Bridge,
+    NotConnected,
+    Verdict,
+)
 from dockgate_server.clock import Clock
 from dockgate_server.codec import catalogue, channels
 from dockgate_server.dispatcher.backlog import Backlog, Waiting, goes_alone, waiting
 from dockgate_server.dispatcher.deadlines import Deadlines
 from dockgate_server.dispatcher.recorder import Recorder
+from dockgate_server.dispatcher.streams import ControlStreams
 from dockgate_server.errors import DockgateError
 from dockgate_server.model.command import CommandEvent, FailureCode
 from dockgate_server.model.transitions import (
     Accept,
     Accepted,
     BeginSending,
-    CompleteSend,
     ConfirmDelivery,
     Refuse,
 )
@@ -47,8 +52,6 @@ _EMERGENCY_PLACES = 2
 for the window: with one more than it allows, the broker would end the connection."""
 
 _STORE_RETRY_SECONDS = 1.0
-
-_STREAM_EXPIRY_SECONDS = 1
 
 
 class Dispatcher:
@@ -80,14 +83,18 @@ class Dispatcher:
         self._recorder = recorder
         self._clock = clock
         self._send_without_expiry = send_without_expiry
+        self._streams = ControlStreams(
+            bridge, recorder, clock, send_without_expiry=send_without_expiry
+        )
         self._backlog = Backlog()
         self._last_sent: dict[str, int] = {}  # by gateway, the seq of the last command
         self._in_flight = 0
         self._reserved = 0  # places in the window held for commands that are being accepted
         self._unplaced = 0  # commands that are being accepted without a place
         self._sending_group = False
+        self._draining = False
         self._wake = asyncio.Event()
-        self._quiet = asyncio.Event()  # nothing waits for the broker's acknowledgement
+        self._quiet = asyncio.Event()  # nothing is being sent or waits to be acknowledged
         self._quiet.set()
 
     @property
@@ -120,8 +127,9 @@ class Dispatcher:
                 one = waiting(command, intended=command.sending_at is not None)
                 repeatable = one.repeatable and command.delivered_at is None
                 if one.streams and not one.intended:
-                    self._refuse_stream(command.id)
+                    self._streams.refuse(command)
                 elif not one.intended or (repeatable and not await self._store.sent_after(command)):
+                    one.may_have_left = one.intended
                     self._enqueue(one)
                 else:
                     self._backlog.go_out(one)  # it may be out: others of its kind wait
@@ -152,13 +160,21 @@ class Dispatcher:
                     break
 
     async def drain(self, seconds: float) -> None:
-        """Wait for the broker's acknowledgement of what has been sent, but not longer."""
+        """Begin nothing new, and wait for the broker's acknowledgement of what has been sent.
+
+        What still waits has no intent to send and goes out after the restart. A group that is
+        being sent is waited for, as its intent is being committed: cancelled in the middle, it
+        would look as if it might have left.
+        """
+        self._draining = True
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._quiet.wait()
 
     def _has_place(self, method: catalogue.Method, new: Accept) -> bool:
-        if not self._bridge.connected or not self._may_send(method.spec.safe_to_repeat):
+        if self._draining or not self._bridge.connected:
+            return False
+        if not self._may_send(method.spec.safe_to_repeat):
             return False
         if method.spec.control_stream:
             return True  # it waits for no acknowledgement and takes nobody's place
@@ -167,7 +183,7 @@ class Dispatcher:
         if method.spec.overtakes:
             return not self._backlog.has_urgent and self._room_for_emergencies() > 0
         # Nobody must be overtaken: neither the backlog nor those on their way into it.
-        nobody_ahead = not (self.backlog or self._unplaced or self._sending_group)
+        nobody_ahead = not (self._backlog.has_ordinary or self._unplaced or self._sending_group)
         return nobody_ahead and self._room() > 0
 
     def _room(self) -> int:
@@ -195,8 +211,7 @@ class Dispatcher:
         self._deadlines.add(accepted.command)
         one = waiting(accepted.command, intended=had_place)
         if one.streams:
-            if not (had_place and self._send(one)):
-                self._refuse_stream(one.command.id)
+            (self._streams.send if had_place else self._streams.refuse)(one.command)
             return
         # Those ahead may have lost their place since, to a connection that broke.
         if one.overtakes:
@@ -213,11 +228,14 @@ class Dispatcher:
 
     def _next_group(self) -> list[Waiting]:
         """Those that may be sent now. Emergencies do not wait for the window either."""
+        if self._draining:
+            return []
         return self._backlog.take(self._room(), self._room_for_emergencies())
 
     async def _send_group(self, group: list[Waiting]) -> bool:
         """Send them; False when that is not possible now, and the rest waits again."""
         self._sending_group = True
+        self._quiet.clear()
         sendable = [one for one in group if self._still_sendable(one)]
         try:
             unintended = tuple(w.command.id for w in sendable if not w.intended)
@@ -241,7 +259,12 @@ class Dispatcher:
             return False
         finally:
             self._sending_group = False
+            self._note_quiet()
         return True
+
+    def _note_quiet(self) -> None:
+        if not (self._in_flight or self._sending_group):
+            self._quiet.set()
 
     def _still_sendable(self, one: Waiting) -> bool:
         if self._deadlines.seconds_left(one.command.id) <= 0:
@@ -264,8 +287,6 @@ class Dispatcher:
         if left <= 0:
             return True
         topic, payload = channels.compose(command, self._clock.now_ms())
-        if one.streams:
-            return self._stream(command.id, topic, payload)
         try:
             # Whole seconds are the finest that MQTT knows, and 0 would be dropped at once.
             sent = self._bridge.publish(topic, payload, max(1, int(left)))
@@ -277,26 +298,9 @@ class Dispatcher:
         sent.add_done_callback(partial(self._acknowledged, one))
         return True
 
-    def _stream(self, command_id: str, topic: str, payload: bytes) -> bool:
-        try:
-            self._bridge.stream(topic, payload, _STREAM_EXPIRY_SECONDS)
-        except NotConnected:
-            return False
-        self._recorder.record(CompleteSend(command_id, self._clock.now_ms()))
-        return True
-
-    def _refuse_stream(self, command_id: str) -> None:
-        if self._bridge.connected:
-            reason = "the broker cannot expire messages (MQTT 3.1.1), and this one must not be late"
-            self._refuse(command_id, FailureCode.EXPIRY_UNSUPPORTED, reason)
-        else:
-            reason = "there is no connection to the broker, and a control stream is never queued"
-            self._refuse(command_id, FailureCode.DEVICE_OFFLINE, reason)
-
     def _acknowledged(self, one: Waiting, sent: "asyncio.Future[Acknowledgement]") -> None:
         self._in_flight -= 1
-        if not self._in_flight:
-            self._quiet.set()
+        self._note_quiet()
         if self.backlog:
             self._wake.set()
         command_id = one.command.id
@@ -309,11 +313,14 @@ class Dispatcher:
             is_last = self._last_sent.get(one.command.gateway_id) == one.command.seq
             if one.repeatable and is_last and self._deadlines.seconds_left(command_id) > 0:
                 one.intended = True
+                one.may_have_left = True
                 self._enqueue(one)
             return
         acknowledgement = sent.result()
         if acknowledgement.verdict is Verdict.TAKEN:
             self._recorder.record(ConfirmDelivery(command_id, self._clock.now_ms()))
+        elif one.may_have_left:
+            pass  # an earlier copy may have arrived; its answer or the deadline decides
         elif acknowledgement.verdict is Verdict.NOBODY_LISTENS:
             reason = f"nobody at the broker listens for gateway {one.command.gateway_id}"
             self._refuse(command_id, FailureCode.DEVICE_OFFLINE, reason)

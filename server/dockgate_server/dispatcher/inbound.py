@@ -80,7 +80,7 @@ class InboundRouter:
     ) -> None:
         now = self._clock.now_ms()
         if channel is Channel.DRC and content is not None:
-            if not self._answers_drc(content.method):
+            if not self._answers_drc(content):
                 message.acknowledge()  # one of the pushes that share the topic
                 return
         elif content is None or not content.tid:
@@ -103,10 +103,12 @@ class InboundRouter:
         )
         self._recorder.record(RecordReply(reply), message.acknowledge)
 
-    def _answers_drc(self, method: str | None) -> bool:
-        known = catalogue.METHODS.get(method or "")
+    def _answers_drc(self, content: envelope.Envelope) -> bool:
+        """Whether it may be an answer; most of what comes up are pushes."""
+        known = catalogue.METHODS.get(content.method or "")
         if known is None:
-            return self._raw_methods and method is not None
+            has_result = isinstance(content.data, dict) and "result" in content.data
+            return self._raw_methods and content.seq is not None and has_result
         is_drc = known.spec.channel == options_pb2.CHANNEL_DRC
         return is_drc and known.spec.reply != options_pb2.REPLY_KIND_NONE
 
@@ -132,7 +134,11 @@ class InboundRouter:
 
     def _status(self, gateway_id: str, content: envelope.Envelope, message: Inbound) -> None:
         topology = self._registry.read_topology(gateway_id, content.data, self._clock.now_ms())
-        if content.method != "update_topo" or topology is None:
+        if content.method != "update_topo":
+            _log.info("unknown_status_method", gateway=gateway_id, method=content.method)
+            message.acknowledge()
+            return
+        if topology is None:
             _log.warning("unreadable_topology", gateway=gateway_id)
             message.acknowledge()
             return

@@ -59,6 +59,7 @@ class FailureCode(enum.StrEnum):
     DELIVERY_TIMEOUT = "DELIVERY_TIMEOUT"
     RESPONSE_TIMEOUT = "RESPONSE_TIMEOUT"
     OUTCOME_UNKNOWN = "OUTCOME_UNKNOWN"
+    NOT_CONNECTED = "NOT_CONNECTED"
 
 
 class EventKind(enum.StrEnum):
@@ -150,11 +151,6 @@ class Command:
     failure_code: FailureCode | None = None
     failure_reason: str | None = None
     job: Job | None = None
-
-    @property
-    def is_over(self) -> bool:
-        """Whether a watcher of the command alone has nothing more to wait for."""
-        return self.status.is_end
 
     def is_over_with_job(self, job_expected: bool) -> bool:
         """Whether a watcher who follows the job as well has nothing more to wait for.

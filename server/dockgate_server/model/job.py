@@ -28,6 +28,19 @@ _STATES = {state.lower(): state for state in JobState} | {
 }
 
 
+_NUMBERED = {
+    # in_flight_wayline_progress counts its states instead of naming them.
+    1: JobState.SENT,
+    2: JobState.SENT,
+    3: JobState.IN_PROGRESS,
+    4: JobState.PAUSED,
+    5: JobState.CANCELED,
+    6: JobState.OK,
+    7: JobState.FAILED,
+    8: JobState.TIMEOUT,
+}
+
+
 def read_job(data: object, at: int) -> Job | None:
     """The job that an event's or a reply's ``data`` reports, or None when it reports none."""
     if not isinstance(data, Mapping):
@@ -35,7 +48,10 @@ def read_job(data: object, at: int) -> Job | None:
     output = data.get("output")
     report = output if isinstance(output, Mapping) else data
     status = report.get("status")
-    state = _STATES.get(status.lower()) if isinstance(status, str) else None
+    if "in_flight_wayline_id" in report:
+        state = _NUMBERED.get(as_integer(status) or 0)
+    else:
+        state = _STATES.get(status.lower()) if isinstance(status, str) else None
     if state is None:
         return None
     progress = report.get("progress")

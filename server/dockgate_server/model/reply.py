@@ -72,39 +72,49 @@ def mismatch(command: Command, reply: Reply) -> str | None:
         return f"the reply came on {reply.channel}, the command went by {command.channel}"
     if reply.method is not None and reply.method != command.command_type:
         return f"the reply is to {reply.method[:100]!r}, not to {command.command_type!r}"
+    if command.channel is Channel.PROPERTY_SET and not _is_about(command.command_type, reply.data):
+        return f"the reply is not about {command.command_type!r}"
     if read_outcome(reply.data, reply.channel) is None:
         return "the reply has no readable result"
     return None
+
+
+def _is_about(name: str, data: object) -> bool:
+    """Whether a set_reply speaks of the property, at the top or below a payload's index."""
+    if not isinstance(data, Mapping):
+        return False
+    below = (value for value in data.values() if isinstance(value, Mapping))
+    # A result of the whole names no property; it can only be this command's.
+    return name in data or "result" in data or any(name in value for value in below)
 
 
 def _read_set_outcome(data: Mapping[object, object]) -> Outcome | None:
     """What a set_reply says: a result for each property, or for each member of one.
 
     Source: DJI's topic definition page: 0 done, 1 failed, 2 timed out, others are error codes.
+    None when there is none, or one that cannot be read: what became of that is not known.
     """
     results = list(_results(data))
-    if not results:
+    refused = [(name, code) for name, code in results if code]
+    if not results or any(code is None for _, code in results):
         return None
-    refused = [(name, result) for name, result in results if result != 0]
     if not refused:
         return Outcome(succeeded=True, code="0", message=None)
     meaning = {1: "failed", 2: "timed out"}
     listed = ", ".join(
-        f"{name}: {result} ({meaning.get(result, 'error')})" for name, result in refused
+        f"{name or 'all'}: {code} ({meaning.get(code or 0, 'error')})" for name, code in refused
     )
     return Outcome(succeeded=False, code=str(refused[0][1]), message=f"not set: {listed}")
 
 
-def _results(data: Mapping[object, object], path: str = "") -> Iterator[tuple[str, int]]:
+def _results(data: Mapping[object, object], path: str = "") -> Iterator[tuple[str, int | None]]:
+    """Every result with the path of its property; None for one that cannot be read."""
+    if "result" in data:
+        yield path, as_integer(data["result"])
+        return
     for name, value in data.items():
-        if not isinstance(value, Mapping):
-            continue
-        where = f"{path}.{name}" if path else str(name)
-        result = as_integer(value.get("result"))
-        if result is not None:
-            yield where, result
-        else:
-            yield from _results(value, where)
+        if isinstance(value, Mapping):
+            yield from _results(value, f"{path}.{name}" if path else str(name))
 
 
 def _message(data: Mapping[object, object]) -> str | None:

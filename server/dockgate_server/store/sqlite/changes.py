@@ -7,7 +7,7 @@ a reply does to a command is decided here and nowhere else.
 from collections.abc import Callable
 from typing import Any
 
-from dockgate_server.codec import error_codes
+from dockgate_server.codec import channels, error_codes
 from dockgate_server.model import lifecycle, transitions
 from dockgate_server.model import reply as replies
 from dockgate_server.model.command import (
@@ -26,8 +26,11 @@ from dockgate_server.store.sqlite.writer import Transaction
 LEDGER_LIMIT = 10_000
 """How many replies that fit no command are kept."""
 
-NOTED_REPLIES_UP_TO = 200
-"""The revision from which further repetitions of a reply are no longer noted."""
+LEDGER_BYTES = 16_384
+"""How much of each is kept: enough to see what it was."""
+
+NOTED_REPLIES = 50
+"""How many replies to one command are noted; further ones leave no trace on it."""
 
 
 def accept(tx: Transaction, new: transitions.Accept) -> transitions.Accepted:
@@ -146,7 +149,7 @@ def _record_answer(tx: Transaction, command: Command, reply: replies.Reply) -> N
         "status": Status.FAILED if failed else Status.SUCCEEDED,
         "failure_code": FailureCode.DEVICE_EXECUTION_FAILED if failed else None,
         "failure_reason": words if failed else None,
-        "limit": NOTED_REPLIES_UP_TO,
+        "limit": NOTED_REPLIES,
     }
     at = reply.received_at
     if _update(tx, "end_by_reply", values, EventKind.REPLIED, at):
@@ -159,7 +162,7 @@ def _record_answer(tx: Transaction, command: Command, reply: replies.Reply) -> N
 
 def _record_odd_reply(tx: Transaction, command: Command, reply: replies.Reply, why: str) -> None:
     at = reply.received_at
-    values = {"id": command.id, "at": at, "limit": NOTED_REPLIES_UP_TO}
+    values = {"id": command.id, "at": at, "limit": NOTED_REPLIES}
     for query in ("end_unmatched", "note_reply"):
         if _update(tx, query, values, EventKind.UNMATCHED_REPLY, at, why, reply.raw_data):
             return
@@ -169,18 +172,19 @@ def _command_of(tx: Transaction, reply: replies.Reply) -> rows.Row | None:
     """The row of the command that the reply names."""
     if reply.channel is not Channel.DRC:
         query = "get_command_of_any_tenant"
-    elif reply.seq is not None:
+    elif reply.seq is not None and channels.has_sequence_number(reply.method or ""):
         query = "get_command_by_drc_seq"
     else:
-        query = "get_outstanding_drc_command"
+        # A method without a number, or an answer that left it out: only if it is clear whose.
+        query = "get_outstanding_drc_commands"
     values = {
         "id": reply.tid,
         "seq": reply.seq,
         "gateway_id": reply.gateway_id,
         "command_type": reply.method,
     }
-    row: rows.Row | None = tx.db.execute(COMMANDS[query], values).fetchone()
-    return row
+    found: list[rows.Row] = tx.db.execute(COMMANDS[query], values).fetchall()
+    return found[0] if len(found) == 1 else None
 
 
 def _to_ledger(tx: Transaction, reply: replies.Reply, reason: str) -> None:
@@ -189,7 +193,7 @@ def _to_ledger(tx: Transaction, reply: replies.Reply, reason: str) -> None:
         tid=reply.tid,
         method=reply.method or "",
         reason=reason,
-        data=reply.raw_data,
+        data=reply.raw_data[:LEDGER_BYTES],
         received_at=reply.received_at,
     )
     put_unmatched(tx, unmatched)

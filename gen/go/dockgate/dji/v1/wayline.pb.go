@@ -672,7 +672,7 @@ func (*FlightSetupAbort) Descriptor() ([]byte, []int) {
 // checks it. Nothing moves yet: a task of type immediate or timed starts with
 // flighttask_execute, a conditional one reports flighttask_ready when its
 // conditions hold. Progress comes as flighttask_progress events whose bid is the
-// flight_id.
+// flight_id; it is shown on the flighttask_execute where there is one.
 type FlighttaskPrepare struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Required. The caller's id of the flight; flighttask_execute, _undo and the
@@ -2563,7 +2563,7 @@ var File_dockgate_dji_v1_wayline_proto protoreflect.FileDescriptor
 const file_dockgate_dji_v1_wayline_proto_rawDesc = "" +
 	"\n" +
 	"\x1ddockgate/dji/v1/wayline.proto\x12\x0fdockgate.dji.v1\x1a\x1ddockgate/dji/v1/options.proto\"M\n" +
-	"\x10FlightSetupAbort:9\xca\xda\x185\b\x01\x10\x03\x1a\x01\x010\x01J*dock-to-cloud/mqtt/dock/dock1/wayline.html\"\xf0\x18\n" +
+	"\x10FlightSetupAbort:9\xca\xda\x185\b\x01\x10\x03\x1a\x01\x010\x01J*dock-to-cloud/mqtt/dock/dock1/wayline.html\"\xf4\x18\n" +
 	"\x11FlighttaskPrepare\x12 \n" +
 	"\tflight_id\x18\x01 \x01(\tH\x00R\bflightId\x88\x01\x01\x12&\n" +
 	"\fexecute_time\x18\x02 \x01(\x03H\x01R\vexecuteTime\x88\x01\x01\x12M\n" +
@@ -2652,10 +2652,10 @@ const file_dockgate_dji_v1_wayline_proto_rawDesc = "" +
 	"\x1eEXIT_WAYLINE_WHEN_RC_LOST_EXIT\x10\x01\"V\n" +
 	"\x14WaylinePrecisionType\x12\x1e\n" +
 	"\x1aWAYLINE_PRECISION_TYPE_GPS\x10\x00\x12\x1e\n" +
-	"\x1aWAYLINE_PRECISION_TYPE_RTK\x10\x01:\x8c\x01\xca\xda\x18\x87\x01\b\x01\x10\x03\x1a\x03\x01\x02\x03B)\n" +
+	"\x1aWAYLINE_PRECISION_TYPE_RTK\x10\x01:\x90\x01\xca\xda\x18\x8b\x01\b\x01\x10\x03\x1a\x03\x01\x02\x03B+\n" +
 	"\x10flighttask_ready\x12\n" +
-	"flight_ids\x1a\tflight_idB%\n" +
-	"\x13flighttask_progress\x12\x03bid\x1a\tflight_idJ*dock-to-cloud/mqtt/dock/dock2/wayline.htmlB\f\n" +
+	"flight_ids\x1a\tflight_id \x01B'\n" +
+	"\x13flighttask_progress\x12\x03bid\x1a\tflight_id \x01J*dock-to-cloud/mqtt/dock/dock2/wayline.htmlB\f\n" +
 	"\n" +
 	"_flight_idB\x0f\n" +
 	"\r_execute_timeB\f\n" +

@@ -44,11 +44,11 @@ type CommandServiceClient interface {
 	// got no answer repeats the call.
 	//
 	// Errors: VALIDATION_FAILED, UNSUPPORTED_VENDOR, UNSUPPORTED_COMMAND,
-	// DEVICE_NOT_FOUND, IDEMPOTENCY_CONFLICT, UNAVAILABLE.
+	// FORBIDDEN, DEVICE_NOT_FOUND, IDEMPOTENCY_CONFLICT, UNAVAILABLE.
 	SubmitCommand(ctx context.Context, in *SubmitCommandRequest, opts ...grpc.CallOption) (*SubmitCommandResponse, error)
 	// Gives a command as it is now.
 	//
-	// Errors: VALIDATION_FAILED, COMMAND_NOT_FOUND.
+	// Errors: VALIDATION_FAILED, FORBIDDEN, COMMAND_NOT_FOUND.
 	GetCommand(ctx context.Context, in *GetCommandRequest, opts ...grpc.CallOption) (*GetCommandResponse, error)
 	// Streams a command's events: first those behind after_revision that have
 	// happened, then each one as it happens. Ends with OK behind the event that
@@ -59,17 +59,17 @@ type CommandServiceClient interface {
 	// event seen. A stream that ends with UNAVAILABLE (the gateway stops, or the
 	// connection reached its age limit) is meant to be resumed that way.
 	//
-	// Errors: VALIDATION_FAILED, COMMAND_NOT_FOUND, CURSOR_OUT_OF_RANGE,
-	// UNAVAILABLE.
+	// Errors: VALIDATION_FAILED, FORBIDDEN, COMMAND_NOT_FOUND,
+	// CURSOR_OUT_OF_RANGE, UNAVAILABLE.
 	WatchCommand(ctx context.Context, in *WatchCommandRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchCommandResponse], error)
 	// Lists commands, newest first.
 	//
-	// Errors: VALIDATION_FAILED.
+	// Errors: VALIDATION_FAILED, FORBIDDEN.
 	ListCommands(ctx context.Context, in *ListCommandsRequest, opts ...grpc.CallOption) (*ListCommandsResponse, error)
 	// Streams the events of all the caller's commands, in the order in which they
 	// were recorded, from a resume token on or from now. Does not end by itself.
 	//
-	// Errors: VALIDATION_FAILED, CURSOR_OUT_OF_RANGE, UNAVAILABLE.
+	// Errors: VALIDATION_FAILED, FORBIDDEN, CURSOR_OUT_OF_RANGE, UNAVAILABLE.
 	WatchCommands(ctx context.Context, in *WatchCommandsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchCommandsResponse], error)
 }
 
@@ -165,11 +165,11 @@ type CommandServiceServer interface {
 	// got no answer repeats the call.
 	//
 	// Errors: VALIDATION_FAILED, UNSUPPORTED_VENDOR, UNSUPPORTED_COMMAND,
-	// DEVICE_NOT_FOUND, IDEMPOTENCY_CONFLICT, UNAVAILABLE.
+	// FORBIDDEN, DEVICE_NOT_FOUND, IDEMPOTENCY_CONFLICT, UNAVAILABLE.
 	SubmitCommand(context.Context, *SubmitCommandRequest) (*SubmitCommandResponse, error)
 	// Gives a command as it is now.
 	//
-	// Errors: VALIDATION_FAILED, COMMAND_NOT_FOUND.
+	// Errors: VALIDATION_FAILED, FORBIDDEN, COMMAND_NOT_FOUND.
 	GetCommand(context.Context, *GetCommandRequest) (*GetCommandResponse, error)
 	// Streams a command's events: first those behind after_revision that have
 	// happened, then each one as it happens. Ends with OK behind the event that
@@ -180,17 +180,17 @@ type CommandServiceServer interface {
 	// event seen. A stream that ends with UNAVAILABLE (the gateway stops, or the
 	// connection reached its age limit) is meant to be resumed that way.
 	//
-	// Errors: VALIDATION_FAILED, COMMAND_NOT_FOUND, CURSOR_OUT_OF_RANGE,
-	// UNAVAILABLE.
+	// Errors: VALIDATION_FAILED, FORBIDDEN, COMMAND_NOT_FOUND,
+	// CURSOR_OUT_OF_RANGE, UNAVAILABLE.
 	WatchCommand(*WatchCommandRequest, grpc.ServerStreamingServer[WatchCommandResponse]) error
 	// Lists commands, newest first.
 	//
-	// Errors: VALIDATION_FAILED.
+	// Errors: VALIDATION_FAILED, FORBIDDEN.
 	ListCommands(context.Context, *ListCommandsRequest) (*ListCommandsResponse, error)
 	// Streams the events of all the caller's commands, in the order in which they
 	// were recorded, from a resume token on or from now. Does not end by itself.
 	//
-	// Errors: VALIDATION_FAILED, CURSOR_OUT_OF_RANGE, UNAVAILABLE.
+	// Errors: VALIDATION_FAILED, FORBIDDEN, CURSOR_OUT_OF_RANGE, UNAVAILABLE.
 	WatchCommands(*WatchCommandsRequest, grpc.ServerStreamingServer[WatchCommandsResponse]) error
 	mustEmbedUnimplementedCommandServiceServer()
 }

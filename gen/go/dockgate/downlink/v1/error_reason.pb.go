@@ -187,6 +187,9 @@ const (
 	// TIMED_OUT. The message may have left, but nothing is known of it: neither
 	// the broker nor the device was heard. The device may have carried it out.
 	FailureCode_FAILURE_CODE_OUTCOME_UNKNOWN FailureCode = 7
+	// FAILED. The gateway itself had no connection to the broker, and a control
+	// stream is never queued.
+	FailureCode_FAILURE_CODE_NOT_CONNECTED FailureCode = 8
 )
 
 // Enum value maps for FailureCode.
@@ -200,6 +203,7 @@ var (
 		5: "FAILURE_CODE_DELIVERY_TIMEOUT",
 		6: "FAILURE_CODE_RESPONSE_TIMEOUT",
 		7: "FAILURE_CODE_OUTCOME_UNKNOWN",
+		8: "FAILURE_CODE_NOT_CONNECTED",
 	}
 	FailureCode_value = map[string]int32{
 		"FAILURE_CODE_UNSPECIFIED":             0,
@@ -210,6 +214,7 @@ var (
 		"FAILURE_CODE_DELIVERY_TIMEOUT":        5,
 		"FAILURE_CODE_RESPONSE_TIMEOUT":        6,
 		"FAILURE_CODE_OUTCOME_UNKNOWN":         7,
+		"FAILURE_CODE_NOT_CONNECTED":           8,
 	}
 )
 
@@ -266,7 +271,7 @@ const file_dockgate_downlink_v1_error_reason_proto_rawDesc = "" +
 	" ERROR_REASON_CURSOR_OUT_OF_RANGE\x10\x10\x12\x1f\n" +
 	"\x1bERROR_REASON_INTERNAL_ERROR\x10\x11\x12\x1c\n" +
 	"\x18ERROR_REASON_UNAVAILABLE\x10\x12\x12\x1a\n" +
-	"\x16ERROR_REASON_FORBIDDEN\x10\x13*\xa6\x02\n" +
+	"\x16ERROR_REASON_FORBIDDEN\x10\x13*\xc6\x02\n" +
 	"\vFailureCode\x12\x1c\n" +
 	"\x18FAILURE_CODE_UNSPECIFIED\x10\x00\x12(\n" +
 	"$FAILURE_CODE_DEVICE_EXECUTION_FAILED\x10\x01\x12\x1f\n" +
@@ -275,7 +280,8 @@ const file_dockgate_downlink_v1_error_reason_proto_rawDesc = "" +
 	"\x1fFAILURE_CODE_EXPIRY_UNSUPPORTED\x10\x04\x12!\n" +
 	"\x1dFAILURE_CODE_DELIVERY_TIMEOUT\x10\x05\x12!\n" +
 	"\x1dFAILURE_CODE_RESPONSE_TIMEOUT\x10\x06\x12 \n" +
-	"\x1cFAILURE_CODE_OUTCOME_UNKNOWN\x10\aBa\n" +
+	"\x1cFAILURE_CODE_OUTCOME_UNKNOWN\x10\a\x12\x1e\n" +
+	"\x1aFAILURE_CODE_NOT_CONNECTED\x10\bBa\n" +
 	"\x18dev.dockgate.downlink.v1P\x01ZCgithub.com/dockgate/dockgate/gen/go/dockgate/downlink/v1;downlinkv1b\x06proto3"
 
 var (

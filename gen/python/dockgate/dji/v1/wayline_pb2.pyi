@@ -50,7 +50,7 @@ class FlighttaskPrepare(_message.Message):
     checks it. Nothing moves yet: a task of type immediate or timed starts with
     flighttask_execute, a conditional one reports flighttask_ready when its
     conditions hold. Progress comes as flighttask_progress events whose bid is the
-    flight_id.
+    flight_id; it is shown on the flighttask_execute where there is one.
     """
 
     DESCRIPTOR: _descriptor.Descriptor

@@ -79,7 +79,7 @@ class CommandServiceServicer:
         got no answer repeats the call.
 
         Errors: VALIDATION_FAILED, UNSUPPORTED_VENDOR, UNSUPPORTED_COMMAND,
-        DEVICE_NOT_FOUND, IDEMPOTENCY_CONFLICT, UNAVAILABLE.
+        FORBIDDEN, DEVICE_NOT_FOUND, IDEMPOTENCY_CONFLICT, UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -88,7 +88,7 @@ class CommandServiceServicer:
     def GetCommand(self, request, context):
         """Gives a command as it is now.
 
-        Errors: VALIDATION_FAILED, COMMAND_NOT_FOUND.
+        Errors: VALIDATION_FAILED, FORBIDDEN, COMMAND_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -104,8 +104,8 @@ class CommandServiceServicer:
         event seen. A stream that ends with UNAVAILABLE (the gateway stops, or the
         connection reached its age limit) is meant to be resumed that way.
 
-        Errors: VALIDATION_FAILED, COMMAND_NOT_FOUND, CURSOR_OUT_OF_RANGE,
-        UNAVAILABLE.
+        Errors: VALIDATION_FAILED, FORBIDDEN, COMMAND_NOT_FOUND,
+        CURSOR_OUT_OF_RANGE, UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -114,7 +114,7 @@ class CommandServiceServicer:
     def ListCommands(self, request, context):
         """Lists commands, newest first.
 
-        Errors: VALIDATION_FAILED.
+        Errors: VALIDATION_FAILED, FORBIDDEN.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -124,7 +124,7 @@ class CommandServiceServicer:
         """Streams the events of all the caller's commands, in the order in which they
         were recorded, from a resume token on or from now. Does not end by itself.
 
-        Errors: VALIDATION_FAILED, CURSOR_OUT_OF_RANGE, UNAVAILABLE.
+        Errors: VALIDATION_FAILED, FORBIDDEN, CURSOR_OUT_OF_RANGE, UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

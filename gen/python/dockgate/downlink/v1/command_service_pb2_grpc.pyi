@@ -45,12 +45,12 @@ class CommandServiceStub:
     got no answer repeats the call.
 
     Errors: VALIDATION_FAILED, UNSUPPORTED_VENDOR, UNSUPPORTED_COMMAND,
-    DEVICE_NOT_FOUND, IDEMPOTENCY_CONFLICT, UNAVAILABLE.
+    FORBIDDEN, DEVICE_NOT_FOUND, IDEMPOTENCY_CONFLICT, UNAVAILABLE.
     """
     GetCommand: _grpc.UnaryUnaryMultiCallable[_command_service_pb2.GetCommandRequest, _command_service_pb2.GetCommandResponse]
     """Gives a command as it is now.
 
-    Errors: VALIDATION_FAILED, COMMAND_NOT_FOUND.
+    Errors: VALIDATION_FAILED, FORBIDDEN, COMMAND_NOT_FOUND.
     """
     WatchCommand: _grpc.UnaryStreamMultiCallable[_command_service_pb2.WatchCommandRequest, _command_service_pb2.WatchCommandResponse]
     """Streams a command's events: first those behind after_revision that have
@@ -62,19 +62,19 @@ class CommandServiceStub:
     event seen. A stream that ends with UNAVAILABLE (the gateway stops, or the
     connection reached its age limit) is meant to be resumed that way.
 
-    Errors: VALIDATION_FAILED, COMMAND_NOT_FOUND, CURSOR_OUT_OF_RANGE,
-    UNAVAILABLE.
+    Errors: VALIDATION_FAILED, FORBIDDEN, COMMAND_NOT_FOUND,
+    CURSOR_OUT_OF_RANGE, UNAVAILABLE.
     """
     ListCommands: _grpc.UnaryUnaryMultiCallable[_command_service_pb2.ListCommandsRequest, _command_service_pb2.ListCommandsResponse]
     """Lists commands, newest first.
 
-    Errors: VALIDATION_FAILED.
+    Errors: VALIDATION_FAILED, FORBIDDEN.
     """
     WatchCommands: _grpc.UnaryStreamMultiCallable[_command_service_pb2.WatchCommandsRequest, _command_service_pb2.WatchCommandsResponse]
     """Streams the events of all the caller's commands, in the order in which they
     were recorded, from a resume token on or from now. Does not end by itself.
 
-    Errors: VALIDATION_FAILED, CURSOR_OUT_OF_RANGE, UNAVAILABLE.
+    Errors: VALIDATION_FAILED, FORBIDDEN, CURSOR_OUT_OF_RANGE, UNAVAILABLE.
     """
 
 @_typing.type_check_only
@@ -94,12 +94,12 @@ class CommandServiceAsyncStub(CommandServiceStub):
     got no answer repeats the call.
 
     Errors: VALIDATION_FAILED, UNSUPPORTED_VENDOR, UNSUPPORTED_COMMAND,
-    DEVICE_NOT_FOUND, IDEMPOTENCY_CONFLICT, UNAVAILABLE.
+    FORBIDDEN, DEVICE_NOT_FOUND, IDEMPOTENCY_CONFLICT, UNAVAILABLE.
     """
     GetCommand: _aio.UnaryUnaryMultiCallable[_command_service_pb2.GetCommandRequest, _command_service_pb2.GetCommandResponse]  # type: ignore[assignment]
     """Gives a command as it is now.
 
-    Errors: VALIDATION_FAILED, COMMAND_NOT_FOUND.
+    Errors: VALIDATION_FAILED, FORBIDDEN, COMMAND_NOT_FOUND.
     """
     WatchCommand: _aio.UnaryStreamMultiCallable[_command_service_pb2.WatchCommandRequest, _command_service_pb2.WatchCommandResponse]  # type: ignore[assignment]
     """Streams a command's events: first those behind after_revision that have
@@ -111,19 +111,19 @@ class CommandServiceAsyncStub(CommandServiceStub):
     event seen. A stream that ends with UNAVAILABLE (the gateway stops, or the
     connection reached its age limit) is meant to be resumed that way.
 
-    Errors: VALIDATION_FAILED, COMMAND_NOT_FOUND, CURSOR_OUT_OF_RANGE,
-    UNAVAILABLE.
+    Errors: VALIDATION_FAILED, FORBIDDEN, COMMAND_NOT_FOUND,
+    CURSOR_OUT_OF_RANGE, UNAVAILABLE.
     """
     ListCommands: _aio.UnaryUnaryMultiCallable[_command_service_pb2.ListCommandsRequest, _command_service_pb2.ListCommandsResponse]  # type: ignore[assignment]
     """Lists commands, newest first.
 
-    Errors: VALIDATION_FAILED.
+    Errors: VALIDATION_FAILED, FORBIDDEN.
     """
     WatchCommands: _aio.UnaryStreamMultiCallable[_command_service_pb2.WatchCommandsRequest, _command_service_pb2.WatchCommandsResponse]  # type: ignore[assignment]
     """Streams the events of all the caller's commands, in the order in which they
     were recorded, from a resume token on or from now. Does not end by itself.
 
-    Errors: VALIDATION_FAILED, CURSOR_OUT_OF_RANGE, UNAVAILABLE.
+    Errors: VALIDATION_FAILED, FORBIDDEN, CURSOR_OUT_OF_RANGE, UNAVAILABLE.
     """
 
 class CommandServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -146,7 +146,7 @@ class CommandServiceServicer(metaclass=_abc_1.ABCMeta):
         got no answer repeats the call.
 
         Errors: VALIDATION_FAILED, UNSUPPORTED_VENDOR, UNSUPPORTED_COMMAND,
-        DEVICE_NOT_FOUND, IDEMPOTENCY_CONFLICT, UNAVAILABLE.
+        FORBIDDEN, DEVICE_NOT_FOUND, IDEMPOTENCY_CONFLICT, UNAVAILABLE.
         """
 
     @_abc_1.abstractmethod
@@ -157,7 +157,7 @@ class CommandServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_command_service_pb2.GetCommandResponse, _abc.Awaitable[_command_service_pb2.GetCommandResponse]]:
         """Gives a command as it is now.
 
-        Errors: VALIDATION_FAILED, COMMAND_NOT_FOUND.
+        Errors: VALIDATION_FAILED, FORBIDDEN, COMMAND_NOT_FOUND.
         """
 
     @_abc_1.abstractmethod
@@ -175,8 +175,8 @@ class CommandServiceServicer(metaclass=_abc_1.ABCMeta):
         event seen. A stream that ends with UNAVAILABLE (the gateway stops, or the
         connection reached its age limit) is meant to be resumed that way.
 
-        Errors: VALIDATION_FAILED, COMMAND_NOT_FOUND, CURSOR_OUT_OF_RANGE,
-        UNAVAILABLE.
+        Errors: VALIDATION_FAILED, FORBIDDEN, COMMAND_NOT_FOUND,
+        CURSOR_OUT_OF_RANGE, UNAVAILABLE.
         """
 
     @_abc_1.abstractmethod
@@ -187,7 +187,7 @@ class CommandServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_command_service_pb2.ListCommandsResponse, _abc.Awaitable[_command_service_pb2.ListCommandsResponse]]:
         """Lists commands, newest first.
 
-        Errors: VALIDATION_FAILED.
+        Errors: VALIDATION_FAILED, FORBIDDEN.
         """
 
     @_abc_1.abstractmethod
@@ -199,7 +199,7 @@ class CommandServiceServicer(metaclass=_abc_1.ABCMeta):
         """Streams the events of all the caller's commands, in the order in which they
         were recorded, from a resume token on or from now. Does not end by itself.
 
-        Errors: VALIDATION_FAILED, CURSOR_OUT_OF_RANGE, UNAVAILABLE.
+        Errors: VALIDATION_FAILED, FORBIDDEN, CURSOR_OUT_OF_RANGE, UNAVAILABLE.
         """
 
 def add_CommandServiceServicer_to_server(servicer: CommandServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -199,6 +199,10 @@ class _FailureCodeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_FailureCo
     """TIMED_OUT. The message may have left, but nothing is known of it: neither
     the broker nor the device was heard. The device may have carried it out.
     """
+    FAILURE_CODE_NOT_CONNECTED: _FailureCode.ValueType  # 8
+    """FAILED. The gateway itself had no connection to the broker, and a control
+    stream is never queued.
+    """
 
 class FailureCode(_FailureCode, metaclass=_FailureCodeEnumTypeWrapper):
     """Why a command ended as FAILED or TIMED_OUT."""
@@ -224,5 +228,9 @@ FAILURE_CODE_RESPONSE_TIMEOUT: FailureCode.ValueType  # 6
 FAILURE_CODE_OUTCOME_UNKNOWN: FailureCode.ValueType  # 7
 """TIMED_OUT. The message may have left, but nothing is known of it: neither
 the broker nor the device was heard. The device may have carried it out.
+"""
+FAILURE_CODE_NOT_CONNECTED: FailureCode.ValueType  # 8
+"""FAILED. The gateway itself had no connection to the broker, and a control
+stream is never queued.
 """
 Global___FailureCode: _TypeAlias = FailureCode  # noqa: Y015

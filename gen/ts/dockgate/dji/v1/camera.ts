@@ -1981,10 +1981,10 @@ export const CameraRecordingStart: MessageFns<CameraRecordingStart> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<CameraRecordingStart>, I>>(base?: I): CameraRecordingStart {
-    return CameraRecordingStart.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<CameraRecordingStart>): CameraRecordingStart {
+    return CameraRecordingStart.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<CameraRecordingStart>, I>>(object: I): CameraRecordingStart {
+  fromPartial(object: DeepPartial<CameraRecordingStart>): CameraRecordingStart {
     const message = createBaseCameraRecordingStart();
     message.payloadIndex = object.payloadIndex ?? undefined;
     return message;
@@ -2080,10 +2080,10 @@ export const DrcCameraAim: MessageFns<DrcCameraAim> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<DrcCameraAim>, I>>(base?: I): DrcCameraAim {
-    return DrcCameraAim.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<DrcCameraAim>): DrcCameraAim {
+    return DrcCameraAim.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<DrcCameraAim>, I>>(object: I): DrcCameraAim {
+  fromPartial(object: DeepPartial<DrcCameraAim>): DrcCameraAim {
     const message = createBaseDrcCameraAim();
     message.payloadIndex = object.payloadIndex ?? undefined;
     message.cameraType = object.cameraType ?? undefined;
@@ -2161,10 +2161,10 @@ export const DrcCameraApertureValueSet: MessageFns<DrcCameraApertureValueSet> = 
     }
   },
 
-  create<I extends Exact<DeepPartial<DrcCameraApertureValueSet>, I>>(base?: I): DrcCameraApertureValueSet {
-    return DrcCameraApertureValueSet.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<DrcCameraApertureValueSet>): DrcCameraApertureValueSet {
+    return DrcCameraApertureValueSet.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<DrcCameraApertureValueSet>, I>>(object: I): DrcCameraApertureValueSet {
+  fromPartial(object: DeepPartial<DrcCameraApertureValueSet>): DrcCameraApertureValueSet {
     const message = createBaseDrcCameraApertureValueSet();
     message.payloadIndex = object.payloadIndex ?? undefined;
     message.cameraType = object.cameraType ?? undefined;
@@ -2229,10 +2229,10 @@ export const DrcCameraDenoiseLevelSet: MessageFns<DrcCameraDenoiseLevelSet> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<DrcCameraDenoiseLevelSet>, I>>(base?: I): DrcCameraDenoiseLevelSet {
-    return DrcCameraDenoiseLevelSet.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<DrcCameraDenoiseLevelSet>): DrcCameraDenoiseLevelSet {
+    return DrcCameraDenoiseLevelSet.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<DrcCameraDenoiseLevelSet>, I>>(object: I): DrcCameraDenoiseLevelSet {
+  fromPartial(object: DeepPartial<DrcCameraDenoiseLevelSet>): DrcCameraDenoiseLevelSet {
     const message = createBaseDrcCameraDenoiseLevelSet();
     message.payloadIndex = object.payloadIndex ?? undefined;
     message.level = object.level ?? undefined;
@@ -2307,10 +2307,10 @@ export const DrcCameraDewarpingSet: MessageFns<DrcCameraDewarpingSet> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<DrcCameraDewarpingSet>, I>>(base?: I): DrcCameraDewarpingSet {
-    return DrcCameraDewarpingSet.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<DrcCameraDewarpingSet>): DrcCameraDewarpingSet {
+    return DrcCameraDewarpingSet.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<DrcCameraDewarpingSet>, I>>(object: I): DrcCameraDewarpingSet {
+  fromPartial(object: DeepPartial<DrcCameraDewarpingSet>): DrcCameraDewarpingSet {
     const message = createBaseDrcCameraDewarpingSet();
     message.payloadIndex = object.payloadIndex ?? undefined;
     message.cameraType = object.cameraType ?? undefined;
@@ -2386,10 +2386,10 @@ export const DrcCameraExposureModeSet: MessageFns<DrcCameraExposureModeSet> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<DrcCameraExposureModeSet>, I>>(base?: I): DrcCameraExposureModeSet {
-    return DrcCameraExposureModeSet.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<DrcCameraExposureModeSet>): DrcCameraExposureModeSet {
+    return DrcCameraExposureModeSet.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<DrcCameraExposureModeSet>, I>>(object: I): DrcCameraExposureModeSet {
+  fromPartial(object: DeepPartial<DrcCameraExposureModeSet>): DrcCameraExposureModeSet {
     const message = createBaseDrcCameraExposureModeSet();
     message.payloadIndex = object.payloadIndex ?? undefined;
     message.cameraType = object.cameraType ?? undefined;
@@ -2465,10 +2465,10 @@ export const DrcCameraExposureSet: MessageFns<DrcCameraExposureSet> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<DrcCameraExposureSet>, I>>(base?: I): DrcCameraExposureSet {
-    return DrcCameraExposureSet.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<DrcCameraExposureSet>): DrcCameraExposureSet {
+    return DrcCameraExposureSet.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<DrcCameraExposureSet>, I>>(object: I): DrcCameraExposureSet {
+  fromPartial(object: DeepPartial<DrcCameraExposureSet>): DrcCameraExposureSet {
     const message = createBaseDrcCameraExposureSet();
     message.payloadIndex = object.payloadIndex ?? undefined;
     message.cameraType = object.cameraType ?? undefined;
@@ -2544,10 +2544,10 @@ export const DrcCameraFocalLengthSet: MessageFns<DrcCameraFocalLengthSet> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<DrcCameraFocalLengthSet>, I>>(base?: I): DrcCameraFocalLengthSet {
-    return DrcCameraFocalLengthSet.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<DrcCameraFocalLengthSet>): DrcCameraFocalLengthSet {
+    return DrcCameraFocalLengthSet.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<DrcCameraFocalLengthSet>, I>>(object: I): DrcCameraFocalLengthSet {
+  fromPartial(object: DeepPartial<DrcCameraFocalLengthSet>): DrcCameraFocalLengthSet {
     const message = createBaseDrcCameraFocalLengthSet();
     message.payloadIndex = object.payloadIndex ?? undefined;
     message.cameraType = object.cameraType ?? undefined;
@@ -2623,10 +2623,10 @@ export const DrcCameraFocusModeSet: MessageFns<DrcCameraFocusModeSet> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<DrcCameraFocusModeSet>, I>>(base?: I): DrcCameraFocusModeSet {
-    return DrcCameraFocusModeSet.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<DrcCameraFocusModeSet>): DrcCameraFocusModeSet {
+    return DrcCameraFocusModeSet.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<DrcCameraFocusModeSet>, I>>(object: I): DrcCameraFocusModeSet {
+  fromPartial(object: DeepPartial<DrcCameraFocusModeSet>): DrcCameraFocusModeSet {
     const message = createBaseDrcCameraFocusModeSet();
     message.payloadIndex = object.payloadIndex ?? undefined;
     message.cameraType = object.cameraType ?? undefined;
@@ -2702,10 +2702,10 @@ export const DrcCameraFocusValueSet: MessageFns<DrcCameraFocusValueSet> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<DrcCameraFocusValueSet>, I>>(base?: I): DrcCameraFocusValueSet {
-    return DrcCameraFocusValueSet.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<DrcCameraFocusValueSet>): DrcCameraFocusValueSet {
+    return DrcCameraFocusValueSet.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<DrcCameraFocusValueSet>, I>>(object: I): DrcCameraFocusValueSet {
+  fromPartial(object: DeepPartial<DrcCameraFocusValueSet>): DrcCameraFocusValueSet {
     const message = createBaseDrcCameraFocusValueSet();
     message.payloadIndex = object.payloadIndex ?? undefined;
     message.cameraType = object.cameraType ?? undefined;
@@ -2833,10 +2833,10 @@ export const DrcCameraFrameZoom: MessageFns<DrcCameraFrameZoom> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<DrcCameraFrameZoom>, I>>(base?: I): DrcCameraFrameZoom {
-    return DrcCameraFrameZoom.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<DrcCameraFrameZoom>): DrcCameraFrameZoom {
+    return DrcCameraFrameZoom.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<DrcCameraFrameZoom>, I>>(object: I): DrcCameraFrameZoom {
+  fromPartial(object: DeepPartial<DrcCameraFrameZoom>): DrcCameraFrameZoom {
     const message = createBaseDrcCameraFrameZoom();
     message.payloadIndex = object.payloadIndex ?? undefined;
     message.cameraType = object.cameraType ?? undefined;
@@ -2916,10 +2916,10 @@ export const DrcCameraIsoSet: MessageFns<DrcCameraIsoSet> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<DrcCameraIsoSet>, I>>(base?: I): DrcCameraIsoSet {
-    return DrcCameraIsoSet.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<DrcCameraIsoSet>): DrcCameraIsoSet {
+    return DrcCameraIsoSet.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<DrcCameraIsoSet>, I>>(object: I): DrcCameraIsoSet {
+  fromPartial(object: DeepPartial<DrcCameraIsoSet>): DrcCameraIsoSet {
     const message = createBaseDrcCameraIsoSet();
     message.payloadIndex = object.payloadIndex ?? undefined;
     message.cameraType = object.cameraType ?? undefined;
@@ -3017,10 +3017,10 @@ export const DrcCameraLookAt: MessageFns<DrcCameraLookAt> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<DrcCameraLookAt>, I>>(base?: I): DrcCameraLookAt {
-    return DrcCameraLookAt.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<DrcCameraLookAt>): DrcCameraLookAt {
+    return DrcCameraLookAt.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<DrcCameraLookAt>, I>>(object: I): DrcCameraLookAt {
+  fromPartial(object: DeepPartial<DrcCameraLookAt>): DrcCameraLookAt {
     const message = createBaseDrcCameraLookAt();
     message.payloadIndex = object.payloadIndex ?? undefined;
     message.locked = object.locked ?? undefined;
@@ -3114,12 +3114,10 @@ export const DrcCameraMechanicalShutterSet: MessageFns<DrcCameraMechanicalShutte
     }
   },
 
-  create<I extends Exact<DeepPartial<DrcCameraMechanicalShutterSet>, I>>(base?: I): DrcCameraMechanicalShutterSet {
-    return DrcCameraMechanicalShutterSet.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<DrcCameraMechanicalShutterSet>): DrcCameraMechanicalShutterSet {
+    return DrcCameraMechanicalShutterSet.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<DrcCameraMechanicalShutterSet>, I>>(
-    object: I,
-  ): DrcCameraMechanicalShutterSet {
+  fromPartial(object: DeepPartial<DrcCameraMechanicalShutterSet>): DrcCameraMechanicalShutterSet {
     const message = createBaseDrcCameraMechanicalShutterSet();
     message.payloadIndex = object.payloadIndex ?? undefined;
     message.cameraType = object.cameraType ?? undefined;
@@ -3185,10 +3183,10 @@ export const DrcCameraModeSwitch: MessageFns<DrcCameraModeSwitch> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<DrcCameraModeSwitch>, I>>(base?: I): DrcCameraModeSwitch {
-    return DrcCameraModeSwitch.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<DrcCameraModeSwitch>): DrcCameraModeSwitch {
+    return DrcCameraModeSwitch.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<DrcCameraModeSwitch>, I>>(object: I): DrcCameraModeSwitch {
+  fromPartial(object: DeepPartial<DrcCameraModeSwitch>): DrcCameraModeSwitch {
     const message = createBaseDrcCameraModeSwitch();
     message.payloadIndex = object.payloadIndex ?? undefined;
     message.cameraMode = object.cameraMode ?? undefined;
@@ -3252,10 +3250,10 @@ export const DrcCameraNightModeSet: MessageFns<DrcCameraNightModeSet> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<DrcCameraNightModeSet>, I>>(base?: I): DrcCameraNightModeSet {
-    return DrcCameraNightModeSet.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<DrcCameraNightModeSet>): DrcCameraNightModeSet {
+    return DrcCameraNightModeSet.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<DrcCameraNightModeSet>, I>>(object: I): DrcCameraNightModeSet {
+  fromPartial(object: DeepPartial<DrcCameraNightModeSet>): DrcCameraNightModeSet {
     const message = createBaseDrcCameraNightModeSet();
     message.payloadIndex = object.payloadIndex ?? undefined;
     message.mode = object.mode ?? undefined;
@@ -3319,10 +3317,10 @@ export const DrcCameraNightVisionEnable: MessageFns<DrcCameraNightVisionEnable> 
     }
   },
 
-  create<I extends Exact<DeepPartial<DrcCameraNightVisionEnable>, I>>(base?: I): DrcCameraNightVisionEnable {
-    return DrcCameraNightVisionEnable.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<DrcCameraNightVisionEnable>): DrcCameraNightVisionEnable {
+    return DrcCameraNightVisionEnable.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<DrcCameraNightVisionEnable>, I>>(object: I): DrcCameraNightVisionEnable {
+  fromPartial(object: DeepPartial<DrcCameraNightVisionEnable>): DrcCameraNightVisionEnable {
     const message = createBaseDrcCameraNightVisionEnable();
     message.payloadIndex = object.payloadIndex ?? undefined;
     message.enable = object.enable ?? undefined;
@@ -3386,10 +3384,10 @@ export const DrcCameraPhotoFormatSet: MessageFns<DrcCameraPhotoFormatSet> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<DrcCameraPhotoFormatSet>, I>>(base?: I): DrcCameraPhotoFormatSet {
-    return DrcCameraPhotoFormatSet.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<DrcCameraPhotoFormatSet>): DrcCameraPhotoFormatSet {
+    return DrcCameraPhotoFormatSet.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<DrcCameraPhotoFormatSet>, I>>(object: I): DrcCameraPhotoFormatSet {
+  fromPartial(object: DeepPartial<DrcCameraPhotoFormatSet>): DrcCameraPhotoFormatSet {
     const message = createBaseDrcCameraPhotoFormatSet();
     message.payloadIndex = object.payloadIndex ?? undefined;
     message.photoFormat = object.photoFormat ?? undefined;
@@ -3442,10 +3440,10 @@ export const DrcCameraPhotoStop: MessageFns<DrcCameraPhotoStop> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<DrcCameraPhotoStop>, I>>(base?: I): DrcCameraPhotoStop {
-    return DrcCameraPhotoStop.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<DrcCameraPhotoStop>): DrcCameraPhotoStop {
+    return DrcCameraPhotoStop.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<DrcCameraPhotoStop>, I>>(object: I): DrcCameraPhotoStop {
+  fromPartial(object: DeepPartial<DrcCameraPhotoStop>): DrcCameraPhotoStop {
     const message = createBaseDrcCameraPhotoStop();
     message.payloadIndex = object.payloadIndex ?? undefined;
     return message;
@@ -3497,10 +3495,10 @@ export const DrcCameraPhotoTake: MessageFns<DrcCameraPhotoTake> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<DrcCameraPhotoTake>, I>>(base?: I): DrcCameraPhotoTake {
-    return DrcCameraPhotoTake.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<DrcCameraPhotoTake>): DrcCameraPhotoTake {
+    return DrcCameraPhotoTake.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<DrcCameraPhotoTake>, I>>(object: I): DrcCameraPhotoTake {
+  fromPartial(object: DeepPartial<DrcCameraPhotoTake>): DrcCameraPhotoTake {
     const message = createBaseDrcCameraPhotoTake();
     message.payloadIndex = object.payloadIndex ?? undefined;
     return message;
@@ -3552,10 +3550,10 @@ export const DrcCameraPhotoTakeReply: MessageFns<DrcCameraPhotoTakeReply> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<DrcCameraPhotoTakeReply>, I>>(base?: I): DrcCameraPhotoTakeReply {
-    return DrcCameraPhotoTakeReply.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<DrcCameraPhotoTakeReply>): DrcCameraPhotoTakeReply {
+    return DrcCameraPhotoTakeReply.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<DrcCameraPhotoTakeReply>, I>>(object: I): DrcCameraPhotoTakeReply {
+  fromPartial(object: DeepPartial<DrcCameraPhotoTakeReply>): DrcCameraPhotoTakeReply {
     const message = createBaseDrcCameraPhotoTakeReply();
     message.status = object.status ?? undefined;
     return message;
@@ -3640,10 +3638,10 @@ export const DrcCameraPointFocusAction: MessageFns<DrcCameraPointFocusAction> = 
     }
   },
 
-  create<I extends Exact<DeepPartial<DrcCameraPointFocusAction>, I>>(base?: I): DrcCameraPointFocusAction {
-    return DrcCameraPointFocusAction.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<DrcCameraPointFocusAction>): DrcCameraPointFocusAction {
+    return DrcCameraPointFocusAction.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<DrcCameraPointFocusAction>, I>>(object: I): DrcCameraPointFocusAction {
+  fromPartial(object: DeepPartial<DrcCameraPointFocusAction>): DrcCameraPointFocusAction {
     const message = createBaseDrcCameraPointFocusAction();
     message.payloadIndex = object.payloadIndex ?? undefined;
     message.cameraType = object.cameraType ?? undefined;
@@ -3698,10 +3696,10 @@ export const DrcCameraRecordingStart: MessageFns<DrcCameraRecordingStart> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<DrcCameraRecordingStart>, I>>(base?: I): DrcCameraRecordingStart {
-    return DrcCameraRecordingStart.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<DrcCameraRecordingStart>): DrcCameraRecordingStart {
+    return DrcCameraRecordingStart.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<DrcCameraRecordingStart>, I>>(object: I): DrcCameraRecordingStart {
+  fromPartial(object: DeepPartial<DrcCameraRecordingStart>): DrcCameraRecordingStart {
     const message = createBaseDrcCameraRecordingStart();
     message.payloadIndex = object.payloadIndex ?? undefined;
     return message;
@@ -3753,10 +3751,10 @@ export const DrcCameraRecordingStop: MessageFns<DrcCameraRecordingStop> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<DrcCameraRecordingStop>, I>>(base?: I): DrcCameraRecordingStop {
-    return DrcCameraRecordingStop.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<DrcCameraRecordingStop>): DrcCameraRecordingStop {
+    return DrcCameraRecordingStop.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<DrcCameraRecordingStop>, I>>(object: I): DrcCameraRecordingStop {
+  fromPartial(object: DeepPartial<DrcCameraRecordingStop>): DrcCameraRecordingStop {
     const message = createBaseDrcCameraRecordingStop();
     message.payloadIndex = object.payloadIndex ?? undefined;
     return message;
@@ -3841,10 +3839,10 @@ export const DrcCameraScreenDrag: MessageFns<DrcCameraScreenDrag> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<DrcCameraScreenDrag>, I>>(base?: I): DrcCameraScreenDrag {
-    return DrcCameraScreenDrag.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<DrcCameraScreenDrag>): DrcCameraScreenDrag {
+    return DrcCameraScreenDrag.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<DrcCameraScreenDrag>, I>>(object: I): DrcCameraScreenDrag {
+  fromPartial(object: DeepPartial<DrcCameraScreenDrag>): DrcCameraScreenDrag {
     const message = createBaseDrcCameraScreenDrag();
     message.payloadIndex = object.payloadIndex ?? undefined;
     message.locked = object.locked ?? undefined;
@@ -3910,10 +3908,10 @@ export const DrcCameraScreenSplit: MessageFns<DrcCameraScreenSplit> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<DrcCameraScreenSplit>, I>>(base?: I): DrcCameraScreenSplit {
-    return DrcCameraScreenSplit.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<DrcCameraScreenSplit>): DrcCameraScreenSplit {
+    return DrcCameraScreenSplit.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<DrcCameraScreenSplit>, I>>(object: I): DrcCameraScreenSplit {
+  fromPartial(object: DeepPartial<DrcCameraScreenSplit>): DrcCameraScreenSplit {
     const message = createBaseDrcCameraScreenSplit();
     message.payloadIndex = object.payloadIndex ?? undefined;
     message.enable = object.enable ?? undefined;
@@ -3977,10 +3975,10 @@ export const DrcCameraScreenSplitReply: MessageFns<DrcCameraScreenSplitReply> = 
     }
   },
 
-  create<I extends Exact<DeepPartial<DrcCameraScreenSplitReply>, I>>(base?: I): DrcCameraScreenSplitReply {
-    return DrcCameraScreenSplitReply.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<DrcCameraScreenSplitReply>): DrcCameraScreenSplitReply {
+    return DrcCameraScreenSplitReply.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<DrcCameraScreenSplitReply>, I>>(object: I): DrcCameraScreenSplitReply {
+  fromPartial(object: DeepPartial<DrcCameraScreenSplitReply>): DrcCameraScreenSplitReply {
     const message = createBaseDrcCameraScreenSplitReply();
     message.payloadIndex = object.payloadIndex ?? undefined;
     message.enable = object.enable ?? undefined;
@@ -4066,10 +4064,10 @@ export const DrcCameraShutterSet: MessageFns<DrcCameraShutterSet> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<DrcCameraShutterSet>, I>>(base?: I): DrcCameraShutterSet {
-    return DrcCameraShutterSet.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<DrcCameraShutterSet>): DrcCameraShutterSet {
+    return DrcCameraShutterSet.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<DrcCameraShutterSet>, I>>(object: I): DrcCameraShutterSet {
+  fromPartial(object: DeepPartial<DrcCameraShutterSet>): DrcCameraShutterSet {
     const message = createBaseDrcCameraShutterSet();
     message.payloadIndex = object.payloadIndex ?? undefined;
     message.cameraType = object.cameraType ?? undefined;
@@ -4135,10 +4133,10 @@ export const DrcGimbalReset: MessageFns<DrcGimbalReset> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<DrcGimbalReset>, I>>(base?: I): DrcGimbalReset {
-    return DrcGimbalReset.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<DrcGimbalReset>): DrcGimbalReset {
+    return DrcGimbalReset.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<DrcGimbalReset>, I>>(object: I): DrcGimbalReset {
+  fromPartial(object: DeepPartial<DrcGimbalReset>): DrcGimbalReset {
     const message = createBaseDrcGimbalReset();
     message.payloadIndex = object.payloadIndex ?? undefined;
     message.resetMode = object.resetMode ?? undefined;
@@ -4202,10 +4200,10 @@ export const DrcInfraredFillLightEnable: MessageFns<DrcInfraredFillLightEnable> 
     }
   },
 
-  create<I extends Exact<DeepPartial<DrcInfraredFillLightEnable>, I>>(base?: I): DrcInfraredFillLightEnable {
-    return DrcInfraredFillLightEnable.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<DrcInfraredFillLightEnable>): DrcInfraredFillLightEnable {
+    return DrcInfraredFillLightEnable.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<DrcInfraredFillLightEnable>, I>>(object: I): DrcInfraredFillLightEnable {
+  fromPartial(object: DeepPartial<DrcInfraredFillLightEnable>): DrcInfraredFillLightEnable {
     const message = createBaseDrcInfraredFillLightEnable();
     message.payloadIndex = object.payloadIndex ?? undefined;
     message.enable = object.enable ?? undefined;
@@ -4269,10 +4267,10 @@ export const DrcIntervalPhotoSet: MessageFns<DrcIntervalPhotoSet> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<DrcIntervalPhotoSet>, I>>(base?: I): DrcIntervalPhotoSet {
-    return DrcIntervalPhotoSet.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<DrcIntervalPhotoSet>): DrcIntervalPhotoSet {
+    return DrcIntervalPhotoSet.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<DrcIntervalPhotoSet>, I>>(object: I): DrcIntervalPhotoSet {
+  fromPartial(object: DeepPartial<DrcIntervalPhotoSet>): DrcIntervalPhotoSet {
     const message = createBaseDrcIntervalPhotoSet();
     message.payloadIndex = object.payloadIndex ?? undefined;
     message.interval = object.interval ?? undefined;
@@ -4369,10 +4367,10 @@ export const DrcIrMeteringAreaSet: MessageFns<DrcIrMeteringAreaSet> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<DrcIrMeteringAreaSet>, I>>(base?: I): DrcIrMeteringAreaSet {
-    return DrcIrMeteringAreaSet.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<DrcIrMeteringAreaSet>): DrcIrMeteringAreaSet {
+    return DrcIrMeteringAreaSet.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<DrcIrMeteringAreaSet>, I>>(object: I): DrcIrMeteringAreaSet {
+  fromPartial(object: DeepPartial<DrcIrMeteringAreaSet>): DrcIrMeteringAreaSet {
     const message = createBaseDrcIrMeteringAreaSet();
     message.payloadIndex = object.payloadIndex ?? undefined;
     message.x = object.x ?? undefined;
@@ -4439,10 +4437,10 @@ export const DrcIrMeteringModeSet: MessageFns<DrcIrMeteringModeSet> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<DrcIrMeteringModeSet>, I>>(base?: I): DrcIrMeteringModeSet {
-    return DrcIrMeteringModeSet.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<DrcIrMeteringModeSet>): DrcIrMeteringModeSet {
+    return DrcIrMeteringModeSet.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<DrcIrMeteringModeSet>, I>>(object: I): DrcIrMeteringModeSet {
+  fromPartial(object: DeepPartial<DrcIrMeteringModeSet>): DrcIrMeteringModeSet {
     const message = createBaseDrcIrMeteringModeSet();
     message.payloadIndex = object.payloadIndex ?? undefined;
     message.mode = object.mode ?? undefined;
@@ -4517,10 +4515,10 @@ export const DrcIrMeteringPointSet: MessageFns<DrcIrMeteringPointSet> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<DrcIrMeteringPointSet>, I>>(base?: I): DrcIrMeteringPointSet {
-    return DrcIrMeteringPointSet.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<DrcIrMeteringPointSet>): DrcIrMeteringPointSet {
+    return DrcIrMeteringPointSet.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<DrcIrMeteringPointSet>, I>>(object: I): DrcIrMeteringPointSet {
+  fromPartial(object: DeepPartial<DrcIrMeteringPointSet>): DrcIrMeteringPointSet {
     const message = createBaseDrcIrMeteringPointSet();
     message.payloadIndex = object.payloadIndex ?? undefined;
     message.x = object.x ?? undefined;
@@ -4585,10 +4583,10 @@ export const DrcLinkageZoomSet: MessageFns<DrcLinkageZoomSet> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<DrcLinkageZoomSet>, I>>(base?: I): DrcLinkageZoomSet {
-    return DrcLinkageZoomSet.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<DrcLinkageZoomSet>): DrcLinkageZoomSet {
+    return DrcLinkageZoomSet.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<DrcLinkageZoomSet>, I>>(object: I): DrcLinkageZoomSet {
+  fromPartial(object: DeepPartial<DrcLinkageZoomSet>): DrcLinkageZoomSet {
     const message = createBaseDrcLinkageZoomSet();
     message.payloadIndex = object.payloadIndex ?? undefined;
     message.state = object.state ?? undefined;
@@ -4652,10 +4650,10 @@ export const DrcPhotoStorageSet: MessageFns<DrcPhotoStorageSet> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<DrcPhotoStorageSet>, I>>(base?: I): DrcPhotoStorageSet {
-    return DrcPhotoStorageSet.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<DrcPhotoStorageSet>): DrcPhotoStorageSet {
+    return DrcPhotoStorageSet.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<DrcPhotoStorageSet>, I>>(object: I): DrcPhotoStorageSet {
+  fromPartial(object: DeepPartial<DrcPhotoStorageSet>): DrcPhotoStorageSet {
     const message = createBaseDrcPhotoStorageSet();
     message.payloadIndex = object.payloadIndex ?? undefined;
     message.photoStorageSettings = object.photoStorageSettings?.map((e) => e) || [];
@@ -4719,10 +4717,10 @@ export const DrcVideoResolutionSet: MessageFns<DrcVideoResolutionSet> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<DrcVideoResolutionSet>, I>>(base?: I): DrcVideoResolutionSet {
-    return DrcVideoResolutionSet.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<DrcVideoResolutionSet>): DrcVideoResolutionSet {
+    return DrcVideoResolutionSet.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<DrcVideoResolutionSet>, I>>(object: I): DrcVideoResolutionSet {
+  fromPartial(object: DeepPartial<DrcVideoResolutionSet>): DrcVideoResolutionSet {
     const message = createBaseDrcVideoResolutionSet();
     message.payloadIndex = object.payloadIndex ?? undefined;
     message.videoResolution = object.videoResolution ?? undefined;
@@ -4786,10 +4784,10 @@ export const DrcVideoStorageSet: MessageFns<DrcVideoStorageSet> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<DrcVideoStorageSet>, I>>(base?: I): DrcVideoStorageSet {
-    return DrcVideoStorageSet.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<DrcVideoStorageSet>): DrcVideoStorageSet {
+    return DrcVideoStorageSet.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<DrcVideoStorageSet>, I>>(object: I): DrcVideoStorageSet {
+  fromPartial(object: DeepPartial<DrcVideoStorageSet>): DrcVideoStorageSet {
     const message = createBaseDrcVideoStorageSet();
     message.payloadIndex = object.payloadIndex ?? undefined;
     message.videoStorageSettings = object.videoStorageSettings?.map((e) => e) || [];
@@ -4886,10 +4884,10 @@ export const CameraAim: MessageFns<CameraAim> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<CameraAim>, I>>(base?: I): CameraAim {
-    return CameraAim.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<CameraAim>): CameraAim {
+    return CameraAim.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<CameraAim>, I>>(object: I): CameraAim {
+  fromPartial(object: DeepPartial<CameraAim>): CameraAim {
     const message = createBaseCameraAim();
     message.payloadIndex = object.payloadIndex ?? undefined;
     message.cameraType = object.cameraType ?? undefined;
@@ -4967,10 +4965,10 @@ export const CameraExposureModeSet: MessageFns<CameraExposureModeSet> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<CameraExposureModeSet>, I>>(base?: I): CameraExposureModeSet {
-    return CameraExposureModeSet.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<CameraExposureModeSet>): CameraExposureModeSet {
+    return CameraExposureModeSet.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<CameraExposureModeSet>, I>>(object: I): CameraExposureModeSet {
+  fromPartial(object: DeepPartial<CameraExposureModeSet>): CameraExposureModeSet {
     const message = createBaseCameraExposureModeSet();
     message.payloadIndex = object.payloadIndex ?? undefined;
     message.cameraType = object.cameraType ?? undefined;
@@ -5046,10 +5044,10 @@ export const CameraExposureSet: MessageFns<CameraExposureSet> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<CameraExposureSet>, I>>(base?: I): CameraExposureSet {
-    return CameraExposureSet.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<CameraExposureSet>): CameraExposureSet {
+    return CameraExposureSet.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<CameraExposureSet>, I>>(object: I): CameraExposureSet {
+  fromPartial(object: DeepPartial<CameraExposureSet>): CameraExposureSet {
     const message = createBaseCameraExposureSet();
     message.payloadIndex = object.payloadIndex ?? undefined;
     message.cameraType = object.cameraType ?? undefined;
@@ -5125,10 +5123,10 @@ export const CameraFocalLengthSet: MessageFns<CameraFocalLengthSet> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<CameraFocalLengthSet>, I>>(base?: I): CameraFocalLengthSet {
-    return CameraFocalLengthSet.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<CameraFocalLengthSet>): CameraFocalLengthSet {
+    return CameraFocalLengthSet.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<CameraFocalLengthSet>, I>>(object: I): CameraFocalLengthSet {
+  fromPartial(object: DeepPartial<CameraFocalLengthSet>): CameraFocalLengthSet {
     const message = createBaseCameraFocalLengthSet();
     message.payloadIndex = object.payloadIndex ?? undefined;
     message.cameraType = object.cameraType ?? undefined;
@@ -5204,10 +5202,10 @@ export const CameraFocusModeSet: MessageFns<CameraFocusModeSet> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<CameraFocusModeSet>, I>>(base?: I): CameraFocusModeSet {
-    return CameraFocusModeSet.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<CameraFocusModeSet>): CameraFocusModeSet {
+    return CameraFocusModeSet.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<CameraFocusModeSet>, I>>(object: I): CameraFocusModeSet {
+  fromPartial(object: DeepPartial<CameraFocusModeSet>): CameraFocusModeSet {
     const message = createBaseCameraFocusModeSet();
     message.payloadIndex = object.payloadIndex ?? undefined;
     message.cameraType = object.cameraType ?? undefined;
@@ -5283,10 +5281,10 @@ export const CameraFocusValueSet: MessageFns<CameraFocusValueSet> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<CameraFocusValueSet>, I>>(base?: I): CameraFocusValueSet {
-    return CameraFocusValueSet.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<CameraFocusValueSet>): CameraFocusValueSet {
+    return CameraFocusValueSet.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<CameraFocusValueSet>, I>>(object: I): CameraFocusValueSet {
+  fromPartial(object: DeepPartial<CameraFocusValueSet>): CameraFocusValueSet {
     const message = createBaseCameraFocusValueSet();
     message.payloadIndex = object.payloadIndex ?? undefined;
     message.cameraType = object.cameraType ?? undefined;
@@ -5414,10 +5412,10 @@ export const CameraFrameZoom: MessageFns<CameraFrameZoom> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<CameraFrameZoom>, I>>(base?: I): CameraFrameZoom {
-    return CameraFrameZoom.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<CameraFrameZoom>): CameraFrameZoom {
+    return CameraFrameZoom.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<CameraFrameZoom>, I>>(object: I): CameraFrameZoom {
+  fromPartial(object: DeepPartial<CameraFrameZoom>): CameraFrameZoom {
     const message = createBaseCameraFrameZoom();
     message.payloadIndex = object.payloadIndex ?? undefined;
     message.cameraType = object.cameraType ?? undefined;
@@ -5519,10 +5517,10 @@ export const CameraLookAt: MessageFns<CameraLookAt> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<CameraLookAt>, I>>(base?: I): CameraLookAt {
-    return CameraLookAt.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<CameraLookAt>): CameraLookAt {
+    return CameraLookAt.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<CameraLookAt>, I>>(object: I): CameraLookAt {
+  fromPartial(object: DeepPartial<CameraLookAt>): CameraLookAt {
     const message = createBaseCameraLookAt();
     message.payloadIndex = object.payloadIndex ?? undefined;
     message.locked = object.locked ?? undefined;
@@ -5589,10 +5587,10 @@ export const CameraModeSwitch: MessageFns<CameraModeSwitch> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<CameraModeSwitch>, I>>(base?: I): CameraModeSwitch {
-    return CameraModeSwitch.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<CameraModeSwitch>): CameraModeSwitch {
+    return CameraModeSwitch.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<CameraModeSwitch>, I>>(object: I): CameraModeSwitch {
+  fromPartial(object: DeepPartial<CameraModeSwitch>): CameraModeSwitch {
     const message = createBaseCameraModeSwitch();
     message.payloadIndex = object.payloadIndex ?? undefined;
     message.cameraMode = object.cameraMode ?? undefined;
@@ -5645,10 +5643,10 @@ export const CameraPhotoStop: MessageFns<CameraPhotoStop> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<CameraPhotoStop>, I>>(base?: I): CameraPhotoStop {
-    return CameraPhotoStop.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<CameraPhotoStop>): CameraPhotoStop {
+    return CameraPhotoStop.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<CameraPhotoStop>, I>>(object: I): CameraPhotoStop {
+  fromPartial(object: DeepPartial<CameraPhotoStop>): CameraPhotoStop {
     const message = createBaseCameraPhotoStop();
     message.payloadIndex = object.payloadIndex ?? undefined;
     return message;
@@ -5700,10 +5698,10 @@ export const CameraPhotoTake: MessageFns<CameraPhotoTake> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<CameraPhotoTake>, I>>(base?: I): CameraPhotoTake {
-    return CameraPhotoTake.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<CameraPhotoTake>): CameraPhotoTake {
+    return CameraPhotoTake.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<CameraPhotoTake>, I>>(object: I): CameraPhotoTake {
+  fromPartial(object: DeepPartial<CameraPhotoTake>): CameraPhotoTake {
     const message = createBaseCameraPhotoTake();
     message.payloadIndex = object.payloadIndex ?? undefined;
     return message;
@@ -5755,10 +5753,10 @@ export const CameraPhotoTakeReply: MessageFns<CameraPhotoTakeReply> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<CameraPhotoTakeReply>, I>>(base?: I): CameraPhotoTakeReply {
-    return CameraPhotoTakeReply.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<CameraPhotoTakeReply>): CameraPhotoTakeReply {
+    return CameraPhotoTakeReply.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<CameraPhotoTakeReply>, I>>(object: I): CameraPhotoTakeReply {
+  fromPartial(object: DeepPartial<CameraPhotoTakeReply>): CameraPhotoTakeReply {
     const message = createBaseCameraPhotoTakeReply();
     message.status = object.status ?? undefined;
     return message;
@@ -5843,10 +5841,10 @@ export const CameraPointFocusAction: MessageFns<CameraPointFocusAction> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<CameraPointFocusAction>, I>>(base?: I): CameraPointFocusAction {
-    return CameraPointFocusAction.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<CameraPointFocusAction>): CameraPointFocusAction {
+    return CameraPointFocusAction.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<CameraPointFocusAction>, I>>(object: I): CameraPointFocusAction {
+  fromPartial(object: DeepPartial<CameraPointFocusAction>): CameraPointFocusAction {
     const message = createBaseCameraPointFocusAction();
     message.payloadIndex = object.payloadIndex ?? undefined;
     message.cameraType = object.cameraType ?? undefined;
@@ -5901,10 +5899,10 @@ export const CameraRecordingStop: MessageFns<CameraRecordingStop> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<CameraRecordingStop>, I>>(base?: I): CameraRecordingStop {
-    return CameraRecordingStop.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<CameraRecordingStop>): CameraRecordingStop {
+    return CameraRecordingStop.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<CameraRecordingStop>, I>>(object: I): CameraRecordingStop {
+  fromPartial(object: DeepPartial<CameraRecordingStop>): CameraRecordingStop {
     const message = createBaseCameraRecordingStop();
     message.payloadIndex = object.payloadIndex ?? undefined;
     return message;
@@ -5989,10 +5987,10 @@ export const CameraScreenDrag: MessageFns<CameraScreenDrag> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<CameraScreenDrag>, I>>(base?: I): CameraScreenDrag {
-    return CameraScreenDrag.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<CameraScreenDrag>): CameraScreenDrag {
+    return CameraScreenDrag.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<CameraScreenDrag>, I>>(object: I): CameraScreenDrag {
+  fromPartial(object: DeepPartial<CameraScreenDrag>): CameraScreenDrag {
     const message = createBaseCameraScreenDrag();
     message.payloadIndex = object.payloadIndex ?? undefined;
     message.locked = object.locked ?? undefined;
@@ -6058,10 +6056,10 @@ export const CameraScreenSplit: MessageFns<CameraScreenSplit> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<CameraScreenSplit>, I>>(base?: I): CameraScreenSplit {
-    return CameraScreenSplit.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<CameraScreenSplit>): CameraScreenSplit {
+    return CameraScreenSplit.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<CameraScreenSplit>, I>>(object: I): CameraScreenSplit {
+  fromPartial(object: DeepPartial<CameraScreenSplit>): CameraScreenSplit {
     const message = createBaseCameraScreenSplit();
     message.payloadIndex = object.payloadIndex ?? undefined;
     message.enable = object.enable ?? undefined;
@@ -6125,10 +6123,10 @@ export const GimbalReset: MessageFns<GimbalReset> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<GimbalReset>, I>>(base?: I): GimbalReset {
-    return GimbalReset.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<GimbalReset>): GimbalReset {
+    return GimbalReset.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<GimbalReset>, I>>(object: I): GimbalReset {
+  fromPartial(object: DeepPartial<GimbalReset>): GimbalReset {
     const message = createBaseGimbalReset();
     message.payloadIndex = object.payloadIndex ?? undefined;
     message.resetMode = object.resetMode ?? undefined;
@@ -6225,10 +6223,10 @@ export const IrMeteringAreaSet: MessageFns<IrMeteringAreaSet> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<IrMeteringAreaSet>, I>>(base?: I): IrMeteringAreaSet {
-    return IrMeteringAreaSet.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<IrMeteringAreaSet>): IrMeteringAreaSet {
+    return IrMeteringAreaSet.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<IrMeteringAreaSet>, I>>(object: I): IrMeteringAreaSet {
+  fromPartial(object: DeepPartial<IrMeteringAreaSet>): IrMeteringAreaSet {
     const message = createBaseIrMeteringAreaSet();
     message.payloadIndex = object.payloadIndex ?? undefined;
     message.x = object.x ?? undefined;
@@ -6295,10 +6293,10 @@ export const IrMeteringModeSet: MessageFns<IrMeteringModeSet> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<IrMeteringModeSet>, I>>(base?: I): IrMeteringModeSet {
-    return IrMeteringModeSet.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<IrMeteringModeSet>): IrMeteringModeSet {
+    return IrMeteringModeSet.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<IrMeteringModeSet>, I>>(object: I): IrMeteringModeSet {
+  fromPartial(object: DeepPartial<IrMeteringModeSet>): IrMeteringModeSet {
     const message = createBaseIrMeteringModeSet();
     message.payloadIndex = object.payloadIndex ?? undefined;
     message.mode = object.mode ?? undefined;
@@ -6373,10 +6371,10 @@ export const IrMeteringPointSet: MessageFns<IrMeteringPointSet> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<IrMeteringPointSet>, I>>(base?: I): IrMeteringPointSet {
-    return IrMeteringPointSet.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<IrMeteringPointSet>): IrMeteringPointSet {
+    return IrMeteringPointSet.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<IrMeteringPointSet>, I>>(object: I): IrMeteringPointSet {
+  fromPartial(object: DeepPartial<IrMeteringPointSet>): IrMeteringPointSet {
     const message = createBaseIrMeteringPointSet();
     message.payloadIndex = object.payloadIndex ?? undefined;
     message.x = object.x ?? undefined;
@@ -6441,10 +6439,10 @@ export const PhotoStorageSet: MessageFns<PhotoStorageSet> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<PhotoStorageSet>, I>>(base?: I): PhotoStorageSet {
-    return PhotoStorageSet.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<PhotoStorageSet>): PhotoStorageSet {
+    return PhotoStorageSet.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<PhotoStorageSet>, I>>(object: I): PhotoStorageSet {
+  fromPartial(object: DeepPartial<PhotoStorageSet>): PhotoStorageSet {
     const message = createBasePhotoStorageSet();
     message.payloadIndex = object.payloadIndex ?? undefined;
     message.photoStorageSettings = object.photoStorageSettings?.map((e) => e) || [];
@@ -6508,10 +6506,10 @@ export const VideoStorageSet: MessageFns<VideoStorageSet> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<VideoStorageSet>, I>>(base?: I): VideoStorageSet {
-    return VideoStorageSet.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<VideoStorageSet>): VideoStorageSet {
+    return VideoStorageSet.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<VideoStorageSet>, I>>(object: I): VideoStorageSet {
+  fromPartial(object: DeepPartial<VideoStorageSet>): VideoStorageSet {
     const message = createBaseVideoStorageSet();
     message.payloadIndex = object.payloadIndex ?? undefined;
     message.videoStorageSettings = object.videoStorageSettings?.map((e) => e) || [];
@@ -6528,13 +6526,9 @@ export type DeepPartial<T> = T extends bigint ? string | number | bigint
   : T extends {} ? { [K in keyof T]?: DeepPartial<T[K]> }
   : Partial<T>;
 
-type KeysOfUnion<T> = T extends T ? keyof T : never;
-export type Exact<P, I extends P> = P extends Builtin ? P
-  : P & { [K in keyof P]: Exact<P[K], I[K]> } & { [K in Exclude<keyof I, KeysOfUnion<P>>]: never };
-
 export interface MessageFns<T> {
   encode(message: T, writer?: BinaryWriter): BinaryWriter;
   decode(input: BinaryReader | Uint8Array, length?: number): T;
-  create<I extends Exact<DeepPartial<T>, I>>(base?: I): T;
-  fromPartial<I extends Exact<DeepPartial<T>, I>>(object: I): T;
+  create(base?: DeepPartial<T>): T;
+  fromPartial(object: DeepPartial<T>): T;
 }

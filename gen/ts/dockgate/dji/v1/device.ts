@@ -515,10 +515,10 @@ export const ChargeOpen: MessageFns<ChargeOpen> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<ChargeOpen>, I>>(base?: I): ChargeOpen {
-    return ChargeOpen.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<ChargeOpen>): ChargeOpen {
+    return ChargeOpen.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<ChargeOpen>, I>>(_: I): ChargeOpen {
+  fromPartial(_: DeepPartial<ChargeOpen>): ChargeOpen {
     const message = createBaseChargeOpen();
     return message;
   },
@@ -569,10 +569,10 @@ export const AirConditionerModeSwitch: MessageFns<AirConditionerModeSwitch> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<AirConditionerModeSwitch>, I>>(base?: I): AirConditionerModeSwitch {
-    return AirConditionerModeSwitch.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<AirConditionerModeSwitch>): AirConditionerModeSwitch {
+    return AirConditionerModeSwitch.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<AirConditionerModeSwitch>, I>>(object: I): AirConditionerModeSwitch {
+  fromPartial(object: DeepPartial<AirConditionerModeSwitch>): AirConditionerModeSwitch {
     const message = createBaseAirConditionerModeSwitch();
     message.action = object.action ?? undefined;
     return message;
@@ -624,10 +624,10 @@ export const AlarmStateSwitch: MessageFns<AlarmStateSwitch> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<AlarmStateSwitch>, I>>(base?: I): AlarmStateSwitch {
-    return AlarmStateSwitch.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<AlarmStateSwitch>): AlarmStateSwitch {
+    return AlarmStateSwitch.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<AlarmStateSwitch>, I>>(object: I): AlarmStateSwitch {
+  fromPartial(object: DeepPartial<AlarmStateSwitch>): AlarmStateSwitch {
     const message = createBaseAlarmStateSwitch();
     message.action = object.action ?? undefined;
     return message;
@@ -679,10 +679,10 @@ export const BatteryMaintenanceSwitch: MessageFns<BatteryMaintenanceSwitch> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<BatteryMaintenanceSwitch>, I>>(base?: I): BatteryMaintenanceSwitch {
-    return BatteryMaintenanceSwitch.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<BatteryMaintenanceSwitch>): BatteryMaintenanceSwitch {
+    return BatteryMaintenanceSwitch.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<BatteryMaintenanceSwitch>, I>>(object: I): BatteryMaintenanceSwitch {
+  fromPartial(object: DeepPartial<BatteryMaintenanceSwitch>): BatteryMaintenanceSwitch {
     const message = createBaseBatteryMaintenanceSwitch();
     message.action = object.action ?? undefined;
     return message;
@@ -734,10 +734,10 @@ export const BatteryStoreModeSwitch: MessageFns<BatteryStoreModeSwitch> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<BatteryStoreModeSwitch>, I>>(base?: I): BatteryStoreModeSwitch {
-    return BatteryStoreModeSwitch.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<BatteryStoreModeSwitch>): BatteryStoreModeSwitch {
+    return BatteryStoreModeSwitch.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<BatteryStoreModeSwitch>, I>>(object: I): BatteryStoreModeSwitch {
+  fromPartial(object: DeepPartial<BatteryStoreModeSwitch>): BatteryStoreModeSwitch {
     const message = createBaseBatteryStoreModeSwitch();
     message.action = object.action ?? undefined;
     return message;
@@ -778,10 +778,10 @@ export const ChargeClose: MessageFns<ChargeClose> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<ChargeClose>, I>>(base?: I): ChargeClose {
-    return ChargeClose.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<ChargeClose>): ChargeClose {
+    return ChargeClose.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<ChargeClose>, I>>(_: I): ChargeClose {
+  fromPartial(_: DeepPartial<ChargeClose>): ChargeClose {
     const message = createBaseChargeClose();
     return message;
   },
@@ -821,10 +821,10 @@ export const CoverClose: MessageFns<CoverClose> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<CoverClose>, I>>(base?: I): CoverClose {
-    return CoverClose.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<CoverClose>): CoverClose {
+    return CoverClose.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<CoverClose>, I>>(_: I): CoverClose {
+  fromPartial(_: DeepPartial<CoverClose>): CoverClose {
     const message = createBaseCoverClose();
     return message;
   },
@@ -864,10 +864,10 @@ export const CoverForceClose: MessageFns<CoverForceClose> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<CoverForceClose>, I>>(base?: I): CoverForceClose {
-    return CoverForceClose.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<CoverForceClose>): CoverForceClose {
+    return CoverForceClose.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<CoverForceClose>, I>>(_: I): CoverForceClose {
+  fromPartial(_: DeepPartial<CoverForceClose>): CoverForceClose {
     const message = createBaseCoverForceClose();
     return message;
   },
@@ -907,10 +907,10 @@ export const CoverOpen: MessageFns<CoverOpen> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<CoverOpen>, I>>(base?: I): CoverOpen {
-    return CoverOpen.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<CoverOpen>): CoverOpen {
+    return CoverOpen.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<CoverOpen>, I>>(_: I): CoverOpen {
+  fromPartial(_: DeepPartial<CoverOpen>): CoverOpen {
     const message = createBaseCoverOpen();
     return message;
   },
@@ -950,10 +950,10 @@ export const DebugModeClose: MessageFns<DebugModeClose> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<DebugModeClose>, I>>(base?: I): DebugModeClose {
-    return DebugModeClose.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<DebugModeClose>): DebugModeClose {
+    return DebugModeClose.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<DebugModeClose>, I>>(_: I): DebugModeClose {
+  fromPartial(_: DeepPartial<DebugModeClose>): DebugModeClose {
     const message = createBaseDebugModeClose();
     return message;
   },
@@ -993,10 +993,10 @@ export const DebugModeOpen: MessageFns<DebugModeOpen> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<DebugModeOpen>, I>>(base?: I): DebugModeOpen {
-    return DebugModeOpen.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<DebugModeOpen>): DebugModeOpen {
+    return DebugModeOpen.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<DebugModeOpen>, I>>(_: I): DebugModeOpen {
+  fromPartial(_: DeepPartial<DebugModeOpen>): DebugModeOpen {
     const message = createBaseDebugModeOpen();
     return message;
   },
@@ -1036,10 +1036,10 @@ export const DeviceFormat: MessageFns<DeviceFormat> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<DeviceFormat>, I>>(base?: I): DeviceFormat {
-    return DeviceFormat.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<DeviceFormat>): DeviceFormat {
+    return DeviceFormat.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<DeviceFormat>, I>>(_: I): DeviceFormat {
+  fromPartial(_: DeepPartial<DeviceFormat>): DeviceFormat {
     const message = createBaseDeviceFormat();
     return message;
   },
@@ -1079,10 +1079,10 @@ export const DeviceReboot: MessageFns<DeviceReboot> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<DeviceReboot>, I>>(base?: I): DeviceReboot {
-    return DeviceReboot.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<DeviceReboot>): DeviceReboot {
+    return DeviceReboot.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<DeviceReboot>, I>>(_: I): DeviceReboot {
+  fromPartial(_: DeepPartial<DeviceReboot>): DeviceReboot {
     const message = createBaseDeviceReboot();
     return message;
   },
@@ -1122,10 +1122,10 @@ export const DroneClose: MessageFns<DroneClose> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<DroneClose>, I>>(base?: I): DroneClose {
-    return DroneClose.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<DroneClose>): DroneClose {
+    return DroneClose.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<DroneClose>, I>>(_: I): DroneClose {
+  fromPartial(_: DeepPartial<DroneClose>): DroneClose {
     const message = createBaseDroneClose();
     return message;
   },
@@ -1165,10 +1165,10 @@ export const DroneFormat: MessageFns<DroneFormat> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<DroneFormat>, I>>(base?: I): DroneFormat {
-    return DroneFormat.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<DroneFormat>): DroneFormat {
+    return DroneFormat.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<DroneFormat>, I>>(_: I): DroneFormat {
+  fromPartial(_: DeepPartial<DroneFormat>): DroneFormat {
     const message = createBaseDroneFormat();
     return message;
   },
@@ -1208,10 +1208,10 @@ export const DroneOpen: MessageFns<DroneOpen> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<DroneOpen>, I>>(base?: I): DroneOpen {
-    return DroneOpen.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<DroneOpen>): DroneOpen {
+    return DroneOpen.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<DroneOpen>, I>>(_: I): DroneOpen {
+  fromPartial(_: DeepPartial<DroneOpen>): DroneOpen {
     const message = createBaseDroneOpen();
     return message;
   },
@@ -1273,10 +1273,10 @@ export const EsimActivate: MessageFns<EsimActivate> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<EsimActivate>, I>>(base?: I): EsimActivate {
-    return EsimActivate.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<EsimActivate>): EsimActivate {
+    return EsimActivate.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<EsimActivate>, I>>(object: I): EsimActivate {
+  fromPartial(object: DeepPartial<EsimActivate>): EsimActivate {
     const message = createBaseEsimActivate();
     message.imei = object.imei ?? undefined;
     message.deviceType = object.deviceType ?? undefined;
@@ -1362,10 +1362,10 @@ export const EsimOperatorSwitch: MessageFns<EsimOperatorSwitch> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<EsimOperatorSwitch>, I>>(base?: I): EsimOperatorSwitch {
-    return EsimOperatorSwitch.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<EsimOperatorSwitch>): EsimOperatorSwitch {
+    return EsimOperatorSwitch.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<EsimOperatorSwitch>, I>>(object: I): EsimOperatorSwitch {
+  fromPartial(object: DeepPartial<EsimOperatorSwitch>): EsimOperatorSwitch {
     const message = createBaseEsimOperatorSwitch();
     message.imei = object.imei ?? undefined;
     message.deviceType = object.deviceType ?? undefined;
@@ -1409,10 +1409,10 @@ export const PutterClose: MessageFns<PutterClose> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<PutterClose>, I>>(base?: I): PutterClose {
-    return PutterClose.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<PutterClose>): PutterClose {
+    return PutterClose.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<PutterClose>, I>>(_: I): PutterClose {
+  fromPartial(_: DeepPartial<PutterClose>): PutterClose {
     const message = createBasePutterClose();
     return message;
   },
@@ -1452,10 +1452,10 @@ export const PutterOpen: MessageFns<PutterOpen> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<PutterOpen>, I>>(base?: I): PutterOpen {
-    return PutterOpen.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<PutterOpen>): PutterOpen {
+    return PutterOpen.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<PutterOpen>, I>>(_: I): PutterOpen {
+  fromPartial(_: DeepPartial<PutterOpen>): PutterOpen {
     const message = createBasePutterOpen();
     return message;
   },
@@ -1506,10 +1506,10 @@ export const RtkCalibration: MessageFns<RtkCalibration> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<RtkCalibration>, I>>(base?: I): RtkCalibration {
-    return RtkCalibration.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<RtkCalibration>): RtkCalibration {
+    return RtkCalibration.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<RtkCalibration>, I>>(object: I): RtkCalibration {
+  fromPartial(object: DeepPartial<RtkCalibration>): RtkCalibration {
     const message = createBaseRtkCalibration();
     message.devices = object.devices?.map((e) => RtkCalibration_Device.fromPartial(e)) || [];
     return message;
@@ -1594,10 +1594,10 @@ export const RtkCalibration_Device: MessageFns<RtkCalibration_Device> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<RtkCalibration_Device>, I>>(base?: I): RtkCalibration_Device {
-    return RtkCalibration_Device.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<RtkCalibration_Device>): RtkCalibration_Device {
+    return RtkCalibration_Device.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<RtkCalibration_Device>, I>>(object: I): RtkCalibration_Device {
+  fromPartial(object: DeepPartial<RtkCalibration_Device>): RtkCalibration_Device {
     const message = createBaseRtkCalibration_Device();
     message.sn = object.sn ?? undefined;
     message.type = object.type ?? undefined;
@@ -1676,10 +1676,10 @@ export const RtkCalibration_Device_Data: MessageFns<RtkCalibration_Device_Data> 
     }
   },
 
-  create<I extends Exact<DeepPartial<RtkCalibration_Device_Data>, I>>(base?: I): RtkCalibration_Device_Data {
-    return RtkCalibration_Device_Data.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<RtkCalibration_Device_Data>): RtkCalibration_Device_Data {
+    return RtkCalibration_Device_Data.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<RtkCalibration_Device_Data>, I>>(object: I): RtkCalibration_Device_Data {
+  fromPartial(object: DeepPartial<RtkCalibration_Device_Data>): RtkCalibration_Device_Data {
     const message = createBaseRtkCalibration_Device_Data();
     message.longitude = object.longitude ?? undefined;
     message.latitude = object.latitude ?? undefined;
@@ -1733,10 +1733,10 @@ export const SdrWorkmodeSwitch: MessageFns<SdrWorkmodeSwitch> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<SdrWorkmodeSwitch>, I>>(base?: I): SdrWorkmodeSwitch {
-    return SdrWorkmodeSwitch.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<SdrWorkmodeSwitch>): SdrWorkmodeSwitch {
+    return SdrWorkmodeSwitch.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<SdrWorkmodeSwitch>, I>>(object: I): SdrWorkmodeSwitch {
+  fromPartial(object: DeepPartial<SdrWorkmodeSwitch>): SdrWorkmodeSwitch {
     const message = createBaseSdrWorkmodeSwitch();
     message.linkWorkmode = object.linkWorkmode ?? undefined;
     return message;
@@ -1810,10 +1810,10 @@ export const SimSlotSwitch: MessageFns<SimSlotSwitch> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<SimSlotSwitch>, I>>(base?: I): SimSlotSwitch {
-    return SimSlotSwitch.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<SimSlotSwitch>): SimSlotSwitch {
+    return SimSlotSwitch.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<SimSlotSwitch>, I>>(object: I): SimSlotSwitch {
+  fromPartial(object: DeepPartial<SimSlotSwitch>): SimSlotSwitch {
     const message = createBaseSimSlotSwitch();
     message.imei = object.imei ?? undefined;
     message.deviceType = object.deviceType ?? undefined;
@@ -1856,10 +1856,10 @@ export const SupplementLightClose: MessageFns<SupplementLightClose> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<SupplementLightClose>, I>>(base?: I): SupplementLightClose {
-    return SupplementLightClose.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<SupplementLightClose>): SupplementLightClose {
+    return SupplementLightClose.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<SupplementLightClose>, I>>(_: I): SupplementLightClose {
+  fromPartial(_: DeepPartial<SupplementLightClose>): SupplementLightClose {
     const message = createBaseSupplementLightClose();
     return message;
   },
@@ -1899,10 +1899,10 @@ export const SupplementLightOpen: MessageFns<SupplementLightOpen> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<SupplementLightOpen>, I>>(base?: I): SupplementLightOpen {
-    return SupplementLightOpen.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<SupplementLightOpen>): SupplementLightOpen {
+    return SupplementLightOpen.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<SupplementLightOpen>, I>>(_: I): SupplementLightOpen {
+  fromPartial(_: DeepPartial<SupplementLightOpen>): SupplementLightOpen {
     const message = createBaseSupplementLightOpen();
     return message;
   },
@@ -1917,13 +1917,9 @@ export type DeepPartial<T> = T extends bigint ? string | number | bigint
   : T extends {} ? { [K in keyof T]?: DeepPartial<T[K]> }
   : Partial<T>;
 
-type KeysOfUnion<T> = T extends T ? keyof T : never;
-export type Exact<P, I extends P> = P extends Builtin ? P
-  : P & { [K in keyof P]: Exact<P[K], I[K]> } & { [K in Exclude<keyof I, KeysOfUnion<P>>]: never };
-
 export interface MessageFns<T> {
   encode(message: T, writer?: BinaryWriter): BinaryWriter;
   decode(input: BinaryReader | Uint8Array, length?: number): T;
-  create<I extends Exact<DeepPartial<T>, I>>(base?: I): T;
-  fromPartial<I extends Exact<DeepPartial<T>, I>>(object: I): T;
+  create(base?: DeepPartial<T>): T;
+  fromPartial(object: DeepPartial<T>): T;
 }

@@ -936,10 +936,10 @@ export const DrcAiIdentifyFilterSet: MessageFns<DrcAiIdentifyFilterSet> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<DrcAiIdentifyFilterSet>, I>>(base?: I): DrcAiIdentifyFilterSet {
-    return DrcAiIdentifyFilterSet.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<DrcAiIdentifyFilterSet>): DrcAiIdentifyFilterSet {
+    return DrcAiIdentifyFilterSet.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<DrcAiIdentifyFilterSet>, I>>(object: I): DrcAiIdentifyFilterSet {
+  fromPartial(object: DeepPartial<DrcAiIdentifyFilterSet>): DrcAiIdentifyFilterSet {
     const message = createBaseDrcAiIdentifyFilterSet();
     message.filters = object.filters?.map((e) => e) || [];
     return message;
@@ -991,10 +991,10 @@ export const DrcAiIdentifyScoreModeSet: MessageFns<DrcAiIdentifyScoreModeSet> = 
     }
   },
 
-  create<I extends Exact<DeepPartial<DrcAiIdentifyScoreModeSet>, I>>(base?: I): DrcAiIdentifyScoreModeSet {
-    return DrcAiIdentifyScoreModeSet.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<DrcAiIdentifyScoreModeSet>): DrcAiIdentifyScoreModeSet {
+    return DrcAiIdentifyScoreModeSet.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<DrcAiIdentifyScoreModeSet>, I>>(object: I): DrcAiIdentifyScoreModeSet {
+  fromPartial(object: DeepPartial<DrcAiIdentifyScoreModeSet>): DrcAiIdentifyScoreModeSet {
     const message = createBaseDrcAiIdentifyScoreModeSet();
     message.scoreMode = object.scoreMode ?? undefined;
     return message;
@@ -1035,10 +1035,10 @@ export const DrcAiIdentifyScoreReset: MessageFns<DrcAiIdentifyScoreReset> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<DrcAiIdentifyScoreReset>, I>>(base?: I): DrcAiIdentifyScoreReset {
-    return DrcAiIdentifyScoreReset.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<DrcAiIdentifyScoreReset>): DrcAiIdentifyScoreReset {
+    return DrcAiIdentifyScoreReset.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<DrcAiIdentifyScoreReset>, I>>(_: I): DrcAiIdentifyScoreReset {
+  fromPartial(_: DeepPartial<DrcAiIdentifyScoreReset>): DrcAiIdentifyScoreReset {
     const message = createBaseDrcAiIdentifyScoreReset();
     return message;
   },
@@ -1089,10 +1089,10 @@ export const DrcAiIdentifyScoreSet: MessageFns<DrcAiIdentifyScoreSet> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<DrcAiIdentifyScoreSet>, I>>(base?: I): DrcAiIdentifyScoreSet {
-    return DrcAiIdentifyScoreSet.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<DrcAiIdentifyScoreSet>): DrcAiIdentifyScoreSet {
+    return DrcAiIdentifyScoreSet.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<DrcAiIdentifyScoreSet>, I>>(object: I): DrcAiIdentifyScoreSet {
+  fromPartial(object: DeepPartial<DrcAiIdentifyScoreSet>): DrcAiIdentifyScoreSet {
     const message = createBaseDrcAiIdentifyScoreSet();
     message.score = object.score ?? undefined;
     return message;
@@ -1144,10 +1144,10 @@ export const DrcAiIdentifySet: MessageFns<DrcAiIdentifySet> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<DrcAiIdentifySet>, I>>(base?: I): DrcAiIdentifySet {
-    return DrcAiIdentifySet.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<DrcAiIdentifySet>): DrcAiIdentifySet {
+    return DrcAiIdentifySet.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<DrcAiIdentifySet>, I>>(object: I): DrcAiIdentifySet {
+  fromPartial(object: DeepPartial<DrcAiIdentifySet>): DrcAiIdentifySet {
     const message = createBaseDrcAiIdentifySet();
     message.on = object.on ?? undefined;
     return message;
@@ -1199,10 +1199,10 @@ export const DrcAiModelSelect: MessageFns<DrcAiModelSelect> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<DrcAiModelSelect>, I>>(base?: I): DrcAiModelSelect {
-    return DrcAiModelSelect.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<DrcAiModelSelect>): DrcAiModelSelect {
+    return DrcAiModelSelect.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<DrcAiModelSelect>, I>>(object: I): DrcAiModelSelect {
+  fromPartial(object: DeepPartial<DrcAiModelSelect>): DrcAiModelSelect {
     const message = createBaseDrcAiModelSelect();
     message.index = object.index ?? undefined;
     return message;
@@ -1243,10 +1243,10 @@ export const DrcAiSpotlightZoomConfirm: MessageFns<DrcAiSpotlightZoomConfirm> = 
     }
   },
 
-  create<I extends Exact<DeepPartial<DrcAiSpotlightZoomConfirm>, I>>(base?: I): DrcAiSpotlightZoomConfirm {
-    return DrcAiSpotlightZoomConfirm.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<DrcAiSpotlightZoomConfirm>): DrcAiSpotlightZoomConfirm {
+    return DrcAiSpotlightZoomConfirm.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<DrcAiSpotlightZoomConfirm>, I>>(_: I): DrcAiSpotlightZoomConfirm {
+  fromPartial(_: DeepPartial<DrcAiSpotlightZoomConfirm>): DrcAiSpotlightZoomConfirm {
     const message = createBaseDrcAiSpotlightZoomConfirm();
     return message;
   },
@@ -1330,10 +1330,10 @@ export const DrcAiSpotlightZoomSelect: MessageFns<DrcAiSpotlightZoomSelect> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<DrcAiSpotlightZoomSelect>, I>>(base?: I): DrcAiSpotlightZoomSelect {
-    return DrcAiSpotlightZoomSelect.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<DrcAiSpotlightZoomSelect>): DrcAiSpotlightZoomSelect {
+    return DrcAiSpotlightZoomSelect.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<DrcAiSpotlightZoomSelect>, I>>(object: I): DrcAiSpotlightZoomSelect {
+  fromPartial(object: DeepPartial<DrcAiSpotlightZoomSelect>): DrcAiSpotlightZoomSelect {
     const message = createBaseDrcAiSpotlightZoomSelect();
     message.centerX = object.centerX ?? undefined;
     message.centerY = object.centerY ?? undefined;
@@ -1388,10 +1388,10 @@ export const DrcAiSpotlightZoomSet: MessageFns<DrcAiSpotlightZoomSet> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<DrcAiSpotlightZoomSet>, I>>(base?: I): DrcAiSpotlightZoomSet {
-    return DrcAiSpotlightZoomSet.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<DrcAiSpotlightZoomSet>): DrcAiSpotlightZoomSet {
+    return DrcAiSpotlightZoomSet.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<DrcAiSpotlightZoomSet>, I>>(object: I): DrcAiSpotlightZoomSet {
+  fromPartial(object: DeepPartial<DrcAiSpotlightZoomSet>): DrcAiSpotlightZoomSet {
     const message = createBaseDrcAiSpotlightZoomSet();
     message.on = object.on ?? undefined;
     return message;
@@ -1432,10 +1432,10 @@ export const DrcAiSpotlightZoomStop: MessageFns<DrcAiSpotlightZoomStop> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<DrcAiSpotlightZoomStop>, I>>(base?: I): DrcAiSpotlightZoomStop {
-    return DrcAiSpotlightZoomStop.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<DrcAiSpotlightZoomStop>): DrcAiSpotlightZoomStop {
+    return DrcAiSpotlightZoomStop.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<DrcAiSpotlightZoomStop>, I>>(_: I): DrcAiSpotlightZoomStop {
+  fromPartial(_: DeepPartial<DrcAiSpotlightZoomStop>): DrcAiSpotlightZoomStop {
     const message = createBaseDrcAiSpotlightZoomStop();
     return message;
   },
@@ -1486,10 +1486,10 @@ export const DrcAiSpotlightZoomTrack: MessageFns<DrcAiSpotlightZoomTrack> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<DrcAiSpotlightZoomTrack>, I>>(base?: I): DrcAiSpotlightZoomTrack {
-    return DrcAiSpotlightZoomTrack.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<DrcAiSpotlightZoomTrack>): DrcAiSpotlightZoomTrack {
+    return DrcAiSpotlightZoomTrack.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<DrcAiSpotlightZoomTrack>, I>>(object: I): DrcAiSpotlightZoomTrack {
+  fromPartial(object: DeepPartial<DrcAiSpotlightZoomTrack>): DrcAiSpotlightZoomTrack {
     const message = createBaseDrcAiSpotlightZoomTrack();
     message.targetIndex = object.targetIndex ?? undefined;
     return message;
@@ -1530,10 +1530,10 @@ export const DrcEmergencyLanding: MessageFns<DrcEmergencyLanding> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<DrcEmergencyLanding>, I>>(base?: I): DrcEmergencyLanding {
-    return DrcEmergencyLanding.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<DrcEmergencyLanding>): DrcEmergencyLanding {
+    return DrcEmergencyLanding.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<DrcEmergencyLanding>, I>>(_: I): DrcEmergencyLanding {
+  fromPartial(_: DeepPartial<DrcEmergencyLanding>): DrcEmergencyLanding {
     const message = createBaseDrcEmergencyLanding();
     return message;
   },
@@ -1573,10 +1573,10 @@ export const DrcForceLanding: MessageFns<DrcForceLanding> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<DrcForceLanding>, I>>(base?: I): DrcForceLanding {
-    return DrcForceLanding.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<DrcForceLanding>): DrcForceLanding {
+    return DrcForceLanding.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<DrcForceLanding>, I>>(_: I): DrcForceLanding {
+  fromPartial(_: DeepPartial<DrcForceLanding>): DrcForceLanding {
     const message = createBaseDrcForceLanding();
     return message;
   },
@@ -1616,10 +1616,10 @@ export const DrcInitialStateSubscribe: MessageFns<DrcInitialStateSubscribe> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<DrcInitialStateSubscribe>, I>>(base?: I): DrcInitialStateSubscribe {
-    return DrcInitialStateSubscribe.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<DrcInitialStateSubscribe>): DrcInitialStateSubscribe {
+    return DrcInitialStateSubscribe.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<DrcInitialStateSubscribe>, I>>(_: I): DrcInitialStateSubscribe {
+  fromPartial(_: DeepPartial<DrcInitialStateSubscribe>): DrcInitialStateSubscribe {
     const message = createBaseDrcInitialStateSubscribe();
     return message;
   },
@@ -1670,10 +1670,10 @@ export const DrcNightLightsStateSet: MessageFns<DrcNightLightsStateSet> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<DrcNightLightsStateSet>, I>>(base?: I): DrcNightLightsStateSet {
-    return DrcNightLightsStateSet.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<DrcNightLightsStateSet>): DrcNightLightsStateSet {
+    return DrcNightLightsStateSet.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<DrcNightLightsStateSet>, I>>(object: I): DrcNightLightsStateSet {
+  fromPartial(object: DeepPartial<DrcNightLightsStateSet>): DrcNightLightsStateSet {
     const message = createBaseDrcNightLightsStateSet();
     message.nightLightsState = object.nightLightsState ?? undefined;
     return message;
@@ -1725,10 +1725,10 @@ export const DrcStealthStateSet: MessageFns<DrcStealthStateSet> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<DrcStealthStateSet>, I>>(base?: I): DrcStealthStateSet {
-    return DrcStealthStateSet.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<DrcStealthStateSet>): DrcStealthStateSet {
+    return DrcStealthStateSet.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<DrcStealthStateSet>, I>>(object: I): DrcStealthStateSet {
+  fromPartial(object: DeepPartial<DrcStealthStateSet>): DrcStealthStateSet {
     const message = createBaseDrcStealthStateSet();
     message.stealthState = object.stealthState ?? undefined;
     return message;
@@ -1824,10 +1824,10 @@ export const DroneControl: MessageFns<DroneControl> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<DroneControl>, I>>(base?: I): DroneControl {
-    return DroneControl.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<DroneControl>): DroneControl {
+    return DroneControl.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<DroneControl>, I>>(object: I): DroneControl {
+  fromPartial(object: DeepPartial<DroneControl>): DroneControl {
     const message = createBaseDroneControl();
     message.seq = object.seq ?? undefined;
     message.x = object.x ?? undefined;
@@ -1872,10 +1872,10 @@ export const DroneEmergencyStop: MessageFns<DroneEmergencyStop> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<DroneEmergencyStop>, I>>(base?: I): DroneEmergencyStop {
-    return DroneEmergencyStop.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<DroneEmergencyStop>): DroneEmergencyStop {
+    return DroneEmergencyStop.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<DroneEmergencyStop>, I>>(_: I): DroneEmergencyStop {
+  fromPartial(_: DeepPartial<DroneEmergencyStop>): DroneEmergencyStop {
     const message = createBaseDroneEmergencyStop();
     return message;
   },
@@ -1940,10 +1940,10 @@ export const HeartBeat: MessageFns<HeartBeat> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<HeartBeat>, I>>(base?: I): HeartBeat {
-    return HeartBeat.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<HeartBeat>): HeartBeat {
+    return HeartBeat.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<HeartBeat>, I>>(object: I): HeartBeat {
+  fromPartial(object: DeepPartial<HeartBeat>): HeartBeat {
     const message = createBaseHeartBeat();
     message.seq = object.seq ?? undefined;
     message.timestamp = (object.timestamp !== undefined && object.timestamp !== null)
@@ -2042,10 +2042,10 @@ export const StickControl: MessageFns<StickControl> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<StickControl>, I>>(base?: I): StickControl {
-    return StickControl.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<StickControl>): StickControl {
+    return StickControl.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<StickControl>, I>>(object: I): StickControl {
+  fromPartial(object: DeepPartial<StickControl>): StickControl {
     const message = createBaseStickControl();
     message.roll = object.roll ?? undefined;
     message.pitch = object.pitch ?? undefined;
@@ -2123,10 +2123,10 @@ export const CloudControlAuthRequest: MessageFns<CloudControlAuthRequest> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<CloudControlAuthRequest>, I>>(base?: I): CloudControlAuthRequest {
-    return CloudControlAuthRequest.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<CloudControlAuthRequest>): CloudControlAuthRequest {
+    return CloudControlAuthRequest.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<CloudControlAuthRequest>, I>>(object: I): CloudControlAuthRequest {
+  fromPartial(object: DeepPartial<CloudControlAuthRequest>): CloudControlAuthRequest {
     const message = createBaseCloudControlAuthRequest();
     message.userId = object.userId ?? undefined;
     message.userCallsign = object.userCallsign ?? undefined;
@@ -2180,10 +2180,10 @@ export const CloudControlRelease: MessageFns<CloudControlRelease> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<CloudControlRelease>, I>>(base?: I): CloudControlRelease {
-    return CloudControlRelease.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<CloudControlRelease>): CloudControlRelease {
+    return CloudControlRelease.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<CloudControlRelease>, I>>(object: I): CloudControlRelease {
+  fromPartial(object: DeepPartial<CloudControlRelease>): CloudControlRelease {
     const message = createBaseCloudControlRelease();
     message.controlKeys = object.controlKeys?.map((e) => e) || [];
     return message;
@@ -2257,10 +2257,10 @@ export const DrcModeEnter: MessageFns<DrcModeEnter> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<DrcModeEnter>, I>>(base?: I): DrcModeEnter {
-    return DrcModeEnter.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<DrcModeEnter>): DrcModeEnter {
+    return DrcModeEnter.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<DrcModeEnter>, I>>(object: I): DrcModeEnter {
+  fromPartial(object: DeepPartial<DrcModeEnter>): DrcModeEnter {
     const message = createBaseDrcModeEnter();
     message.mqttBroker = (object.mqttBroker !== undefined && object.mqttBroker !== null)
       ? DrcModeEnter_MqttBroker.fromPartial(object.mqttBroker)
@@ -2381,10 +2381,10 @@ export const DrcModeEnter_MqttBroker: MessageFns<DrcModeEnter_MqttBroker> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<DrcModeEnter_MqttBroker>, I>>(base?: I): DrcModeEnter_MqttBroker {
-    return DrcModeEnter_MqttBroker.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<DrcModeEnter_MqttBroker>): DrcModeEnter_MqttBroker {
+    return DrcModeEnter_MqttBroker.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<DrcModeEnter_MqttBroker>, I>>(object: I): DrcModeEnter_MqttBroker {
+  fromPartial(object: DeepPartial<DrcModeEnter_MqttBroker>): DrcModeEnter_MqttBroker {
     const message = createBaseDrcModeEnter_MqttBroker();
     message.address = object.address ?? undefined;
     message.clientId = object.clientId ?? undefined;
@@ -2432,10 +2432,10 @@ export const DrcModeExit: MessageFns<DrcModeExit> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<DrcModeExit>, I>>(base?: I): DrcModeExit {
-    return DrcModeExit.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<DrcModeExit>): DrcModeExit {
+    return DrcModeExit.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<DrcModeExit>, I>>(_: I): DrcModeExit {
+  fromPartial(_: DeepPartial<DrcModeExit>): DrcModeExit {
     const message = createBaseDrcModeExit();
     return message;
   },
@@ -2475,10 +2475,10 @@ export const FlightAuthorityGrab: MessageFns<FlightAuthorityGrab> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<FlightAuthorityGrab>, I>>(base?: I): FlightAuthorityGrab {
-    return FlightAuthorityGrab.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<FlightAuthorityGrab>): FlightAuthorityGrab {
+    return FlightAuthorityGrab.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<FlightAuthorityGrab>, I>>(_: I): FlightAuthorityGrab {
+  fromPartial(_: DeepPartial<FlightAuthorityGrab>): FlightAuthorityGrab {
     const message = createBaseFlightAuthorityGrab();
     return message;
   },
@@ -2551,10 +2551,10 @@ export const FlyToPoint: MessageFns<FlyToPoint> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<FlyToPoint>, I>>(base?: I): FlyToPoint {
-    return FlyToPoint.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<FlyToPoint>): FlyToPoint {
+    return FlyToPoint.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<FlyToPoint>, I>>(object: I): FlyToPoint {
+  fromPartial(object: DeepPartial<FlyToPoint>): FlyToPoint {
     const message = createBaseFlyToPoint();
     message.flyToId = object.flyToId ?? undefined;
     message.maxSpeed = object.maxSpeed ?? undefined;
@@ -2630,10 +2630,10 @@ export const FlyToPoint_Point: MessageFns<FlyToPoint_Point> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<FlyToPoint_Point>, I>>(base?: I): FlyToPoint_Point {
-    return FlyToPoint_Point.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<FlyToPoint_Point>): FlyToPoint_Point {
+    return FlyToPoint_Point.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<FlyToPoint_Point>, I>>(object: I): FlyToPoint_Point {
+  fromPartial(object: DeepPartial<FlyToPoint_Point>): FlyToPoint_Point {
     const message = createBaseFlyToPoint_Point();
     message.latitude = object.latitude ?? undefined;
     message.longitude = object.longitude ?? undefined;
@@ -2676,10 +2676,10 @@ export const FlyToPointStop: MessageFns<FlyToPointStop> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<FlyToPointStop>, I>>(base?: I): FlyToPointStop {
-    return FlyToPointStop.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<FlyToPointStop>): FlyToPointStop {
+    return FlyToPointStop.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<FlyToPointStop>, I>>(_: I): FlyToPointStop {
+  fromPartial(_: DeepPartial<FlyToPointStop>): FlyToPointStop {
     const message = createBaseFlyToPointStop();
     return message;
   },
@@ -2741,10 +2741,10 @@ export const FlyToPointUpdate: MessageFns<FlyToPointUpdate> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<FlyToPointUpdate>, I>>(base?: I): FlyToPointUpdate {
-    return FlyToPointUpdate.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<FlyToPointUpdate>): FlyToPointUpdate {
+    return FlyToPointUpdate.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<FlyToPointUpdate>, I>>(object: I): FlyToPointUpdate {
+  fromPartial(object: DeepPartial<FlyToPointUpdate>): FlyToPointUpdate {
     const message = createBaseFlyToPointUpdate();
     message.maxSpeed = object.maxSpeed ?? undefined;
     message.points = object.points?.map((e) => FlyToPointUpdate_Point.fromPartial(e)) || [];
@@ -2819,10 +2819,10 @@ export const FlyToPointUpdate_Point: MessageFns<FlyToPointUpdate_Point> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<FlyToPointUpdate_Point>, I>>(base?: I): FlyToPointUpdate_Point {
-    return FlyToPointUpdate_Point.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<FlyToPointUpdate_Point>): FlyToPointUpdate_Point {
+    return FlyToPointUpdate_Point.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<FlyToPointUpdate_Point>, I>>(object: I): FlyToPointUpdate_Point {
+  fromPartial(object: DeepPartial<FlyToPointUpdate_Point>): FlyToPointUpdate_Point {
     const message = createBaseFlyToPointUpdate_Point();
     message.latitude = object.latitude ?? undefined;
     message.longitude = object.longitude ?? undefined;
@@ -2876,10 +2876,10 @@ export const PayloadAuthorityGrab: MessageFns<PayloadAuthorityGrab> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<PayloadAuthorityGrab>, I>>(base?: I): PayloadAuthorityGrab {
-    return PayloadAuthorityGrab.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<PayloadAuthorityGrab>): PayloadAuthorityGrab {
+    return PayloadAuthorityGrab.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<PayloadAuthorityGrab>, I>>(object: I): PayloadAuthorityGrab {
+  fromPartial(object: DeepPartial<PayloadAuthorityGrab>): PayloadAuthorityGrab {
     const message = createBasePayloadAuthorityGrab();
     message.payloadIndex = object.payloadIndex ?? undefined;
     return message;
@@ -2931,10 +2931,10 @@ export const PoiCircleSpeedSet: MessageFns<PoiCircleSpeedSet> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<PoiCircleSpeedSet>, I>>(base?: I): PoiCircleSpeedSet {
-    return PoiCircleSpeedSet.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<PoiCircleSpeedSet>): PoiCircleSpeedSet {
+    return PoiCircleSpeedSet.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<PoiCircleSpeedSet>, I>>(object: I): PoiCircleSpeedSet {
+  fromPartial(object: DeepPartial<PoiCircleSpeedSet>): PoiCircleSpeedSet {
     const message = createBasePoiCircleSpeedSet();
     message.circleSpeed = object.circleSpeed ?? undefined;
     return message;
@@ -3008,10 +3008,10 @@ export const PoiModeEnter: MessageFns<PoiModeEnter> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<PoiModeEnter>, I>>(base?: I): PoiModeEnter {
-    return PoiModeEnter.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<PoiModeEnter>): PoiModeEnter {
+    return PoiModeEnter.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<PoiModeEnter>, I>>(object: I): PoiModeEnter {
+  fromPartial(object: DeepPartial<PoiModeEnter>): PoiModeEnter {
     const message = createBasePoiModeEnter();
     message.latitude = object.latitude ?? undefined;
     message.longitude = object.longitude ?? undefined;
@@ -3054,10 +3054,10 @@ export const PoiModeExit: MessageFns<PoiModeExit> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<PoiModeExit>, I>>(base?: I): PoiModeExit {
-    return PoiModeExit.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<PoiModeExit>): PoiModeExit {
+    return PoiModeExit.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<PoiModeExit>, I>>(_: I): PoiModeExit {
+  fromPartial(_: DeepPartial<PoiModeExit>): PoiModeExit {
     const message = createBasePoiModeExit();
     return message;
   },
@@ -3278,10 +3278,10 @@ export const TakeoffToPoint: MessageFns<TakeoffToPoint> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<TakeoffToPoint>, I>>(base?: I): TakeoffToPoint {
-    return TakeoffToPoint.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<TakeoffToPoint>): TakeoffToPoint {
+    return TakeoffToPoint.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<TakeoffToPoint>, I>>(object: I): TakeoffToPoint {
+  fromPartial(object: DeepPartial<TakeoffToPoint>): TakeoffToPoint {
     const message = createBaseTakeoffToPoint();
     message.targetLatitude = object.targetLatitude ?? undefined;
     message.targetLongitude = object.targetLongitude ?? undefined;
@@ -3371,12 +3371,10 @@ export const TakeoffToPoint_SimulateMission: MessageFns<TakeoffToPoint_SimulateM
     }
   },
 
-  create<I extends Exact<DeepPartial<TakeoffToPoint_SimulateMission>, I>>(base?: I): TakeoffToPoint_SimulateMission {
-    return TakeoffToPoint_SimulateMission.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<TakeoffToPoint_SimulateMission>): TakeoffToPoint_SimulateMission {
+    return TakeoffToPoint_SimulateMission.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<TakeoffToPoint_SimulateMission>, I>>(
-    object: I,
-  ): TakeoffToPoint_SimulateMission {
+  fromPartial(object: DeepPartial<TakeoffToPoint_SimulateMission>): TakeoffToPoint_SimulateMission {
     const message = createBaseTakeoffToPoint_SimulateMission();
     message.isEnable = object.isEnable ?? undefined;
     message.latitude = object.latitude ?? undefined;
@@ -3394,13 +3392,9 @@ export type DeepPartial<T> = T extends bigint ? string | number | bigint
   : T extends {} ? { [K in keyof T]?: DeepPartial<T[K]> }
   : Partial<T>;
 
-type KeysOfUnion<T> = T extends T ? keyof T : never;
-export type Exact<P, I extends P> = P extends Builtin ? P
-  : P & { [K in keyof P]: Exact<P[K], I[K]> } & { [K in Exclude<keyof I, KeysOfUnion<P>>]: never };
-
 export interface MessageFns<T> {
   encode(message: T, writer?: BinaryWriter): BinaryWriter;
   decode(input: BinaryReader | Uint8Array, length?: number): T;
-  create<I extends Exact<DeepPartial<T>, I>>(base?: I): T;
-  fromPartial<I extends Exact<DeepPartial<T>, I>>(object: I): T;
+  create(base?: DeepPartial<T>): T;
+  fromPartial(object: DeepPartial<T>): T;
 }

@@ -299,10 +299,10 @@ export const FileuploadStart: MessageFns<FileuploadStart> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<FileuploadStart>, I>>(base?: I): FileuploadStart {
-    return FileuploadStart.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<FileuploadStart>): FileuploadStart {
+    return FileuploadStart.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<FileuploadStart>, I>>(object: I): FileuploadStart {
+  fromPartial(object: DeepPartial<FileuploadStart>): FileuploadStart {
     const message = createBaseFileuploadStart();
     message.bucket = object.bucket ?? undefined;
     message.region = object.region ?? undefined;
@@ -399,10 +399,10 @@ export const FileuploadStart_Credentials: MessageFns<FileuploadStart_Credentials
     }
   },
 
-  create<I extends Exact<DeepPartial<FileuploadStart_Credentials>, I>>(base?: I): FileuploadStart_Credentials {
-    return FileuploadStart_Credentials.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<FileuploadStart_Credentials>): FileuploadStart_Credentials {
+    return FileuploadStart_Credentials.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<FileuploadStart_Credentials>, I>>(object: I): FileuploadStart_Credentials {
+  fromPartial(object: DeepPartial<FileuploadStart_Credentials>): FileuploadStart_Credentials {
     const message = createBaseFileuploadStart_Credentials();
     message.accessKeyId = object.accessKeyId ?? undefined;
     message.accessKeySecret = object.accessKeySecret ?? undefined;
@@ -457,10 +457,10 @@ export const FileuploadStart_Params: MessageFns<FileuploadStart_Params> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<FileuploadStart_Params>, I>>(base?: I): FileuploadStart_Params {
-    return FileuploadStart_Params.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<FileuploadStart_Params>): FileuploadStart_Params {
+    return FileuploadStart_Params.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<FileuploadStart_Params>, I>>(object: I): FileuploadStart_Params {
+  fromPartial(object: DeepPartial<FileuploadStart_Params>): FileuploadStart_Params {
     const message = createBaseFileuploadStart_Params();
     message.files = object.files?.map((e) => FileuploadStart_File.fromPartial(e)) || [];
     return message;
@@ -534,10 +534,10 @@ export const FileuploadStart_File: MessageFns<FileuploadStart_File> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<FileuploadStart_File>, I>>(base?: I): FileuploadStart_File {
-    return FileuploadStart_File.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<FileuploadStart_File>): FileuploadStart_File {
+    return FileuploadStart_File.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<FileuploadStart_File>, I>>(object: I): FileuploadStart_File {
+  fromPartial(object: DeepPartial<FileuploadStart_File>): FileuploadStart_File {
     const message = createBaseFileuploadStart_File();
     message.objectKey = object.objectKey ?? undefined;
     message.module = object.module ?? undefined;
@@ -591,10 +591,10 @@ export const FileuploadStart_Log: MessageFns<FileuploadStart_Log> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<FileuploadStart_Log>, I>>(base?: I): FileuploadStart_Log {
-    return FileuploadStart_Log.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<FileuploadStart_Log>): FileuploadStart_Log {
+    return FileuploadStart_Log.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<FileuploadStart_Log>, I>>(object: I): FileuploadStart_Log {
+  fromPartial(object: DeepPartial<FileuploadStart_Log>): FileuploadStart_Log {
     const message = createBaseFileuploadStart_Log();
     message.bootIndex = object.bootIndex ?? undefined;
     return message;
@@ -646,10 +646,10 @@ export const FileuploadList: MessageFns<FileuploadList> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<FileuploadList>, I>>(base?: I): FileuploadList {
-    return FileuploadList.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<FileuploadList>): FileuploadList {
+    return FileuploadList.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<FileuploadList>, I>>(object: I): FileuploadList {
+  fromPartial(object: DeepPartial<FileuploadList>): FileuploadList {
     const message = createBaseFileuploadList();
     message.moduleList = object.moduleList?.map((e) => e) || [];
     return message;
@@ -701,10 +701,10 @@ export const FileuploadListReply: MessageFns<FileuploadListReply> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<FileuploadListReply>, I>>(base?: I): FileuploadListReply {
-    return FileuploadListReply.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<FileuploadListReply>): FileuploadListReply {
+    return FileuploadListReply.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<FileuploadListReply>, I>>(object: I): FileuploadListReply {
+  fromPartial(object: DeepPartial<FileuploadListReply>): FileuploadListReply {
     const message = createBaseFileuploadListReply();
     message.files = object.files?.map((e) => FileuploadListReply_File.fromPartial(e)) || [];
     return message;
@@ -789,10 +789,10 @@ export const FileuploadListReply_File: MessageFns<FileuploadListReply_File> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<FileuploadListReply_File>, I>>(base?: I): FileuploadListReply_File {
-    return FileuploadListReply_File.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<FileuploadListReply_File>): FileuploadListReply_File {
+    return FileuploadListReply_File.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<FileuploadListReply_File>, I>>(object: I): FileuploadListReply_File {
+  fromPartial(object: DeepPartial<FileuploadListReply_File>): FileuploadListReply_File {
     const message = createBaseFileuploadListReply_File();
     message.deviceSn = object.deviceSn ?? undefined;
     message.result = object.result ?? undefined;
@@ -889,10 +889,10 @@ export const FileuploadListReply_Log: MessageFns<FileuploadListReply_Log> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<FileuploadListReply_Log>, I>>(base?: I): FileuploadListReply_Log {
-    return FileuploadListReply_Log.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<FileuploadListReply_Log>): FileuploadListReply_Log {
+    return FileuploadListReply_Log.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<FileuploadListReply_Log>, I>>(object: I): FileuploadListReply_Log {
+  fromPartial(object: DeepPartial<FileuploadListReply_Log>): FileuploadListReply_Log {
     const message = createBaseFileuploadListReply_Log();
     message.bootIndex = object.bootIndex ?? undefined;
     message.startTime = (object.startTime !== undefined && object.startTime !== null)
@@ -960,10 +960,10 @@ export const FileuploadUpdate: MessageFns<FileuploadUpdate> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<FileuploadUpdate>, I>>(base?: I): FileuploadUpdate {
-    return FileuploadUpdate.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<FileuploadUpdate>): FileuploadUpdate {
+    return FileuploadUpdate.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<FileuploadUpdate>, I>>(object: I): FileuploadUpdate {
+  fromPartial(object: DeepPartial<FileuploadUpdate>): FileuploadUpdate {
     const message = createBaseFileuploadUpdate();
     message.status = object.status ?? undefined;
     message.moduleList = object.moduleList?.map((e) => e) || [];
@@ -1016,12 +1016,10 @@ export const UploadFlighttaskMediaPrioritize: MessageFns<UploadFlighttaskMediaPr
     }
   },
 
-  create<I extends Exact<DeepPartial<UploadFlighttaskMediaPrioritize>, I>>(base?: I): UploadFlighttaskMediaPrioritize {
-    return UploadFlighttaskMediaPrioritize.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<UploadFlighttaskMediaPrioritize>): UploadFlighttaskMediaPrioritize {
+    return UploadFlighttaskMediaPrioritize.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<UploadFlighttaskMediaPrioritize>, I>>(
-    object: I,
-  ): UploadFlighttaskMediaPrioritize {
+  fromPartial(object: DeepPartial<UploadFlighttaskMediaPrioritize>): UploadFlighttaskMediaPrioritize {
     const message = createBaseUploadFlighttaskMediaPrioritize();
     message.flightId = object.flightId ?? undefined;
     return message;
@@ -1037,13 +1035,9 @@ export type DeepPartial<T> = T extends bigint ? string | number | bigint
   : T extends {} ? { [K in keyof T]?: DeepPartial<T[K]> }
   : Partial<T>;
 
-type KeysOfUnion<T> = T extends T ? keyof T : never;
-export type Exact<P, I extends P> = P extends Builtin ? P
-  : P & { [K in keyof P]: Exact<P[K], I[K]> } & { [K in Exclude<keyof I, KeysOfUnion<P>>]: never };
-
 export interface MessageFns<T> {
   encode(message: T, writer?: BinaryWriter): BinaryWriter;
   decode(input: BinaryReader | Uint8Array, length?: number): T;
-  create<I extends Exact<DeepPartial<T>, I>>(base?: I): T;
-  fromPartial<I extends Exact<DeepPartial<T>, I>>(object: I): T;
+  create(base?: DeepPartial<T>): T;
+  fromPartial(object: DeepPartial<T>): T;
 }

@@ -130,10 +130,10 @@ export const OtaCreate: MessageFns<OtaCreate> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<OtaCreate>, I>>(base?: I): OtaCreate {
-    return OtaCreate.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<OtaCreate>): OtaCreate {
+    return OtaCreate.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<OtaCreate>, I>>(object: I): OtaCreate {
+  fromPartial(object: DeepPartial<OtaCreate>): OtaCreate {
     const message = createBaseOtaCreate();
     message.devices = object.devices?.map((e) => OtaCreate_Device.fromPartial(e)) || [];
     return message;
@@ -262,10 +262,10 @@ export const OtaCreate_Device: MessageFns<OtaCreate_Device> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<OtaCreate_Device>, I>>(base?: I): OtaCreate_Device {
-    return OtaCreate_Device.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<OtaCreate_Device>): OtaCreate_Device {
+    return OtaCreate_Device.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<OtaCreate_Device>, I>>(object: I): OtaCreate_Device {
+  fromPartial(object: DeepPartial<OtaCreate_Device>): OtaCreate_Device {
     const message = createBaseOtaCreate_Device();
     message.sn = object.sn ?? undefined;
     message.productVersion = object.productVersion ?? undefined;
@@ -289,13 +289,9 @@ export type DeepPartial<T> = T extends bigint ? string | number | bigint
   : T extends {} ? { [K in keyof T]?: DeepPartial<T[K]> }
   : Partial<T>;
 
-type KeysOfUnion<T> = T extends T ? keyof T : never;
-export type Exact<P, I extends P> = P extends Builtin ? P
-  : P & { [K in keyof P]: Exact<P[K], I[K]> } & { [K in Exclude<keyof I, KeysOfUnion<P>>]: never };
-
 export interface MessageFns<T> {
   encode(message: T, writer?: BinaryWriter): BinaryWriter;
   decode(input: BinaryReader | Uint8Array, length?: number): T;
-  create<I extends Exact<DeepPartial<T>, I>>(base?: I): T;
-  fromPartial<I extends Exact<DeepPartial<T>, I>>(object: I): T;
+  create(base?: DeepPartial<T>): T;
+  fromPartial(object: DeepPartial<T>): T;
 }

@@ -261,10 +261,10 @@ export const LiveStartPush: MessageFns<LiveStartPush> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<LiveStartPush>, I>>(base?: I): LiveStartPush {
-    return LiveStartPush.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<LiveStartPush>): LiveStartPush {
+    return LiveStartPush.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<LiveStartPush>, I>>(object: I): LiveStartPush {
+  fromPartial(object: DeepPartial<LiveStartPush>): LiveStartPush {
     const message = createBaseLiveStartPush();
     message.urlType = object.urlType ?? undefined;
     message.url = object.url ?? undefined;
@@ -330,10 +330,10 @@ export const DrcLiveLensChange: MessageFns<DrcLiveLensChange> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<DrcLiveLensChange>, I>>(base?: I): DrcLiveLensChange {
-    return DrcLiveLensChange.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<DrcLiveLensChange>): DrcLiveLensChange {
+    return DrcLiveLensChange.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<DrcLiveLensChange>, I>>(object: I): DrcLiveLensChange {
+  fromPartial(object: DeepPartial<DrcLiveLensChange>): DrcLiveLensChange {
     const message = createBaseDrcLiveLensChange();
     message.payloadIndex = object.payloadIndex ?? undefined;
     message.videoType = object.videoType ?? undefined;
@@ -397,10 +397,10 @@ export const LiveCameraChange: MessageFns<LiveCameraChange> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<LiveCameraChange>, I>>(base?: I): LiveCameraChange {
-    return LiveCameraChange.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<LiveCameraChange>): LiveCameraChange {
+    return LiveCameraChange.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<LiveCameraChange>, I>>(object: I): LiveCameraChange {
+  fromPartial(object: DeepPartial<LiveCameraChange>): LiveCameraChange {
     const message = createBaseLiveCameraChange();
     message.videoId = object.videoId ?? undefined;
     message.cameraPosition = object.cameraPosition ?? undefined;
@@ -464,10 +464,10 @@ export const LiveLensChange: MessageFns<LiveLensChange> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<LiveLensChange>, I>>(base?: I): LiveLensChange {
-    return LiveLensChange.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<LiveLensChange>): LiveLensChange {
+    return LiveLensChange.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<LiveLensChange>, I>>(object: I): LiveLensChange {
+  fromPartial(object: DeepPartial<LiveLensChange>): LiveLensChange {
     const message = createBaseLiveLensChange();
     message.videoType = object.videoType ?? undefined;
     message.videoId = object.videoId ?? undefined;
@@ -531,10 +531,10 @@ export const LiveSetQuality: MessageFns<LiveSetQuality> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<LiveSetQuality>, I>>(base?: I): LiveSetQuality {
-    return LiveSetQuality.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<LiveSetQuality>): LiveSetQuality {
+    return LiveSetQuality.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<LiveSetQuality>, I>>(object: I): LiveSetQuality {
+  fromPartial(object: DeepPartial<LiveSetQuality>): LiveSetQuality {
     const message = createBaseLiveSetQuality();
     message.videoId = object.videoId ?? undefined;
     message.videoQuality = object.videoQuality ?? undefined;
@@ -587,10 +587,10 @@ export const LiveStopPush: MessageFns<LiveStopPush> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<LiveStopPush>, I>>(base?: I): LiveStopPush {
-    return LiveStopPush.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<LiveStopPush>): LiveStopPush {
+    return LiveStopPush.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<LiveStopPush>, I>>(object: I): LiveStopPush {
+  fromPartial(object: DeepPartial<LiveStopPush>): LiveStopPush {
     const message = createBaseLiveStopPush();
     message.videoId = object.videoId ?? undefined;
     return message;
@@ -606,13 +606,9 @@ export type DeepPartial<T> = T extends bigint ? string | number | bigint
   : T extends {} ? { [K in keyof T]?: DeepPartial<T[K]> }
   : Partial<T>;
 
-type KeysOfUnion<T> = T extends T ? keyof T : never;
-export type Exact<P, I extends P> = P extends Builtin ? P
-  : P & { [K in keyof P]: Exact<P[K], I[K]> } & { [K in Exclude<keyof I, KeysOfUnion<P>>]: never };
-
 export interface MessageFns<T> {
   encode(message: T, writer?: BinaryWriter): BinaryWriter;
   decode(input: BinaryReader | Uint8Array, length?: number): T;
-  create<I extends Exact<DeepPartial<T>, I>>(base?: I): T;
-  fromPartial<I extends Exact<DeepPartial<T>, I>>(object: I): T;
+  create(base?: DeepPartial<T>): T;
+  fromPartial(object: DeepPartial<T>): T;
 }

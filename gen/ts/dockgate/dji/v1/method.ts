@@ -3147,10 +3147,10 @@ export const Method: MessageFns<Method> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<Method>, I>>(base?: I): Method {
-    return Method.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<Method>): Method {
+    return Method.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<Method>, I>>(object: I): Method {
+  fromPartial(object: DeepPartial<Method>): Method {
     const message = createBaseMethod();
     switch (object.method?.$case) {
       case "rawMethod": {
@@ -4550,13 +4550,9 @@ export type DeepPartial<T> = T extends bigint ? string | number | bigint
   : T extends {} ? { [K in keyof T]?: DeepPartial<T[K]> }
   : Partial<T>;
 
-type KeysOfUnion<T> = T extends T ? keyof T : never;
-export type Exact<P, I extends P> = P extends Builtin ? P
-  : P & { [K in keyof P]: Exact<P[K], I[K]> } & { [K in Exclude<keyof I, KeysOfUnion<P>>]: never };
-
 export interface MessageFns<T> {
   encode(message: T, writer?: BinaryWriter): BinaryWriter;
   decode(input: BinaryReader | Uint8Array, length?: number): T;
-  create<I extends Exact<DeepPartial<T>, I>>(base?: I): T;
-  fromPartial<I extends Exact<DeepPartial<T>, I>>(object: I): T;
+  create(base?: DeepPartial<T>): T;
+  fromPartial(object: DeepPartial<T>): T;
 }

@@ -186,8 +186,9 @@ export interface MethodSpec {
    */
   seq: SeqForm;
   /**
-   * True for methods that move an aircraft, end a flight, or destroy data or a
-   * running system. They need a permission of their own.
+   * True for methods that set an aircraft moving, can bring it down outside its
+   * dock, or destroy data or a running system. They need a permission of their
+   * own. What makes a flight safer (return home, pause, stop) needs none.
    */
   dangerous: boolean;
   /**
@@ -440,10 +441,10 @@ export const MethodSpec: MessageFns<MethodSpec> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<MethodSpec>, I>>(base?: I): MethodSpec {
-    return MethodSpec.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<MethodSpec>): MethodSpec {
+    return MethodSpec.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<MethodSpec>, I>>(object: I): MethodSpec {
+  fromPartial(object: DeepPartial<MethodSpec>): MethodSpec {
     const message = createBaseMethodSpec();
     message.channel = object.channel ?? 0;
     message.domain = object.domain ?? 0;
@@ -540,10 +541,10 @@ export const ProgressEvent: MessageFns<ProgressEvent> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<ProgressEvent>, I>>(base?: I): ProgressEvent {
-    return ProgressEvent.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<ProgressEvent>): ProgressEvent {
+    return ProgressEvent.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<ProgressEvent>, I>>(object: I): ProgressEvent {
+  fromPartial(object: DeepPartial<ProgressEvent>): ProgressEvent {
     const message = createBaseProgressEvent();
     message.method = object.method ?? "";
     message.eventKey = object.eventKey ?? "";
@@ -620,10 +621,10 @@ export const FieldSpec: MessageFns<FieldSpec> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<FieldSpec>, I>>(base?: I): FieldSpec {
-    return FieldSpec.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<FieldSpec>): FieldSpec {
+    return FieldSpec.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<FieldSpec>, I>>(object: I): FieldSpec {
+  fromPartial(object: DeepPartial<FieldSpec>): FieldSpec {
     const message = createBaseFieldSpec();
     message.wireForm = object.wireForm ?? 0;
     message.sentWhenEmpty = object.sentWhenEmpty ?? false;
@@ -641,13 +642,9 @@ export type DeepPartial<T> = T extends bigint ? string | number | bigint
   : T extends {} ? { [K in keyof T]?: DeepPartial<T[K]> }
   : Partial<T>;
 
-type KeysOfUnion<T> = T extends T ? keyof T : never;
-export type Exact<P, I extends P> = P extends Builtin ? P
-  : P & { [K in keyof P]: Exact<P[K], I[K]> } & { [K in Exclude<keyof I, KeysOfUnion<P>>]: never };
-
 export interface MessageFns<T> {
   encode(message: T, writer?: BinaryWriter): BinaryWriter;
   decode(input: BinaryReader | Uint8Array, length?: number): T;
-  create<I extends Exact<DeepPartial<T>, I>>(base?: I): T;
-  fromPartial<I extends Exact<DeepPartial<T>, I>>(object: I): T;
+  create(base?: DeepPartial<T>): T;
+  fromPartial(object: DeepPartial<T>): T;
 }

@@ -643,10 +643,10 @@ export const AirTransferEnable: MessageFns<AirTransferEnable> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<AirTransferEnable>, I>>(base?: I): AirTransferEnable {
-    return AirTransferEnable.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<AirTransferEnable>): AirTransferEnable {
+    return AirTransferEnable.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<AirTransferEnable>, I>>(object: I): AirTransferEnable {
+  fromPartial(object: DeepPartial<AirTransferEnable>): AirTransferEnable {
     const message = createBaseAirTransferEnable();
     message.airTransferEnable = object.airTransferEnable ?? undefined;
     return message;
@@ -698,10 +698,10 @@ export const CameraWatermarkSettings: MessageFns<CameraWatermarkSettings> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<CameraWatermarkSettings>, I>>(base?: I): CameraWatermarkSettings {
-    return CameraWatermarkSettings.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<CameraWatermarkSettings>): CameraWatermarkSettings {
+    return CameraWatermarkSettings.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<CameraWatermarkSettings>, I>>(object: I): CameraWatermarkSettings {
+  fromPartial(object: DeepPartial<CameraWatermarkSettings>): CameraWatermarkSettings {
     const message = createBaseCameraWatermarkSettings();
     message.cameraWatermarkSettings =
       (object.cameraWatermarkSettings !== undefined && object.cameraWatermarkSettings !== null)
@@ -842,12 +842,10 @@ export const CameraWatermarkSettings_Value: MessageFns<CameraWatermarkSettings_V
     }
   },
 
-  create<I extends Exact<DeepPartial<CameraWatermarkSettings_Value>, I>>(base?: I): CameraWatermarkSettings_Value {
-    return CameraWatermarkSettings_Value.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<CameraWatermarkSettings_Value>): CameraWatermarkSettings_Value {
+    return CameraWatermarkSettings_Value.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<CameraWatermarkSettings_Value>, I>>(
-    object: I,
-  ): CameraWatermarkSettings_Value {
+  fromPartial(object: DeepPartial<CameraWatermarkSettings_Value>): CameraWatermarkSettings_Value {
     const message = createBaseCameraWatermarkSettings_Value();
     message.globalEnable = object.globalEnable ?? undefined;
     message.droneTypeEnable = object.droneTypeEnable ?? undefined;
@@ -906,10 +904,10 @@ export const CommanderFlightHeight: MessageFns<CommanderFlightHeight> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<CommanderFlightHeight>, I>>(base?: I): CommanderFlightHeight {
-    return CommanderFlightHeight.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<CommanderFlightHeight>): CommanderFlightHeight {
+    return CommanderFlightHeight.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<CommanderFlightHeight>, I>>(object: I): CommanderFlightHeight {
+  fromPartial(object: DeepPartial<CommanderFlightHeight>): CommanderFlightHeight {
     const message = createBaseCommanderFlightHeight();
     message.commanderFlightHeight = object.commanderFlightHeight ?? undefined;
     return message;
@@ -961,10 +959,10 @@ export const CommanderFlightMode: MessageFns<CommanderFlightMode> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<CommanderFlightMode>, I>>(base?: I): CommanderFlightMode {
-    return CommanderFlightMode.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<CommanderFlightMode>): CommanderFlightMode {
+    return CommanderFlightMode.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<CommanderFlightMode>, I>>(object: I): CommanderFlightMode {
+  fromPartial(object: DeepPartial<CommanderFlightMode>): CommanderFlightMode {
     const message = createBaseCommanderFlightMode();
     message.commanderFlightMode = object.commanderFlightMode ?? undefined;
     return message;
@@ -1016,10 +1014,10 @@ export const CommanderModeLostAction: MessageFns<CommanderModeLostAction> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<CommanderModeLostAction>, I>>(base?: I): CommanderModeLostAction {
-    return CommanderModeLostAction.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<CommanderModeLostAction>): CommanderModeLostAction {
+    return CommanderModeLostAction.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<CommanderModeLostAction>, I>>(object: I): CommanderModeLostAction {
+  fromPartial(object: DeepPartial<CommanderModeLostAction>): CommanderModeLostAction {
     const message = createBaseCommanderModeLostAction();
     message.commanderModeLostAction = object.commanderModeLostAction ?? undefined;
     return message;
@@ -1071,10 +1069,10 @@ export const DistanceLimitStatus: MessageFns<DistanceLimitStatus> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<DistanceLimitStatus>, I>>(base?: I): DistanceLimitStatus {
-    return DistanceLimitStatus.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<DistanceLimitStatus>): DistanceLimitStatus {
+    return DistanceLimitStatus.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<DistanceLimitStatus>, I>>(object: I): DistanceLimitStatus {
+  fromPartial(object: DeepPartial<DistanceLimitStatus>): DistanceLimitStatus {
     const message = createBaseDistanceLimitStatus();
     message.distanceLimitStatus = (object.distanceLimitStatus !== undefined && object.distanceLimitStatus !== null)
       ? DistanceLimitStatus_Value.fromPartial(object.distanceLimitStatus)
@@ -1150,10 +1148,10 @@ export const DistanceLimitStatus_Value: MessageFns<DistanceLimitStatus_Value> = 
     }
   },
 
-  create<I extends Exact<DeepPartial<DistanceLimitStatus_Value>, I>>(base?: I): DistanceLimitStatus_Value {
-    return DistanceLimitStatus_Value.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<DistanceLimitStatus_Value>): DistanceLimitStatus_Value {
+    return DistanceLimitStatus_Value.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<DistanceLimitStatus_Value>, I>>(object: I): DistanceLimitStatus_Value {
+  fromPartial(object: DeepPartial<DistanceLimitStatus_Value>): DistanceLimitStatus_Value {
     const message = createBaseDistanceLimitStatus_Value();
     message.state = object.state ?? undefined;
     message.distanceLimit = object.distanceLimit ?? undefined;
@@ -1207,10 +1205,10 @@ export const ExitWaylineWhenRcLost: MessageFns<ExitWaylineWhenRcLost> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<ExitWaylineWhenRcLost>, I>>(base?: I): ExitWaylineWhenRcLost {
-    return ExitWaylineWhenRcLost.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<ExitWaylineWhenRcLost>): ExitWaylineWhenRcLost {
+    return ExitWaylineWhenRcLost.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<ExitWaylineWhenRcLost>, I>>(object: I): ExitWaylineWhenRcLost {
+  fromPartial(object: DeepPartial<ExitWaylineWhenRcLost>): ExitWaylineWhenRcLost {
     const message = createBaseExitWaylineWhenRcLost();
     message.exitWaylineWhenRcLost = object.exitWaylineWhenRcLost ?? undefined;
     return message;
@@ -1262,10 +1260,10 @@ export const HeightLimit: MessageFns<HeightLimit> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<HeightLimit>, I>>(base?: I): HeightLimit {
-    return HeightLimit.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<HeightLimit>): HeightLimit {
+    return HeightLimit.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<HeightLimit>, I>>(object: I): HeightLimit {
+  fromPartial(object: DeepPartial<HeightLimit>): HeightLimit {
     const message = createBaseHeightLimit();
     message.heightLimit = object.heightLimit ?? undefined;
     return message;
@@ -1317,10 +1315,10 @@ export const NightLightsState: MessageFns<NightLightsState> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<NightLightsState>, I>>(base?: I): NightLightsState {
-    return NightLightsState.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<NightLightsState>): NightLightsState {
+    return NightLightsState.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<NightLightsState>, I>>(object: I): NightLightsState {
+  fromPartial(object: DeepPartial<NightLightsState>): NightLightsState {
     const message = createBaseNightLightsState();
     message.nightLightsState = object.nightLightsState ?? undefined;
     return message;
@@ -1372,10 +1370,10 @@ export const ObstacleAvoidance: MessageFns<ObstacleAvoidance> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<ObstacleAvoidance>, I>>(base?: I): ObstacleAvoidance {
-    return ObstacleAvoidance.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<ObstacleAvoidance>): ObstacleAvoidance {
+    return ObstacleAvoidance.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<ObstacleAvoidance>, I>>(object: I): ObstacleAvoidance {
+  fromPartial(object: DeepPartial<ObstacleAvoidance>): ObstacleAvoidance {
     const message = createBaseObstacleAvoidance();
     message.obstacleAvoidance = (object.obstacleAvoidance !== undefined && object.obstacleAvoidance !== null)
       ? ObstacleAvoidance_Value.fromPartial(object.obstacleAvoidance)
@@ -1451,10 +1449,10 @@ export const ObstacleAvoidance_Value: MessageFns<ObstacleAvoidance_Value> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<ObstacleAvoidance_Value>, I>>(base?: I): ObstacleAvoidance_Value {
-    return ObstacleAvoidance_Value.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<ObstacleAvoidance_Value>): ObstacleAvoidance_Value {
+    return ObstacleAvoidance_Value.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<ObstacleAvoidance_Value>, I>>(object: I): ObstacleAvoidance_Value {
+  fromPartial(object: DeepPartial<ObstacleAvoidance_Value>): ObstacleAvoidance_Value {
     const message = createBaseObstacleAvoidance_Value();
     message.horizon = object.horizon ?? undefined;
     message.upside = object.upside ?? undefined;
@@ -1508,10 +1506,10 @@ export const RcLostAction: MessageFns<RcLostAction> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<RcLostAction>, I>>(base?: I): RcLostAction {
-    return RcLostAction.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<RcLostAction>): RcLostAction {
+    return RcLostAction.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<RcLostAction>, I>>(object: I): RcLostAction {
+  fromPartial(object: DeepPartial<RcLostAction>): RcLostAction {
     const message = createBaseRcLostAction();
     message.rcLostAction = object.rcLostAction ?? undefined;
     return message;
@@ -1563,10 +1561,10 @@ export const RemainingPowerForReturnHome: MessageFns<RemainingPowerForReturnHome
     }
   },
 
-  create<I extends Exact<DeepPartial<RemainingPowerForReturnHome>, I>>(base?: I): RemainingPowerForReturnHome {
-    return RemainingPowerForReturnHome.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<RemainingPowerForReturnHome>): RemainingPowerForReturnHome {
+    return RemainingPowerForReturnHome.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<RemainingPowerForReturnHome>, I>>(object: I): RemainingPowerForReturnHome {
+  fromPartial(object: DeepPartial<RemainingPowerForReturnHome>): RemainingPowerForReturnHome {
     const message = createBaseRemainingPowerForReturnHome();
     message.remainingPowerForReturnHome = object.remainingPowerForReturnHome ?? undefined;
     return message;
@@ -1618,10 +1616,10 @@ export const RthAltitude: MessageFns<RthAltitude> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<RthAltitude>, I>>(base?: I): RthAltitude {
-    return RthAltitude.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<RthAltitude>): RthAltitude {
+    return RthAltitude.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<RthAltitude>, I>>(object: I): RthAltitude {
+  fromPartial(object: DeepPartial<RthAltitude>): RthAltitude {
     const message = createBaseRthAltitude();
     message.rthAltitude = object.rthAltitude ?? undefined;
     return message;
@@ -1673,10 +1671,10 @@ export const SilentMode: MessageFns<SilentMode> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<SilentMode>, I>>(base?: I): SilentMode {
-    return SilentMode.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<SilentMode>): SilentMode {
+    return SilentMode.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<SilentMode>, I>>(object: I): SilentMode {
+  fromPartial(object: DeepPartial<SilentMode>): SilentMode {
     const message = createBaseSilentMode();
     message.silentMode = object.silentMode ?? undefined;
     return message;
@@ -1739,10 +1737,10 @@ export const ThermalCurrentPaletteStyle: MessageFns<ThermalCurrentPaletteStyle> 
     }
   },
 
-  create<I extends Exact<DeepPartial<ThermalCurrentPaletteStyle>, I>>(base?: I): ThermalCurrentPaletteStyle {
-    return ThermalCurrentPaletteStyle.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<ThermalCurrentPaletteStyle>): ThermalCurrentPaletteStyle {
+    return ThermalCurrentPaletteStyle.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<ThermalCurrentPaletteStyle>, I>>(object: I): ThermalCurrentPaletteStyle {
+  fromPartial(object: DeepPartial<ThermalCurrentPaletteStyle>): ThermalCurrentPaletteStyle {
     const message = createBaseThermalCurrentPaletteStyle();
     message.payloadIndex = object.payloadIndex ?? undefined;
     message.thermalCurrentPaletteStyle = object.thermalCurrentPaletteStyle ?? undefined;
@@ -1806,10 +1804,10 @@ export const ThermalGainMode: MessageFns<ThermalGainMode> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<ThermalGainMode>, I>>(base?: I): ThermalGainMode {
-    return ThermalGainMode.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<ThermalGainMode>): ThermalGainMode {
+    return ThermalGainMode.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<ThermalGainMode>, I>>(object: I): ThermalGainMode {
+  fromPartial(object: DeepPartial<ThermalGainMode>): ThermalGainMode {
     const message = createBaseThermalGainMode();
     message.payloadIndex = object.payloadIndex ?? undefined;
     message.thermalGainMode = object.thermalGainMode ?? undefined;
@@ -1873,10 +1871,10 @@ export const ThermalIsothermLowerLimit: MessageFns<ThermalIsothermLowerLimit> = 
     }
   },
 
-  create<I extends Exact<DeepPartial<ThermalIsothermLowerLimit>, I>>(base?: I): ThermalIsothermLowerLimit {
-    return ThermalIsothermLowerLimit.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<ThermalIsothermLowerLimit>): ThermalIsothermLowerLimit {
+    return ThermalIsothermLowerLimit.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<ThermalIsothermLowerLimit>, I>>(object: I): ThermalIsothermLowerLimit {
+  fromPartial(object: DeepPartial<ThermalIsothermLowerLimit>): ThermalIsothermLowerLimit {
     const message = createBaseThermalIsothermLowerLimit();
     message.payloadIndex = object.payloadIndex ?? undefined;
     message.thermalIsothermLowerLimit = object.thermalIsothermLowerLimit ?? undefined;
@@ -1940,10 +1938,10 @@ export const ThermalIsothermState: MessageFns<ThermalIsothermState> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<ThermalIsothermState>, I>>(base?: I): ThermalIsothermState {
-    return ThermalIsothermState.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<ThermalIsothermState>): ThermalIsothermState {
+    return ThermalIsothermState.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<ThermalIsothermState>, I>>(object: I): ThermalIsothermState {
+  fromPartial(object: DeepPartial<ThermalIsothermState>): ThermalIsothermState {
     const message = createBaseThermalIsothermState();
     message.payloadIndex = object.payloadIndex ?? undefined;
     message.thermalIsothermState = object.thermalIsothermState ?? undefined;
@@ -2007,10 +2005,10 @@ export const ThermalIsothermUpperLimit: MessageFns<ThermalIsothermUpperLimit> = 
     }
   },
 
-  create<I extends Exact<DeepPartial<ThermalIsothermUpperLimit>, I>>(base?: I): ThermalIsothermUpperLimit {
-    return ThermalIsothermUpperLimit.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<ThermalIsothermUpperLimit>): ThermalIsothermUpperLimit {
+    return ThermalIsothermUpperLimit.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<ThermalIsothermUpperLimit>, I>>(object: I): ThermalIsothermUpperLimit {
+  fromPartial(object: DeepPartial<ThermalIsothermUpperLimit>): ThermalIsothermUpperLimit {
     const message = createBaseThermalIsothermUpperLimit();
     message.payloadIndex = object.payloadIndex ?? undefined;
     message.thermalIsothermUpperLimit = object.thermalIsothermUpperLimit ?? undefined;
@@ -2063,10 +2061,10 @@ export const UserExperienceImprovement: MessageFns<UserExperienceImprovement> = 
     }
   },
 
-  create<I extends Exact<DeepPartial<UserExperienceImprovement>, I>>(base?: I): UserExperienceImprovement {
-    return UserExperienceImprovement.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<UserExperienceImprovement>): UserExperienceImprovement {
+    return UserExperienceImprovement.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<UserExperienceImprovement>, I>>(object: I): UserExperienceImprovement {
+  fromPartial(object: DeepPartial<UserExperienceImprovement>): UserExperienceImprovement {
     const message = createBaseUserExperienceImprovement();
     message.userExperienceImprovement = object.userExperienceImprovement ?? undefined;
     return message;
@@ -2082,13 +2080,9 @@ export type DeepPartial<T> = T extends bigint ? string | number | bigint
   : T extends {} ? { [K in keyof T]?: DeepPartial<T[K]> }
   : Partial<T>;
 
-type KeysOfUnion<T> = T extends T ? keyof T : never;
-export type Exact<P, I extends P> = P extends Builtin ? P
-  : P & { [K in keyof P]: Exact<P[K], I[K]> } & { [K in Exclude<keyof I, KeysOfUnion<P>>]: never };
-
 export interface MessageFns<T> {
   encode(message: T, writer?: BinaryWriter): BinaryWriter;
   decode(input: BinaryReader | Uint8Array, length?: number): T;
-  create<I extends Exact<DeepPartial<T>, I>>(base?: I): T;
-  fromPartial<I extends Exact<DeepPartial<T>, I>>(object: I): T;
+  create(base?: DeepPartial<T>): T;
+  fromPartial(object: DeepPartial<T>): T;
 }

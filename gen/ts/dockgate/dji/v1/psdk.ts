@@ -594,10 +594,10 @@ export const DrcLightBrightnessSet: MessageFns<DrcLightBrightnessSet> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<DrcLightBrightnessSet>, I>>(base?: I): DrcLightBrightnessSet {
-    return DrcLightBrightnessSet.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<DrcLightBrightnessSet>): DrcLightBrightnessSet {
+    return DrcLightBrightnessSet.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<DrcLightBrightnessSet>, I>>(object: I): DrcLightBrightnessSet {
+  fromPartial(object: DeepPartial<DrcLightBrightnessSet>): DrcLightBrightnessSet {
     const message = createBaseDrcLightBrightnessSet();
     message.psdkIndex = object.psdkIndex ?? undefined;
     message.group = object.group ?? undefined;
@@ -651,10 +651,10 @@ export const DrcLightCalibration: MessageFns<DrcLightCalibration> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<DrcLightCalibration>, I>>(base?: I): DrcLightCalibration {
-    return DrcLightCalibration.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<DrcLightCalibration>): DrcLightCalibration {
+    return DrcLightCalibration.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<DrcLightCalibration>, I>>(object: I): DrcLightCalibration {
+  fromPartial(object: DeepPartial<DrcLightCalibration>): DrcLightCalibration {
     const message = createBaseDrcLightCalibration();
     message.psdkIndex = object.psdkIndex ?? undefined;
     return message;
@@ -739,10 +739,10 @@ export const DrcLightFineTuningSet: MessageFns<DrcLightFineTuningSet> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<DrcLightFineTuningSet>, I>>(base?: I): DrcLightFineTuningSet {
-    return DrcLightFineTuningSet.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<DrcLightFineTuningSet>): DrcLightFineTuningSet {
+    return DrcLightFineTuningSet.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<DrcLightFineTuningSet>, I>>(object: I): DrcLightFineTuningSet {
+  fromPartial(object: DeepPartial<DrcLightFineTuningSet>): DrcLightFineTuningSet {
     const message = createBaseDrcLightFineTuningSet();
     message.psdkIndex = object.psdkIndex ?? undefined;
     message.position = object.position ?? undefined;
@@ -819,10 +819,10 @@ export const DrcLightModeSet: MessageFns<DrcLightModeSet> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<DrcLightModeSet>, I>>(base?: I): DrcLightModeSet {
-    return DrcLightModeSet.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<DrcLightModeSet>): DrcLightModeSet {
+    return DrcLightModeSet.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<DrcLightModeSet>, I>>(object: I): DrcLightModeSet {
+  fromPartial(object: DeepPartial<DrcLightModeSet>): DrcLightModeSet {
     const message = createBaseDrcLightModeSet();
     message.psdkIndex = object.psdkIndex ?? undefined;
     message.group = object.group ?? undefined;
@@ -887,10 +887,10 @@ export const DrcPsdkInputBoxTextSet: MessageFns<DrcPsdkInputBoxTextSet> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<DrcPsdkInputBoxTextSet>, I>>(base?: I): DrcPsdkInputBoxTextSet {
-    return DrcPsdkInputBoxTextSet.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<DrcPsdkInputBoxTextSet>): DrcPsdkInputBoxTextSet {
+    return DrcPsdkInputBoxTextSet.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<DrcPsdkInputBoxTextSet>, I>>(object: I): DrcPsdkInputBoxTextSet {
+  fromPartial(object: DeepPartial<DrcPsdkInputBoxTextSet>): DrcPsdkInputBoxTextSet {
     const message = createBaseDrcPsdkInputBoxTextSet();
     message.psdkIndex = object.psdkIndex ?? undefined;
     message.value = object.value ?? undefined;
@@ -965,10 +965,10 @@ export const DrcPsdkWidgetValueSet: MessageFns<DrcPsdkWidgetValueSet> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<DrcPsdkWidgetValueSet>, I>>(base?: I): DrcPsdkWidgetValueSet {
-    return DrcPsdkWidgetValueSet.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<DrcPsdkWidgetValueSet>): DrcPsdkWidgetValueSet {
+    return DrcPsdkWidgetValueSet.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<DrcPsdkWidgetValueSet>, I>>(object: I): DrcPsdkWidgetValueSet {
+  fromPartial(object: DeepPartial<DrcPsdkWidgetValueSet>): DrcPsdkWidgetValueSet {
     const message = createBaseDrcPsdkWidgetValueSet();
     message.psdkIndex = object.psdkIndex ?? undefined;
     message.index = object.index ?? undefined;
@@ -1033,10 +1033,10 @@ export const DrcSpeakerPlayModeSet: MessageFns<DrcSpeakerPlayModeSet> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<DrcSpeakerPlayModeSet>, I>>(base?: I): DrcSpeakerPlayModeSet {
-    return DrcSpeakerPlayModeSet.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<DrcSpeakerPlayModeSet>): DrcSpeakerPlayModeSet {
+    return DrcSpeakerPlayModeSet.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<DrcSpeakerPlayModeSet>, I>>(object: I): DrcSpeakerPlayModeSet {
+  fromPartial(object: DeepPartial<DrcSpeakerPlayModeSet>): DrcSpeakerPlayModeSet {
     const message = createBaseDrcSpeakerPlayModeSet();
     message.psdkIndex = object.psdkIndex ?? undefined;
     message.playMode = object.playMode ?? undefined;
@@ -1089,10 +1089,10 @@ export const DrcSpeakerPlayStop: MessageFns<DrcSpeakerPlayStop> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<DrcSpeakerPlayStop>, I>>(base?: I): DrcSpeakerPlayStop {
-    return DrcSpeakerPlayStop.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<DrcSpeakerPlayStop>): DrcSpeakerPlayStop {
+    return DrcSpeakerPlayStop.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<DrcSpeakerPlayStop>, I>>(object: I): DrcSpeakerPlayStop {
+  fromPartial(object: DeepPartial<DrcSpeakerPlayStop>): DrcSpeakerPlayStop {
     const message = createBaseDrcSpeakerPlayStop();
     message.psdkIndex = object.psdkIndex ?? undefined;
     return message;
@@ -1155,10 +1155,10 @@ export const DrcSpeakerPlayVolumeSet: MessageFns<DrcSpeakerPlayVolumeSet> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<DrcSpeakerPlayVolumeSet>, I>>(base?: I): DrcSpeakerPlayVolumeSet {
-    return DrcSpeakerPlayVolumeSet.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<DrcSpeakerPlayVolumeSet>): DrcSpeakerPlayVolumeSet {
+    return DrcSpeakerPlayVolumeSet.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<DrcSpeakerPlayVolumeSet>, I>>(object: I): DrcSpeakerPlayVolumeSet {
+  fromPartial(object: DeepPartial<DrcSpeakerPlayVolumeSet>): DrcSpeakerPlayVolumeSet {
     const message = createBaseDrcSpeakerPlayVolumeSet();
     message.psdkIndex = object.psdkIndex ?? undefined;
     message.playVolume = object.playVolume ?? undefined;
@@ -1211,10 +1211,10 @@ export const DrcSpeakerReplay: MessageFns<DrcSpeakerReplay> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<DrcSpeakerReplay>, I>>(base?: I): DrcSpeakerReplay {
-    return DrcSpeakerReplay.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<DrcSpeakerReplay>): DrcSpeakerReplay {
+    return DrcSpeakerReplay.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<DrcSpeakerReplay>, I>>(object: I): DrcSpeakerReplay {
+  fromPartial(object: DeepPartial<DrcSpeakerReplay>): DrcSpeakerReplay {
     const message = createBaseDrcSpeakerReplay();
     message.psdkIndex = object.psdkIndex ?? undefined;
     return message;
@@ -1277,10 +1277,10 @@ export const DrcSpeakerTtsPlayStart: MessageFns<DrcSpeakerTtsPlayStart> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<DrcSpeakerTtsPlayStart>, I>>(base?: I): DrcSpeakerTtsPlayStart {
-    return DrcSpeakerTtsPlayStart.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<DrcSpeakerTtsPlayStart>): DrcSpeakerTtsPlayStart {
+    return DrcSpeakerTtsPlayStart.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<DrcSpeakerTtsPlayStart>, I>>(object: I): DrcSpeakerTtsPlayStart {
+  fromPartial(object: DeepPartial<DrcSpeakerTtsPlayStart>): DrcSpeakerTtsPlayStart {
     const message = createBaseDrcSpeakerTtsPlayStart();
     message.psdkIndex = object.psdkIndex ?? undefined;
     message.tts = (object.tts !== undefined && object.tts !== null)
@@ -1357,10 +1357,10 @@ export const DrcSpeakerTtsPlayStart_Tts: MessageFns<DrcSpeakerTtsPlayStart_Tts> 
     }
   },
 
-  create<I extends Exact<DeepPartial<DrcSpeakerTtsPlayStart_Tts>, I>>(base?: I): DrcSpeakerTtsPlayStart_Tts {
-    return DrcSpeakerTtsPlayStart_Tts.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<DrcSpeakerTtsPlayStart_Tts>): DrcSpeakerTtsPlayStart_Tts {
+    return DrcSpeakerTtsPlayStart_Tts.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<DrcSpeakerTtsPlayStart_Tts>, I>>(object: I): DrcSpeakerTtsPlayStart_Tts {
+  fromPartial(object: DeepPartial<DrcSpeakerTtsPlayStart_Tts>): DrcSpeakerTtsPlayStart_Tts {
     const message = createBaseDrcSpeakerTtsPlayStart_Tts();
     message.name = object.name ?? undefined;
     message.text = object.text ?? undefined;
@@ -1458,10 +1458,10 @@ export const DrcSpeakerTtsSet: MessageFns<DrcSpeakerTtsSet> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<DrcSpeakerTtsSet>, I>>(base?: I): DrcSpeakerTtsSet {
-    return DrcSpeakerTtsSet.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<DrcSpeakerTtsSet>): DrcSpeakerTtsSet {
+    return DrcSpeakerTtsSet.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<DrcSpeakerTtsSet>, I>>(object: I): DrcSpeakerTtsSet {
+  fromPartial(object: DeepPartial<DrcSpeakerTtsSet>): DrcSpeakerTtsSet {
     const message = createBaseDrcSpeakerTtsSet();
     message.psdkIndex = object.psdkIndex ?? undefined;
     message.volume = object.volume ?? undefined;
@@ -1517,10 +1517,10 @@ export const CustomDataTransmissionToEsdk: MessageFns<CustomDataTransmissionToEs
     }
   },
 
-  create<I extends Exact<DeepPartial<CustomDataTransmissionToEsdk>, I>>(base?: I): CustomDataTransmissionToEsdk {
-    return CustomDataTransmissionToEsdk.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<CustomDataTransmissionToEsdk>): CustomDataTransmissionToEsdk {
+    return CustomDataTransmissionToEsdk.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<CustomDataTransmissionToEsdk>, I>>(object: I): CustomDataTransmissionToEsdk {
+  fromPartial(object: DeepPartial<CustomDataTransmissionToEsdk>): CustomDataTransmissionToEsdk {
     const message = createBaseCustomDataTransmissionToEsdk();
     message.value = object.value ?? undefined;
     return message;
@@ -1572,10 +1572,10 @@ export const CustomDataTransmissionToPsdk: MessageFns<CustomDataTransmissionToPs
     }
   },
 
-  create<I extends Exact<DeepPartial<CustomDataTransmissionToPsdk>, I>>(base?: I): CustomDataTransmissionToPsdk {
-    return CustomDataTransmissionToPsdk.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<CustomDataTransmissionToPsdk>): CustomDataTransmissionToPsdk {
+    return CustomDataTransmissionToPsdk.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<CustomDataTransmissionToPsdk>, I>>(object: I): CustomDataTransmissionToPsdk {
+  fromPartial(object: DeepPartial<CustomDataTransmissionToPsdk>): CustomDataTransmissionToPsdk {
     const message = createBaseCustomDataTransmissionToPsdk();
     message.value = object.value ?? undefined;
     return message;
@@ -1638,10 +1638,10 @@ export const PsdkInputBoxTextSet: MessageFns<PsdkInputBoxTextSet> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<PsdkInputBoxTextSet>, I>>(base?: I): PsdkInputBoxTextSet {
-    return PsdkInputBoxTextSet.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<PsdkInputBoxTextSet>): PsdkInputBoxTextSet {
+    return PsdkInputBoxTextSet.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<PsdkInputBoxTextSet>, I>>(object: I): PsdkInputBoxTextSet {
+  fromPartial(object: DeepPartial<PsdkInputBoxTextSet>): PsdkInputBoxTextSet {
     const message = createBasePsdkInputBoxTextSet();
     message.psdkIndex = object.psdkIndex ?? undefined;
     message.value = object.value ?? undefined;
@@ -1716,10 +1716,10 @@ export const PsdkWidgetValueSet: MessageFns<PsdkWidgetValueSet> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<PsdkWidgetValueSet>, I>>(base?: I): PsdkWidgetValueSet {
-    return PsdkWidgetValueSet.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<PsdkWidgetValueSet>): PsdkWidgetValueSet {
+    return PsdkWidgetValueSet.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<PsdkWidgetValueSet>, I>>(object: I): PsdkWidgetValueSet {
+  fromPartial(object: DeepPartial<PsdkWidgetValueSet>): PsdkWidgetValueSet {
     const message = createBasePsdkWidgetValueSet();
     message.psdkIndex = object.psdkIndex ?? undefined;
     message.index = object.index ?? undefined;
@@ -1784,10 +1784,10 @@ export const SpeakerAudioPlayStart: MessageFns<SpeakerAudioPlayStart> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<SpeakerAudioPlayStart>, I>>(base?: I): SpeakerAudioPlayStart {
-    return SpeakerAudioPlayStart.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<SpeakerAudioPlayStart>): SpeakerAudioPlayStart {
+    return SpeakerAudioPlayStart.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<SpeakerAudioPlayStart>, I>>(object: I): SpeakerAudioPlayStart {
+  fromPartial(object: DeepPartial<SpeakerAudioPlayStart>): SpeakerAudioPlayStart {
     const message = createBaseSpeakerAudioPlayStart();
     message.psdkIndex = object.psdkIndex ?? undefined;
     message.file = (object.file !== undefined && object.file !== null)
@@ -1875,10 +1875,10 @@ export const SpeakerAudioPlayStart_File: MessageFns<SpeakerAudioPlayStart_File> 
     }
   },
 
-  create<I extends Exact<DeepPartial<SpeakerAudioPlayStart_File>, I>>(base?: I): SpeakerAudioPlayStart_File {
-    return SpeakerAudioPlayStart_File.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<SpeakerAudioPlayStart_File>): SpeakerAudioPlayStart_File {
+    return SpeakerAudioPlayStart_File.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<SpeakerAudioPlayStart_File>, I>>(object: I): SpeakerAudioPlayStart_File {
+  fromPartial(object: DeepPartial<SpeakerAudioPlayStart_File>): SpeakerAudioPlayStart_File {
     const message = createBaseSpeakerAudioPlayStart_File();
     message.name = object.name ?? undefined;
     message.url = object.url ?? undefined;
@@ -1944,10 +1944,10 @@ export const SpeakerPlayModeSet: MessageFns<SpeakerPlayModeSet> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<SpeakerPlayModeSet>, I>>(base?: I): SpeakerPlayModeSet {
-    return SpeakerPlayModeSet.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<SpeakerPlayModeSet>): SpeakerPlayModeSet {
+    return SpeakerPlayModeSet.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<SpeakerPlayModeSet>, I>>(object: I): SpeakerPlayModeSet {
+  fromPartial(object: DeepPartial<SpeakerPlayModeSet>): SpeakerPlayModeSet {
     const message = createBaseSpeakerPlayModeSet();
     message.psdkIndex = object.psdkIndex ?? undefined;
     message.playMode = object.playMode ?? undefined;
@@ -2000,10 +2000,10 @@ export const SpeakerPlayStop: MessageFns<SpeakerPlayStop> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<SpeakerPlayStop>, I>>(base?: I): SpeakerPlayStop {
-    return SpeakerPlayStop.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<SpeakerPlayStop>): SpeakerPlayStop {
+    return SpeakerPlayStop.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<SpeakerPlayStop>, I>>(object: I): SpeakerPlayStop {
+  fromPartial(object: DeepPartial<SpeakerPlayStop>): SpeakerPlayStop {
     const message = createBaseSpeakerPlayStop();
     message.psdkIndex = object.psdkIndex ?? undefined;
     return message;
@@ -2066,10 +2066,10 @@ export const SpeakerPlayVolumeSet: MessageFns<SpeakerPlayVolumeSet> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<SpeakerPlayVolumeSet>, I>>(base?: I): SpeakerPlayVolumeSet {
-    return SpeakerPlayVolumeSet.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<SpeakerPlayVolumeSet>): SpeakerPlayVolumeSet {
+    return SpeakerPlayVolumeSet.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<SpeakerPlayVolumeSet>, I>>(object: I): SpeakerPlayVolumeSet {
+  fromPartial(object: DeepPartial<SpeakerPlayVolumeSet>): SpeakerPlayVolumeSet {
     const message = createBaseSpeakerPlayVolumeSet();
     message.psdkIndex = object.psdkIndex ?? undefined;
     message.playVolume = object.playVolume ?? undefined;
@@ -2122,10 +2122,10 @@ export const SpeakerReplay: MessageFns<SpeakerReplay> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<SpeakerReplay>, I>>(base?: I): SpeakerReplay {
-    return SpeakerReplay.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<SpeakerReplay>): SpeakerReplay {
+    return SpeakerReplay.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<SpeakerReplay>, I>>(object: I): SpeakerReplay {
+  fromPartial(object: DeepPartial<SpeakerReplay>): SpeakerReplay {
     const message = createBaseSpeakerReplay();
     message.psdkIndex = object.psdkIndex ?? undefined;
     return message;
@@ -2188,10 +2188,10 @@ export const SpeakerTtsPlayStart: MessageFns<SpeakerTtsPlayStart> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<SpeakerTtsPlayStart>, I>>(base?: I): SpeakerTtsPlayStart {
-    return SpeakerTtsPlayStart.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<SpeakerTtsPlayStart>): SpeakerTtsPlayStart {
+    return SpeakerTtsPlayStart.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<SpeakerTtsPlayStart>, I>>(object: I): SpeakerTtsPlayStart {
+  fromPartial(object: DeepPartial<SpeakerTtsPlayStart>): SpeakerTtsPlayStart {
     const message = createBaseSpeakerTtsPlayStart();
     message.psdkIndex = object.psdkIndex ?? undefined;
     message.tts = (object.tts !== undefined && object.tts !== null)
@@ -2268,10 +2268,10 @@ export const SpeakerTtsPlayStart_Tts: MessageFns<SpeakerTtsPlayStart_Tts> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<SpeakerTtsPlayStart_Tts>, I>>(base?: I): SpeakerTtsPlayStart_Tts {
-    return SpeakerTtsPlayStart_Tts.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<SpeakerTtsPlayStart_Tts>): SpeakerTtsPlayStart_Tts {
+    return SpeakerTtsPlayStart_Tts.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<SpeakerTtsPlayStart_Tts>, I>>(object: I): SpeakerTtsPlayStart_Tts {
+  fromPartial(object: DeepPartial<SpeakerTtsPlayStart_Tts>): SpeakerTtsPlayStart_Tts {
     const message = createBaseSpeakerTtsPlayStart_Tts();
     message.name = object.name ?? undefined;
     message.text = object.text ?? undefined;
@@ -2289,13 +2289,9 @@ export type DeepPartial<T> = T extends bigint ? string | number | bigint
   : T extends {} ? { [K in keyof T]?: DeepPartial<T[K]> }
   : Partial<T>;
 
-type KeysOfUnion<T> = T extends T ? keyof T : never;
-export type Exact<P, I extends P> = P extends Builtin ? P
-  : P & { [K in keyof P]: Exact<P[K], I[K]> } & { [K in Exclude<keyof I, KeysOfUnion<P>>]: never };
-
 export interface MessageFns<T> {
   encode(message: T, writer?: BinaryWriter): BinaryWriter;
   decode(input: BinaryReader | Uint8Array, length?: number): T;
-  create<I extends Exact<DeepPartial<T>, I>>(base?: I): T;
-  fromPartial<I extends Exact<DeepPartial<T>, I>>(object: I): T;
+  create(base?: DeepPartial<T>): T;
+  fromPartial(object: DeepPartial<T>): T;
 }

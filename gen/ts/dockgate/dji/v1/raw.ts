@@ -103,10 +103,10 @@ export const RawMethod: MessageFns<RawMethod> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<RawMethod>, I>>(base?: I): RawMethod {
-    return RawMethod.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<RawMethod>): RawMethod {
+    return RawMethod.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<RawMethod>, I>>(object: I): RawMethod {
+  fromPartial(object: DeepPartial<RawMethod>): RawMethod {
     const message = createBaseRawMethod();
     message.method = object.method ?? "";
     message.channel = object.channel ?? "";
@@ -124,13 +124,9 @@ export type DeepPartial<T> = T extends bigint ? string | number | bigint
   : T extends {} ? { [K in keyof T]?: DeepPartial<T[K]> }
   : Partial<T>;
 
-type KeysOfUnion<T> = T extends T ? keyof T : never;
-export type Exact<P, I extends P> = P extends Builtin ? P
-  : P & { [K in keyof P]: Exact<P[K], I[K]> } & { [K in Exclude<keyof I, KeysOfUnion<P>>]: never };
-
 export interface MessageFns<T> {
   encode(message: T, writer?: BinaryWriter): BinaryWriter;
   decode(input: BinaryReader | Uint8Array, length?: number): T;
-  create<I extends Exact<DeepPartial<T>, I>>(base?: I): T;
-  fromPartial<I extends Exact<DeepPartial<T>, I>>(object: I): T;
+  create(base?: DeepPartial<T>): T;
+  fromPartial(object: DeepPartial<T>): T;
 }

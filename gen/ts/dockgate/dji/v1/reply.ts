@@ -155,10 +155,10 @@ export const Reply: MessageFns<Reply> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<Reply>, I>>(base?: I): Reply {
-    return Reply.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<Reply>): Reply {
+    return Reply.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<Reply>, I>>(object: I): Reply {
+  fromPartial(object: DeepPartial<Reply>): Reply {
     const message = createBaseReply();
     switch (object.reply?.$case) {
       case "drcCameraPhotoTake": {
@@ -220,13 +220,9 @@ export type DeepPartial<T> = T extends bigint ? string | number | bigint
   : T extends {} ? { [K in keyof T]?: DeepPartial<T[K]> }
   : Partial<T>;
 
-type KeysOfUnion<T> = T extends T ? keyof T : never;
-export type Exact<P, I extends P> = P extends Builtin ? P
-  : P & { [K in keyof P]: Exact<P[K], I[K]> } & { [K in Exclude<keyof I, KeysOfUnion<P>>]: never };
-
 export interface MessageFns<T> {
   encode(message: T, writer?: BinaryWriter): BinaryWriter;
   decode(input: BinaryReader | Uint8Array, length?: number): T;
-  create<I extends Exact<DeepPartial<T>, I>>(base?: I): T;
-  fromPartial<I extends Exact<DeepPartial<T>, I>>(object: I): T;
+  create(base?: DeepPartial<T>): T;
+  fromPartial(object: DeepPartial<T>): T;
 }

@@ -339,10 +339,10 @@ export const FlightAreasUpdate: MessageFns<FlightAreasUpdate> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<FlightAreasUpdate>, I>>(base?: I): FlightAreasUpdate {
-    return FlightAreasUpdate.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<FlightAreasUpdate>): FlightAreasUpdate {
+    return FlightAreasUpdate.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<FlightAreasUpdate>, I>>(_: I): FlightAreasUpdate {
+  fromPartial(_: DeepPartial<FlightAreasUpdate>): FlightAreasUpdate {
     const message = createBaseFlightAreasUpdate();
     return message;
   },
@@ -393,10 +393,10 @@ export const UnlockLicenseList: MessageFns<UnlockLicenseList> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<UnlockLicenseList>, I>>(base?: I): UnlockLicenseList {
-    return UnlockLicenseList.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<UnlockLicenseList>): UnlockLicenseList {
+    return UnlockLicenseList.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<UnlockLicenseList>, I>>(object: I): UnlockLicenseList {
+  fromPartial(object: DeepPartial<UnlockLicenseList>): UnlockLicenseList {
     const message = createBaseUnlockLicenseList();
     message.deviceModelDomain = object.deviceModelDomain ?? undefined;
     return message;
@@ -470,10 +470,10 @@ export const UnlockLicenseListReply: MessageFns<UnlockLicenseListReply> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<UnlockLicenseListReply>, I>>(base?: I): UnlockLicenseListReply {
-    return UnlockLicenseListReply.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<UnlockLicenseListReply>): UnlockLicenseListReply {
+    return UnlockLicenseListReply.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<UnlockLicenseListReply>, I>>(object: I): UnlockLicenseListReply {
+  fromPartial(object: DeepPartial<UnlockLicenseListReply>): UnlockLicenseListReply {
     const message = createBaseUnlockLicenseListReply();
     message.deviceModelDomain = object.deviceModelDomain ?? undefined;
     message.consistence = object.consistence ?? undefined;
@@ -613,12 +613,10 @@ export const UnlockLicenseListReply_License: MessageFns<UnlockLicenseListReply_L
     }
   },
 
-  create<I extends Exact<DeepPartial<UnlockLicenseListReply_License>, I>>(base?: I): UnlockLicenseListReply_License {
-    return UnlockLicenseListReply_License.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<UnlockLicenseListReply_License>): UnlockLicenseListReply_License {
+    return UnlockLicenseListReply_License.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<UnlockLicenseListReply_License>, I>>(
-    object: I,
-  ): UnlockLicenseListReply_License {
+  fromPartial(object: DeepPartial<UnlockLicenseListReply_License>): UnlockLicenseListReply_License {
     const message = createBaseUnlockLicenseListReply_License();
     message.commonFields = (object.commonFields !== undefined && object.commonFields !== null)
       ? UnlockLicenseListReply_License_CommonFields.fromPartial(object.commonFields)
@@ -812,13 +810,11 @@ export const UnlockLicenseListReply_License_CommonFields: MessageFns<UnlockLicen
     }
   },
 
-  create<I extends Exact<DeepPartial<UnlockLicenseListReply_License_CommonFields>, I>>(
-    base?: I,
-  ): UnlockLicenseListReply_License_CommonFields {
-    return UnlockLicenseListReply_License_CommonFields.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<UnlockLicenseListReply_License_CommonFields>): UnlockLicenseListReply_License_CommonFields {
+    return UnlockLicenseListReply_License_CommonFields.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<UnlockLicenseListReply_License_CommonFields>, I>>(
-    object: I,
+  fromPartial(
+    object: DeepPartial<UnlockLicenseListReply_License_CommonFields>,
   ): UnlockLicenseListReply_License_CommonFields {
     const message = createBaseUnlockLicenseListReply_License_CommonFields();
     message.licenseId = object.licenseId ?? undefined;
@@ -896,13 +892,11 @@ export const UnlockLicenseListReply_License_AreaUnlock: MessageFns<UnlockLicense
     }
   },
 
-  create<I extends Exact<DeepPartial<UnlockLicenseListReply_License_AreaUnlock>, I>>(
-    base?: I,
-  ): UnlockLicenseListReply_License_AreaUnlock {
-    return UnlockLicenseListReply_License_AreaUnlock.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<UnlockLicenseListReply_License_AreaUnlock>): UnlockLicenseListReply_License_AreaUnlock {
+    return UnlockLicenseListReply_License_AreaUnlock.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<UnlockLicenseListReply_License_AreaUnlock>, I>>(
-    object: I,
+  fromPartial(
+    object: DeepPartial<UnlockLicenseListReply_License_AreaUnlock>,
   ): UnlockLicenseListReply_License_AreaUnlock {
     const message = createBaseUnlockLicenseListReply_License_AreaUnlock();
     message.areaIds = object.areaIds?.map((e) => e) || [];
@@ -991,13 +985,11 @@ export const UnlockLicenseListReply_License_CircleUnlock: MessageFns<UnlockLicen
     }
   },
 
-  create<I extends Exact<DeepPartial<UnlockLicenseListReply_License_CircleUnlock>, I>>(
-    base?: I,
-  ): UnlockLicenseListReply_License_CircleUnlock {
-    return UnlockLicenseListReply_License_CircleUnlock.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<UnlockLicenseListReply_License_CircleUnlock>): UnlockLicenseListReply_License_CircleUnlock {
+    return UnlockLicenseListReply_License_CircleUnlock.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<UnlockLicenseListReply_License_CircleUnlock>, I>>(
-    object: I,
+  fromPartial(
+    object: DeepPartial<UnlockLicenseListReply_License_CircleUnlock>,
   ): UnlockLicenseListReply_License_CircleUnlock {
     const message = createBaseUnlockLicenseListReply_License_CircleUnlock();
     message.radius = object.radius ?? undefined;
@@ -1067,13 +1059,13 @@ export const UnlockLicenseListReply_License_CountryUnlock: MessageFns<UnlockLice
     }
   },
 
-  create<I extends Exact<DeepPartial<UnlockLicenseListReply_License_CountryUnlock>, I>>(
-    base?: I,
+  create(
+    base?: DeepPartial<UnlockLicenseListReply_License_CountryUnlock>,
   ): UnlockLicenseListReply_License_CountryUnlock {
-    return UnlockLicenseListReply_License_CountryUnlock.fromPartial(base ?? ({} as any));
+    return UnlockLicenseListReply_License_CountryUnlock.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<UnlockLicenseListReply_License_CountryUnlock>, I>>(
-    object: I,
+  fromPartial(
+    object: DeepPartial<UnlockLicenseListReply_License_CountryUnlock>,
   ): UnlockLicenseListReply_License_CountryUnlock {
     const message = createBaseUnlockLicenseListReply_License_CountryUnlock();
     message.countryNumber = object.countryNumber ?? undefined;
@@ -1130,13 +1122,11 @@ export const UnlockLicenseListReply_License_HeightUnlock: MessageFns<UnlockLicen
     }
   },
 
-  create<I extends Exact<DeepPartial<UnlockLicenseListReply_License_HeightUnlock>, I>>(
-    base?: I,
-  ): UnlockLicenseListReply_License_HeightUnlock {
-    return UnlockLicenseListReply_License_HeightUnlock.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<UnlockLicenseListReply_License_HeightUnlock>): UnlockLicenseListReply_License_HeightUnlock {
+    return UnlockLicenseListReply_License_HeightUnlock.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<UnlockLicenseListReply_License_HeightUnlock>, I>>(
-    object: I,
+  fromPartial(
+    object: DeepPartial<UnlockLicenseListReply_License_HeightUnlock>,
   ): UnlockLicenseListReply_License_HeightUnlock {
     const message = createBaseUnlockLicenseListReply_License_HeightUnlock();
     message.height = object.height ?? undefined;
@@ -1192,13 +1182,13 @@ export const UnlockLicenseListReply_License_PolygonUnlock: MessageFns<UnlockLice
     }
   },
 
-  create<I extends Exact<DeepPartial<UnlockLicenseListReply_License_PolygonUnlock>, I>>(
-    base?: I,
+  create(
+    base?: DeepPartial<UnlockLicenseListReply_License_PolygonUnlock>,
   ): UnlockLicenseListReply_License_PolygonUnlock {
-    return UnlockLicenseListReply_License_PolygonUnlock.fromPartial(base ?? ({} as any));
+    return UnlockLicenseListReply_License_PolygonUnlock.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<UnlockLicenseListReply_License_PolygonUnlock>, I>>(
-    object: I,
+  fromPartial(
+    object: DeepPartial<UnlockLicenseListReply_License_PolygonUnlock>,
   ): UnlockLicenseListReply_License_PolygonUnlock {
     const message = createBaseUnlockLicenseListReply_License_PolygonUnlock();
     message.points = object.points?.map((e) => UnlockLicenseListReply_License_Point.fromPartial(e)) || [];
@@ -1262,14 +1252,10 @@ export const UnlockLicenseListReply_License_Point: MessageFns<UnlockLicenseListR
     }
   },
 
-  create<I extends Exact<DeepPartial<UnlockLicenseListReply_License_Point>, I>>(
-    base?: I,
-  ): UnlockLicenseListReply_License_Point {
-    return UnlockLicenseListReply_License_Point.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<UnlockLicenseListReply_License_Point>): UnlockLicenseListReply_License_Point {
+    return UnlockLicenseListReply_License_Point.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<UnlockLicenseListReply_License_Point>, I>>(
-    object: I,
-  ): UnlockLicenseListReply_License_Point {
+  fromPartial(object: DeepPartial<UnlockLicenseListReply_License_Point>): UnlockLicenseListReply_License_Point {
     const message = createBaseUnlockLicenseListReply_License_Point();
     message.latitude = object.latitude ?? undefined;
     message.longitude = object.longitude ?? undefined;
@@ -1311,14 +1297,10 @@ export const UnlockLicenseListReply_License_PowerUnlock: MessageFns<UnlockLicens
     }
   },
 
-  create<I extends Exact<DeepPartial<UnlockLicenseListReply_License_PowerUnlock>, I>>(
-    base?: I,
-  ): UnlockLicenseListReply_License_PowerUnlock {
-    return UnlockLicenseListReply_License_PowerUnlock.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<UnlockLicenseListReply_License_PowerUnlock>): UnlockLicenseListReply_License_PowerUnlock {
+    return UnlockLicenseListReply_License_PowerUnlock.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<UnlockLicenseListReply_License_PowerUnlock>, I>>(
-    _: I,
-  ): UnlockLicenseListReply_License_PowerUnlock {
+  fromPartial(_: DeepPartial<UnlockLicenseListReply_License_PowerUnlock>): UnlockLicenseListReply_License_PowerUnlock {
     const message = createBaseUnlockLicenseListReply_License_PowerUnlock();
     return message;
   },
@@ -1369,14 +1351,10 @@ export const UnlockLicenseListReply_License_RidUnlock: MessageFns<UnlockLicenseL
     }
   },
 
-  create<I extends Exact<DeepPartial<UnlockLicenseListReply_License_RidUnlock>, I>>(
-    base?: I,
-  ): UnlockLicenseListReply_License_RidUnlock {
-    return UnlockLicenseListReply_License_RidUnlock.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<UnlockLicenseListReply_License_RidUnlock>): UnlockLicenseListReply_License_RidUnlock {
+    return UnlockLicenseListReply_License_RidUnlock.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<UnlockLicenseListReply_License_RidUnlock>, I>>(
-    object: I,
-  ): UnlockLicenseListReply_License_RidUnlock {
+  fromPartial(object: DeepPartial<UnlockLicenseListReply_License_RidUnlock>): UnlockLicenseListReply_License_RidUnlock {
     const message = createBaseUnlockLicenseListReply_License_RidUnlock();
     message.level = object.level ?? undefined;
     return message;
@@ -1439,10 +1417,10 @@ export const UnlockLicenseSwitch: MessageFns<UnlockLicenseSwitch> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<UnlockLicenseSwitch>, I>>(base?: I): UnlockLicenseSwitch {
-    return UnlockLicenseSwitch.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<UnlockLicenseSwitch>): UnlockLicenseSwitch {
+    return UnlockLicenseSwitch.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<UnlockLicenseSwitch>, I>>(object: I): UnlockLicenseSwitch {
+  fromPartial(object: DeepPartial<UnlockLicenseSwitch>): UnlockLicenseSwitch {
     const message = createBaseUnlockLicenseSwitch();
     message.licenseId = object.licenseId ?? undefined;
     message.enable = object.enable ?? undefined;
@@ -1495,10 +1473,10 @@ export const UnlockLicenseSwitchReply: MessageFns<UnlockLicenseSwitchReply> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<UnlockLicenseSwitchReply>, I>>(base?: I): UnlockLicenseSwitchReply {
-    return UnlockLicenseSwitchReply.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<UnlockLicenseSwitchReply>): UnlockLicenseSwitchReply {
+    return UnlockLicenseSwitchReply.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<UnlockLicenseSwitchReply>, I>>(object: I): UnlockLicenseSwitchReply {
+  fromPartial(object: DeepPartial<UnlockLicenseSwitchReply>): UnlockLicenseSwitchReply {
     const message = createBaseUnlockLicenseSwitchReply();
     message.licenseId = object.licenseId ?? undefined;
     return message;
@@ -1550,10 +1528,10 @@ export const UnlockLicenseUpdate: MessageFns<UnlockLicenseUpdate> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<UnlockLicenseUpdate>, I>>(base?: I): UnlockLicenseUpdate {
-    return UnlockLicenseUpdate.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<UnlockLicenseUpdate>): UnlockLicenseUpdate {
+    return UnlockLicenseUpdate.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<UnlockLicenseUpdate>, I>>(object: I): UnlockLicenseUpdate {
+  fromPartial(object: DeepPartial<UnlockLicenseUpdate>): UnlockLicenseUpdate {
     const message = createBaseUnlockLicenseUpdate();
     message.file = (object.file !== undefined && object.file !== null)
       ? UnlockLicenseUpdate_File.fromPartial(object.file)
@@ -1618,10 +1596,10 @@ export const UnlockLicenseUpdate_File: MessageFns<UnlockLicenseUpdate_File> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<UnlockLicenseUpdate_File>, I>>(base?: I): UnlockLicenseUpdate_File {
-    return UnlockLicenseUpdate_File.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<UnlockLicenseUpdate_File>): UnlockLicenseUpdate_File {
+    return UnlockLicenseUpdate_File.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<UnlockLicenseUpdate_File>, I>>(object: I): UnlockLicenseUpdate_File {
+  fromPartial(object: DeepPartial<UnlockLicenseUpdate_File>): UnlockLicenseUpdate_File {
     const message = createBaseUnlockLicenseUpdate_File();
     message.url = object.url ?? undefined;
     message.fingerprint = object.fingerprint ?? undefined;
@@ -1638,13 +1616,9 @@ export type DeepPartial<T> = T extends bigint ? string | number | bigint
   : T extends {} ? { [K in keyof T]?: DeepPartial<T[K]> }
   : Partial<T>;
 
-type KeysOfUnion<T> = T extends T ? keyof T : never;
-export type Exact<P, I extends P> = P extends Builtin ? P
-  : P & { [K in keyof P]: Exact<P[K], I[K]> } & { [K in Exclude<keyof I, KeysOfUnion<P>>]: never };
-
 export interface MessageFns<T> {
   encode(message: T, writer?: BinaryWriter): BinaryWriter;
   decode(input: BinaryReader | Uint8Array, length?: number): T;
-  create<I extends Exact<DeepPartial<T>, I>>(base?: I): T;
-  fromPartial<I extends Exact<DeepPartial<T>, I>>(object: I): T;
+  create(base?: DeepPartial<T>): T;
+  fromPartial(object: DeepPartial<T>): T;
 }

@@ -26,7 +26,7 @@ export interface FlightSetupAbort {
  * checks it. Nothing moves yet: a task of type immediate or timed starts with
  * flighttask_execute, a conditional one reports flighttask_ready when its
  * conditions hold. Progress comes as flighttask_progress events whose bid is the
- * flight_id.
+ * flight_id; it is shown on the flighttask_execute where there is one.
  */
 export interface FlighttaskPrepare {
   /**
@@ -744,10 +744,10 @@ export const FlightSetupAbort: MessageFns<FlightSetupAbort> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<FlightSetupAbort>, I>>(base?: I): FlightSetupAbort {
-    return FlightSetupAbort.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<FlightSetupAbort>): FlightSetupAbort {
+    return FlightSetupAbort.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<FlightSetupAbort>, I>>(_: I): FlightSetupAbort {
+  fromPartial(_: DeepPartial<FlightSetupAbort>): FlightSetupAbort {
     const message = createBaseFlightSetupAbort();
     return message;
   },
@@ -959,10 +959,10 @@ export const FlighttaskPrepare: MessageFns<FlighttaskPrepare> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<FlighttaskPrepare>, I>>(base?: I): FlighttaskPrepare {
-    return FlighttaskPrepare.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<FlighttaskPrepare>): FlighttaskPrepare {
+    return FlighttaskPrepare.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<FlighttaskPrepare>, I>>(object: I): FlighttaskPrepare {
+  fromPartial(object: DeepPartial<FlighttaskPrepare>): FlighttaskPrepare {
     const message = createBaseFlighttaskPrepare();
     message.flightId = object.flightId ?? undefined;
     message.executeTime = (object.executeTime !== undefined && object.executeTime !== null)
@@ -1050,10 +1050,10 @@ export const FlighttaskPrepare_File: MessageFns<FlighttaskPrepare_File> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<FlighttaskPrepare_File>, I>>(base?: I): FlighttaskPrepare_File {
-    return FlighttaskPrepare_File.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<FlighttaskPrepare_File>): FlighttaskPrepare_File {
+    return FlighttaskPrepare_File.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<FlighttaskPrepare_File>, I>>(object: I): FlighttaskPrepare_File {
+  fromPartial(object: DeepPartial<FlighttaskPrepare_File>): FlighttaskPrepare_File {
     const message = createBaseFlighttaskPrepare_File();
     message.url = object.url ?? undefined;
     message.fingerprint = object.fingerprint ?? undefined;
@@ -1134,14 +1134,10 @@ export const FlighttaskPrepare_ReadyConditions: MessageFns<FlighttaskPrepare_Rea
     }
   },
 
-  create<I extends Exact<DeepPartial<FlighttaskPrepare_ReadyConditions>, I>>(
-    base?: I,
-  ): FlighttaskPrepare_ReadyConditions {
-    return FlighttaskPrepare_ReadyConditions.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<FlighttaskPrepare_ReadyConditions>): FlighttaskPrepare_ReadyConditions {
+    return FlighttaskPrepare_ReadyConditions.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<FlighttaskPrepare_ReadyConditions>, I>>(
-    object: I,
-  ): FlighttaskPrepare_ReadyConditions {
+  fromPartial(object: DeepPartial<FlighttaskPrepare_ReadyConditions>): FlighttaskPrepare_ReadyConditions {
     const message = createBaseFlighttaskPrepare_ReadyConditions();
     message.batteryCapacity = object.batteryCapacity ?? undefined;
     message.beginTime = (object.beginTime !== undefined && object.beginTime !== null)
@@ -1197,14 +1193,10 @@ export const FlighttaskPrepare_ExecutableConditions: MessageFns<FlighttaskPrepar
     }
   },
 
-  create<I extends Exact<DeepPartial<FlighttaskPrepare_ExecutableConditions>, I>>(
-    base?: I,
-  ): FlighttaskPrepare_ExecutableConditions {
-    return FlighttaskPrepare_ExecutableConditions.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<FlighttaskPrepare_ExecutableConditions>): FlighttaskPrepare_ExecutableConditions {
+    return FlighttaskPrepare_ExecutableConditions.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<FlighttaskPrepare_ExecutableConditions>, I>>(
-    object: I,
-  ): FlighttaskPrepare_ExecutableConditions {
+  fromPartial(object: DeepPartial<FlighttaskPrepare_ExecutableConditions>): FlighttaskPrepare_ExecutableConditions {
     const message = createBaseFlighttaskPrepare_ExecutableConditions();
     message.storageCapacity = object.storageCapacity ?? undefined;
     return message;
@@ -1354,10 +1346,10 @@ export const FlighttaskPrepare_BreakPoint: MessageFns<FlighttaskPrepare_BreakPoi
     }
   },
 
-  create<I extends Exact<DeepPartial<FlighttaskPrepare_BreakPoint>, I>>(base?: I): FlighttaskPrepare_BreakPoint {
-    return FlighttaskPrepare_BreakPoint.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<FlighttaskPrepare_BreakPoint>): FlighttaskPrepare_BreakPoint {
+    return FlighttaskPrepare_BreakPoint.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<FlighttaskPrepare_BreakPoint>, I>>(object: I): FlighttaskPrepare_BreakPoint {
+  fromPartial(object: DeepPartial<FlighttaskPrepare_BreakPoint>): FlighttaskPrepare_BreakPoint {
     const message = createBaseFlighttaskPrepare_BreakPoint();
     message.index = object.index ?? undefined;
     message.state = object.state ?? undefined;
@@ -1450,14 +1442,10 @@ export const FlighttaskPrepare_SimulateMission: MessageFns<FlighttaskPrepare_Sim
     }
   },
 
-  create<I extends Exact<DeepPartial<FlighttaskPrepare_SimulateMission>, I>>(
-    base?: I,
-  ): FlighttaskPrepare_SimulateMission {
-    return FlighttaskPrepare_SimulateMission.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<FlighttaskPrepare_SimulateMission>): FlighttaskPrepare_SimulateMission {
+    return FlighttaskPrepare_SimulateMission.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<FlighttaskPrepare_SimulateMission>, I>>(
-    object: I,
-  ): FlighttaskPrepare_SimulateMission {
+  fromPartial(object: DeepPartial<FlighttaskPrepare_SimulateMission>): FlighttaskPrepare_SimulateMission {
     const message = createBaseFlighttaskPrepare_SimulateMission();
     message.isEnable = object.isEnable ?? undefined;
     message.latitude = object.latitude ?? undefined;
@@ -1534,10 +1522,10 @@ export const FlighttaskCreate: MessageFns<FlighttaskCreate> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<FlighttaskCreate>, I>>(base?: I): FlighttaskCreate {
-    return FlighttaskCreate.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<FlighttaskCreate>): FlighttaskCreate {
+    return FlighttaskCreate.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<FlighttaskCreate>, I>>(object: I): FlighttaskCreate {
+  fromPartial(object: DeepPartial<FlighttaskCreate>): FlighttaskCreate {
     const message = createBaseFlighttaskCreate();
     message.flightId = object.flightId ?? undefined;
     message.type = object.type ?? undefined;
@@ -1604,10 +1592,10 @@ export const FlighttaskCreate_File: MessageFns<FlighttaskCreate_File> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<FlighttaskCreate_File>, I>>(base?: I): FlighttaskCreate_File {
-    return FlighttaskCreate_File.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<FlighttaskCreate_File>): FlighttaskCreate_File {
+    return FlighttaskCreate_File.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<FlighttaskCreate_File>, I>>(object: I): FlighttaskCreate_File {
+  fromPartial(object: DeepPartial<FlighttaskCreate_File>): FlighttaskCreate_File {
     const message = createBaseFlighttaskCreate_File();
     message.url = object.url ?? undefined;
     message.sign = object.sign ?? undefined;
@@ -1671,10 +1659,10 @@ export const FlighttaskExecute: MessageFns<FlighttaskExecute> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<FlighttaskExecute>, I>>(base?: I): FlighttaskExecute {
-    return FlighttaskExecute.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<FlighttaskExecute>): FlighttaskExecute {
+    return FlighttaskExecute.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<FlighttaskExecute>, I>>(object: I): FlighttaskExecute {
+  fromPartial(object: DeepPartial<FlighttaskExecute>): FlighttaskExecute {
     const message = createBaseFlighttaskExecute();
     message.flightId = object.flightId ?? undefined;
     message.multiDockTask = (object.multiDockTask !== undefined && object.multiDockTask !== null)
@@ -1741,12 +1729,10 @@ export const FlighttaskExecute_MultiDockTask: MessageFns<FlighttaskExecute_Multi
     }
   },
 
-  create<I extends Exact<DeepPartial<FlighttaskExecute_MultiDockTask>, I>>(base?: I): FlighttaskExecute_MultiDockTask {
-    return FlighttaskExecute_MultiDockTask.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<FlighttaskExecute_MultiDockTask>): FlighttaskExecute_MultiDockTask {
+    return FlighttaskExecute_MultiDockTask.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<FlighttaskExecute_MultiDockTask>, I>>(
-    object: I,
-  ): FlighttaskExecute_MultiDockTask {
+  fromPartial(object: DeepPartial<FlighttaskExecute_MultiDockTask>): FlighttaskExecute_MultiDockTask {
     const message = createBaseFlighttaskExecute_MultiDockTask();
     message.wirelessLinkTopo = (object.wirelessLinkTopo !== undefined && object.wirelessLinkTopo !== null)
       ? FlighttaskExecute_MultiDockTask_WirelessLinkTopo.fromPartial(object.wirelessLinkTopo)
@@ -1844,13 +1830,13 @@ export const FlighttaskExecute_MultiDockTask_WirelessLinkTopo: MessageFns<
     }
   },
 
-  create<I extends Exact<DeepPartial<FlighttaskExecute_MultiDockTask_WirelessLinkTopo>, I>>(
-    base?: I,
+  create(
+    base?: DeepPartial<FlighttaskExecute_MultiDockTask_WirelessLinkTopo>,
   ): FlighttaskExecute_MultiDockTask_WirelessLinkTopo {
-    return FlighttaskExecute_MultiDockTask_WirelessLinkTopo.fromPartial(base ?? ({} as any));
+    return FlighttaskExecute_MultiDockTask_WirelessLinkTopo.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<FlighttaskExecute_MultiDockTask_WirelessLinkTopo>, I>>(
-    object: I,
+  fromPartial(
+    object: DeepPartial<FlighttaskExecute_MultiDockTask_WirelessLinkTopo>,
   ): FlighttaskExecute_MultiDockTask_WirelessLinkTopo {
     const message = createBaseFlighttaskExecute_MultiDockTask_WirelessLinkTopo();
     message.secretCode = object.secretCode?.map((e) => e) || [];
@@ -1927,13 +1913,13 @@ export const FlighttaskExecute_MultiDockTask_WirelessLinkTopo_CenterNode: Messag
     }
   },
 
-  create<I extends Exact<DeepPartial<FlighttaskExecute_MultiDockTask_WirelessLinkTopo_CenterNode>, I>>(
-    base?: I,
+  create(
+    base?: DeepPartial<FlighttaskExecute_MultiDockTask_WirelessLinkTopo_CenterNode>,
   ): FlighttaskExecute_MultiDockTask_WirelessLinkTopo_CenterNode {
-    return FlighttaskExecute_MultiDockTask_WirelessLinkTopo_CenterNode.fromPartial(base ?? ({} as any));
+    return FlighttaskExecute_MultiDockTask_WirelessLinkTopo_CenterNode.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<FlighttaskExecute_MultiDockTask_WirelessLinkTopo_CenterNode>, I>>(
-    object: I,
+  fromPartial(
+    object: DeepPartial<FlighttaskExecute_MultiDockTask_WirelessLinkTopo_CenterNode>,
   ): FlighttaskExecute_MultiDockTask_WirelessLinkTopo_CenterNode {
     const message = createBaseFlighttaskExecute_MultiDockTask_WirelessLinkTopo_CenterNode();
     message.sdrId = object.sdrId ?? undefined;
@@ -2014,13 +2000,13 @@ export const FlighttaskExecute_MultiDockTask_WirelessLinkTopo_LeafNode: MessageF
     }
   },
 
-  create<I extends Exact<DeepPartial<FlighttaskExecute_MultiDockTask_WirelessLinkTopo_LeafNode>, I>>(
-    base?: I,
+  create(
+    base?: DeepPartial<FlighttaskExecute_MultiDockTask_WirelessLinkTopo_LeafNode>,
   ): FlighttaskExecute_MultiDockTask_WirelessLinkTopo_LeafNode {
-    return FlighttaskExecute_MultiDockTask_WirelessLinkTopo_LeafNode.fromPartial(base ?? ({} as any));
+    return FlighttaskExecute_MultiDockTask_WirelessLinkTopo_LeafNode.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<FlighttaskExecute_MultiDockTask_WirelessLinkTopo_LeafNode>, I>>(
-    object: I,
+  fromPartial(
+    object: DeepPartial<FlighttaskExecute_MultiDockTask_WirelessLinkTopo_LeafNode>,
   ): FlighttaskExecute_MultiDockTask_WirelessLinkTopo_LeafNode {
     const message = createBaseFlighttaskExecute_MultiDockTask_WirelessLinkTopo_LeafNode();
     message.sdrId = object.sdrId ?? undefined;
@@ -2191,14 +2177,10 @@ export const FlighttaskExecute_MultiDockTask_DockInfo: MessageFns<FlighttaskExec
     }
   },
 
-  create<I extends Exact<DeepPartial<FlighttaskExecute_MultiDockTask_DockInfo>, I>>(
-    base?: I,
-  ): FlighttaskExecute_MultiDockTask_DockInfo {
-    return FlighttaskExecute_MultiDockTask_DockInfo.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<FlighttaskExecute_MultiDockTask_DockInfo>): FlighttaskExecute_MultiDockTask_DockInfo {
+    return FlighttaskExecute_MultiDockTask_DockInfo.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<FlighttaskExecute_MultiDockTask_DockInfo>, I>>(
-    object: I,
-  ): FlighttaskExecute_MultiDockTask_DockInfo {
+  fromPartial(object: DeepPartial<FlighttaskExecute_MultiDockTask_DockInfo>): FlighttaskExecute_MultiDockTask_DockInfo {
     const message = createBaseFlighttaskExecute_MultiDockTask_DockInfo();
     message.dockType = object.dockType ?? undefined;
     message.latitude = object.latitude ?? undefined;
@@ -2312,13 +2294,13 @@ export const FlighttaskExecute_MultiDockTask_DockInfo_RtcmInfo: MessageFns<
     }
   },
 
-  create<I extends Exact<DeepPartial<FlighttaskExecute_MultiDockTask_DockInfo_RtcmInfo>, I>>(
-    base?: I,
+  create(
+    base?: DeepPartial<FlighttaskExecute_MultiDockTask_DockInfo_RtcmInfo>,
   ): FlighttaskExecute_MultiDockTask_DockInfo_RtcmInfo {
-    return FlighttaskExecute_MultiDockTask_DockInfo_RtcmInfo.fromPartial(base ?? ({} as any));
+    return FlighttaskExecute_MultiDockTask_DockInfo_RtcmInfo.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<FlighttaskExecute_MultiDockTask_DockInfo_RtcmInfo>, I>>(
-    object: I,
+  fromPartial(
+    object: DeepPartial<FlighttaskExecute_MultiDockTask_DockInfo_RtcmInfo>,
   ): FlighttaskExecute_MultiDockTask_DockInfo_RtcmInfo {
     const message = createBaseFlighttaskExecute_MultiDockTask_DockInfo_RtcmInfo();
     message.mountPoint = object.mountPoint ?? undefined;
@@ -2433,13 +2415,13 @@ export const FlighttaskExecute_MultiDockTask_DockInfo_AlternateLandPoint: Messag
     }
   },
 
-  create<I extends Exact<DeepPartial<FlighttaskExecute_MultiDockTask_DockInfo_AlternateLandPoint>, I>>(
-    base?: I,
+  create(
+    base?: DeepPartial<FlighttaskExecute_MultiDockTask_DockInfo_AlternateLandPoint>,
   ): FlighttaskExecute_MultiDockTask_DockInfo_AlternateLandPoint {
-    return FlighttaskExecute_MultiDockTask_DockInfo_AlternateLandPoint.fromPartial(base ?? ({} as any));
+    return FlighttaskExecute_MultiDockTask_DockInfo_AlternateLandPoint.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<FlighttaskExecute_MultiDockTask_DockInfo_AlternateLandPoint>, I>>(
-    object: I,
+  fromPartial(
+    object: DeepPartial<FlighttaskExecute_MultiDockTask_DockInfo_AlternateLandPoint>,
   ): FlighttaskExecute_MultiDockTask_DockInfo_AlternateLandPoint {
     const message = createBaseFlighttaskExecute_MultiDockTask_DockInfo_AlternateLandPoint();
     message.longitude = object.longitude ?? undefined;
@@ -2485,10 +2467,10 @@ export const FlighttaskPause: MessageFns<FlighttaskPause> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<FlighttaskPause>, I>>(base?: I): FlighttaskPause {
-    return FlighttaskPause.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<FlighttaskPause>): FlighttaskPause {
+    return FlighttaskPause.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<FlighttaskPause>, I>>(_: I): FlighttaskPause {
+  fromPartial(_: DeepPartial<FlighttaskPause>): FlighttaskPause {
     const message = createBaseFlighttaskPause();
     return message;
   },
@@ -2528,10 +2510,10 @@ export const FlighttaskRecovery: MessageFns<FlighttaskRecovery> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<FlighttaskRecovery>, I>>(base?: I): FlighttaskRecovery {
-    return FlighttaskRecovery.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<FlighttaskRecovery>): FlighttaskRecovery {
+    return FlighttaskRecovery.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<FlighttaskRecovery>, I>>(_: I): FlighttaskRecovery {
+  fromPartial(_: DeepPartial<FlighttaskRecovery>): FlighttaskRecovery {
     const message = createBaseFlighttaskRecovery();
     return message;
   },
@@ -2593,10 +2575,10 @@ export const FlighttaskStop: MessageFns<FlighttaskStop> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<FlighttaskStop>, I>>(base?: I): FlighttaskStop {
-    return FlighttaskStop.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<FlighttaskStop>): FlighttaskStop {
+    return FlighttaskStop.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<FlighttaskStop>, I>>(object: I): FlighttaskStop {
+  fromPartial(object: DeepPartial<FlighttaskStop>): FlighttaskStop {
     const message = createBaseFlighttaskStop();
     message.flightId = object.flightId ?? undefined;
     message.reason = object.reason ?? undefined;
@@ -2649,10 +2631,10 @@ export const FlighttaskUndo: MessageFns<FlighttaskUndo> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<FlighttaskUndo>, I>>(base?: I): FlighttaskUndo {
-    return FlighttaskUndo.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<FlighttaskUndo>): FlighttaskUndo {
+    return FlighttaskUndo.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<FlighttaskUndo>, I>>(object: I): FlighttaskUndo {
+  fromPartial(object: DeepPartial<FlighttaskUndo>): FlighttaskUndo {
     const message = createBaseFlighttaskUndo();
     message.flightIds = object.flightIds?.map((e) => e) || [];
     return message;
@@ -2693,10 +2675,10 @@ export const InFlightWaylineCancel: MessageFns<InFlightWaylineCancel> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<InFlightWaylineCancel>, I>>(base?: I): InFlightWaylineCancel {
-    return InFlightWaylineCancel.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<InFlightWaylineCancel>): InFlightWaylineCancel {
+    return InFlightWaylineCancel.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<InFlightWaylineCancel>, I>>(_: I): InFlightWaylineCancel {
+  fromPartial(_: DeepPartial<InFlightWaylineCancel>): InFlightWaylineCancel {
     const message = createBaseInFlightWaylineCancel();
     return message;
   },
@@ -2821,10 +2803,10 @@ export const InFlightWaylineDeliver: MessageFns<InFlightWaylineDeliver> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<InFlightWaylineDeliver>, I>>(base?: I): InFlightWaylineDeliver {
-    return InFlightWaylineDeliver.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<InFlightWaylineDeliver>): InFlightWaylineDeliver {
+    return InFlightWaylineDeliver.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<InFlightWaylineDeliver>, I>>(object: I): InFlightWaylineDeliver {
+  fromPartial(object: DeepPartial<InFlightWaylineDeliver>): InFlightWaylineDeliver {
     const message = createBaseInFlightWaylineDeliver();
     message.file = (object.file !== undefined && object.file !== null)
       ? InFlightWaylineDeliver_File.fromPartial(object.file)
@@ -2895,10 +2877,10 @@ export const InFlightWaylineDeliver_File: MessageFns<InFlightWaylineDeliver_File
     }
   },
 
-  create<I extends Exact<DeepPartial<InFlightWaylineDeliver_File>, I>>(base?: I): InFlightWaylineDeliver_File {
-    return InFlightWaylineDeliver_File.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<InFlightWaylineDeliver_File>): InFlightWaylineDeliver_File {
+    return InFlightWaylineDeliver_File.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<InFlightWaylineDeliver_File>, I>>(object: I): InFlightWaylineDeliver_File {
+  fromPartial(object: DeepPartial<InFlightWaylineDeliver_File>): InFlightWaylineDeliver_File {
     const message = createBaseInFlightWaylineDeliver_File();
     message.fingerprint = object.fingerprint ?? undefined;
     message.url = object.url ?? undefined;
@@ -2951,10 +2933,10 @@ export const InFlightWaylineRecover: MessageFns<InFlightWaylineRecover> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<InFlightWaylineRecover>, I>>(base?: I): InFlightWaylineRecover {
-    return InFlightWaylineRecover.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<InFlightWaylineRecover>): InFlightWaylineRecover {
+    return InFlightWaylineRecover.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<InFlightWaylineRecover>, I>>(object: I): InFlightWaylineRecover {
+  fromPartial(object: DeepPartial<InFlightWaylineRecover>): InFlightWaylineRecover {
     const message = createBaseInFlightWaylineRecover();
     message.inFlightWaylineId = object.inFlightWaylineId ?? undefined;
     return message;
@@ -3006,10 +2988,10 @@ export const InFlightWaylineStop: MessageFns<InFlightWaylineStop> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<InFlightWaylineStop>, I>>(base?: I): InFlightWaylineStop {
-    return InFlightWaylineStop.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<InFlightWaylineStop>): InFlightWaylineStop {
+    return InFlightWaylineStop.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<InFlightWaylineStop>, I>>(object: I): InFlightWaylineStop {
+  fromPartial(object: DeepPartial<InFlightWaylineStop>): InFlightWaylineStop {
     const message = createBaseInFlightWaylineStop();
     message.inFlightWaylineId = object.inFlightWaylineId ?? undefined;
     return message;
@@ -3050,10 +3032,10 @@ export const ReturnHome: MessageFns<ReturnHome> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<ReturnHome>, I>>(base?: I): ReturnHome {
-    return ReturnHome.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<ReturnHome>): ReturnHome {
+    return ReturnHome.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<ReturnHome>, I>>(_: I): ReturnHome {
+  fromPartial(_: DeepPartial<ReturnHome>): ReturnHome {
     const message = createBaseReturnHome();
     return message;
   },
@@ -3093,10 +3075,10 @@ export const ReturnHomeCancel: MessageFns<ReturnHomeCancel> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<ReturnHomeCancel>, I>>(base?: I): ReturnHomeCancel {
-    return ReturnHomeCancel.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<ReturnHomeCancel>): ReturnHomeCancel {
+    return ReturnHomeCancel.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<ReturnHomeCancel>, I>>(_: I): ReturnHomeCancel {
+  fromPartial(_: DeepPartial<ReturnHomeCancel>): ReturnHomeCancel {
     const message = createBaseReturnHomeCancel();
     return message;
   },
@@ -3147,10 +3129,10 @@ export const ReturnSpecificHome: MessageFns<ReturnSpecificHome> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<ReturnSpecificHome>, I>>(base?: I): ReturnSpecificHome {
-    return ReturnSpecificHome.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<ReturnSpecificHome>): ReturnSpecificHome {
+    return ReturnSpecificHome.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<ReturnSpecificHome>, I>>(object: I): ReturnSpecificHome {
+  fromPartial(object: DeepPartial<ReturnSpecificHome>): ReturnSpecificHome {
     const message = createBaseReturnSpecificHome();
     message.homeDockSn = object.homeDockSn ?? undefined;
     return message;
@@ -3166,13 +3148,9 @@ export type DeepPartial<T> = T extends bigint ? string | number | bigint
   : T extends {} ? { [K in keyof T]?: DeepPartial<T[K]> }
   : Partial<T>;
 
-type KeysOfUnion<T> = T extends T ? keyof T : never;
-export type Exact<P, I extends P> = P extends Builtin ? P
-  : P & { [K in keyof P]: Exact<P[K], I[K]> } & { [K in Exclude<keyof I, KeysOfUnion<P>>]: never };
-
 export interface MessageFns<T> {
   encode(message: T, writer?: BinaryWriter): BinaryWriter;
   decode(input: BinaryReader | Uint8Array, length?: number): T;
-  create<I extends Exact<DeepPartial<T>, I>>(base?: I): T;
-  fromPartial<I extends Exact<DeepPartial<T>, I>>(object: I): T;
+  create(base?: DeepPartial<T>): T;
+  fromPartial(object: DeepPartial<T>): T;
 }

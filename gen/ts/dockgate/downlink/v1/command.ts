@@ -376,10 +376,10 @@ export const Job: MessageFns<Job> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<Job>, I>>(base?: I): Job {
-    return Job.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<Job>): Job {
+    return Job.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<Job>, I>>(object: I): Job {
+  fromPartial(object: DeepPartial<Job>): Job {
     const message = createBaseJob();
     message.state = object.state ?? 0;
     message.percent = object.percent ?? undefined;
@@ -692,10 +692,10 @@ export const Command: MessageFns<Command> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<Command>, I>>(base?: I): Command {
-    return Command.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<Command>): Command {
+    return Command.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<Command>, I>>(object: I): Command {
+  fromPartial(object: DeepPartial<Command>): Command {
     const message = createBaseCommand();
     message.commandId = object.commandId ?? "";
     message.vendor = object.vendor ?? "";
@@ -826,10 +826,10 @@ export const CommandEvent: MessageFns<CommandEvent> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<CommandEvent>, I>>(base?: I): CommandEvent {
-    return CommandEvent.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<CommandEvent>): CommandEvent {
+    return CommandEvent.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<CommandEvent>, I>>(object: I): CommandEvent {
+  fromPartial(object: DeepPartial<CommandEvent>): CommandEvent {
     const message = createBaseCommandEvent();
     message.revision = (object.revision !== undefined && object.revision !== null) ? BigInt(object.revision) : 0n;
     message.kind = object.kind ?? 0;
@@ -852,10 +852,6 @@ export type DeepPartial<T> = T extends bigint ? string | number | bigint
   : T extends {} ? { [K in keyof T]?: DeepPartial<T[K]> }
   : Partial<T>;
 
-type KeysOfUnion<T> = T extends T ? keyof T : never;
-export type Exact<P, I extends P> = P extends Builtin ? P
-  : P & { [K in keyof P]: Exact<P[K], I[K]> } & { [K in Exclude<keyof I, KeysOfUnion<P>>]: never };
-
 function toTimestamp(date: Date): Timestamp {
   const seconds = BigInt(Math.trunc(date.getTime() / 1_000));
   const nanos = (date.getTime() % 1_000) * 1_000_000;
@@ -871,6 +867,6 @@ function fromTimestamp(t: Timestamp): Date {
 export interface MessageFns<T> {
   encode(message: T, writer?: BinaryWriter): BinaryWriter;
   decode(input: BinaryReader | Uint8Array, length?: number): T;
-  create<I extends Exact<DeepPartial<T>, I>>(base?: I): T;
-  fromPartial<I extends Exact<DeepPartial<T>, I>>(object: I): T;
+  create(base?: DeepPartial<T>): T;
+  fromPartial(object: DeepPartial<T>): T;
 }

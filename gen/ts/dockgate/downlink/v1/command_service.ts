@@ -252,10 +252,10 @@ export const SubmitCommandRequest: MessageFns<SubmitCommandRequest> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<SubmitCommandRequest>, I>>(base?: I): SubmitCommandRequest {
-    return SubmitCommandRequest.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<SubmitCommandRequest>): SubmitCommandRequest {
+    return SubmitCommandRequest.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<SubmitCommandRequest>, I>>(object: I): SubmitCommandRequest {
+  fromPartial(object: DeepPartial<SubmitCommandRequest>): SubmitCommandRequest {
     const message = createBaseSubmitCommandRequest();
     message.deviceId = object.deviceId ?? "";
     message.idempotencyKey = object.idempotencyKey ?? "";
@@ -328,10 +328,10 @@ export const SubmitCommandResponse: MessageFns<SubmitCommandResponse> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<SubmitCommandResponse>, I>>(base?: I): SubmitCommandResponse {
-    return SubmitCommandResponse.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<SubmitCommandResponse>): SubmitCommandResponse {
+    return SubmitCommandResponse.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<SubmitCommandResponse>, I>>(object: I): SubmitCommandResponse {
+  fromPartial(object: DeepPartial<SubmitCommandResponse>): SubmitCommandResponse {
     const message = createBaseSubmitCommandResponse();
     message.command = (object.command !== undefined && object.command !== null)
       ? Command.fromPartial(object.command)
@@ -386,10 +386,10 @@ export const GetCommandRequest: MessageFns<GetCommandRequest> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<GetCommandRequest>, I>>(base?: I): GetCommandRequest {
-    return GetCommandRequest.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<GetCommandRequest>): GetCommandRequest {
+    return GetCommandRequest.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<GetCommandRequest>, I>>(object: I): GetCommandRequest {
+  fromPartial(object: DeepPartial<GetCommandRequest>): GetCommandRequest {
     const message = createBaseGetCommandRequest();
     message.commandId = object.commandId ?? "";
     return message;
@@ -441,10 +441,10 @@ export const GetCommandResponse: MessageFns<GetCommandResponse> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<GetCommandResponse>, I>>(base?: I): GetCommandResponse {
-    return GetCommandResponse.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<GetCommandResponse>): GetCommandResponse {
+    return GetCommandResponse.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<GetCommandResponse>, I>>(object: I): GetCommandResponse {
+  fromPartial(object: DeepPartial<GetCommandResponse>): GetCommandResponse {
     const message = createBaseGetCommandResponse();
     message.command = (object.command !== undefined && object.command !== null)
       ? Command.fromPartial(object.command)
@@ -523,10 +523,10 @@ export const WatchCommandRequest: MessageFns<WatchCommandRequest> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<WatchCommandRequest>, I>>(base?: I): WatchCommandRequest {
-    return WatchCommandRequest.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<WatchCommandRequest>): WatchCommandRequest {
+    return WatchCommandRequest.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<WatchCommandRequest>, I>>(object: I): WatchCommandRequest {
+  fromPartial(object: DeepPartial<WatchCommandRequest>): WatchCommandRequest {
     const message = createBaseWatchCommandRequest();
     message.commandId = object.commandId ?? "";
     message.afterRevision = (object.afterRevision !== undefined && object.afterRevision !== null)
@@ -595,10 +595,10 @@ export const WatchCommandResponse: MessageFns<WatchCommandResponse> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<WatchCommandResponse>, I>>(base?: I): WatchCommandResponse {
-    return WatchCommandResponse.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<WatchCommandResponse>): WatchCommandResponse {
+    return WatchCommandResponse.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<WatchCommandResponse>, I>>(object: I): WatchCommandResponse {
+  fromPartial(object: DeepPartial<WatchCommandResponse>): WatchCommandResponse {
     const message = createBaseWatchCommandResponse();
     switch (object.update?.$case) {
       case "event": {
@@ -721,10 +721,10 @@ export const ListCommandsRequest: MessageFns<ListCommandsRequest> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<ListCommandsRequest>, I>>(base?: I): ListCommandsRequest {
-    return ListCommandsRequest.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<ListCommandsRequest>): ListCommandsRequest {
+    return ListCommandsRequest.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<ListCommandsRequest>, I>>(object: I): ListCommandsRequest {
+  fromPartial(object: DeepPartial<ListCommandsRequest>): ListCommandsRequest {
     const message = createBaseListCommandsRequest();
     message.pageSize = object.pageSize ?? 0;
     message.pageToken = object.pageToken ?? "";
@@ -791,10 +791,10 @@ export const ListCommandsResponse: MessageFns<ListCommandsResponse> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<ListCommandsResponse>, I>>(base?: I): ListCommandsResponse {
-    return ListCommandsResponse.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<ListCommandsResponse>): ListCommandsResponse {
+    return ListCommandsResponse.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<ListCommandsResponse>, I>>(object: I): ListCommandsResponse {
+  fromPartial(object: DeepPartial<ListCommandsResponse>): ListCommandsResponse {
     const message = createBaseListCommandsResponse();
     message.commands = object.commands?.map((e) => Command.fromPartial(e)) || [];
     message.nextPageToken = object.nextPageToken ?? "";
@@ -869,10 +869,10 @@ export const WatchCommandsRequest: MessageFns<WatchCommandsRequest> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<WatchCommandsRequest>, I>>(base?: I): WatchCommandsRequest {
-    return WatchCommandsRequest.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<WatchCommandsRequest>): WatchCommandsRequest {
+    return WatchCommandsRequest.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<WatchCommandsRequest>, I>>(object: I): WatchCommandsRequest {
+  fromPartial(object: DeepPartial<WatchCommandsRequest>): WatchCommandsRequest {
     const message = createBaseWatchCommandsRequest();
     message.resumeToken = object.resumeToken ?? "";
     message.deviceId = object.deviceId ?? "";
@@ -950,10 +950,10 @@ export const WatchCommandsResponse: MessageFns<WatchCommandsResponse> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<WatchCommandsResponse>, I>>(base?: I): WatchCommandsResponse {
-    return WatchCommandsResponse.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<WatchCommandsResponse>): WatchCommandsResponse {
+    return WatchCommandsResponse.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<WatchCommandsResponse>, I>>(object: I): WatchCommandsResponse {
+  fromPartial(object: DeepPartial<WatchCommandsResponse>): WatchCommandsResponse {
     const message = createBaseWatchCommandsResponse();
     switch (object.update?.$case) {
       case "event": {
@@ -1008,10 +1008,10 @@ export const Heartbeat: MessageFns<Heartbeat> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<Heartbeat>, I>>(base?: I): Heartbeat {
-    return Heartbeat.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<Heartbeat>): Heartbeat {
+    return Heartbeat.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<Heartbeat>, I>>(_: I): Heartbeat {
+  fromPartial(_: DeepPartial<Heartbeat>): Heartbeat {
     const message = createBaseHeartbeat();
     return message;
   },
@@ -1033,7 +1033,7 @@ export const CommandServiceService = {
    * got no answer repeats the call.
    *
    * Errors: VALIDATION_FAILED, UNSUPPORTED_VENDOR, UNSUPPORTED_COMMAND,
-   * DEVICE_NOT_FOUND, IDEMPOTENCY_CONFLICT, UNAVAILABLE.
+   * FORBIDDEN, DEVICE_NOT_FOUND, IDEMPOTENCY_CONFLICT, UNAVAILABLE.
    */
   submitCommand: {
     path: "/dockgate.downlink.v1.CommandService/SubmitCommand" as const,
@@ -1048,7 +1048,7 @@ export const CommandServiceService = {
   /**
    * Gives a command as it is now.
    *
-   * Errors: VALIDATION_FAILED, COMMAND_NOT_FOUND.
+   * Errors: VALIDATION_FAILED, FORBIDDEN, COMMAND_NOT_FOUND.
    */
   getCommand: {
     path: "/dockgate.downlink.v1.CommandService/GetCommand" as const,
@@ -1069,8 +1069,8 @@ export const CommandServiceService = {
    * event seen. A stream that ends with UNAVAILABLE (the gateway stops, or the
    * connection reached its age limit) is meant to be resumed that way.
    *
-   * Errors: VALIDATION_FAILED, COMMAND_NOT_FOUND, CURSOR_OUT_OF_RANGE,
-   * UNAVAILABLE.
+   * Errors: VALIDATION_FAILED, FORBIDDEN, COMMAND_NOT_FOUND,
+   * CURSOR_OUT_OF_RANGE, UNAVAILABLE.
    */
   watchCommand: {
     path: "/dockgate.downlink.v1.CommandService/WatchCommand" as const,
@@ -1085,7 +1085,7 @@ export const CommandServiceService = {
   /**
    * Lists commands, newest first.
    *
-   * Errors: VALIDATION_FAILED.
+   * Errors: VALIDATION_FAILED, FORBIDDEN.
    */
   listCommands: {
     path: "/dockgate.downlink.v1.CommandService/ListCommands" as const,
@@ -1101,7 +1101,7 @@ export const CommandServiceService = {
    * Streams the events of all the caller's commands, in the order in which they
    * were recorded, from a resume token on or from now. Does not end by itself.
    *
-   * Errors: VALIDATION_FAILED, CURSOR_OUT_OF_RANGE, UNAVAILABLE.
+   * Errors: VALIDATION_FAILED, FORBIDDEN, CURSOR_OUT_OF_RANGE, UNAVAILABLE.
    */
   watchCommands: {
     path: "/dockgate.downlink.v1.CommandService/WatchCommands" as const,
@@ -1125,13 +1125,13 @@ export interface CommandServiceServer extends UntypedServiceImplementation {
    * got no answer repeats the call.
    *
    * Errors: VALIDATION_FAILED, UNSUPPORTED_VENDOR, UNSUPPORTED_COMMAND,
-   * DEVICE_NOT_FOUND, IDEMPOTENCY_CONFLICT, UNAVAILABLE.
+   * FORBIDDEN, DEVICE_NOT_FOUND, IDEMPOTENCY_CONFLICT, UNAVAILABLE.
    */
   submitCommand: handleUnaryCall<SubmitCommandRequest, SubmitCommandResponse>;
   /**
    * Gives a command as it is now.
    *
-   * Errors: VALIDATION_FAILED, COMMAND_NOT_FOUND.
+   * Errors: VALIDATION_FAILED, FORBIDDEN, COMMAND_NOT_FOUND.
    */
   getCommand: handleUnaryCall<GetCommandRequest, GetCommandResponse>;
   /**
@@ -1144,21 +1144,21 @@ export interface CommandServiceServer extends UntypedServiceImplementation {
    * event seen. A stream that ends with UNAVAILABLE (the gateway stops, or the
    * connection reached its age limit) is meant to be resumed that way.
    *
-   * Errors: VALIDATION_FAILED, COMMAND_NOT_FOUND, CURSOR_OUT_OF_RANGE,
-   * UNAVAILABLE.
+   * Errors: VALIDATION_FAILED, FORBIDDEN, COMMAND_NOT_FOUND,
+   * CURSOR_OUT_OF_RANGE, UNAVAILABLE.
    */
   watchCommand: handleServerStreamingCall<WatchCommandRequest, WatchCommandResponse>;
   /**
    * Lists commands, newest first.
    *
-   * Errors: VALIDATION_FAILED.
+   * Errors: VALIDATION_FAILED, FORBIDDEN.
    */
   listCommands: handleUnaryCall<ListCommandsRequest, ListCommandsResponse>;
   /**
    * Streams the events of all the caller's commands, in the order in which they
    * were recorded, from a resume token on or from now. Does not end by itself.
    *
-   * Errors: VALIDATION_FAILED, CURSOR_OUT_OF_RANGE, UNAVAILABLE.
+   * Errors: VALIDATION_FAILED, FORBIDDEN, CURSOR_OUT_OF_RANGE, UNAVAILABLE.
    */
   watchCommands: handleServerStreamingCall<WatchCommandsRequest, WatchCommandsResponse>;
 }
@@ -1173,7 +1173,7 @@ export interface CommandServiceClient extends Client {
    * got no answer repeats the call.
    *
    * Errors: VALIDATION_FAILED, UNSUPPORTED_VENDOR, UNSUPPORTED_COMMAND,
-   * DEVICE_NOT_FOUND, IDEMPOTENCY_CONFLICT, UNAVAILABLE.
+   * FORBIDDEN, DEVICE_NOT_FOUND, IDEMPOTENCY_CONFLICT, UNAVAILABLE.
    */
   submitCommand(
     request: SubmitCommandRequest,
@@ -1193,7 +1193,7 @@ export interface CommandServiceClient extends Client {
   /**
    * Gives a command as it is now.
    *
-   * Errors: VALIDATION_FAILED, COMMAND_NOT_FOUND.
+   * Errors: VALIDATION_FAILED, FORBIDDEN, COMMAND_NOT_FOUND.
    */
   getCommand(
     request: GetCommandRequest,
@@ -1220,8 +1220,8 @@ export interface CommandServiceClient extends Client {
    * event seen. A stream that ends with UNAVAILABLE (the gateway stops, or the
    * connection reached its age limit) is meant to be resumed that way.
    *
-   * Errors: VALIDATION_FAILED, COMMAND_NOT_FOUND, CURSOR_OUT_OF_RANGE,
-   * UNAVAILABLE.
+   * Errors: VALIDATION_FAILED, FORBIDDEN, COMMAND_NOT_FOUND,
+   * CURSOR_OUT_OF_RANGE, UNAVAILABLE.
    */
   watchCommand(
     request: WatchCommandRequest,
@@ -1235,7 +1235,7 @@ export interface CommandServiceClient extends Client {
   /**
    * Lists commands, newest first.
    *
-   * Errors: VALIDATION_FAILED.
+   * Errors: VALIDATION_FAILED, FORBIDDEN.
    */
   listCommands(
     request: ListCommandsRequest,
@@ -1256,7 +1256,7 @@ export interface CommandServiceClient extends Client {
    * Streams the events of all the caller's commands, in the order in which they
    * were recorded, from a resume token on or from now. Does not end by itself.
    *
-   * Errors: VALIDATION_FAILED, CURSOR_OUT_OF_RANGE, UNAVAILABLE.
+   * Errors: VALIDATION_FAILED, FORBIDDEN, CURSOR_OUT_OF_RANGE, UNAVAILABLE.
    */
   watchCommands(
     request: WatchCommandsRequest,
@@ -1287,13 +1287,9 @@ export type DeepPartial<T> = T extends bigint ? string | number | bigint
   : T extends {} ? { [K in keyof T]?: DeepPartial<T[K]> }
   : Partial<T>;
 
-type KeysOfUnion<T> = T extends T ? keyof T : never;
-export type Exact<P, I extends P> = P extends Builtin ? P
-  : P & { [K in keyof P]: Exact<P[K], I[K]> } & { [K in Exclude<keyof I, KeysOfUnion<P>>]: never };
-
 export interface MessageFns<T> {
   encode(message: T, writer?: BinaryWriter): BinaryWriter;
   decode(input: BinaryReader | Uint8Array, length?: number): T;
-  create<I extends Exact<DeepPartial<T>, I>>(base?: I): T;
-  fromPartial<I extends Exact<DeepPartial<T>, I>>(object: I): T;
+  create(base?: DeepPartial<T>): T;
+  fromPartial(object: DeepPartial<T>): T;
 }

@@ -132,5 +132,10 @@ export enum FailureCode {
    * the broker nor the device was heard. The device may have carried it out.
    */
   FAILURE_CODE_OUTCOME_UNKNOWN = 7,
+  /**
+   * FAILURE_CODE_NOT_CONNECTED - FAILED. The gateway itself had no connection to the broker, and a control
+   * stream is never queued.
+   */
+  FAILURE_CODE_NOT_CONNECTED = 8,
   UNRECOGNIZED = -1,
 }

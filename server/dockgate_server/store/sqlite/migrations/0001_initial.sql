@@ -1,5 +1,6 @@
 -- Commands, the events of their life, and what belongs to them.
--- All times are UTC milliseconds since 1970; all JSON is stored as the text that was sent.
+-- All times are UTC milliseconds since 1970; all JSON as text, as it was parsed
+-- (whole numbers beyond 64 bits have become doubles).
 
 CREATE TABLE command (
     -- The order of acceptance. AUTOINCREMENT: numbers are never used again, so a cursor that
@@ -106,8 +107,7 @@ CREATE TABLE device (
     tenant     TEXT    NOT NULL,
     gateway_id TEXT    NOT NULL,
     model      TEXT    NOT NULL,
-    -- When the topology that says so came; 0 for devices from the configuration, which any
-    -- topology overrules.
+    -- When the topology that says so came.
     seen_at    INTEGER NOT NULL
 ) STRICT;
 

@@ -92,7 +92,9 @@ RETURNING *;
 -- itself for ever from filling the disk.
 UPDATE command
 SET updated_at = :at, revision = revision + 1
-WHERE id = :id AND status NOT IN ('ACCEPTED', 'DELIVERED') AND revision < :limit
+WHERE id = :id AND status NOT IN ('ACCEPTED', 'DELIVERED')
+    AND :limit > (SELECT count(*) FROM command_event AS e
+                  WHERE e.command_seq = command.seq AND e.kind IN ('REPLIED', 'UNMATCHED_REPLY'))
 RETURNING *;
 
 -- name: record_job
@@ -126,13 +128,13 @@ SELECT * FROM command
 WHERE seq = :seq AND gateway_id = :gateway_id AND command_type = :command_type
     AND channel = 'drc';
 
--- name: get_outstanding_drc_command
--- For the methods without a sequence number, of which one at a time is sent.
+-- name: get_outstanding_drc_commands
+-- For answers without a sequence number; two are enough to see that it is not clear whose.
 SELECT * FROM command
 WHERE status IN ('ACCEPTED', 'DELIVERED') AND gateway_id = :gateway_id
     AND command_type = :command_type AND channel = 'drc' AND sending_at IS NOT NULL
 ORDER BY seq
-LIMIT 1;
+LIMIT 2;
 
 -- name: get_command_by_key
 SELECT * FROM command WHERE tenant = :tenant AND idempotency_key = :idempotency_key;

@@ -1,0 +1,46 @@
+"""Control streams: stick-like messages that are outdated after a second.
+
+They are sent at once or not at all: never queued, in no window, QoS 0. Nobody will say what became
+of them, so their end rests on the sending alone.
+"""
+
+from dockgate_server.bridge.interface import Bridge, ConnectionLost, NotConnected
+from dockgate_server.clock import Clock
+from dockgate_server.codec import channels
+from dockgate_server.dispatcher.recorder import Recorder
+from dockgate_server.model.command import Command, FailureCode
+from dockgate_server.model.transitions import CompleteSend, Refuse
+
+_EXPIRY_SECONDS = 1
+
+
+class ControlStreams:
+    """Sends messages of control streams, or refuses them."""
+
+    def __init__(
+        self, bridge: Bridge, recorder: Recorder, clock: Clock, *, send_without_expiry: bool
+    ) -> None:
+        self._bridge = bridge
+        self._recorder = recorder
+        self._clock = clock
+        self._send_without_expiry = send_without_expiry
+
+    def send(self, command: Command) -> None:
+        """Hand the message to the network, which ends the command one way or the other."""
+        topic, payload = channels.compose(command, self._clock.now_ms())
+        try:
+            self._bridge.stream(topic, payload, _EXPIRY_SECONDS)
+        except (NotConnected, ConnectionLost):
+            self.refuse(command)
+        else:
+            self._recorder.record(CompleteSend(command.id, self._clock.now_ms()))
+
+    def refuse(self, command: Command) -> None:
+        """End a command that cannot be sent now."""
+        if self._send_without_expiry or self._bridge.expires_messages:
+            code = FailureCode.NOT_CONNECTED
+            reason = "there is no connection to the broker, and a control stream is never queued"
+        else:
+            code = FailureCode.EXPIRY_UNSUPPORTED
+            reason = "the broker cannot expire messages (MQTT 3.1.1), and this one must not be late"
+        self._recorder.record(Refuse(command.id, code, reason, self._clock.now_ms()))

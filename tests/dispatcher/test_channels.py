@@ -1,0 +1,160 @@
+"""property/set and DRC: whose answer a message is, and what may be sent when."""
+
+from typing import Any
+
+import pytest
+from support.records import SETUP_ABORT
+from support.rig import BreakingBridge, Rig, Start
+
+from dockgate_server.bridge.interface import ConnectionLost, NotConnected
+from dockgate_server.model.command import Channel, CompletionBasis, FailureCode, Status
+
+STICK = {"command_type": "stick_control", "channel": Channel.DRC, "data": b'{"roll":1024}'}
+LENS = {
+    "command_type": "drc_live_lens_change",
+    "channel": Channel.DRC,
+    "data": b'{"video_type":"wide"}',
+}
+RESET = {"command_type": "drc_gimbal_reset", "channel": Channel.DRC, "data": b"{}"}
+
+
+async def a_property(rig: Rig, name: str = "height_limit") -> str:
+    """A property that is being set."""
+    data = b'{"%s":{}}' % name.encode()
+    return await rig.accept(command_type=name, channel=Channel.PROPERTY_SET, data=data)
+
+
+async def set_reply(rig: Rig, command_id: str, data: Any) -> Status:
+    """Let the dock answer a property; gives what the command has become."""
+    content = {"tid": command_id, "data": data}
+    rig.receive(command_id, "thing/product/dock-001/property/set_reply", content)
+    await rig.settle()
+    return (await rig.now(command_id)).status
+
+
+async def drc_up(rig: Rig, method: str, data: Any = None, **more: Any) -> None:
+    """Let the dock say something on drc/up."""
+    content = {"method": method, "data": data or {"result": 0}, **more}
+    rig.receive(method, "thing/product/dock-001/drc/up", content)
+    await rig.settle()
+
+
+@pytest.mark.parametrize(
+    ("data", "status"),
+    [
+        ({"height_limit": {"result": 0}}, Status.SUCCEEDED),
+        ({"height_limit": {"result": 1}}, Status.FAILED),
+        ({"53-0-0": {"height_limit": {"result": 0}}}, Status.SUCCEEDED),
+        ({"height_limit": {"a": {"result": 0}, "b": {"result": 2}}}, Status.FAILED),
+        ({"result": 314000}, Status.FAILED),
+        ({"height_limit": {"a": {"result": 0}, "b": {"result": "odd"}}}, Status.UNMATCHED_RESPONSE),
+        ({"night_lights_state": {"result": 0}}, Status.UNMATCHED_RESPONSE),
+        ({"height_limit": {}}, Status.UNMATCHED_RESPONSE),
+        ({}, Status.UNMATCHED_RESPONSE),
+        ([], Status.UNMATCHED_RESPONSE),
+    ],
+    ids=str,
+)
+async def test_a_set_reply_ends_the_property_by_what_it_says_of_it(
+    rig: Rig, data: Any, status: Status
+) -> None:
+    """Every result must be there, readable and zero, and be about this property."""
+    assert await set_reply(rig, await a_property(rig), data) is status
+
+
+async def test_a_reply_on_another_channel_is_no_answer(rig: Rig) -> None:
+    """The tid fits, the topic does not."""
+    command_id = await a_property(rig)
+    content = {"tid": command_id, "method": "height_limit", "data": {"result": 0}}
+    rig.receive(command_id, "thing/product/dock-001/services_reply", content)
+    await rig.settle()
+    assert (await rig.now(command_id)).status is Status.UNMATCHED_RESPONSE
+
+
+async def test_a_drc_answer_is_found_by_its_number(rig: Rig) -> None:
+    """Answers may overtake each other."""
+    first, second = await rig.accept(**RESET), await rig.accept(**RESET)
+    number = (await rig.now(second)).seq
+    await drc_up(rig, "drc_gimbal_reset", seq=number)
+    assert (await rig.now(second)).status is Status.SUCCEEDED
+    assert (await rig.now(first)).status is Status.ACCEPTED
+
+
+async def test_an_answer_without_a_number_is_not_given_to_one_of_two(rig: Rig) -> None:
+    """It may be to the other one; to one alone it is given."""
+    first, second = await rig.accept(**RESET), await rig.accept(**RESET)
+    await drc_up(rig, "drc_gimbal_reset", {"result": 1})
+    assert {(await rig.now(one)).status for one in (first, second)} == {Status.ACCEPTED}
+    await drc_up(rig, "drc_gimbal_reset", seq=(await rig.now(second)).seq)
+    await drc_up(rig, "drc_gimbal_reset", {"result": 1})
+    assert (await rig.now(first)).status is Status.FAILED
+
+
+async def test_a_method_without_a_number_takes_an_answer_that_has_one(rig: Rig) -> None:
+    """Firmware is not the documentation."""
+    command_id = await rig.accept(**LENS)
+    await rig.bridge.wait_published(1)
+    await drc_up(rig, "drc_live_lens_change", seq=1_000_000)
+    assert (await rig.now(command_id)).status is Status.SUCCEEDED
+
+
+async def test_one_that_waits_for_its_like_holds_nobody_up(rig: Rig) -> None:
+    """Others are sent with their acceptance, as ever."""
+    for _ in range(2):
+        await rig.accept(**LENS)
+    await rig.settle()
+    assert rig.dispatcher.backlog == 1
+    other = await rig.accept(command_type=SETUP_ABORT, gateway_id="dock-002")
+    assert other in [message.content.get("tid") for message in rig.bridge.published]
+
+
+async def test_pushes_on_drc_up_are_passed_over(rig: Rig) -> None:
+    """At up to 30 a second from each dock they must cost nothing, raw methods or not."""
+    rig.inbound._raw_methods = True
+    for number in range(3):
+        await drc_up(rig, "osd_info_push", {"yaw": 1}, seq=number)
+        await drc_up(rig, "drc_camera_osd_info_push", {"gimbal_yaw": 1})
+    assert await rig.store.list_unmatched(10) == []
+
+
+async def test_a_control_stream_is_sent_at_once_and_ends_with_that(rig: Rig) -> None:
+    """Without a place in the window, and without waiting for anybody."""
+    command_id = await rig.accept(**STICK)
+    await rig.settle()
+    command = await rig.now(command_id)
+    assert command.status is Status.SUCCEEDED
+    assert command.completion_basis is CompletionBasis.LOCAL_SEND
+    assert [topic for topic, _ in rig.bridge.streamed] == ["thing/product/dock-001/drc/down"]
+    assert rig.bridge.published == []
+
+
+async def test_a_control_stream_is_never_queued(rig: Rig) -> None:
+    """A stick that moves when the connection comes back would be worse than none."""
+    rig.connect(False)
+    command_id = await rig.accept(**STICK)
+    assert await rig.ended(command_id) == (Status.FAILED, FailureCode.NOT_CONNECTED)
+    rig.connect()
+    await rig.settle()
+    assert rig.bridge.streamed == []
+
+
+async def test_a_control_stream_needs_a_broker_that_expires(rig: Rig) -> None:
+    """Otherwise it could arrive late."""
+    rig.bridge.expires_messages = False
+    command_id = await rig.accept(**STICK)
+    assert await rig.ended(command_id) == (Status.FAILED, FailureCode.EXPIRY_UNSUPPORTED)
+
+
+@pytest.mark.parametrize("problem", [NotConnected, ConnectionLost])
+async def test_a_control_stream_that_cannot_leave_says_why(
+    start: Start, problem: type[Exception]
+) -> None:
+    """The socket may be breaking while the bridge still says that it is connected."""
+
+    class Breaking(BreakingBridge):
+        def stream(self, topic: str, payload: bytes, expiry_seconds: int) -> None:
+            raise problem
+
+    async with start(Breaking()) as rig:
+        command_id = await rig.accept(**STICK)
+        assert await rig.ended(command_id) == (Status.FAILED, FailureCode.NOT_CONNECTED)
