@@ -44,6 +44,7 @@ _EXAMPLE_COMMAND = {
     "updated_at": "2026-04-22T12:00:03.000Z",
     "request_id": "8a1c9d0e-5b1f-4e57-9a55-2f4a3c1f0b6d",
 }
+_RAW_EXAMPLE = {"method": "a_newer_method", "channel": "services", "data": {"action": 1}}
 _DESCRIPTION = """\
 Sends commands to DJI docks, drones and remote controllers, and says what became of them.
 
@@ -64,13 +65,18 @@ def document(schema: Schema, given: Examples, version: str) -> dict[str, Any]:
         version: The version of the API.
     """
     methods = sorted(schema.methods, key=lambda method: method.number)
-    schemas: dict[str, Any] = {"Submission": _submission(methods), **_shared(schema)}
+    every = [*schema.raw, *methods]
+    schemas: dict[str, Any] = {"Submission": _submission(every), **_shared(schema)}
     for method in methods:
         request = given.get(method.name) or _made_request(method)
         schemas[f"{method.message}Command"] = _command(method, request)
         schemas[method.message] = _payload(method, request)
         if method.answer:
             schemas[f"{method.message}Reply"] = _reply(method)
+    for method in schema.raw:
+        request = {**_made_request(method), "payload": _RAW_EXAMPLE}
+        schemas[f"{method.message}Command"] = _command(method, request)
+        schemas[method.message] = _payload(method, request)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -134,7 +140,7 @@ def _command(method: Method, request: Mapping[str, Any]) -> dict[str, Any]:
         "additionalProperties": False,
         **({"deprecated": True} if method.deprecated else {}),
         "examples": [dict(request)],
-        "x-dji": _facts(method),
+        **({"x-dji": _facts(method)} if method.spec else {}),
     }
 
 
