@@ -77,9 +77,11 @@ def test_every_method_has_its_schema(openapi: dict[str, Any]) -> None:
     for name, reference in mapping.items():
         schema = openapi["components"]["schemas"][reference.rpartition("/")[2]]
         assert schema["properties"]["command_type"]["const"] == name
-        assert ("payload" in schema["required"]) == bool(catalogue.METHODS[name].descriptor.fields)
+    for name, method in catalogue.METHODS.items():
+        schema = openapi["components"]["schemas"][mapping[name].rpartition("/")[2]]
+        assert ("payload" in schema["required"]) == bool(method.descriptor.fields)
         timeout = schema["properties"]["timeout_seconds"]["default"]
-        assert timeout == catalogue.METHODS[name].default_timeout_seconds
+        assert timeout == method.default_timeout_seconds
 
 
 def _same_rules(schema: dict[str, Any], descriptor: Descriptor, where: str) -> Iterator[str]:
