@@ -3,12 +3,17 @@
 import os
 from collections.abc import AsyncIterator, Iterator
 
+import hypothesis
 import pytest
 from support import brokers
 from support.brokers import RunningBroker
 from support.gateway import quick_dock
 
 from dockgate_server import simulate
+
+# How long an example takes depends on what else the machine is doing.
+hypothesis.settings.register_profile("dockgate", deadline=None)
+hypothesis.settings.load_profile("dockgate")
 
 
 @pytest.fixture(autouse=True)

@@ -78,7 +78,10 @@ def test_ctrl_c_is_quiet_and_exit_code_130(script: Script) -> None:
         process.stdout.readline()
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=30)
-    assert (process.returncode, errors) == (130, "")
+    # A signal that meets the interpreter on its way out ends it by the signal itself; a shell
+    # shows 130 for both.
+    assert process.returncode in (130, -signal.SIGINT)
+    assert errors == ""
 
 
 def test_a_reader_that_has_seen_enough_is_no_error(script: Script) -> None:

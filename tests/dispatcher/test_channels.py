@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import orjson
 import pytest
 from support.records import SETUP_ABORT
 from support.rig import BreakingBridge, Rig, Start
@@ -18,10 +19,10 @@ LENS = {
 RESET = {"command_type": "drc_gimbal_reset", "channel": Channel.DRC, "data": b"{}"}
 
 
-async def a_property(rig: Rig, name: str = "height_limit") -> str:
+async def a_property(rig: Rig, sent: Any = 100) -> str:
     """A property that is being set."""
-    data = b'{"%s":{}}' % name.encode()
-    return await rig.accept(command_type=name, channel=Channel.PROPERTY_SET, data=data)
+    data = orjson.dumps(sent if isinstance(sent, dict) else {"height_limit": sent})
+    return await rig.accept(command_type="height_limit", channel=Channel.PROPERTY_SET, data=data)
 
 
 async def set_reply(rig: Rig, command_id: str, data: Any) -> Status:
@@ -39,27 +40,44 @@ async def drc_up(rig: Rig, method: str, data: Any = None, **more: Any) -> None:
     await rig.settle()
 
 
+BOTH = {"a": 1, "b": 2}
+
+
 @pytest.mark.parametrize(
-    ("data", "status"),
+    ("sent", "data", "status"),
     [
-        ({"height_limit": {"result": 0}}, Status.SUCCEEDED),
-        ({"height_limit": {"result": 1}}, Status.FAILED),
-        ({"53-0-0": {"height_limit": {"result": 0}}}, Status.SUCCEEDED),
-        ({"height_limit": {"a": {"result": 0}, "b": {"result": 2}}}, Status.FAILED),
-        ({"result": 314000}, Status.FAILED),
-        ({"height_limit": {"a": {"result": 0}, "b": {"result": "odd"}}}, Status.UNMATCHED_RESPONSE),
-        ({"night_lights_state": {"result": 0}}, Status.UNMATCHED_RESPONSE),
-        ({"height_limit": {}}, Status.UNMATCHED_RESPONSE),
-        ({}, Status.UNMATCHED_RESPONSE),
-        ([], Status.UNMATCHED_RESPONSE),
+        (100, {"height_limit": {"result": 0}}, Status.SUCCEEDED),
+        (100, {"height_limit": {"result": 1}}, Status.FAILED),
+        (100, {"result": 314000}, Status.FAILED),
+        (100, {"night_lights_state": {"result": 0}}, Status.UNMATCHED_RESPONSE),
+        (100, {"height_limit": {}}, Status.UNMATCHED_RESPONSE),
+        (100, {"height_limit": {"result": None}}, Status.UNMATCHED_RESPONSE),
+        (100, {}, Status.UNMATCHED_RESPONSE),
+        (100, [], Status.UNMATCHED_RESPONSE),
+        (BOTH, {"height_limit": {"result": 0}}, Status.SUCCEEDED),
+        (BOTH, {"height_limit": {"a": {"result": 0}, "b": {"result": 0}}}, Status.SUCCEEDED),
+        (BOTH, {"height_limit": {"a": {"result": 0}, "b": {"result": 2}}}, Status.FAILED),
+        (BOTH, {"height_limit": {"a": {"result": 0}}}, Status.UNMATCHED_RESPONSE),
+        (
+            BOTH,
+            {"height_limit": {"a": {"result": 0}, "b": {"result": "odd"}}},
+            Status.UNMATCHED_RESPONSE,
+        ),
+        (
+            {"53-0-0": {"height_limit": 1}},
+            {"53-0-0": {"height_limit": {"result": 0}}},
+            Status.SUCCEEDED,
+        ),
     ],
     ids=str,
 )
 async def test_a_set_reply_ends_the_property_by_what_it_says_of_it(
-    rig: Rig, data: Any, status: Status
+    rig: Rig, sent: Any, data: Any, status: Status
 ) -> None:
-    """Every result must be there, readable and zero, and be about this property."""
-    assert await set_reply(rig, await a_property(rig), data) is status
+    """Everything that was sent must have a result, and every result be readable and zero."""
+    if sent is BOTH:
+        sent = {"height_limit": BOTH}
+    assert await set_reply(rig, await a_property(rig, sent), data) is status
 
 
 async def test_a_reply_on_another_channel_is_no_answer(rig: Rig) -> None:

@@ -142,6 +142,17 @@ async def test_a_method_that_the_server_does_not_know_is_unsupported(stub: Any, 
     )
 
 
+async def test_a_request_over_the_limit_is_refused(stub: Any, core: Core) -> None:
+    """The same limit as over HTTP, and the same reason."""
+    request = recording_start("k1")
+    request.dji.camera_recording_start.payload_index = "x" * 300 * 1024
+
+    code, why, _ = await refused(stub.SubmitCommand(request))
+
+    assert (code, why) == ("RESOURCE_EXHAUSTED", "PAYLOAD_TOO_LARGE")
+    assert await core.stored() == 0
+
+
 async def test_an_unknown_device_is_not_found(stub: Any, core: Core) -> None:
     """Commands go only to devices that the gateway can reach."""
     code, why, _ = await refused(stub.SubmitCommand(recording_start("k1", device_id="other")))

@@ -87,6 +87,7 @@ def run(arguments: Sequence[str]) -> int:
         return report(problem, as_json=as_json)
     except typer.TyperException as wrong:
         return report(from_usage_error(wrong), as_json=as_json)
-    except typer.Abort:
+    except (typer.Abort, KeyboardInterrupt):
+        # Also outside of what typer watches, such as the end of a context manager.
         return 130
     return result if isinstance(result, int) else 0

@@ -140,6 +140,8 @@ async def _opened(config: Path | None, *, must_exist: bool) -> "AsyncIterator[Ke
             "DOCKGATE_STORE__PATH",
             code="NO_DATABASE",
         )
+    if not settings.path.is_file():
+        typer.echo(f"making a new database: {settings.path}", err=True)
     try:
         async with SqliteStore(settings.path, exclusive=False) as store:
             yield Keys(store, settings.sealing_key_file, SystemClock())

@@ -29,9 +29,9 @@ def _fitted(headers: Sequence[str], rows: Sequence[Sequence[Cell]]) -> None:
     from rich.text import Text
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for index, header in enumerate(headers):
-        # Ids and names are there to be copied; the last column is the one that can be broken.
-        table.add_column(header, no_wrap=index < len(headers) - 1, overflow="fold")
+    for header in headers:
+        # In a narrow terminal cells are broken, never cut: ids and names are there to be copied.
+        table.add_column(header, overflow="fold")
     for row in rows:
         table.add_row(*(Text(text, style=style) for text, style in row))
     Console().print(table)

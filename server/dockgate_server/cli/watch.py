@@ -100,12 +100,31 @@ def watch_one(
                 render.print_json(render.to_json(event))
             else:
                 lines.show(event)
+                if follow_job and _job_is_due(event):
+                    typer.echo(
+                        "following the job to its end; --no-follow-job ends at the answer", err=True
+                    )
     if last is None:
         # It had ended before the revision that was asked for; the exit code is still due.
         last = client.call(
             client.stub.GetCommand, pb.GetCommandRequest(command_id=command_id)
         ).command
     return 0 if words.succeeded(last, with_job=follow_job) else FAILURE
+
+
+def _job_is_due(event: "command_pb2.CommandEvent") -> bool:
+    """Whether this is the answer behind which only the job's reports are waited for."""
+    from dockgate.downlink.v1 import command_pb2
+    from dockgate_server.cli import words
+    from dockgate_server.codec import catalogue
+
+    method = catalogue.METHODS.get(event.command.command_type)
+    return (
+        event.kind == command_pb2.COMMAND_EVENT_KIND_REPLIED
+        and words.succeeded(event.command, with_job=False)
+        and method is not None
+        and method.always_reports_a_job
+    )
 
 
 def _watch_all(

@@ -53,7 +53,7 @@ def read(payload: bytes) -> Envelope | None:
     if not isinstance(values, dict):
         return None
     # Counting the brackets is quick, and enough for almost every message.
-    if payload.count(b"{") + payload.count(b"[") > DEEPEST and _deeper_than(DEEPEST, values):
+    if payload.count(b"{") + payload.count(b"[") > DEEPEST and deeper_than(DEEPEST, values):
         return None
     method = values.get("method")
     return Envelope(
@@ -66,11 +66,12 @@ def read(payload: bytes) -> Envelope | None:
     )
 
 
-def _deeper_than(levels: int, value: object) -> bool:
+def deeper_than(levels: int, value: object) -> bool:
+    """Whether objects and lists are nested deeper than so many levels."""
     if not isinstance(value, dict | list):
         return False
     parts = value.values() if isinstance(value, dict) else value
-    return not levels or any(_deeper_than(levels - 1, part) for part in parts)
+    return not levels or any(deeper_than(levels - 1, part) for part in parts)
 
 
 def _text(value: object) -> str:

@@ -73,8 +73,8 @@ class Grpc(_Listener):
     max_connection_age_seconds: int = Field(default=3600, ge=60)
     """After this a connection is asked to end, so that clients spread over new servers; its
     watches are resumed by the client."""
-    max_message_bytes: int = Field(default=1_048_576, ge=65_536)
-    """The largest request."""
+    max_message_bytes: int = Field(default=262_144, ge=1024, le=4_194_304)
+    """The largest request; beyond 4 MiB the connection itself refuses it."""
 
     @model_validator(mode="after")
     def _no_plaintext_beyond_loopback(self) -> Self:

@@ -88,6 +88,7 @@ class InboundRouter:
             reason = unreadable if content is None else "the reply has no tid"
             method = (content and content.method) or ""
             kept = message.payload[:_LEDGER_BYTES]
+            _log.warning("reply_unmatched", gateway=gateway_id, method=method, reason=reason)
             unmatched = Unmatched(gateway_id, "", method, reason, kept, now)
             self._recorder.record(unmatched, message.acknowledge)
             return

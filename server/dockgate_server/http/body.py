@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 import orjson
 from aiohttp import HttpVersion11, web
 
+from dockgate_server.codec import envelope
 from dockgate_server.errors import DockgateError, Reason
 
 _JSON = "application/json"
@@ -95,6 +96,9 @@ def parse_object(body: bytes) -> dict[str, Any]:
         _invalid(f"the key {doubled.key[:100]!r} stands more than once in one object of the body")
     except (RecursionError, ValueError):
         _invalid("the body is nested too deeply or has a number of too many digits")
+    # How deep Python itself can read depends on its version.
+    if envelope.deeper_than(envelope.DEEPEST, values):
+        _invalid(f"the body is nested deeper than {envelope.DEEPEST} levels")
     if not isinstance(values, dict):
         _invalid("the body must be a JSON object")
     return values

@@ -5,9 +5,10 @@ only if that is absent, from ``data.code``; digits as text count. Nothing here r
 a device sends.
 """
 
+import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from dockgate_server.model.command import Channel, Command
 
@@ -41,6 +42,8 @@ class Outcome:
     succeeded: bool
     code: str
     message: str | None
+    result: int = field(default=0, compare=False)
+    """The number that decided, where ``code`` may say something else."""
 
 
 def read_outcome(data: object, channel: Channel = Channel.SERVICES) -> Outcome | None:
@@ -59,6 +62,7 @@ def read_outcome(data: object, channel: Channel = Channel.SERVICES) -> Outcome |
         succeeded=result == 0,
         code=str(result) if code is None or isinstance(code, dict | list) else _as_text(code),
         message=_message(data),
+        result=result,
     )
 
 
@@ -72,20 +76,28 @@ def mismatch(command: Command, reply: Reply) -> str | None:
         return f"the reply came on {reply.channel}, the command went by {command.channel}"
     if reply.method is not None and reply.method != command.command_type:
         return f"the reply is to {reply.method[:100]!r}, not to {command.command_type!r}"
-    if command.channel is Channel.PROPERTY_SET and not _is_about(command.command_type, reply.data):
-        return f"the reply is not about {command.command_type!r}"
+    if command.channel is Channel.PROPERTY_SET:
+        missing = list(_unanswered(json.loads(command.data), reply.data))
+        if missing:
+            return f"the reply has no result for {', '.join(missing)}"
     if read_outcome(reply.data, reply.channel) is None:
         return "the reply has no readable result"
     return None
 
 
-def _is_about(name: str, data: object) -> bool:
-    """Whether a set_reply speaks of the property, at the top or below a payload's index."""
-    if not isinstance(data, Mapping):
-        return False
-    below = (value for value in data.values() if isinstance(value, Mapping))
-    # A result of the whole names no property; it can only be this command's.
-    return name in data or "result" in data or any(name in value for value in below)
+def _unanswered(sent: object, answered: object, path: str = "") -> Iterator[str]:
+    """The properties and members that were sent and have no result in a set_reply.
+
+    A result stands where the value stood, or above it for the whole.
+    """
+    if isinstance(answered, Mapping) and "result" in answered:
+        return
+    if not isinstance(sent, dict) or not sent:
+        yield path or "anything"
+        return
+    for name, value in sent.items():
+        below = answered.get(name) if isinstance(answered, Mapping) else None
+        yield from _unanswered(value, below, f"{path}.{name}" if path else name)
 
 
 def _read_set_outcome(data: Mapping[object, object]) -> Outcome | None:

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from dockgate.downlink.v1 import command_service_pb2 as pb
 from dockgate.downlink.v1 import command_service_pb2_grpc as pb_grpc
 from dockgate_server.commands import Commands
+from dockgate_server.errors import DockgateError, Reason
 from dockgate_server.model.caller import LOCAL
 from dockgate_server.rpc import convert
 from dockgate_server.rpc.errors import Context, streaming, unary
@@ -13,14 +14,21 @@ from dockgate_server.rpc.errors import Context, streaming, unary
 class CommandService(pb_grpc.CommandServiceServicer):
     """Translates; what each call does is documented in the schema."""
 
-    def __init__(self, commands: Commands) -> None:
+    def __init__(self, commands: Commands, max_message_bytes: int) -> None:
         self._commands = commands
+        self._max_message_bytes = max_message_bytes
 
     @unary
     async def SubmitCommand(  # noqa: N802
         self, request: pb.SubmitCommandRequest, context: Context
     ) -> pb.SubmitCommandResponse:
         """Store a command durably."""
+        if request.ByteSize() > self._max_message_bytes:
+            raise DockgateError(
+                Reason.PAYLOAD_TOO_LARGE,
+                f"the request is larger than {self._max_message_bytes} bytes",
+                metadata={"limit_bytes": str(self._max_message_bytes)},
+            )
         accepted = await self._commands.submit(LOCAL, request)
         return pb.SubmitCommandResponse(
             command=convert.command(accepted.command), replayed=accepted.replayed

@@ -18,6 +18,8 @@ from dockgate_server.rpc.command_service import CommandService
 SERVICE = command_service_pb2.DESCRIPTOR.services_by_name["CommandService"].full_name
 
 _AGE_GRACE_SECONDS = 30
+# Above the setting, so that a request over the limit is read and gets its reason.
+_LARGEST_READ_BYTES = 4_259_840
 # A storm of new watchers must queue, not be refused: gRPC would turn 4,000 of 10,000 away.
 _PENDING_REQUESTS = 100_000
 
@@ -36,7 +38,9 @@ class RpcServer:
         self._settings = settings
         self._stop_seconds = stop_seconds
         self._server = aio.server(options=_options(settings))
-        pb_grpc.add_CommandServiceServicer_to_server(CommandService(commands), self._server)
+        pb_grpc.add_CommandServiceServicer_to_server(
+            CommandService(commands, settings.max_message_bytes), self._server
+        )
         self._health = health_aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         if settings.reflection:
@@ -95,7 +99,7 @@ def _options(settings: Grpc) -> list[tuple[str, int]]:
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.max_connection_age_ms", settings.max_connection_age_seconds * 1000),
         ("grpc.max_connection_age_grace_ms", _AGE_GRACE_SECONDS * 1000),
-        ("grpc.max_receive_message_length", settings.max_message_bytes),
+        ("grpc.max_receive_message_length", _LARGEST_READ_BYTES),
         ("grpc.server.max_pending_requests", _PENDING_REQUESTS),
         ("grpc.server.max_pending_requests_hard_limit", _PENDING_REQUESTS),
     ]

@@ -7,6 +7,8 @@ a reply does to a command is decided here and nowhere else.
 from collections.abc import Callable
 from typing import Any
 
+import structlog
+
 from dockgate_server.codec import channels, error_codes
 from dockgate_server.model import lifecycle, transitions
 from dockgate_server.model import reply as replies
@@ -22,6 +24,8 @@ from dockgate_server.model.job import read_job
 from dockgate_server.store.sqlite import rows
 from dockgate_server.store.sqlite.queries import COMMANDS
 from dockgate_server.store.sqlite.writer import Transaction
+
+_log = structlog.get_logger(__name__)
 
 LEDGER_LIMIT = 10_000
 """How many replies that fit no command are kept."""
@@ -137,7 +141,7 @@ def _record_answer(tx: Transaction, command: Command, reply: replies.Reply) -> N
     outcome = replies.read_outcome(reply.data, reply.channel)
     assert outcome is not None, "mismatch() has made sure of it"
     failed = not outcome.succeeded
-    words = outcome.message or error_codes.sentence(outcome.code)
+    words = outcome.message or error_codes.sentence(outcome.result)
     job = None if command.job_key is None else read_job(reply.data, reply.received_at)
     values = {
         "id": command.id,
@@ -188,6 +192,8 @@ def _command_of(tx: Transaction, reply: replies.Reply) -> rows.Row | None:
 
 
 def _to_ledger(tx: Transaction, reply: replies.Reply, reason: str) -> None:
+    gateway, method = reply.gateway_id, reply.method
+    _log.info("reply_unmatched", gateway=gateway, tid=reply.tid, method=method, reason=reason)
     unmatched = transitions.Unmatched(
         gateway_id=reply.gateway_id,
         tid=reply.tid,

@@ -17,6 +17,7 @@ from dockgate_server.model.command import (
     Status,
     Vendor,
 )
+from dockgate_server.store.interface import Credential
 
 COMMAND_COLUMNS = (
     *("seq", "id", "tenant", "principal", "vendor", "device_id", "gateway_id", "channel"),
@@ -118,11 +119,19 @@ def job_text(job: Job | None) -> str | None:
 
 
 def check_columns(db: sqlite3.Connection) -> None:
-    """Make sure that ``SELECT *`` gives the columns that the functions above expect."""
-    for table, expected in (("command", COMMAND_COLUMNS), ("command_event", EVENT_COLUMNS)):
-        found = tuple(row[1] for row in db.execute(f"PRAGMA table_info({table})"))
-        if found != expected:
-            raise AssertionError(f"columns of {table} are {found}, expected {expected}")
+    """Make sure that the tables have the columns that the program reads.
+
+    Raises:
+        sqlite3.DatabaseError: They have not: an unreleased version of the program made them.
+    """
+    expected = {
+        "command": COMMAND_COLUMNS,
+        "command_event": EVENT_COLUMNS,
+        "credential": tuple(Credential.__slots__),
+    }
+    for table, columns in expected.items():
+        if tuple(row[1] for row in db.execute(f"PRAGMA table_info({table})")) != columns:
+            raise sqlite3.DatabaseError(f"its table {table} is not the one this program makes")
 
 
 def _fixed(values: Row) -> dict[str, Any]:

@@ -68,6 +68,9 @@ class SqliteStore:
                 self._path.parent.mkdir(parents=True, exist_ok=True)
                 if self._exclusive:
                     opened.enter_context(_locked(self._path))
+                # Payloads hold credentials: the file is for us alone, and SQLite makes its
+                # companions with the same rights.
+                self._path.touch(mode=0o600, exist_ok=True)
                 writing = await opened.enter_async_context(_connect(self._path))
                 await writing.run(_prepare)
                 self._reading = await opened.enter_async_context(_connect(self._path))
