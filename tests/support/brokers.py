@@ -7,6 +7,7 @@ only. Tests that need one are marked ``broker``.
 import getpass
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -65,6 +66,18 @@ class RunningBroker:
             assert self._process.poll() is None, (self.folder / "broker.log").read_text()
             assert time.monotonic() < give_up, f"{self.name} does not listen"
             time.sleep(0.01)  # another program: there is no signal to wait for
+
+    def freeze(self) -> None:
+        """Let it do nothing any more, without closing anything."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def kill(self) -> None:
+        """End it hard, in the middle of whatever it was doing."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait(_LIMIT_SECONDS)
+        self._process = None
 
     def stop(self) -> None:
         """End it."""
