@@ -1,6 +1,7 @@
 """The gateway as a whole: makes the parts, starts them in order and stops them in order."""
 
 import asyncio
+import os
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
@@ -32,6 +33,8 @@ from dockgate_server.model.device import Device
 from dockgate_server.rpc.server import RpcServer
 from dockgate_server.store.sqlite import SqliteStore, StoreProblem
 from dockgate_server.supervision import Supervisor
+
+_COPY_SECONDS = 1.0
 
 _log = structlog.get_logger(__name__)
 
@@ -191,17 +194,26 @@ def _seeds(settings: Settings) -> list[Device]:
 
 @contextmanager
 def _stopping_on_signals(stop: asyncio.Event) -> Iterator[None]:
-    """The first SIGINT or SIGTERM asks to stop; a second one has its usual effect."""
+    """The first SIGINT or SIGTERM asks to stop; another one, later, ends the process at once.
+
+    Tools such as make and timeout may deliver one Ctrl-C twice: the copy must not cut the stop
+    short.
+    """
     loop = asyncio.get_running_loop()
+    asked_at: float | None = None
+
+    def asked() -> None:
+        nonlocal asked_at
+        now = loop.time()
+        if asked_at is None:
+            asked_at = now
+            stop.set()
+        elif now - asked_at > _COPY_SECONDS:
+            os._exit(130)
+
     signals = (signal.SIGINT, signal.SIGTERM)
-
-    def first() -> None:
-        for one in signals:
-            loop.remove_signal_handler(one)
-        stop.set()
-
     for one in signals:
-        loop.add_signal_handler(one, first)
+        loop.add_signal_handler(one, asked)
     try:
         yield
     finally:

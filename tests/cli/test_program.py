@@ -84,6 +84,23 @@ def test_ctrl_c_is_quiet_and_exit_code_130(script: Script) -> None:
     assert errors == ""
 
 
+def test_a_ctrl_c_that_comes_twice_stops_the_server_politely(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Make and timeout deliver one Ctrl-C twice; the copy must not cut the stop short."""
+    monkeypatch.setenv("DOCKGATE_STORE__PATH", str(tmp_path / "dockgate.db"))
+    for listener in ("GRPC", "HTTP"):
+        monkeypatch.setenv(f"DOCKGATE_{listener}__LISTEN", "127.0.0.1:0")
+    with start("serve") as process:
+        assert process.stdout is not None
+        assert "is ready" in process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=30)
+    assert process.returncode == 0
+    assert "Traceback" not in errors
+
+
 def test_a_reader_that_has_seen_enough_is_no_error(script: Script) -> None:
     """``dockgate watch … | head`` ends quietly."""
     script.answers["watch"] = [endless()]
