@@ -35,7 +35,8 @@ async def test_whole_numbers_travel_without_a_point(permitting: core.Core) -> No
     """A Struct knows only doubles; the device wants integers. Beyond 64 bits there are none."""
     await permitting.commands.submit(LOCAL, raw(n=7, x=0.5, large=1e20))
     (sent,) = await permitting.bridge.wait_published(1)
-    assert b'"n":7,' in sent.payload
+    # A Struct is a map, and a map has no order.
+    assert {b'"n":7,', b'"n":7}'} & {sent.payload[at : at + 6] for at in range(len(sent.payload))}
     assert sent.content["data"] == {"n": 7, "x": 0.5, "large": 1e20}
 
 
@@ -44,6 +45,16 @@ async def test_a_number_that_json_cannot_write_is_named(permitting: core.Core) -
     with pytest.raises(DockgateError) as caught:
         await permitting.commands.submit(LOCAL, raw(size=float("inf")))
     assert [one.field for one in caught.value.violations] == ["dji.raw_method.data"]
+
+
+async def test_another_channel_is_another_content(permitting: core.Core) -> None:
+    """The key was used for something else, although method and data are the same."""
+    await permitting.commands.submit(LOCAL, raw(n=7))
+    elsewhere = raw(n=7)
+    elsewhere.dji.raw_method.channel = "drc"
+    with pytest.raises(DockgateError) as caught:
+        await permitting.commands.submit(LOCAL, elsewhere)
+    assert caught.value.reason is Reason.IDEMPOTENCY_CONFLICT
 
 
 async def test_a_method_of_the_schema_cannot_go_raw(permitting: core.Core) -> None:

@@ -92,9 +92,11 @@ class Commands:
         """
         _need(caller, Scope.CREATE)
         method, message = requests.method_of(request)
-        content = requests.content_hash(request, method, message)
+        values = dji_json.to_data(message, method.spec.empty_data)
+        content = requests.content_hash(request, method, values)
         try:
-            accepted = await self._accept(caller, request, method, message, content)
+            data = orjson.dumps(values)
+            accepted = await self._accept(caller, request, method, message, data, content)
         except DockgateError:
             # A repetition gets the first answer whatever rules, devices and the state of the
             # gateway say by now. Looking only here saves everybody else the read.
@@ -257,9 +259,9 @@ class Commands:
         request: pb.SubmitCommandRequest,
         method: catalogue.Method,
         message: Message,
+        data: bytes,
         content: bytes,
     ) -> Accepted:
-        data = orjson.dumps(dji_json.to_data(message, method.spec.empty_data))
         if violations := requests.violations(request, method, message, data):
             raise errors.validation_failed(violations)
         self._check_permitted(caller, request, method)

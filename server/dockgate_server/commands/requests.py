@@ -1,6 +1,7 @@
 """What a request asks for, and whether it may: pure, the same for every transport."""
 
 import hashlib
+from typing import Any
 
 import orjson
 from google.protobuf.message import Message
@@ -37,14 +38,21 @@ def method_of(request: pb.SubmitCommandRequest) -> tuple[catalogue.Method, Messa
 
 
 def content_hash(
-    request: pb.SubmitCommandRequest, method: catalogue.Method, message: Message
+    request: pb.SubmitCommandRequest, method: catalogue.Method, values: dict[str, Any] | None
 ) -> bytes:
-    """What a repetition must have in common with the first submission."""
+    """What a repetition must have in common with the first submission.
+
+    Args:
+        request: The submission.
+        method: Its method; the channel counts too, as a raw method may name any.
+        values: Its `data`, before it is written as JSON.
+    """
     content = [
         Vendor.DJI,
         request.device_id,
         method.name,
-        dji_json.to_dict(message),
+        method.spec.channel,
+        values,
         request.timeout_seconds,
     ]
     return hashlib.sha256(orjson.dumps(content, option=orjson.OPT_SORT_KEYS)).digest()

@@ -22,9 +22,6 @@ from dockgate_server.model.transitions import RecordJob, RecordReply, Unmatched
 
 _log = structlog.get_logger(__name__)
 
-_LEDGER_BYTES = 16_384
-"""How much of an unreadable message the ledger keeps."""
-
 _REPLY_CHANNELS = {
     topics.Up.SERVICES_REPLY: Channel.SERVICES,
     topics.Up.SET_REPLY: Channel.PROPERTY_SET,
@@ -87,9 +84,7 @@ class InboundRouter:
             unreadable = "the message is not a JSON object, or is nested too deep"
             reason = unreadable if content is None else "the reply has no tid"
             method = (content and content.method) or ""
-            kept = message.payload[:_LEDGER_BYTES]
-            _log.warning("reply_unmatched", gateway=gateway_id, method=method, reason=reason)
-            unmatched = Unmatched(gateway_id, "", method, reason, kept, now)
+            unmatched = Unmatched(gateway_id, "", method, reason, message.payload, now)
             self._recorder.record(unmatched, message.acknowledge)
             return
         reply = Reply(
@@ -134,11 +129,11 @@ class InboundRouter:
         self._recorder.record(RecordJob(gateway_id, tuple(last[1]), last[0], job), done)
 
     def _status(self, gateway_id: str, content: envelope.Envelope, message: Inbound) -> None:
-        topology = self._registry.read_topology(gateway_id, content.data, self._clock.now_ms())
         if content.method != "update_topo":
             _log.info("unknown_status_method", gateway=gateway_id, method=content.method)
             message.acknowledge()
             return
+        topology = self._registry.read_topology(gateway_id, content.data, self._clock.now_ms())
         if topology is None:
             _log.warning("unreadable_topology", gateway=gateway_id)
             message.acknowledge()

@@ -120,7 +120,10 @@ def record_job(tx: Transaction, change: transitions.RecordJob) -> None:
 
 def put_unmatched(tx: Transaction, unmatched: transitions.Unmatched) -> None:
     """Write a reply into the ledger and drop the oldest beyond its limit."""
+    about = {"gateway": unmatched.gateway_id, "tid": unmatched.tid, "method": unmatched.method}
+    _log.warning("reply_unmatched", **about, reason=unmatched.reason)
     values = {name: getattr(unmatched, name) for name in unmatched.__slots__}
+    values["data"] = unmatched.data[:LEDGER_BYTES]
     (seq,) = tx.db.execute(COMMANDS["insert_unmatched"], values).fetchone()
     tx.db.execute(COMMANDS["trim_unmatched"], {"up_to": seq - LEDGER_LIMIT})
 
@@ -192,14 +195,12 @@ def _command_of(tx: Transaction, reply: replies.Reply) -> rows.Row | None:
 
 
 def _to_ledger(tx: Transaction, reply: replies.Reply, reason: str) -> None:
-    gateway, method = reply.gateway_id, reply.method
-    _log.info("reply_unmatched", gateway=gateway, tid=reply.tid, method=method, reason=reason)
     unmatched = transitions.Unmatched(
         gateway_id=reply.gateway_id,
         tid=reply.tid,
         method=reply.method or "",
         reason=reason,
-        data=reply.raw_data[:LEDGER_BYTES],
+        data=reply.raw_data,
         received_at=reply.received_at,
     )
     put_unmatched(tx, unmatched)
