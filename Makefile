@@ -14,7 +14,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help venv run test gen gen-java check-gen docs check-docs lint format types breaking release-image ci clean validate-proto
+.PHONY: help venv run test sim chaos load gen gen-java check-gen docs check-docs lint format types breaking release-image ci clean validate-proto
 
 help: ## Show this help
 	@echo "Usage: make <target> [ARGS=…]"
@@ -32,6 +32,15 @@ run: $(READY) ## Start server, broker and simulated dock, and show two commands 
 
 test: $(READY) ## Run all tests
 	@$(BIN)/python -m pytest $(ARGS)
+
+chaos: $(READY) ## Kill the server 200 times under load and check every promise (ARGS=--help)
+	@PYTHONPATH=tests $(BIN)/python -m chaos $(ARGS)
+
+load: $(READY) ## Start with 100,000 open commands, leave 10,000 unanswered, and measure (ARGS=--help)
+	@PYTHONPATH=tests $(BIN)/python -m load $(ARGS)
+
+sim: $(READY) ## Let a million commands live in virtual time, with every fault there is
+	@PYTHONPATH=tests $(BIN)/python -m simulation --lives 1000000 $(ARGS)
 
 gen: validate-proto ## Generate gen/ from proto/ (ARGS=python for that language alone)
 	@$(BIN)/python -m tools.generate $(ARGS)

@@ -5,9 +5,11 @@ from collections.abc import AsyncIterator, Iterator
 
 import hypothesis
 import pytest
+from structlog.testing import capture_logs
 from support import brokers
 from support.brokers import RunningBroker
 from support.gateway import quick_dock
+from support.log import Log
 
 from dockgate_server import simulate
 
@@ -21,6 +23,13 @@ def _no_settings_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     """Settings in the environment of whoever runs the tests must not change them."""
     for name in [name for name in os.environ if name.startswith("DOCKGATE_")]:
         monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def log() -> Iterator[Log]:
+    """What is logged from here on."""
+    with capture_logs() as entries:
+        yield entries
 
 
 @pytest.fixture(params=brokers.NAMES)

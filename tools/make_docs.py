@@ -28,6 +28,7 @@ VALIDATE = Path(".cache", "protovalidate", "proto")
 ENTRIES = (
     "dockgate/dji/v1/method.proto",
     "dockgate/downlink/v1/command_service.proto",
+    "dockgate/downlink/v1/device_request_service.proto",
 )
 
 

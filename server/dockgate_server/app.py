@@ -19,17 +19,32 @@ from dockgate_server.clock import SystemClock
 from dockgate_server.codec import rules, topics
 from dockgate_server.commands import Commands, Permissions
 from dockgate_server.config import Mqtt, Settings
-from dockgate_server.devices import Registry
+from dockgate_server.devices.log import WhereaboutsLog
+from dockgate_server.devices.presence import PresenceBook
+from dockgate_server.devices.registry import Registry
+from dockgate_server.devices.state import StateBoard
 from dockgate_server.dispatcher.deadlines import Deadlines
 from dockgate_server.dispatcher.dispatcher import Dispatcher
-from dockgate_server.dispatcher.inbound import InboundRouter
+from dockgate_server.dispatcher.jobs import Jobs
 from dockgate_server.dispatcher.recorder import Recorder
 from dockgate_server.errors import CannotListen, DockgateError
+from dockgate_server.events import EventWatching
+from dockgate_server.fleet import Fleet
 from dockgate_server.http.server import HttpServer
-from dockgate_server.hub import Hub
+from dockgate_server.hub import Feed, Hub
+from dockgate_server.inbound import wiring
+from dockgate_server.inbound.events import Events
+from dockgate_server.inbound.request_replies import RequestReplies
+from dockgate_server.inbound.requests import Requests
+from dockgate_server.inbox import Inbox
 from dockgate_server.model.caller import DEFAULT_TENANT
 from dockgate_server.model.command import CommandEvent
 from dockgate_server.model.device import Device
+from dockgate_server.model.event import DeviceEvent
+from dockgate_server.providers.sts import CannotMint
+from dockgate_server.providers.wiring import providers
+from dockgate_server.retention import Retention
+from dockgate_server.rpc.health import Health
 from dockgate_server.rpc.server import RpcServer
 from dockgate_server.store.sqlite import SqliteStore, StoreProblem
 from dockgate_server.supervision import Supervisor
@@ -90,35 +105,63 @@ async def running(settings: Settings) -> AsyncIterator[App]:
     """
     clock = SystemClock()
     hub = Hub()
+    told: Feed[DeviceEvent] = Feed()
+    health = Health()
+    presence = PresenceBook(clock)
+    states = StateBoard()
 
     def committed(events: Sequence[CommandEvent]) -> None:
         dispatcher.committed(events)
+        jobs.committed(events)
         hub.publish(events)
 
     def received(message: Inbound) -> None:
         inbound.receive(message)
 
     def connection_changed(connected: bool) -> None:
+        health.connection_changed(connected)
+        if connected and not bridge.session_kept:
+            presence.forget()
         dispatcher.connection_changed()
+        replies.connection_changed()
 
     try:
         broker = _broker(settings.mqtt)
-        async with SqliteStore(settings.store.path, committed) as store:
+        async with SqliteStore(
+            settings.store.path,
+            committed,
+            on_writable=health.store_changed,
+            keep_events=settings.store.keep_events,
+        ) as store:
             subscriptions = [up.value for up in topics.Up]
             bridge = MqttBridge(broker, subscriptions, received, connection_changed)
             recorder = Recorder(store, clock)
             deadlines = Deadlines(recorder, clock)
+            jobs = Jobs(recorder, clock)
             dispatcher = Dispatcher(
                 store,
                 bridge,
                 deadlines,
                 recorder,
+                presence,
                 clock,
                 send_without_expiry=settings.mqtt.send_without_expiry,
             )
-            registry = Registry(store, _seeds(settings))
-            inbound = InboundRouter(
-                bridge, registry, recorder, clock, raw_methods=settings.commands.raw_methods
+            registry = Registry(store.devices, presence, _seeds(settings))
+            patience = settings.requests.answer_seconds
+            replies = RequestReplies(bridge, store.requests, clock, patience)
+            answering = providers(settings, store.sources, clock, registry.bound)
+            requests = Requests(store.requests, answering, replies, clock, patience)
+            inbound = wiring.router(
+                bridge,
+                registry,
+                presence,
+                recorder,
+                clock,
+                Events(bridge, store.events, told, clock),
+                requests=requests,
+                states=states,
+                raw_methods=settings.commands.raw_methods,
             )
             commands = Commands(
                 store,
@@ -132,23 +175,48 @@ async def running(settings: Settings) -> AsyncIterator[App]:
                     control_streams=settings.commands.control_streams,
                 ),
             )
+            fleet = Fleet(registry, states, heartbeat_seconds=settings.watch_heartbeat_seconds)
+            events = EventWatching(
+                store.events, told, registry, heartbeat_seconds=settings.watch_heartbeat_seconds
+            )
+            inbox = Inbox(
+                store.requests, replies, clock, heartbeat_seconds=settings.watch_heartbeat_seconds
+            )
             rules.warm_up(command_service_pb2.SubmitCommandRequest())
             await registry.load()
             hub.start_from(await store.newest_event_seq())
+            told.start_from(await store.events.newest_seq())
             await dispatcher.recover()
+            await replies.recover()
+            await jobs.recover(store)
             async with Supervisor() as supervisor:
                 supervisor.watch(store.writing)
                 supervisor.start("bridge", bridge.run())
                 supervisor.start("dispatcher", dispatcher.run())
+                removing = {"commands": store.remove_old, "events": store.events.remove_old}
+                retention = Retention(removing, clock, settings.store.keep_hours)
+                supervisor.start("retention", retention.run())
+                whereabouts = WhereaboutsLog(store.devices, presence, registry)
+                supervisor.start("whereabouts", whereabouts.run())
                 async with AsyncExitStack() as servers:
-                    rpc = RpcServer(settings.grpc, commands, settings.stop_seconds)
+                    rpc = RpcServer(
+                        settings.grpc,
+                        commands,
+                        health,
+                        settings.stop_seconds,
+                        fleet=fleet,
+                        events=events,
+                        inbox=inbox,
+                    )
                     await servers.enter_async_context(rpc)
                     http = None
                     if settings.http.enabled:
                         keys = Keys(store, settings.store.sealing_key_file, clock)
                         await keys.check()
                         verifier = Verifier(store, keys, clock, settings.http.clock_skew_seconds)
-                        http = HttpServer(settings.http, commands, verifier, settings.stop_seconds)
+                        http = HttpServer(
+                            settings.http, commands, verifier, settings.stop_seconds, inbox=inbox
+                        )
                         await servers.enter_async_context(http)
                     try:
                         yield App(
@@ -164,11 +232,19 @@ async def running(settings: Settings) -> AsyncIterator[App]:
                     finally:
                         # In this order: an open watch would hold up the servers' stop, and a
                         # submission after the dispatcher's end would not be sent.
+                        health.stop()
                         commands.stop_accepting()
                         hub.close()
+                        told.close()
+                        inbox.close()
+                        registry.feed.close()
+                await requests.close()
                 await dispatcher.drain(settings.stop_seconds)
+                whereabouts.write()
                 deadlines.close()
-    except (StoreProblem, SealingProblem, CannotListen, DockgateError) as problem:
+                replies.close()
+                jobs.close()
+    except (StoreProblem, SealingProblem, CannotListen, CannotMint, DockgateError) as problem:
         raise StartProblem(str(problem)) from problem
 
 

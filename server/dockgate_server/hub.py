@@ -8,14 +8,15 @@ get here. The hub is filled by the store's commit callback, on the event loop.
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
+from typing import Generic, Protocol, TypeVar
 
 from dockgate_server.model.command import CommandEvent
 
 TAIL_EVENTS = 10_000
-"""Events of all commands kept for fleet watches: a few seconds at full load."""
+"""Events kept for those who watch all of a kind: a few seconds at full load."""
 
 TOPIC_EVENTS = 64
 """Events kept for each command that is being watched: more than a life without a job has."""
@@ -53,23 +54,23 @@ class Watcher:
         return woken
 
 
-class _Topic:
-    """The watchers of one command and its newest events."""
+class Numbered(Protocol):
+    """What has a place in an order that only grows."""
 
-    __slots__ = ("events", "watchers")
+    @property
+    def seq(self) -> int:
+        """The place."""
+
+
+Event = TypeVar("Event", bound=Numbered)
+
+
+class Feed(Generic[Event]):
+    """Events of one kind: the newest of them, and who waits for more."""
 
     def __init__(self) -> None:
-        self.watchers: set[Watcher] = set()
-        self.events: deque[CommandEvent] = deque(maxlen=TOPIC_EVENTS)
-
-
-class Hub:
-    """Knows who watches what."""
-
-    def __init__(self) -> None:
-        self._topics: dict[str, _Topic] = {}
         self._fleet: set[Watcher] = set()
-        self._tail: deque[CommandEvent] = deque(maxlen=TAIL_EVENTS)
+        self._tail: deque[Event] = deque(maxlen=TAIL_EVENTS)
         self._newest = 0
         self._closed = False
 
@@ -82,18 +83,112 @@ class Hub:
         """Say which event was the last one before this process; the tail begins behind it."""
         self._newest = newest_seq
 
-    def publish(self, events: Sequence[CommandEvent]) -> None:
+    def publish(self, events: Sequence[Event]) -> None:
         """Take in the events of a commit and wake those who wait for them."""
         self._tail.extend(events)
         self._newest = events[-1].seq
-        woken = set(self._fleet)
-        for event in events:
-            topic = self._topics.get(event.command.id)
-            if topic is not None:
-                topic.events.append(event)
-                woken |= topic.watchers
-        for watcher in woken:
+        for watcher in self._hand_out(events):
             watcher.wake()
+
+    @contextmanager
+    def watch_all(self) -> Iterator[Watcher]:
+        """Be woken by every event."""
+        with self._watching(self._fleet) as watcher:
+            yield watcher
+
+    def events_behind(self, after: int, limit: int) -> Sequence[Event] | None:
+        """Events of every tenant behind a seq; None when the store must be asked."""
+        if after >= self._newest:
+            return ()
+        if not self._tail or self._tail[0].seq > after + 1:
+            return None
+        return list(islice(_behind(self._tail, after), limit))
+
+    async def follow(
+        self,
+        after: int,
+        concerns: Callable[[Event], bool],
+        read: Callable[[int, int], Awaitable[Sequence[Event]]],
+        *,
+        page: int,
+        heartbeat_seconds: float,
+    ) -> AsyncGenerator[tuple[Event | None, int], None]:
+        """Each event behind a seq, then each new one, with the seq behind which to go on.
+
+        None is a sign of life: the first one, and after so many seconds of nothing. Ends when the
+        feed is closed, with nothing left out before.
+
+        Args:
+            after: Where to begin.
+            concerns: Which events to give.
+            read: Reads so many events behind a seq from the store.
+            page: How many are taken at once.
+            heartbeat_seconds: After how long of nothing to give a sign of life.
+        """
+        now = asyncio.get_running_loop().time
+        with self.watch_all() as watcher:
+            yield None, after
+            heard = now()  # others' events wake the watch, but its caller hears nothing then
+            while True:
+                events = self.events_behind(after, page)
+                if events is None:
+                    events = await read(after, page)
+                for event in events:
+                    after = event.seq
+                    if concerns(event):
+                        yield event, after
+                        heard = now()
+                if not events:
+                    if watcher.closed:
+                        return
+                    await watcher.wait(max(0.0, heard + heartbeat_seconds - now()))
+                if now() >= heard + heartbeat_seconds:
+                    yield None, after
+                    heard = now()
+
+    def close(self) -> None:
+        """End every watch, and each one that still comes."""
+        self._closed = True
+        for watcher in self._everybody():
+            watcher.closed = True
+            watcher.wake()
+
+    def _hand_out(self, events: Sequence[Event]) -> set[Watcher]:
+        """Put events where else they belong, and say whom they wake."""
+        return self._fleet
+
+    def _everybody(self) -> set[Watcher]:
+        return self._fleet
+
+    @contextmanager
+    def _watching(self, watchers: set[Watcher]) -> Iterator[Watcher]:
+        watcher = Watcher()
+        watcher.closed = self._closed
+        if self._closed:
+            watcher.wake()
+        watchers.add(watcher)
+        try:
+            yield watcher
+        finally:
+            watchers.discard(watcher)
+
+
+class _Topic:
+    """The watchers of one command and its newest events."""
+
+    __slots__ = ("events", "watchers")
+
+    def __init__(self) -> None:
+        self.watchers: set[Watcher] = set()
+        self.events: deque[CommandEvent] = deque(maxlen=TOPIC_EVENTS)
+
+
+class Hub(Feed[CommandEvent]):
+    """The events of all commands, and of each one that is being watched."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._topics: dict[str, _Topic] = {}
 
     @contextmanager
     def watch_command(self, command_id: str) -> Iterator[Watcher]:
@@ -105,12 +200,6 @@ class Hub:
             finally:
                 if topic.watchers == {watcher}:
                     del self._topics[command_id]
-
-    @contextmanager
-    def watch_fleet(self) -> Iterator[Watcher]:
-        """Be woken by every event."""
-        with self._watching(self._fleet) as watcher:
-            yield watcher
 
     def events_of_command(
         self, command_id: str, after_revision: int
@@ -127,36 +216,20 @@ class Hub:
             return None
         return list(islice(topic.events, behind, None))
 
-    def events_of_all_commands(self, after: int, limit: int) -> Sequence[CommandEvent] | None:
-        """Events of every tenant behind a seq; None when the store must be asked."""
-        if after >= self._newest:
-            return ()
-        if not self._tail or self._tail[0].seq > after + 1:
-            return None
-        return list(islice(_behind(self._tail, after), limit))
+    def _hand_out(self, events: Sequence[CommandEvent]) -> set[Watcher]:
+        woken = set(self._fleet)
+        for event in events:
+            topic = self._topics.get(event.command.id)
+            if topic is not None:
+                topic.events.append(event)
+                woken |= topic.watchers
+        return woken
 
-    def close(self) -> None:
-        """End every watch, and each one that still comes."""
-        self._closed = True
-        watchers = self._fleet.union(*(topic.watchers for topic in self._topics.values()))
-        for watcher in watchers:
-            watcher.closed = True
-            watcher.wake()
-
-    @contextmanager
-    def _watching(self, watchers: set[Watcher]) -> Iterator[Watcher]:
-        watcher = Watcher()
-        watcher.closed = self._closed
-        if self._closed:
-            watcher.wake()
-        watchers.add(watcher)
-        try:
-            yield watcher
-        finally:
-            watchers.discard(watcher)
+    def _everybody(self) -> set[Watcher]:
+        return self._fleet.union(*(topic.watchers for topic in self._topics.values()))
 
 
-def _behind(tail: deque[CommandEvent], after: int) -> Iterable[CommandEvent]:
+def _behind(tail: deque[Event], after: int) -> Iterable[Event]:
     # Watchers are close to the newest end: walk back from there, not through the whole tail.
     count = 0
     for event in reversed(tail):

@@ -1,14 +1,16 @@
 """Getting into an aiomqtt connection and out of it again, also when that goes wrong.
 
 Shared by the two that connect to a broker: the gateway's bridge and the simulated dock. What
-aiomqtt leaves open here was found with real brokers: a peer that hangs up before its CONNACK, a
-cancellation while connecting, and one that comes together with an answer.
+aiomqtt leaves open here was found with real brokers: a peer that hangs up before its CONNACK or
+its SUBACK, a cancellation while connecting, one that comes together with an answer, and a
+socket that takes nothing more when it is to be closed.
 """
 
 import asyncio
 import contextlib
 import re
 import socket
+import ssl
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, Final
 
@@ -24,7 +26,7 @@ HUNG_UP: Final = "it hung up without an answer"
 _FIRST_ERROR: Final = 0x80
 _UNSUPPORTED_PROTOCOL: Final = 0x84
 _SESSION_TAKEN_OVER: Final = 0x8E
-# Seconds for the last packet of a connection that is given up while it is being made.
+# Seconds for the last packets of a connection that is being closed.
 _CLOSING: Final = 1.0
 
 
@@ -51,24 +53,32 @@ def is_version_refused(error: aiomqtt.MqttError) -> bool:
     return code(error.rc) in (1, _UNSUPPORTED_PROTOCOL)
 
 
+def is_taken_over(error: aiomqtt.MqttError) -> bool:
+    """Whether the connection ended because another client came with our identifier.
+
+    Only MQTT 5 can tell, and not every broker does: mosquitto 2.0.11 just hangs up.
+    """
+    cause = error.__cause__
+    return isinstance(cause, aiomqtt.MqttCodeError) and code(cause.rc) == _SESSION_TAKEN_OVER
+
+
 def reason(error: aiomqtt.MqttError) -> str:
     """Why a connection failed or ended, in a few words."""
     if isinstance(error, SubscriptionRefused):
         return str(error)
     cause = error.__cause__
-    if isinstance(cause, aiomqtt.MqttCodeError) and code(cause.rc) == _SESSION_TAKEN_OVER:
-        # Only MQTT 5 can tell, and not every broker does: mosquitto 2.0.11 just hangs up.
+    if is_taken_over(error):
         return "another client connected with the same identifier"
     if isinstance(error, aiomqtt.MqttCodeError) and isinstance(error.rc, ReasonCode):
         return f"refused: {error.rc}"
-    text = re.sub(r"^\[(Errno|code:)[^]]*\] *", "", str(cause or error))
+    text = re.sub(r"^\[(Errno|code:|SSL)[^]]*\] *| *\(_ssl\.c:\d+\)$", "", str(cause or error))
     # What paho says when the other side closes without a word.
     return "connection lost" if text == "Unspecified error" else text
 
 
 @contextlib.asynccontextmanager
 async def connected(client: aiomqtt.Client) -> AsyncIterator[None]:
-    """Connect, and disconnect on leaving.
+    """Connect, and disconnect on leaving: nothing leaves behind that.
 
     Use a new client each time: one that reconnects would also deliver what it had given up on.
 
@@ -80,9 +90,26 @@ async def connected(client: aiomqtt.Client) -> AsyncIterator[None]:
         heed_cancellation()
         yield
     finally:
-        # What it raises here is only that the connection is gone already.
-        with contextlib.suppress(aiomqtt.MqttError):
-            await client.__aexit__(None, None, None)
+        # What it raises here is only that the connection is gone already, or that the peer takes
+        # nothing more; then what is unsent must not leave when it does.
+        try:
+            with contextlib.suppress(aiomqtt.MqttError, TimeoutError):
+                async with asyncio.timeout(_CLOSING):
+                    await client.__aexit__(None, None, None)
+        finally:
+            client._client._sock_close()
+            if client._disconnected.done() and not client._disconnected.cancelled():
+                client._disconnected.exception()  # or asyncio complains that nobody looked
+
+
+def hang_up(client: aiomqtt.Client, why: str) -> None:
+    """End a connection at once, without a word: what is still unsent never leaves.
+
+    Whoever iterates over the client's messages gets an MqttError with ``why``.
+    """
+    if not client._disconnected.done():
+        client._disconnected.set_exception(aiomqtt.MqttError(why))
+    client._client._sock_close()
 
 
 async def subscribe(client: aiomqtt.Client, topics: Sequence[str]) -> None:
@@ -92,8 +119,17 @@ async def subscribe(client: aiomqtt.Client, topics: Sequence[str]) -> None:
         SubscriptionRefused: The broker refuses one of the topics.
         aiomqtt.MqttError: The connection is lost.
     """
-    granted = await client.subscribe([(topic, 1) for topic in topics])
-    heed_cancellation()
+    subscribing = asyncio.ensure_future(client.subscribe([(topic, 1) for topic in topics]))
+    answered_or_ended: set[asyncio.Future[Any]] = {subscribing, client._disconnected}
+    try:
+        # aiomqtt would go on waiting for an answer on a connection that has ended.
+        await asyncio.wait(answered_or_ended, return_when=asyncio.FIRST_COMPLETED)
+        if not subscribing.done():
+            ended = client._disconnected.exception()
+            raise aiomqtt.MqttError("disconnected before the subscription") from ended
+        granted = subscribing.result()
+    finally:
+        subscribing.cancel()
     for topic, answer in zip(topics, granted, strict=True):
         # For aiomqtt a refusal is an answer like any other, not an exception.
         if is_error(answer):
@@ -111,8 +147,22 @@ def heed_cancellation() -> None:
         raise asyncio.CancelledError
 
 
+class _TlsSocket(ssl.SSLSocket):
+    """Closes itself when its handshake fails, for which paho leaves it lying about."""
+
+    def do_handshake(self, block: bool = False) -> None:
+        try:
+            super().do_handshake(block)
+        except BaseException:
+            self.close()
+            raise
+
+
 async def _enter(client: aiomqtt.Client) -> None:
+    if client._client._ssl_context is not None:
+        client._client._ssl_context.sslsocket_class = _TlsSocket
     opened, closed = _watch_socket(client)
+    disconnected = client._disconnected
     entering = asyncio.ensure_future(client.__aenter__())
     opening, closing = asyncio.ensure_future(opened.wait()), asyncio.ensure_future(closed.wait())
     try:
@@ -121,7 +171,14 @@ async def _enter(client: aiomqtt.Client) -> None:
             # aiomqtt would go on waiting for an answer that nobody is left to give.
             raise aiomqtt.MqttError(HUNG_UP)
         await asyncio.wait({entering})
-        entering.result()
+        try:
+            entering.result()
+        except UnicodeError:
+            # From the resolver, for a name with an empty or an endless part.
+            raise aiomqtt.MqttError("no host can have that name") from None
+        if disconnected.done():
+            # In the turn of the loop in which it was made; aiomqtt has forgotten that by now.
+            raise aiomqtt.MqttError("disconnected at once") from disconnected.exception()
     except (asyncio.CancelledError, aiomqtt.MqttError):
         # The TCP connect runs in a thread that cannot be cancelled. Left alone it would open a
         # socket that nobody closes, so wait until there is one (paho gives up after 5 s), but
@@ -137,6 +194,7 @@ async def _enter(client: aiomqtt.Client) -> None:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_CLOSING):
                     await closed.wait()
+            client._client._sock_close()
         raise
     finally:
         opening.cancel()
@@ -149,7 +207,7 @@ def _watch_socket(client: aiomqtt.Client) -> tuple[asyncio.Event, asyncio.Event]
     opened, closed = asyncio.Event(), asyncio.Event()
     on_open, on_close = paho.on_socket_open, paho.on_socket_close
 
-    # paho calls both from the thread that connects, too.
+    # paho calls these from the thread that connects, too.
     def note_open(*arguments: Any) -> None:
         if on_open is not None:
             on_open(*arguments)
@@ -160,5 +218,22 @@ def _watch_socket(client: aiomqtt.Client) -> tuple[asyncio.Event, asyncio.Event]
             on_close(*arguments)
         loop.call_soon_threadsafe(closed.set)
 
+    def write_soon(_client: Any, _userdata: Any, sock: Any) -> None:
+        loop.call_soon_threadsafe(watch_for_writing, sock)
+
+    def watch_for_writing(sock: Any) -> None:
+        # aiomqtt does not look whether the socket has been closed in the same turn of the loop;
+        # its number may then be another's already.
+        if sock.fileno() != -1:
+            loop.add_writer(sock.fileno(), write)
+
+    def write() -> None:
+        try:
+            paho.loop_write()
+        except Exception as error:
+            if not client._disconnected.done():
+                client._disconnected.set_exception(error)
+
     paho.on_socket_open, paho.on_socket_close = note_open, note_close
+    paho.on_socket_register_write = write_soon
     return opened, closed

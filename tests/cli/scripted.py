@@ -91,6 +91,12 @@ class Script(pb_grpc.CommandServiceServicer):
     def ListCommands(self, request: Any, context: Any) -> Any:  # noqa: N802
         return self._next("list", request, context)
 
+    def CancelCommand(self, request: Any, context: Any) -> Any:  # noqa: N802
+        return self._next("cancel", request, context)
+
+    def ListUnmatchedResponses(self, request: Any, context: Any) -> Any:  # noqa: N802
+        return self._next("unmatched", request, context)
+
     def WatchCommand(self, request: Any, context: Any) -> Iterator[Any]:  # noqa: N802
         for step in self._next("watch", request, context):
             if isinstance(step, Exception):

@@ -80,6 +80,8 @@ def test_methods_are_listed_from_the_catalogue(run: Run) -> None:
     assert methods["charge_open"]["starts_job"] is True
     assert "dock2" in methods["charge_open"]["devices"]
     assert methods["height_limit"]["channel"] == "property_set"
+    assert methods["height_limit"]["undone_by"] is None
+    assert methods["cover_open"]["undone_by"] == "cover_close"
     assert run("methods").out.startswith("METHOD ")
 
 
@@ -88,6 +90,8 @@ def test_a_method_is_shown_with_its_fields(run: Run) -> None:
     called = run("methods", "live_start_push")
     assert "--url_type" in called.out
     assert "1 RTMP" in called.out
+    assert "undo     by live_stop_push\n" in called.out
+    assert "undo " not in run("methods", "ota_create").out
     called = run("methods", "live_start")
     assert called.code == 2
     assert "did you mean 'live_start_push'?" in called.err

@@ -13,7 +13,18 @@ from cli.scripted import LIFE, Run, Script
 from dockgate_server import cli
 from dockgate_server.cli import program
 
-COMMANDS = ("serve", "dev", "simulate", "submit", "get", "watch", "list", "keys", "methods")
+COMMANDS = (
+    "serve",
+    "dev",
+    "simulate",
+    "submit",
+    "get",
+    "watch",
+    "list",
+    "keys",
+    "methods",
+    "backup",
+)
 
 
 def test_help_names_every_command(run: Run) -> None:

@@ -27,7 +27,7 @@ def test_topics_to_devices_are_djis() -> None:
     "topic",
     [
         "thing/product/SN/services",
-        "thing/product/SN/osd",
+        "thing/product/SN/osd/x",
         "thing/product/SN/status",
         "sys/product/SN/events",
         "sys/product/SN/status/x",

@@ -4,7 +4,7 @@ from typing import Any
 
 import orjson
 import pytest
-from support.records import SETUP_ABORT
+from support.records import SETUP_ABORT, ledger
 from support.rig import BreakingBridge, Rig, Start
 
 from dockgate_server.bridge.interface import ConnectionLost, NotConnected
@@ -132,7 +132,7 @@ async def test_pushes_on_drc_up_are_passed_over(rig: Rig) -> None:
     for number in range(3):
         await drc_up(rig, "osd_info_push", {"yaw": 1}, seq=number)
         await drc_up(rig, "drc_camera_osd_info_push", {"gimbal_yaw": 1})
-    assert await rig.store.list_unmatched(10) == []
+    assert await ledger(rig.store) == []
 
 
 async def test_a_control_stream_is_sent_at_once_and_ends_with_that(rig: Rig) -> None:

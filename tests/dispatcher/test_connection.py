@@ -1,5 +1,7 @@
 """Connections that are not there, break, or come back as another version: never sent twice."""
 
+import asyncio
+
 import pytest
 from support.bridge import ScriptedBridge
 from support.records import CHARGE_OPEN, NOW, SETUP_ABORT
@@ -26,7 +28,7 @@ async def test_what_is_accepted_without_a_connection_waits_and_goes_out_in_order
 
 
 async def test_what_the_bridge_could_not_take_is_sent_later_once(start: Start) -> None:
-    """NotConnected at publish: it has certainly not left. The intent is not committed again."""
+    """NotConnected at publish: it has certainly not left, and the record says so."""
     bridge = BreakingBridge()
     async with start(bridge) as rig:
         bridge.broken = True
@@ -38,7 +40,9 @@ async def test_what_the_bridge_could_not_take_is_sent_later_once(start: Start) -
         await bridge.wait_published(3)
         await rig.settle()
         assert rig.sent() == ids
-        assert rig.kinds(ids[1]) == [EventKind.ACCEPTED, EventKind.SENDING]
+        assert rig.kinds(ids[0]) == [
+            *(EventKind.ACCEPTED, EventKind.SENDING, EventKind.NOT_SENT, EventKind.SENDING),
+        ]
 
 
 async def test_a_connection_that_breaks_in_the_middle_of_a_group_loses_nothing(
@@ -50,7 +54,7 @@ async def test_a_connection_that_breaks_in_the_middle_of_a_group_loses_nothing(
         ids = [await rig.accept() for _ in range(5)]
         bridge.broken = True
         rig.connect()
-        await rig.until(lambda: len(rig.kinds(ids[4])) == 2)
+        await rig.until(lambda: len(rig.kinds(ids[4])) == 3)
         await rig.settle()
         assert rig.sent() == []
         bridge.broken = False
@@ -205,3 +209,39 @@ async def test_a_connection_lost_between_place_and_commit_keeps_the_order(rig: R
     await rig.bridge.wait_published(2)
     assert rig.sent() == ids
     assert (await rig.now(ids[0])).sending_at == NOW
+
+
+@pytest.mark.parametrize("placed", [True, False])
+async def test_what_certainly_did_not_leave_is_never_said_to_have_perhaps(
+    start: Start, placed: bool
+) -> None:
+    """The intent was committed, then the connection broke: DELIVERY_TIMEOUT."""
+    bridge = BreakingBridge(connected=placed)
+    bridge.broken = True
+    async with start(bridge) as rig:
+        ids = [await rig.accept() for _ in range(2)]
+        rig.connect()
+        await rig.settle()
+        assert rig.kinds(ids[0])[-1] is EventKind.NOT_SENT
+        rig.clock.advance(30)
+        for command_id in ids:
+            expected = (Status.TIMED_OUT, FailureCode.DELIVERY_TIMEOUT)
+            assert await rig.ended(command_id) == expected
+
+
+@pytest.mark.parametrize("placed", [True, False])
+async def test_a_deadline_that_passes_while_the_intent_is_committed_says_never_sent(
+    rig: Rig, placed: bool
+) -> None:
+    """A slow disk: by then it is too late to send, and the record knows that nothing was."""
+    rig.connect(placed)
+    asked = rig.submit()
+    if not placed:
+        await asked
+        rig.connect()
+        await asyncio.sleep(0)  # the dispatcher has taken it and asked the store
+    rig.clock.advance(30)
+    command_id = (await asked).command.id
+    rig.clock.advance(0)
+    assert await rig.ended(command_id) == (Status.TIMED_OUT, FailureCode.DELIVERY_TIMEOUT)
+    assert rig.sent() == []

@@ -4,7 +4,7 @@ import pytest
 from support.records import CHARGE_OPEN, NOW, a_reply
 from support.rig import Rig
 
-from dockgate_server.dispatcher.dispatcher import WINDOW
+from dockgate_server.dispatcher.window import WINDOW
 from dockgate_server.model.command import FailureCode, Status
 from dockgate_server.model.transitions import RecordReply
 
@@ -138,3 +138,23 @@ async def test_closing_lets_no_more_deadlines_pass(rig: Rig) -> None:
     rig.clock.advance(60)
     await rig.settle()
     assert (await rig.now(command_id)).status is Status.ACCEPTED
+
+
+async def test_an_answer_that_came_in_time_counts_though_the_store_could_not_write_then(
+    rig: Rig,
+) -> None:
+    """The deadline passed while the disk was full: what happened is recorded in its order."""
+    command_id = await rig.accept()
+    rig.message(command_id).acknowledge()
+    await rig.settle()
+    await rig.cannot_write()
+    rig.reply(command_id)
+    await rig.store_failed()
+    rig.clock.advance(30)
+    await rig.store_failed()
+    await rig.cannot_write(False)
+    for _ in range(3):
+        rig.clock.advance(1)
+        await rig.settle()
+    assert await rig.ended(command_id) == (Status.SUCCEEDED, None)
+    assert rig.acknowledged == [command_id]

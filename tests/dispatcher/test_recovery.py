@@ -8,7 +8,7 @@ from support.records import CHARGE_OPEN, NOW, SETUP_ABORT, an_accept, in_status
 from support.rig import Start
 
 from dockgate_server.clock import ManualClock
-from dockgate_server.dispatcher.dispatcher import WINDOW
+from dockgate_server.dispatcher.window import WINDOW
 from dockgate_server.model.command import EventKind, FailureCode, Status
 from dockgate_server.store.sqlite import SqliteStore
 

@@ -7,7 +7,7 @@ from support.records import CHARGE_OPEN
 from support.rig import Rig, Start
 
 from dockgate_server.clock import ManualClock
-from dockgate_server.dispatcher.dispatcher import WINDOW
+from dockgate_server.dispatcher.window import WINDOW
 from dockgate_server.model.command import Status
 
 

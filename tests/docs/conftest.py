@@ -10,7 +10,7 @@ import pytest
 from google.protobuf import descriptor_pb2
 from google.protobuf.descriptor import FileDescriptor
 
-from dockgate.downlink.v1 import command_service_pb2
+from dockgate.downlink.v1 import device_request_service_pb2
 from dockgate_server import docs
 from dockgate_server.docs.schema import Schema
 
@@ -46,7 +46,7 @@ def schema() -> Schema:
             add(imported)
         files[file.name] = descriptor_pb2.FileDescriptorProto.FromString(file.serialized_pb)
 
-    add(command_service_pb2.DESCRIPTOR)
+    add(device_request_service_pb2.DESCRIPTOR)
     whole = descriptor_pb2.FileDescriptorSet(file=files.values())
     return Schema(whole.SerializeToString())
 

@@ -3,9 +3,11 @@
 import copy
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 from docs.conftest import ROOT
 from docs.fields import rules_of
@@ -19,7 +21,7 @@ from dockgate_server.codec import catalogue, dji_json, rules
 from dockgate_server.docs import examples
 from dockgate_server.docs.schema import Schema
 from dockgate_server.errors import Reason
-from dockgate_server.http import convert, open_api
+from dockgate_server.http import convert, device_requests, open_api
 from dockgate_server.http.responses import REQUEST_ID
 from dockgate_server.model.command import (
     Command,
@@ -30,6 +32,12 @@ from dockgate_server.model.command import (
     Status,
     Vendor,
 )
+from dockgate_server.model.device_request import (
+    DeviceRequest,
+    ReplySource,
+    RequestStatus,
+    Routing,
+)
 
 GOLDEN = [
     file
@@ -37,7 +45,11 @@ GOLDEN = [
     if b'"vendor"' in file.read_bytes()
 ]
 """The platform's own submissions, among the payloads."""
-_NEVER_OVER_HTTP = {Reason.CURSOR_OUT_OF_RANGE}
+_NEVER_OVER_HTTP = {
+    Reason.CURSOR_OUT_OF_RANGE,
+    Reason.CURSOR_EXPIRED,
+    Reason.COMMAND_NOT_CANCELLABLE,
+}
 _BEYOND = 2**31 - 1
 """The format int32 says what lies behind it, and formats are not enforced."""
 
@@ -82,6 +94,7 @@ def test_every_method_has_its_schema(openapi: dict[str, Any]) -> None:
         assert ("payload" in schema["required"]) == bool(method.descriptor.fields)
         timeout = schema["properties"]["timeout_seconds"]["default"]
         assert timeout == method.default_timeout_seconds
+        assert schema["x-dji"].get("undone_by", "") == method.spec.inverse
 
 
 def _same_rules(schema: dict[str, Any], descriptor: Descriptor, where: str) -> Iterator[str]:
@@ -222,6 +235,44 @@ def test_answers_have_the_members_that_the_document_names(openapi: dict[str, Any
     assert _validator(openapi, "Accepted").is_valid({**accepted, "status": "ACCEPTED"})
 
 
+def test_a_request_of_a_device_has_the_members_that_the_document_names(
+    openapi: dict[str, Any],
+) -> None:
+    """No more and no fewer, when everything is known; one that waits has fewer."""
+    waiting = DeviceRequest(
+        seq=1,
+        id="100e2826-e45b-50cb-b41f-e8df6d20bea2",
+        tenant="default",
+        gateway_id="dock-001",
+        request_type="config",
+        tid="t1",
+        bid="b1",
+        payload=b"null",
+        routing=Routing.INBOX,
+        received_at=NOW,
+        expires_at=NOW,
+        status=RequestStatus.PENDING,
+    )
+    answered = replace(
+        waiting,
+        status=RequestStatus.REPLIED,
+        reply_code=0,
+        reply_message="m",
+        reply_source=ReplySource.MANUAL,
+        reply=b"{}",
+        replied_by="tests",
+        replied_at=NOW,
+    )
+    schema = openapi["components"]["schemas"]["DeviceRequest"]
+    documents = [
+        json.loads(orjson.dumps(device_requests.document(one))) for one in (answered, waiting)
+    ]
+    assert set(documents[0]) == set(schema["properties"])
+    assert set(documents[1]) == set(schema["required"])
+    validator = _validator(openapi, "DeviceRequests")
+    assert [error.message for error in validator.iter_errors({"items": documents})] == []
+
+
 def test_every_example_fits_its_schema(openapi: dict[str, Any]) -> None:
     """Those of the answers too."""
     for name, schema in openapi["components"]["schemas"].items():
@@ -251,10 +302,13 @@ def test_every_error_is_an_answer(openapi: dict[str, Any]) -> None:
 
 def test_paths_and_headers_are_those_of_the_gateway(openapi: dict[str, Any]) -> None:
     """They are written in the document on their own."""
-    commands = open_api.COMMANDS_PATH
+    commands, requests = open_api.COMMANDS_PATH, open_api.REQUESTS_PATH
     assert {path: set(one) for path, one in openapi["paths"].items()} == {
         commands: {"post"},
         f"{commands}/{{commandId}}": {"get"},
+        requests: {"get"},
+        f"{requests}/{{requestId}}": {"get"},
+        f"{requests}/{{requestId}}/reply": {"post"},
     }
     schemes = openapi["components"]["securitySchemes"]
     headers = [signature.API_ID, signature.TIMESTAMP, signature.NONCE, signature.SIGNATURE]

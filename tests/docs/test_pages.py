@@ -97,6 +97,11 @@ def test_a_page_tells_what_the_gateway_knows_of_a_method(sections: dict[str, str
         assert ("| dangerous |" in text) == spec.dangerous
         assert ("| overtakes |" in text) == spec.overtakes
         assert f"/{spec.page})" in text
+        undone = re.findall(r"\| undone by \| \[(\w+)\]\((\w+)\.md#(\w+)\) \|", text)
+        assert [name for name, _, _ in undone] == ([spec.inverse] if spec.inverse else [])
+        for inverse, page, anchor in undone:
+            assert inverse == anchor
+            assert f"\n## {inverse}\n" in (PAGES / f"{page}.md").read_text(encoding="utf-8")
         for device in spec.devices:
             word = options_pb2.DeviceModel.Name(device).removeprefix("DEVICE_MODEL_").lower()
             assert re.search(rf"\| devices \|[^\n]*\b{word}\b", text), (name, word)

@@ -10,6 +10,7 @@ import pytest
 from support import gateway
 from support.brokers import RunningBroker
 from support.gateway import Gateway
+from support.records import ledger
 
 from dockgate.downlink.v1 import command_pb2
 from dockgate.downlink.v1 import command_service_pb2 as pb
@@ -135,7 +136,7 @@ async def test_an_answer_with_another_sequence_number_is_no_answer(
     request.timeout_seconds = 1
 
     assert await running.end_of(await submitted(running, request)) == "TIMED_OUT"
-    (entry, *_) = await running.app.store.list_unmatched(10)
+    (entry, *_) = await ledger(running.app.store)
     assert entry.method == "drc_camera_recording_start"
 
 

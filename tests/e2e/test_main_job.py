@@ -105,10 +105,9 @@ async def test_nobody_at_the_broker_means_device_offline(
     mosquitto: RunningBroker, tmp_path: Path
 ) -> None:
     """The broker says that it has thrown the message away: that is no delivery."""
-    async with gateway.running(mosquitto.url, tmp_path) as running:
-        async with dock_on(mosquitto) as simulated:
-            await simulated.wait_ready()
-
+    # A dock that had been there would have told by its last will that it is gone.
+    devices = [{"id": "drone-001", "gateway": "dock-001"}]
+    async with gateway.running(mosquitto.url, tmp_path, devices=devices) as running:
         submitted = await running.stub.SubmitCommand(recording_start("k1"))
         events = await running.events(submitted.command.command_id)
 

@@ -3,7 +3,6 @@
 import asyncio
 import re
 import time
-import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -13,11 +12,10 @@ import orjson
 import pytest
 from support import gateway
 from support.brokers import RunningBroker
-from support.gateway import Gateway
+from support.signed_client import SignedClient
 
 from dockgate_server import simulate
-from dockgate_server.access import signature
-from dockgate_server.access.keys import Keys, NewKey
+from dockgate_server.access.keys import Keys
 from dockgate_server.clock import SystemClock
 
 pytestmark = pytest.mark.broker
@@ -30,29 +28,8 @@ FILEUPLOAD_START = b'{"vendor":"dji","device_id":"drone-001","command_type":"fil
 FLIGHTTASK_PREPARE = b'{"vendor":"dji","device_id":"drone-001","command_type":"flighttask_prepare","payload":{"execute_time":0,"exit_wayline_when_rc_lost":0,"file":{"fingerprint":"string","url":"https://example.com/path"},"flight_id":"id-001","out_of_control_action":0,"rth_altitude":0,"task_type":0,"rth_mode":0,"break_point":{"index":0,"state":0,"progress":0.0,"wayline_id":0,"break_reason":0,"latitude":0.0,"longitude":0.0,"height":0.0,"attitude_head":0.0},"executable_conditions":{"storage_capacity":0},"ready_conditions":{"battery_capacity":0,"begin_time":0,"end_time":0},"simulate_mission":{"is_enable":0,"latitude":0.0,"longitude":0.0}},"idempotency_key":"req-flighttask_prepare-001","timeout_seconds":30}'
 
 
-class OpenApi:
-    """A client that signs."""
-
-    def __init__(self, running: Gateway, key: NewKey, session: aiohttp.ClientSession) -> None:
-        self.running = running
-        self._key = key
-        self._session = session
-
-    async def call(self, method: str, target: str, body: bytes = b"") -> tuple[int, dict[str, Any]]:
-        """Send a signed request."""
-        headers = signature.signed_headers(
-            api_id=self._key.key.api_id,
-            secret=self._key.secret,
-            method=method,
-            target=target,
-            timestamp=int(time.time()),
-            nonce=uuid.uuid4().hex,
-            body=body,
-        )
-        url = f"http://{self.running.app.http_address}{target}"
-        headers = {**headers, "Content-Type": "application/json"}
-        async with self._session.request(method, url, data=body, headers=headers) as answer:
-            return answer.status, orjson.loads(await answer.read())
+class OpenApi(SignedClient):
+    """Submits commands and waits for their end."""
 
     async def submit(self, body: bytes) -> str:
         """Submit a command that is accepted."""

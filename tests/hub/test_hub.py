@@ -87,17 +87,17 @@ def test_the_tail_serves_cursors_within_it(hub: Hub, monkeypatch: pytest.MonkeyP
     hub = Hub()
     hub.start_from(100)
     assert hub.newest_seq == 100
-    assert seqs(hub.events_of_all_commands(100, 10)) == []
-    assert hub.events_of_all_commands(99, 10) is None
+    assert seqs(hub.events_behind(100, 10)) == []
+    assert hub.events_behind(99, 10) is None
     hub.publish([an_event(101, 1), an_event(102, 2)])
-    assert seqs(hub.events_of_all_commands(100, 10)) == [101, 102]
+    assert seqs(hub.events_behind(100, 10)) == [101, 102]
     hub.publish([an_event(number, number) for number in range(103, 107)])
     assert hub.newest_seq == 106
-    assert hub.events_of_all_commands(101, 10) is None
-    assert seqs(hub.events_of_all_commands(102, 10)) == [103, 104, 105, 106]
-    assert seqs(hub.events_of_all_commands(103, 2)) == [104, 105]
-    assert seqs(hub.events_of_all_commands(106, 10)) == []
-    assert seqs(hub.events_of_all_commands(500, 10)) == []
+    assert hub.events_behind(101, 10) is None
+    assert seqs(hub.events_behind(102, 10)) == [103, 104, 105, 106]
+    assert seqs(hub.events_behind(103, 2)) == [104, 105]
+    assert seqs(hub.events_behind(106, 10)) == []
+    assert seqs(hub.events_behind(500, 10)) == []
 
 
 def test_a_commit_wakes_whom_it_concerns_and_nobody_else(hub: Hub) -> None:
@@ -106,7 +106,7 @@ def test_a_commit_wakes_whom_it_concerns_and_nobody_else(hub: Hub) -> None:
         hub.watch_command("c1") as one,
         hub.watch_command("c1") as two,
         hub.watch_command("c2") as other,
-        hub.watch_fleet() as fleet,
+        hub.watch_all() as fleet,
     ):
         hub.publish([an_event(1, 1), an_event(2, 2)])
         assert [is_woken(w) for w in (one, two, other, fleet)] == [True, True, False, True]
@@ -120,7 +120,7 @@ async def test_many_watchers_are_woken_once_for_each_commit(hub: Hub) -> None:
         while not watcher.closed:
             woken[name] = woken.get(name, 0) + await watcher.wait(5)
 
-    with hub.watch_fleet() as fleet, hub.watch_command("c1") as one:
+    with hub.watch_all() as fleet, hub.watch_command("c1") as one:
         tasks = [
             asyncio.create_task(watch("fleet", fleet)),
             asyncio.create_task(watch("one", one)),
@@ -147,7 +147,7 @@ async def test_what_happens_before_the_wait_ends_it_at_once(hub: Hub) -> None:
 
 async def test_a_wait_ends_without_news_for_a_sign_of_life(hub: Hub) -> None:
     """And the next one can still be woken."""
-    with hub.watch_fleet() as watcher:
+    with hub.watch_all() as watcher:
         assert not await watcher.wait(0.001)
         asyncio.get_running_loop().call_soon(hub.publish, [an_event(1, 1)])
         assert await watcher.wait(5)
@@ -167,14 +167,14 @@ async def test_a_cancelled_wait_leaves_nothing_behind(hub: Hub) -> None:
 
 async def test_closing_ends_every_wait_and_those_that_still_come(hub: Hub) -> None:
     """Or the servers' stop would wait for them."""
-    with hub.watch_command("c1") as one, hub.watch_fleet() as fleet:
+    with hub.watch_command("c1") as one, hub.watch_all() as fleet:
         waits = [asyncio.create_task(w.wait(60)) for w in (one, fleet)]
         await asyncio.sleep(0)
         hub.close()
         async with asyncio.timeout(5):
             assert await asyncio.gather(*waits) == [True, True]
         assert (one.closed, fleet.closed) == (True, True)
-    with hub.watch_command("c1") as late, hub.watch_fleet() as later:
+    with hub.watch_command("c1") as late, hub.watch_all() as later:
         assert (late.closed, later.closed) == (True, True)
         assert await late.wait(60)
         assert await later.wait(60)

@@ -30,6 +30,7 @@ def test_the_picture_has_these_ways_and_no_other() -> None:
     assert drawn == {
         (EventKind.DELIVERED, Status.ACCEPTED, Status.DELIVERED),
         (EventKind.REFUSED, Status.ACCEPTED, Status.FAILED),
+        (EventKind.CANCELLED, Status.ACCEPTED, Status.FAILED),
         (EventKind.SENT, Status.ACCEPTED, Status.SUCCEEDED),
         *((EventKind.REPLIED, one, Status.SUCCEEDED) for one in open_ones),
         *((EventKind.REPLIED, one, Status.FAILED) for one in open_ones),
@@ -47,10 +48,11 @@ def test_a_life_begins_accepted() -> None:
 
 
 @pytest.mark.parametrize("end", ENDS)
-def test_only_what_a_device_says_is_recorded_after_the_end(end: Status) -> None:
+def test_only_what_a_device_says_or_does_not_say_is_recorded_after_the_end(end: Status) -> None:
     """A late answer, an odd one, a job's progress; not a delivery or a deadline."""
     recorded = {kind for kind in EventKind if is_legal(kind, end, end)}
-    assert recorded == {EventKind.REPLIED, EventKind.UNMATCHED_REPLY, EventKind.JOB_PROGRESSED}
+    said = {EventKind.REPLIED, EventKind.UNMATCHED_REPLY, EventKind.JOB_PROGRESSED}
+    assert recorded == said | ({EventKind.JOB_STALLED} if end is Status.SUCCEEDED else set())
 
 
 def test_every_event_but_the_first_has_its_row() -> None:

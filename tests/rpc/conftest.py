@@ -11,6 +11,7 @@ from support.core import Core, running
 
 from dockgate.downlink.v1 import command_service_pb2_grpc as pb_grpc
 from dockgate_server.config import Grpc
+from dockgate_server.rpc.health import Health
 from dockgate_server.rpc.server import RpcServer
 
 
@@ -22,9 +23,16 @@ async def core(tmp_path: Path) -> AsyncIterator[Core]:
 
 
 @pytest.fixture
-async def server(core: Core) -> AsyncIterator[RpcServer]:
+def health() -> Health:
+    """What the server is told of its parts."""
+    return Health()
+
+
+@pytest.fixture
+async def server(core: Core, health: Health) -> AsyncIterator[RpcServer]:
     """The gRPC server on a free port."""
-    async with RpcServer(Grpc(listen="127.0.0.1:0"), core.commands, stop_seconds=5) as server:
+    settings = Grpc(listen="127.0.0.1:0")
+    async with RpcServer(settings, core.commands, health, stop_seconds=5) as server:
         yield server
         core.hub.close()
 

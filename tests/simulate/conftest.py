@@ -6,13 +6,14 @@ import asyncio
 import contextlib
 import json
 import os
+import selectors
 import shutil
 import socket
 import subprocess
 import sys
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ NATS = shutil.which("nats-server", path=str(Path(sys.executable).parent)) or shu
     "nats-server"
 )
 LIMIT = 10.0
-ENDS = ("services_reply", "set_reply", "up", "events", "status")
+ENDS = ("services_reply", "set_reply", "up", "events", "requests", "osd", "state", "status", "will")
 
 
 def free_port() -> int:
@@ -123,6 +124,7 @@ class Cloud:
         self.gateway = gateway
         self.answers_topology = True
         self.answers_events = False
+        self.answers: dict[str, Any] = {}
         self._mqtt5 = mqtt5
         self._said: dict[str, asyncio.Queue[bytes]] = {end: asyncio.Queue() for end in ENDS}
 
@@ -133,6 +135,7 @@ class Cloud:
                 (f"thing/product/{self.gateway}/property/set_reply", 1),
                 (f"thing/product/{self.gateway}/drc/up", 1),
                 (f"thing/product/{self.gateway}/events", 1),
+                (f"thing/product/{self.gateway}/requests", 1),
                 (f"sys/product/{self.gateway}/status", 1),
             ]
         )
@@ -140,23 +143,30 @@ class Cloud:
     async def read(self) -> None:
         async for message in self.client.messages:
             end = str(message.topic).rpartition("/")[2]
-            if end == "status" and self.answers_topology:
-                await self.acknowledge(json.loads(message.payload), "sys", "status_reply")
+            if end == "status":
+                said = json.loads(message.payload)
+                end = "status" if "tid" in said else "will"
+                if end == "status" and self.answers_topology:
+                    await self.acknowledge(said, "sys", "status_reply")
             if end == "events" and self.answers_events:
                 event = json.loads(message.payload)
                 if event.get("need_reply") == 1:
                     await self.acknowledge(event, "thing", "events_reply")
+            if end == "requests":
+                request = json.loads(message.payload)
+                if request["method"] in self.answers:
+                    await self.answer(request, self.answers[request["method"]])
             self._said[end].put_nowait(bytes(message.payload))
 
     async def acknowledge(self, message: dict[str, Any], root: str, end: str) -> None:
-        answer = {
-            "tid": message["tid"],
-            "bid": message["bid"],
-            "timestamp": 1,
-            "method": message["method"],
-            "data": {"result": 0},
-        }
-        await self.publish(f"{root}/product/{self.gateway}/{end}", json.dumps(answer).encode())
+        await self._reply(message, f"{root}/product/{self.gateway}/{end}", {"result": 0})
+
+    async def answer(self, request: dict[str, Any], data: Any) -> None:
+        await self._reply(request, f"thing/product/{self.gateway}/requests_reply", data)
+
+    async def _reply(self, message: dict[str, Any], topic: str, data: Any) -> None:
+        same = {name: message[name] for name in ("tid", "bid", "method")}
+        await self.publish(topic, json.dumps({**same, "timestamp": 1, "data": data}).encode())
 
     async def publish(
         self, topic: str, payload: bytes, expiry: int | None = None, qos: int = 1
@@ -297,3 +307,62 @@ async def cloud(sim_broker: BrokerProcess, config: DockConfig) -> AsyncIterator[
     """A cloud that listens to the dock of `config`."""
     async with cloud_on(sim_broker, config.gateway) as one:
         yield one
+
+
+class _JumpingSelector(selectors.DefaultSelector):
+    """Lets the time pass that it was to wait for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 0.0
+
+    def select(self, timeout: float | None = None) -> Any:
+        ready = super().select(0 if timeout else timeout)
+        if not ready and timeout:
+            self.now += timeout
+        return ready
+
+
+class _JumpingLoop(asyncio.SelectorEventLoop):
+    def __init__(self) -> None:
+        self._jumping = _JumpingSelector()
+        super().__init__(self._jumping)
+
+    def time(self) -> float:
+        return self._jumping.now
+
+
+@pytest.fixture
+def in_no_time() -> Callable[[Coroutine[Any, Any, None]], None]:
+    """Runs a coroutine on a loop whose clock jumps to the next thing to do; it starts at 0."""
+
+    def run(coroutine: Coroutine[Any, Any, None]) -> None:
+        with asyncio.Runner(loop_factory=_JumpingLoop) as runner:
+            runner.run(coroutine)
+
+    return run
+
+
+class FakeLink:
+    """A link that is up, and keeps what was said with the time on the loop's clock."""
+
+    def __init__(self) -> None:
+        self.is_up = True
+        self.connections = 1
+        self.said: list[tuple[float, str, dict[str, Any]]] = []
+
+    async def publish(self, topic: str, payload: bytes) -> None:
+        now = asyncio.get_running_loop().time()
+        self.said.append((now, topic.rpartition("/")[2], json.loads(payload)))
+
+    async def say(self, topic: str, payload: bytes) -> None:
+        await self.publish(topic, payload)
+
+    def times(self, method: str) -> list[float]:
+        return [round(at, 3) for at, _, said in self.said if said["method"] == method]
+
+
+@pytest.fixture
+def link() -> FakeLink:
+    """For parts of a dock on their own, without a broker."""
+    return FakeLink()

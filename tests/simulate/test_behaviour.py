@@ -5,6 +5,7 @@ import re
 import pytest
 
 from dockgate_server.simulate import behaviour as b
+from dockgate_server.simulate import parsing
 
 
 @pytest.mark.parametrize(
@@ -24,6 +25,12 @@ from dockgate_server.simulate import behaviour as b
         ("job-fails", (None, b.JobFails())),
         ("charge_open=job-fails:321004", ("charge_open", b.JobFails(321004, 50))),
         ("charge_open=job-fails:321004@40", ("charge_open", b.JobFails(321004, 40))),
+        ("job-fails@15", (None, b.JobFails(314004, 15))),
+        ("job-ends:rejected", (None, b.JobEnds("rejected", 50))),
+        ("job-ends:partially_done@95", (None, b.JobEnds("partially_done", 95))),
+        ("job-ends:timeout:321257@0", (None, b.JobEnds("timeout", 0, 321257))),
+        ("job-silent", (None, b.JobSilent(50))),
+        ("charge_open=job-silent@0", ("charge_open", b.JobSilent(0))),
         ("member-fails:state", (None, b.MemberFails("state", 1))),
         ("member-fails:state=2", (None, b.MemberFails("state", 2))),
         (
@@ -33,7 +40,7 @@ from dockgate_server.simulate import behaviour as b
     ],
 )
 def test_a_flag_names_a_behaviour(text, expected):
-    assert b.parse_behave(text) == expected
+    assert parsing.parse_behave(text) == expected
 
 
 @pytest.mark.parametrize(
@@ -53,6 +60,13 @@ def test_a_flag_names_a_behaviour(text, expected):
         ("job-fails:0", "other than 0"),
         ("job-fails:1@101", "up to 100"),
         ("job-fails:x", "for instance job-fails:314004@40"),
+        ("job-fails:0@10", "other than 0"),
+        ("job-ends", "job-ends:STATUS@PERCENT, one of canceled"),
+        ("job-ends:ok@50", "job-ends:STATUS@PERCENT, one of canceled"),
+        ("job-ends:rejected@101", "up to 100"),
+        ("job-silent:40", "for instance job-silent@40"),
+        ("job-silent@101", "up to 100"),
+        ("slow@2", "'slow@2' is not a behaviour"),
         ("member-fails", "for instance member-fails:state=2"),
         ("member-fails:", "for instance member-fails:state=2"),
         ("member-fails:state=0", "other than 0"),
@@ -63,22 +77,22 @@ def test_a_flag_names_a_behaviour(text, expected):
 )
 def test_a_bad_flag_is_told_what_would_be_right(text, complaint):
     with pytest.raises(ValueError, match=re.escape(complaint)) as caught:
-        b.parse_behave(text)
+        parsing.parse_behave(text)
     assert "\n" not in str(caught.value)
 
 
 def test_a_reply_is_any_json():
-    assert b.parse_reply('charge_open={"result": 1, "a": "b=c"}') == (
+    assert parsing.parse_reply('charge_open={"result": 1, "a": "b=c"}') == (
         "charge_open",
         b.Reply({"result": 1, "a": "b=c"}),
     )
-    assert b.parse_reply('charge_open=""')[1] == b.Reply("")
+    assert parsing.parse_reply('charge_open=""')[1] == b.Reply("")
 
 
 @pytest.mark.parametrize("text", ["charge_open", "charge_open=", "charge_open={", "A={}"])
 def test_a_bad_reply_is_refused(text):
     with pytest.raises(ValueError, match=r"JSON|method name"):
-        b.parse_reply(text)
+        parsing.parse_reply(text)
 
 
 def test_behaviours_for_one_method_add_up():
@@ -96,6 +110,8 @@ def test_several_members_can_fail_at_once():
     [
         (b.Slow(1), b.Late(2)),
         (b.Silent(), b.WrongTid()),
+        (b.JobFails(), b.JobSilent()),
+        (b.JobEnds("timeout"), b.JobEnds("canceled")),
         (b.MemberFails("state", 1), b.MemberFails("state", 2)),
     ],
 )
@@ -122,10 +138,10 @@ def test_telling_nothing_forgets_what_was_said():
 
 
 def test_a_rate_is_a_number_of_messages_per_second():
-    assert [b.parse_rate(text) for text in ("0", "0.5", "1000")] == [0, 0.5, 1000]
+    assert [parsing.parse_rate(text) for text in ("0", "0.5", "1000")] == [0, 0.5, 1000]
 
 
 @pytest.mark.parametrize("text", ["", "fast", "-1", "nan", "inf", "1001"])
 def test_a_bad_rate_is_refused(text):
     with pytest.raises(ValueError, match="from 0 to 1000, such as 10"):
-        b.parse_rate(text)
+        parsing.parse_rate(text)

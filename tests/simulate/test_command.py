@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from dockgate_server import cli
-from dockgate_server.simulate import Happening, JobFails, Reply, Slow, command
+from dockgate_server.simulate import Happening, JobFails, Reply, Slow, command, flags
 
 PROGRAM = "import typer; from dockgate_server.simulate.command import simulate; typer.run(simulate)"
 
@@ -38,7 +38,12 @@ PROGRAM = "import typer; from dockgate_server.simulate.command import simulate; 
         (["--behave", "slow:1", "--behave", "late:2"], "exclude each other"),
         (["--behave", "camera_aim=job-fails"], "starts no job"),
         (["--behave", "return_home=job-fails"], "no way to report a failure"),
+        (["--behave", "camera_aim=job-silent"], "starts no job"),
+        (["--behave", "charge_open=job-ends:partially_done"], "no word for partially_done"),
         (["--reply", "charge_open={"], "is not JSON"),
+        (["--osd", "often"], "--osd: 'often' is not a number per second"),
+        (["--events", "1001"], "--events: '1001' is not a number per second"),
+        (["--takeoff-wait", "never"], "--takeoff-wait: 'never' is not a time"),
     ],
 )
 def test_a_bad_flag_is_one_clear_line_and_exit_code_2(arguments, complaint, capsys):
@@ -59,6 +64,8 @@ def test_help_shows_every_behaviour_and_examples(capsys, monkeypatch):
         "slow:SECONDS",
         "wrong-method:METHOD",
         "job-fails:RESULT@PERCENT",
+        "job-ends:STATUS@PERCENT",
+        "job-silent@PERCENT",
         "offline",
         "member-fails",
     ):
@@ -79,14 +86,14 @@ def test_help_shows_every_behaviour_and_examples(capsys, monkeypatch):
 )
 def test_a_broker_url_is_read_and_its_password_never_shown(url, url_shown, username, password):
     environment = "from-env" if username == "u" and ":p" not in url else None
-    broker = command.parse_broker(url, password=environment)
+    broker = flags.parse_broker(url, password=environment)
     assert (broker.url, broker.username, broker.password) == (url_shown, username, password)
     assert (broker.tls is not None) == url.startswith("mqtts")
     assert str(password) not in repr(broker) or password is None
 
 
 def test_flags_for_one_method_add_up():
-    told = command.parse_behaviours(
+    told = flags.parse_behaviours(
         ["slow:2", "charge_open=slow:1", "charge_open=job-fails:7@30"], ['charge_open={"result":0}']
     )
     assert told == {

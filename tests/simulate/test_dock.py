@@ -18,7 +18,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.reasoncodes import ReasonCode
 
 from dockgate_server import mqtt, simulate
-from dockgate_server.simulate import SimulatedDock, command, connection
+from dockgate_server.simulate import SimulatedDock, connection, flags
 from dockgate_server.simulate.link import backoff
 
 pytestmark = pytest.mark.broker
@@ -112,10 +112,10 @@ async def test_a_flight_reports_by_its_flight_id(cloud, config):
 async def test_a_second_job_for_the_same_flight_takes_the_place_of_the_first(cloud, config):
     async with SimulatedDock(dataclasses.replace(config, step_every=0.01)) as dock:
         await dock.wait_ready()
-        await cloud.send("flighttask_prepare", {"flight_id": "flight-1"})
-        assert (await cloud.event())["method"] == "flighttask_ready"
         await cloud.send("flighttask_execute", {"flight_id": "flight-1"})
-        events = await cloud.job({"ok"})
+        events = [await cloud.event()]
+        await cloud.send("flighttask_execute", {"flight_id": "flight-1"})
+        events += await cloud.job({"ok"})
         # The first job would have ended before this one does.
         await cloud.send("flighttask_execute", {"flight_id": "flight-2"})
         events += await cloud.job({"ok"})
@@ -472,14 +472,14 @@ async def test_it_speaks_tls_and_trusts_only_whom_it_is_told_to(own_broker, quic
             untrusted.put_nowait(happening.text)
 
     url = f"mqtts://localhost:{own_broker.port}"
-    strict = dataclasses.replace(quick_config(own_broker), broker=command.parse_broker(url))
+    strict = dataclasses.replace(quick_config(own_broker), broker=flags.parse_broker(url))
     with warnings.catch_warnings():
         # paho drops the socket of a failed handshake without closing it.
         warnings.simplefilter("ignore", ResourceWarning)
         async with SimulatedDock(strict, on_happening=note), asyncio.timeout(10):
             assert "certificate" in await untrusted.get()
         gc.collect()
-    trusting = command.parse_broker(url, ca_file=certificate)
+    trusting = flags.parse_broker(url, ca_file=certificate)
     async with SimulatedDock(dataclasses.replace(strict, broker=trusting)) as dock:
         await dock.wait_subscribed()
 
@@ -548,8 +548,8 @@ async def test_a_broker_that_hangs_up_is_asked_in_the_other_protocol_at_once(qui
     versions: asyncio.Queue[int] = asyncio.Queue()
 
     async def hang_up(reader, writer):
-        packet = await reader.readexactly(9)  # type, length, "MQTT" with its length, version
-        versions.put_nowait(packet[8])
+        await reader.readuntil(b"MQTT")
+        versions.put_nowait((await reader.readexactly(1))[0])
         writer.close()
         await writer.wait_closed()
 

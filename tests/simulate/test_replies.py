@@ -70,19 +70,19 @@ def test_a_reply_sent_twice_is_the_same_reply():
 @pytest.mark.parametrize("behaviour", [b.Silent(), b.Offline(1)])
 def test_a_silent_or_absent_dock_says_nothing_and_starts_nothing(behaviour):
     assert answers("charge_open", behaviour) == ()
-    assert not replies.starts_job("charge_open", b.conduct_of([behaviour]))
+    assert not replies.is_accepted("charge_open", b.conduct_of([behaviour]))
 
 
 @pytest.mark.parametrize("data", [{"result": 5001, "code": 5001}, [], "", None])
 def test_a_fixed_reply_is_sent_as_it_is_and_a_refused_job_does_not_start(data):
     (payload,) = answers("charge_open", b.Reply(data))
     assert json.loads(payload)["data"] == data
-    assert not replies.starts_job("charge_open", b.conduct_of([b.Reply(data)]))
+    assert not replies.is_accepted("charge_open", b.conduct_of([b.Reply(data)]))
 
 
 @pytest.mark.parametrize("data", [{"result": 0}, {"result": "0"}])
 def test_a_fixed_reply_with_result_0_starts_the_job(data):
-    assert replies.starts_job("charge_open", b.conduct_of([b.Reply(data)]))
+    assert replies.is_accepted("charge_open", b.conduct_of([b.Reply(data)]))
 
 
 @pytest.mark.parametrize(
@@ -114,6 +114,12 @@ def test_the_announcement_has_the_documented_types():
     assert (drone["sn"], drone["domain"], drone["index"]) == ("drone-9", "0", "A")
     assert (type(drone["type"]), type(drone["sub_type"])) == (int, int)
     assert data["thing_version"]
+
+
+def test_the_last_will_is_an_announcement_without_ids_time_and_drone():
+    will = replies.absence()
+    said = replies.update_topo(drone="drone-9", tid="t", bid="b", now_ms=1)
+    assert will == {"method": "update_topo", "data": {**said["data"], "sub_devices": []}}
 
 
 # DJI's services methods whose progress is reported by events.
@@ -163,7 +169,7 @@ def test_every_job_runs_to_its_end_whatever_the_parameters(method, data):
     assert percents == sorted(percents)
     assert percents[-1] == 100
     assert [report.state for report in job.reports][-1] == "done"
-    assert {report.state for report in job.reports[:-1]} <= {"running"}
+    assert {report.state for report in job.reports[:-1]} <= {"sent", "running"}
 
 
 def test_other_methods_have_no_job():
@@ -189,23 +195,6 @@ def test_a_dock_job_reports_steps_with_the_bid_of_its_command():
     assert {report.need_reply for report in job.reports} == {None}
 
 
-def test_a_flight_reports_by_its_flight_id_and_asks_for_an_answer_at_the_end():
-    job = jobs.job_of(command("flighttask_execute", {"flight_id": "flight-7"}))
-    assert {report.bid for report in job.reports} == {"flight-7"}
-    assert {report.event for report in job.reports} == {"flighttask_progress"}
-    assert [report.need_reply for report in job.reports] == [0] * (len(job.reports) - 1) + [1]
-    steps = [report.data["output"]["progress"]["current_step"] for report in job.reports]
-    assert steps == sorted(steps)
-    assert job.reports[0].data["output"]["ext"]["flight_id"] == "flight-7"
-
-
-def test_a_prepared_flight_says_that_it_is_ready():
-    job = jobs.job_of(command("flighttask_prepare", {"flight_id": "flight-7"}))
-    assert job.reports[0].event == "flighttask_ready"
-    assert job.reports[0].data == {"flight_ids": ["flight-7"]}
-    assert job.key == jobs.job_of(command("flighttask_execute", {"flight_id": "flight-7"})).key
-
-
 def test_fly_to_point_can_only_be_tied_by_its_id():
     job = jobs.job_of(command("fly_to_point", {"fly_to_id": "to-1"}))
     assert {report.bid for report in job.reports} == {None}
@@ -226,12 +215,30 @@ def test_an_upload_reports_each_file():
 def test_a_job_fails_where_it_is_told_to_if_its_event_can_say_so(method):
     with_a_file = {"params": {"files": [{"module": "0"}]}}
     failing = jobs.job_of(command(method, with_a_file), b.JobFails(321004, 40))
-    can = jobs.has_job(method, that_can_fail=True)
+    can = jobs.can_end(method, "failed")
     assert failing.reports[-1].state == ("failed" if can else "done")
     if can:
         assert failing.reports[-1].percent == 40
         assert all(report.percent < 40 for report in failing.reports[:-1])
         assert "321004" in json.dumps(failing.reports[-1].data)
+
+
+@pytest.mark.parametrize("method", PROGRESS_TABLE)
+@pytest.mark.parametrize("status", ["canceled", "partially_done", "rejected", "timeout"])
+def test_a_job_ends_as_it_is_told_to_if_its_event_has_a_word_for_it(method, status):
+    job = jobs.job_of(command(method), b.JobEnds(status, 40))
+    last = job.reports[-1]
+    assert last.state == (status if jobs.can_end(method, status) else "done")
+    assert all(report.state in ("sent", "running") for report in job.reports[:-1])
+    if last.state == status and "output" in last.data:
+        assert last.data["output"]["status"] == status
+
+
+@pytest.mark.parametrize("method", PROGRESS_TABLE)
+def test_a_job_that_falls_silent_never_tells_its_end(method):
+    whole = jobs.job_of(command(method)).reports
+    silent = jobs.job_of(command(method), b.JobSilent(40)).reports
+    assert silent == tuple(one for one in whole[:-1] if one.percent <= 40)
 
 
 @pytest.mark.parametrize(
@@ -247,3 +254,10 @@ def test_a_job_fails_where_it_is_told_to_if_its_event_can_say_so(method):
 def test_each_event_has_its_own_word_for_failure(method, word):
     data = jobs.job_of(command(method), b.JobFails()).reports[-1].data
     assert data.get("output", data)["status"] == word
+
+
+@pytest.mark.parametrize(
+    ("method", "word"), [("fly_to_point", "wayline_cancel"), ("in_flight_wayline_deliver", 5)]
+)
+def test_some_events_have_their_own_word_for_a_job_that_is_given_up(method, word):
+    assert jobs.job_of(command(method), b.JobEnds("canceled")).reports[-1].data["status"] == word

@@ -15,6 +15,8 @@ ENDS = set(Status) - OPEN
 
 HOLDS: dict[str, set[Status]] = {
     "begin_sending": set(),  # they have an intent already
+    "take_back": {Status.ACCEPTED},
+    "cancel": set(),  # they have been sent
     "confirm_delivery": {Status.ACCEPTED},
     "complete_send": {Status.ACCEPTED},
     "refuse": {Status.ACCEPTED},
@@ -25,6 +27,7 @@ HOLDS: dict[str, set[Status]] = {
     "record_late_reply": ENDS - {Status.SUCCEEDED},
     "note_reply": ENDS,
     "record_job": set(Status),
+    "stall_job": {Status.SUCCEEDED},
 }
 """On which status each guarded update may change a command that has been sent."""
 
@@ -43,6 +46,7 @@ VALUES: dict[str, Any] = {
     "outcome_unknown": "o",
     "delivery_timeout": "d",
     "limit": 100,
+    "heard_at": None,
 }
 """What the queries want beside the command."""
 

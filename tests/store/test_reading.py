@@ -4,7 +4,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from support.records import NOW, a_job, a_reply, an_accept, in_status
+from support.records import NOW, a_job, a_reply, an_accept, in_status, ledger
 
 from dockgate_server.model.command import CommandEvent, CommandFilter, Status
 from dockgate_server.model.device import Device, Topology
@@ -99,7 +99,7 @@ async def test_an_empty_store_has_no_events(store: SqliteStore) -> None:
     """Nothing is nothing, not an error."""
     assert await store.newest_event_seq() == 0
     assert await store.events_of_all_commands(0, 10) == []
-    assert await store.list_unmatched(10) == []
+    assert await ledger(store) == []
 
 
 async def test_events_of_all_tenants_stand_in_the_order_of_recording(
@@ -141,7 +141,7 @@ async def test_everything_survives_closing_and_opening(database: Path) -> None:
     async with SqliteStore(database, told.extend) as store:
         assert await store.get_command("default", command.id) == command
         assert await store.events_of_command("default", command.id, 0, 10) == events
-        assert len(await store.list_unmatched(10)) == 1
+        assert len(await ledger(store)) == 1
         await store.accept(an_accept())
     assert told[0].seq == newest + 1
     assert told[0].command.seq == command.seq + 1
@@ -150,15 +150,15 @@ async def test_everything_survives_closing_and_opening(database: Path) -> None:
 async def test_a_device_belongs_to_the_latest_topology(store: SqliteStore) -> None:
     """A drone under two docks. The latest is the one recorded last: clocks may step."""
     drone = (("drone-001", "0-67-0"),)
-    await store.save_topology("default", Topology("dock-001", "3-2-0", drone, NOW))
-    await store.save_topology("default", Topology("dock-002", "3-2-0", drone, NOW - 5))
-    assert await store.list_devices() == [
+    await store.devices.save_topology("default", Topology("dock-001", "3-2-0", drone, NOW))
+    await store.devices.save_topology("default", Topology("dock-002", "3-2-0", drone, NOW - 5))
+    assert await store.devices.list() == [
         Device("default", "dock-001", "dock-001", "3-2-0"),
         Device("default", "dock-002", "dock-002", "3-2-0"),
         Device("default", "drone-001", "dock-002", "0-67-0"),
     ]
-    await store.save_topology("default", Topology("dock-002", "3-2-0", (), NOW + 6))
-    assert len(await store.list_devices()) == 3
+    await store.devices.save_topology("default", Topology("dock-002", "3-2-0", (), NOW + 6))
+    assert len(await store.devices.list()) == 3
 
 
 async def test_keys_of_the_open_api_are_kept(store: SqliteStore) -> None:

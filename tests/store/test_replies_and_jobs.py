@@ -4,7 +4,7 @@ from pathlib import Path
 
 import orjson
 import pytest
-from support.records import NOW, a_job, a_reply, an_accept, begin_sending, in_status
+from support.records import NOW, a_job, a_reply, an_accept, begin_sending, in_status, ledger
 
 from dockgate_server.model.command import Command, EventKind, JobState, Status
 from dockgate_server.model.transitions import (
@@ -103,7 +103,7 @@ async def test_an_odd_reply_ends_an_open_command_as_unmatched(
     assert (after.status, after.completed_at) == (Status.UNMATCHED_RESPONSE, NOW + 3_000)
     assert (after.response_code, after.vendor_response) == (None, None)
     assert (after.response_received_at, after.failure_code) == (None, None)
-    (entry,) = await store.list_unmatched(10)
+    (entry,) = await ledger(store)
     assert (entry.gateway_id, entry.tid, entry.method) == ("dock-001", command.id, method or "")
     assert entry.reason.startswith(why)
     assert entry.data == orjson.dumps(data)
@@ -118,7 +118,7 @@ async def test_a_reply_of_another_gateway_never_touches_the_command(store: Sqlit
             reply = a_reply(command.id, data, raw_data=raw, gateway_id="dock-002")
             assert await store.apply(RecordReply(reply)) == ()
         assert await now(store, command) == command
-    entries = await store.list_unmatched(100)
+    entries = await ledger(store)
     assert {entry.reason for entry in entries[:6]} == {"the command went to gateway 'dock-001'"}
     assert {entry.gateway_id for entry in entries[:6]} == {"dock-002"}
 
@@ -126,7 +126,7 @@ async def test_a_reply_of_another_gateway_never_touches_the_command(store: Sqlit
 async def test_a_reply_to_nothing_goes_to_the_ledger(store: SqliteStore) -> None:
     """From a gateway of before, or to somebody else's command."""
     assert await store.apply(RecordReply(a_reply("who?", method="m"))) == ()
-    (entry,) = await store.list_unmatched(10)
+    (entry,) = await ledger(store)
     assert entry == Unmatched(
         gateway_id="dock-001",
         tid="who?",
@@ -144,8 +144,8 @@ async def test_the_ledger_keeps_the_newest_only(
     monkeypatch.setattr(changes, "LEDGER_LIMIT", 3)
     for number in range(7):
         await store.apply(RecordReply(a_reply(f"t{number}")))
-    assert [entry.tid for entry in await store.list_unmatched(100)] == ["t6", "t5", "t4"]
-    assert [entry.tid for entry in await store.list_unmatched(2)] == ["t6", "t5"]
+    assert [entry.tid for entry in await ledger(store)] == ["t6", "t5", "t4"]
+    assert [entry.tid for entry in await ledger(store, 2)] == ["t6", "t5"]
 
 
 async def test_the_same_reply_again_after_a_crash_changes_nothing(

@@ -19,12 +19,15 @@ from dockgate_server.model.command import (
 from dockgate_server.model.lifecycle import EXPIRY_REASONS, RECORDED_WITHOUT_CHANGE, is_legal
 from dockgate_server.model.transitions import (
     BeginSending,
+    Cancel,
     CompleteSend,
     ConfirmDelivery,
     Expire,
     RecordJob,
     RecordReply,
     Refuse,
+    StallJob,
+    TakeBack,
     Transition,
 )
 from dockgate_server.store.sqlite import SqliteStore
@@ -34,6 +37,8 @@ AT = NOW + 60_000
 
 CAUSES: dict[EventKind, list[Callable[[Command], Transition]]] = {
     EventKind.SENDING: [lambda c: BeginSending((c.id,), AT)],
+    EventKind.NOT_SENT: [lambda c: TakeBack((c.id,), "nobody listened", AT)],
+    EventKind.CANCELLED: [lambda c: Cancel(c.id, AT)],
     EventKind.DELIVERED: [lambda c: ConfirmDelivery(c.id, AT)],
     EventKind.REPLIED: [
         lambda c: RecordReply(a_reply(c.id)),
@@ -43,6 +48,7 @@ CAUSES: dict[EventKind, list[Callable[[Command], Transition]]] = {
     EventKind.EXPIRED: [lambda c: Expire((c.id,), AT)],
     EventKind.REFUSED: [lambda c: Refuse(c.id, FailureCode.DEVICE_OFFLINE, "away", AT)],
     EventKind.SENT: [lambda c: CompleteSend(c.id, AT)],
+    EventKind.JOB_STALLED: [lambda c: StallJob(c.id, None, AT)],
     EventKind.JOB_PROGRESSED: [
         lambda c: RecordJob(c.gateway_id, (c.command_type,), c.job_key or "", a_job())
     ],
@@ -64,7 +70,7 @@ async def test_the_database_agrees_with_the_table_of_the_lifecycle(
     """Every kind of event on every status: the table, the guards and the constraints are one."""
     for status, cause in itertools.product(Status, CAUSES[kind]):
         before = await in_status(store, status, job_key=f"the job of {status}")
-        if kind is EventKind.SENDING and status is Status.ACCEPTED:
+        if kind in (EventKind.SENDING, EventKind.CANCELLED) and status is Status.ACCEPTED:
             before = (await store.accept(an_accept(job_key="another job"))).command
         events = await store.apply(cause(before))
         after = await now(store, before)

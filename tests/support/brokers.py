@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -72,6 +72,11 @@ class RunningBroker:
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)
 
+    def thaw(self) -> None:
+        """Let it go on where it was frozen."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
     def kill(self) -> None:
         """End it hard, in the middle of whatever it was doing."""
         assert self._process is not None
@@ -80,11 +85,16 @@ class RunningBroker:
         self._process = None
 
     def stop(self) -> None:
-        """End it."""
+        """End it, frozen or not."""
         if self._process is not None:
             self._process.terminate()
+            self.thaw()
             self._process.wait(_LIMIT_SECONDS)
             self._process = None
+
+
+Start = Callable[[str], RunningBroker]
+"""Starts a broker with more configuration."""
 
 
 @contextmanager
@@ -129,4 +139,5 @@ listen: "127.0.0.1:-1"
 server_name: "{broker.name}-{broker.port}"
 jetstream {{ store_dir: "{broker.folder / "jetstream"}" }}
 mqtt {{ listen: "127.0.0.1:{broker.port}" }}
+{broker.extra}
 """

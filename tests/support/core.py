@@ -10,7 +10,8 @@ import orjson
 
 from dockgate_server.clock import Clock, SystemClock
 from dockgate_server.commands import Commands
-from dockgate_server.devices import Registry
+from dockgate_server.devices.presence import PresenceBook
+from dockgate_server.devices.registry import Registry
 from dockgate_server.dispatcher.deadlines import Deadlines
 from dockgate_server.dispatcher.dispatcher import Dispatcher
 from dockgate_server.dispatcher.recorder import Recorder
@@ -76,8 +77,9 @@ async def running(
     async with SqliteStore(database, committed) as store:
         recorder = Recorder(store, clock)
         deadlines = Deadlines(recorder, clock)
-        dispatcher = Dispatcher(store, bridge, deadlines, recorder, clock)
-        registry = Registry(store, DEVICES)
+        presence = PresenceBook(clock)
+        dispatcher = Dispatcher(store, bridge, deadlines, recorder, presence, clock)
+        registry = Registry(store.devices, presence, DEVICES)
         commands = Commands(
             store, dispatcher, hub, registry, clock, heartbeat_seconds=heartbeat_seconds
         )

@@ -21,6 +21,7 @@ class Gateway:
 
     app: app.App
     stub: Any
+    channel: grpc.aio.Channel
 
     async def events(self, command_id: str, **request: Any) -> list[CommandEvent]:
         """All events of a watch that ends by itself, without heartbeats."""
@@ -30,6 +31,11 @@ class Gateway:
             async for update in self.stub.WatchCommand(watched, timeout=30)
             if update.HasField("event")
         ]
+
+    async def set_writable(self, writable: bool) -> None:
+        """Give the store's permission to write, or take it away."""
+        pragma = f"PRAGMA query_only = {'OFF' if writable else 'ON'}"
+        await self.app.store._writer._connection.run(lambda db: db.execute(pragma).fetchall())
 
     async def end_of(self, command_id: str) -> str:
         """The status in which a command ends."""
@@ -54,7 +60,7 @@ async def running(broker_url: str, folder: Path, **sections: Any) -> AsyncIterat
         app.running(settings) as started,
         grpc.aio.insecure_channel(started.grpc_address) as channel,
     ):
-        yield Gateway(started, pb_grpc.CommandServiceStub(channel))
+        yield Gateway(started, pb_grpc.CommandServiceStub(channel), channel)
 
 
 def quick_dock(on: RunningBroker, **config: Any) -> simulate.DockConfig:

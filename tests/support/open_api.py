@@ -17,12 +17,15 @@ from dockgate_server.access.verifier import Verifier
 from dockgate_server.clock import ManualClock
 from dockgate_server.commands import Commands
 from dockgate_server.config import Http
-from dockgate_server.devices import Registry
+from dockgate_server.devices.presence import PresenceBook
+from dockgate_server.devices.registry import Registry
 from dockgate_server.dispatcher.deadlines import Deadlines
 from dockgate_server.dispatcher.dispatcher import Dispatcher
 from dockgate_server.dispatcher.recorder import Recorder
 from dockgate_server.http.server import HttpServer
 from dockgate_server.hub import Hub
+from dockgate_server.inbound.request_replies import RequestReplies
+from dockgate_server.inbox import Inbox
 from dockgate_server.model.caller import DEFAULT_TENANT
 from dockgate_server.model.command import CommandEvent
 from dockgate_server.model.device import Device
@@ -141,13 +144,15 @@ async def serving(
     async with SqliteStore(folder / "dockgate.db", committed) as store:
         recorder = Recorder(store, clock)
         deadlines = Deadlines(recorder, clock)
-        dispatcher = Dispatcher(store, bridge, deadlines, recorder, clock)
+        presence = PresenceBook(clock)
+        dispatcher = Dispatcher(store, bridge, deadlines, recorder, presence, clock)
         seeds = [Device(DEFAULT_TENANT, one, "dock-001") for one in ("drone-001", "dock-001")]
-        commands = Commands(store, dispatcher, hub, Registry(store, seeds), clock)
+        commands = Commands(store, dispatcher, hub, Registry(store.devices, presence, seeds), clock)
         keys = Keys(store, folder / "dockgate.db.key", clock)
         verifier = Verifier(store, keys, clock, SKEW_SECONDS)
         http = Http(**{"listen": "127.0.0.1:0", **settings})
-        server = HttpServer(http, commands, verifier, 5, body_seconds=body_seconds)
+        inbox = Inbox(store.requests, RequestReplies(bridge, store.requests, clock, 40), clock)
+        server = HttpServer(http, commands, verifier, 5, body_seconds=body_seconds, inbox=inbox)
         async with server, aiohttp.ClientSession() as session:
             key = await keys.create("test")
             yield OpenApiUnderTest(

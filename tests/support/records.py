@@ -16,6 +16,7 @@ from dockgate_server.model.transitions import (
     Expire,
     RecordReply,
     Refuse,
+    Unmatched,
 )
 from dockgate_server.store.sqlite import SqliteStore
 
@@ -69,17 +70,18 @@ async def in_status(store: SqliteStore, status: Status, **changed: Any) -> Comma
     """A new command that has been brought into a status the ordinary way."""
     accepted = await store.accept(an_accept(sending=True, **changed))
     command_id = accepted.command.id
+    from_dock = {"gateway_id": accepted.command.gateway_id}
     match status:
         case Status.DELIVERED:
             await store.apply(ConfirmDelivery(command_id, NOW + 1_000))
         case Status.SUCCEEDED:
-            await store.apply(RecordReply(a_reply(command_id)))
+            await store.apply(RecordReply(a_reply(command_id, **from_dock)))
         case Status.FAILED:
             await store.apply(Refuse(command_id, FailureCode.DEVICE_OFFLINE, "away", NOW + 1_000))
         case Status.TIMED_OUT:
             await store.apply(Expire((command_id,), NOW + 30_000))
         case Status.UNMATCHED_RESPONSE:
-            await store.apply(RecordReply(a_reply(command_id, {"result": "odd"})))
+            await store.apply(RecordReply(a_reply(command_id, {"result": "odd"}, **from_dock)))
     command = await store.get_command(accepted.command.tenant, command_id)
     assert command is not None
     assert command.status is status
@@ -89,3 +91,9 @@ async def in_status(store: SqliteStore, status: Status, **changed: Any) -> Comma
 async def begin_sending(store: SqliteStore, *command_ids: str) -> None:
     """Commit the intent to send."""
     await store.apply(BeginSending(command_ids, NOW + 500))
+
+
+async def ledger(store: SqliteStore, limit: int = 100) -> list[Unmatched]:
+    """The replies that fitted no command, newest first."""
+    page = await store.list_unmatched(DEFAULT_TENANT, "", None, limit)
+    return list(page.replies)

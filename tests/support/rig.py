@@ -13,12 +13,16 @@ import orjson
 from dockgate_server.bridge.interface import Inbound, NotConnected
 from dockgate_server.clock import ManualClock
 from dockgate_server.codec import catalogue
-from dockgate_server.devices import Registry
+from dockgate_server.devices.presence import PresenceBook
+from dockgate_server.devices.registry import Registry
 from dockgate_server.dispatcher.deadlines import Deadlines
 from dockgate_server.dispatcher.dispatcher import Dispatcher
-from dockgate_server.dispatcher.inbound import InboundRouter
 from dockgate_server.dispatcher.recorder import Recorder
 from dockgate_server.errors import DockgateError
+from dockgate_server.hub import Feed
+from dockgate_server.inbound import wiring
+from dockgate_server.inbound.events import Events
+from dockgate_server.inbound.router import InboundRouter
 from dockgate_server.model.command import Command, CommandEvent, EventKind, FailureCode, Status
 from dockgate_server.store.sqlite import SqliteStore
 from support.bridge import Published, ScriptedBridge
@@ -50,6 +54,7 @@ class Rig:
     bridge: Any
     store: SqliteStore
     registry: Registry
+    presence: PresenceBook
     recorder: Recorder
     deadlines: Deadlines
     dispatcher: Dispatcher
@@ -161,12 +166,14 @@ async def starting(
     async with SqliteStore(database, committed) as store:
         recorder = Recorder(store, clock)
         deadlines = Deadlines(recorder, clock)
-        dispatcher = Dispatcher(store, bridge, deadlines, recorder, clock, **options)
-        registry = Registry(store)
-        inbound = InboundRouter(bridge, registry, recorder, clock)
+        presence = PresenceBook(clock)
+        dispatcher = Dispatcher(store, bridge, deadlines, recorder, presence, clock, **options)
+        registry = Registry(store.devices, presence)
+        events = Events(bridge, store.events, Feed(), clock)
+        inbound = wiring.router(bridge, registry, presence, recorder, clock, events)
         await dispatcher.recover()
         running = asyncio.create_task(dispatcher.run())
-        parts = (clock, bridge, store, registry, recorder, deadlines, dispatcher, inbound)
+        parts = (clock, bridge, store, registry, presence, recorder, deadlines, dispatcher, inbound)
         try:
             yield Rig(*parts, told, news)
         finally:

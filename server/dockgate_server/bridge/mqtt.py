@@ -1,10 +1,10 @@
 """The bridge to the MQTT broker: keeps one session open, and opens the next when it breaks."""
 
 import asyncio
-import random
 import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import aiomqtt
 import structlog
@@ -12,11 +12,13 @@ import structlog
 from dockgate_server import mqtt
 from dockgate_server.bridge.interface import Acknowledgement, Inbound, NotConnected
 from dockgate_server.bridge.session import Session
+from dockgate_server.bridge.steadiness import Steadiness
+from dockgate_server.clock import SystemClock
 
 _log = structlog.get_logger(__name__)
 
-_FIRST_RETRY_SECONDS = 0.2
-_LAST_RETRY_SECONDS = 15.0
+_REPLY_PLACES = 1
+"""How many of the messages that the broker allows are kept for answers to requests of devices."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,9 @@ class MqttBridge:
         self._protocol = aiomqtt.ProtocolVersion.V5
         self._expires_messages = True
         self._session: Session | None = None
+        self._session_kept = False
+        self._session_lost = False  # since messages could be published last
+        self._steadiness = Steadiness(self.address, broker.client_id, SystemClock())
         self.last_problem: str | None = None
         """Why there is no connection, in one line; None while there is one."""
 
@@ -83,7 +88,18 @@ class MqttBridge:
     @property
     def receive_maximum(self) -> int:
         """See :class:`~dockgate_server.bridge.interface.Bridge`."""
-        return 0 if self._session is None else self._session.receive_maximum
+        if self._session is None:
+            return 0
+        return max(1, self._session.receive_maximum - _REPLY_PLACES)
+
+    @property
+    def session_kept(self) -> bool:
+        """Whether the broker still had our session when we connected last.
+
+        If not, what devices said since the connection before, also one of an earlier process, is
+        lost. Is up to date when ``on_connection`` is called.
+        """
+        return self._session_kept
 
     @property
     def address(self) -> str:
@@ -111,33 +127,26 @@ class MqttBridge:
 
     async def run(self) -> None:
         """Keep a connection open until cancelled."""
-        failures = 0
         while True:
             session = self._new_session()
-            was_ready = False
-
-            def ready(session: Session = session) -> None:
-                nonlocal was_ready
-                was_ready = True
-                self._begin(session)
-
+            problem = aiomqtt.MqttError("connection lost")
             try:
-                await session.run(self._topics, ready)
-            except aiomqtt.MqttError as problem:
-                is_v5 = self._protocol is aiomqtt.ProtocolVersion.V5
-                if is_v5 and mqtt.is_version_refused(problem):
-                    _log.warning("broker_speaks_mqtt_3_1_1_only", broker=self.address)
-                    self._protocol = aiomqtt.ProtocolVersion.V311
-                    continue
-                self._note(problem)
+                await session.run(self._topics, partial(self._begin, session))
+            except aiomqtt.MqttError as error:
+                problem = error
             finally:
                 self._end(session)
+            is_v5 = self._protocol is aiomqtt.ProtocolVersion.V5
+            if is_v5 and mqtt.is_version_refused(problem):
+                self._protocol = aiomqtt.ProtocolVersion.V311
+                continue
             # Each time anew: the broker may have been updated, or another may have answered.
             self._protocol = aiomqtt.ProtocolVersion.V5
-            failures = 1 if was_ready else failures + 1
-            # Jitter: after a broker's restart its clients must not all come at once.
-            pause = min(_FIRST_RETRY_SECONDS * 2 ** min(failures - 1, 10), _LAST_RETRY_SECONDS)
-            await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311
+            self.last_problem = mqtt.reason(problem)
+            taken_over = mqtt.is_taken_over(problem)
+            if taken_over:
+                self._session_lost = True  # what devices say meanwhile goes to the other client
+            await asyncio.sleep(self._steadiness.failed(self.last_problem, taken_over=taken_over))
 
     def _new_session(self) -> Session:
         broker = self._broker
@@ -155,20 +164,21 @@ class MqttBridge:
 
     def _begin(self, session: Session) -> None:
         self._session = session
+        self._session_kept = session.was_kept is True and not self._session_lost
+        self._session_lost = False
+        if self._expires_messages and not session.is_v5:
+            _log.warning("broker_speaks_mqtt_3_1_1_only", broker=self.address)
         self._expires_messages = session.is_v5
         self.last_problem = None
-        version = "5" if session.is_v5 else "3.1.1"
-        _log.info("broker_connected", broker=self.address, mqtt=version)
+        self._steadiness.connected("5" if session.is_v5 else "3.1.1")
         self._on_connection(True)
 
     def _end(self, session: Session) -> None:
+        self._steadiness.disconnected()
         if self._session is session:
             self._session = None
             self._on_connection(False)
-
-    def _note(self, problem: aiomqtt.MqttError) -> None:
-        text = mqtt.reason(problem)
-        # One line when it begins, not one for every attempt.
-        if text != self.last_problem:
-            _log.warning("broker_unreachable", broker=self.address, problem=text)
-        self.last_problem = text
+        elif session.was_kept is False:
+            # The next connection finds the session that this one began, yet the one before it is
+            # gone.
+            self._session_lost = True

@@ -5,6 +5,7 @@ offer is taken from the paho client inside it, here and nowhere else:
 
 * the reason code of a PUBACK: "not authorized" and "nobody listens" look like success otherwise;
 * how many unacknowledged messages the broker allows;
+* whether the broker kept our session since the last connection;
 * acknowledging an inbound message later, when what it caused has been committed;
 * callbacks instead of a task per message, which is half of the cost of a message.
 
@@ -13,6 +14,7 @@ had failed before, long after we gave that up.
 """
 
 import asyncio
+import logging
 from collections.abc import Callable
 from typing import Any, Final, cast
 
@@ -34,9 +36,19 @@ from dockgate_server.bridge.interface import (
 
 _log = structlog.get_logger(__name__)
 
+# The library logs a line each time a connection breaks, and raises what it logs as well.
+_library_log = logging.getLogger(f"{__name__}.library")
+_library_log.setLevel(logging.CRITICAL)
+
 RECEIVE_MAXIMUM: Final = 2000
 """Inbound messages that may be unacknowledged at once; beyond it the broker holds back, which
 keeps a slow store from drowning."""
+
+PATIENCE_KEEPALIVES: Final = 2
+"""How long a message may wait for its acknowledgement, in keepalives; then the connection is given
+up. A broker that still answers pings but acknowledges nothing is as dead to us as one that is
+silent, so it gets the same time: a healthy one needs milliseconds, and everything behind the
+messages in flight waits meanwhile."""
 
 _MOST_IN_FLIGHT: Final = 65_535
 _NO_MATCHING_SUBSCRIBERS: Final = 0x10
@@ -64,7 +76,12 @@ class Session:
         self._on_message = on_message
         self.receive_maximum = _MOST_IN_FLIGHT
         """What the broker allows us to have unacknowledged; paho does not keep to it itself."""
-        self._pending: dict[int, asyncio.Future[Acknowledgement]] = {}
+        self.was_kept: bool | None = None
+        """Whether the broker still had our session; None until it has let us in."""
+        # With the time of each; the oldest comes first.
+        self._pending: dict[int, tuple[float, asyncio.Future[Acknowledgement]]] = {}
+        self._patience: float = PATIENCE_KEEPALIVES * options["keepalive"]
+        self._watchdog: asyncio.TimerHandle | None = None
         if self.is_v5:
             properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
             properties.SessionExpiryInterval = session_expiry_seconds
@@ -75,6 +92,7 @@ class Session:
             options = options | {"clean_session": False}
         self._client = aiomqtt.Client(
             protocol=protocol,
+            logger=_library_log,
             socket_options=mqtt.SOCKET_OPTIONS,
             # paho would hold messages back in a queue of its own; the dispatcher's window is
             # the only one.
@@ -103,6 +121,8 @@ class Session:
                 async for _ in self._client.messages:
                     pass
         finally:
+            if self._watchdog is not None:
+                self._watchdog.cancel()
             self._give_up_pending()
 
     def publish(
@@ -113,10 +133,13 @@ class Session:
         sent = self._paho.publish(topic, payload, qos=1, retain=False, properties=properties)
         if sent.rc == paho.MQTT_ERR_NO_CONN:
             raise NotConnected
-        acknowledgement = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        acknowledgement: asyncio.Future[Acknowledgement] = loop.create_future()
         # Any other error code means that the socket broke while writing: it may have left.
         if sent.rc == paho.MQTT_ERR_SUCCESS:
-            self._pending[sent.mid] = acknowledgement
+            self._pending[sent.mid] = (loop.time(), acknowledgement)
+            if self._watchdog is None:
+                self._watchdog = loop.call_later(self._patience, self._look_for_stall)
         else:
             acknowledgement.set_exception(ConnectionLost(paho.error_string(sent.rc)))
         return acknowledgement
@@ -150,6 +173,8 @@ class Session:
         properties: Properties | None,
     ) -> None:
         self.receive_maximum = getattr(properties, "ReceiveMaximum", _MOST_IN_FLIGHT)
+        if not mqtt.is_error(code):
+            self.was_kept = flags.session_present
         self._connected(client, userdata, flags, code, properties)
 
     def _message_arrived(
@@ -177,7 +202,7 @@ class Session:
         code: ReasonCode,
         properties: Properties,
     ) -> None:
-        acknowledgement = self._pending.pop(mid, None)
+        _, acknowledgement = self._pending.pop(mid, (0.0, None))
         if acknowledgement is None or acknowledgement.done():
             return
         if mqtt.is_error(code):
@@ -188,8 +213,21 @@ class Session:
             verdict = Verdict.TAKEN
         acknowledgement.set_result(Acknowledgement(verdict, str(code)))
 
+    def _look_for_stall(self) -> None:
+        """Give the connection up if the oldest message has waited too long."""
+        self._watchdog = None
+        if not self._pending:
+            return
+        loop = asyncio.get_running_loop()
+        since, _ = next(iter(self._pending.values()))
+        due = since + self._patience
+        if due > loop.time():
+            self._watchdog = loop.call_at(due, self._look_for_stall)
+        else:
+            mqtt.hang_up(self._client, f"no acknowledgement within {self._patience:g} s")
+
     def _give_up_pending(self) -> None:
         pending, self._pending = self._pending, {}
-        for acknowledgement in pending.values():
+        for _, acknowledgement in pending.values():
             if not acknowledgement.done():
                 acknowledgement.set_exception(ConnectionLost("the connection to the broker ended"))

@@ -18,7 +18,22 @@ from typing import Annotated
 
 import typer
 
-from dockgate_server.cli import dev, error, get, keys, list_, methods, serve, submit, watch
+from dockgate_server.cli import (
+    backup,
+    cancel,
+    dev,
+    devices,
+    error,
+    get,
+    keys,
+    list_,
+    methods,
+    requests,
+    serve,
+    submit,
+    unmatched,
+    watch,
+)
 from dockgate_server.cli.options import examples
 from dockgate_server.cli.problem import Problem, from_usage_error, report
 from dockgate_server.simulate.command import EXAMPLES as SIMULATE_EXAMPLES
@@ -64,9 +79,14 @@ app.command("submit", epilog=submit.EXAMPLES, context_settings=submit.TAKES_ANY_
 )
 app.command("get", epilog=get.EXAMPLES)(get.get)
 app.command("watch", epilog=watch.EXAMPLES)(watch.watch)
+app.command("cancel", epilog=cancel.EXAMPLES)(cancel.cancel)
 app.command("list", epilog=list_.EXAMPLES)(list_.list_commands)
+app.command("unmatched", epilog=unmatched.EXAMPLES)(unmatched.unmatched)
 app.command("methods", epilog=methods.EXAMPLES)(methods.methods)
 app.command("error", epilog=error.EXAMPLES)(error.error)
+app.command("backup", epilog=backup.EXAMPLES)(backup.backup)
+app.add_typer(devices.app, name="devices")
+app.add_typer(requests.app, name="requests")
 app.add_typer(keys.app, name="keys")
 
 

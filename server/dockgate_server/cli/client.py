@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import grpc
 
@@ -20,6 +20,8 @@ _RECONNECT = (("grpc.initial_reconnect_backoff_ms", 200), ("grpc.max_reconnect_b
 # A watch over a path that has died without a word notices within 40 s.
 _KEEPALIVE = (("grpc.keepalive_time_ms", 30_000), ("grpc.keepalive_timeout_ms", 10_000))
 
+_LARGEST_PAGE = 500
+
 Response = TypeVar("Response")
 
 
@@ -28,6 +30,7 @@ class Client:
     """A connection and its address."""
 
     server: str
+    channel: grpc.Channel
     stub: pb_grpc.CommandServiceStub
 
     def call(self, method: Callable[..., Response], request: object) -> Response:
@@ -40,6 +43,24 @@ class Client:
             return method(request, timeout=_ANSWER_SECONDS)
         except grpc.RpcError as error:
             raise from_rpc_error(error, self.server) from error
+
+    def pages(
+        self, method: Callable[..., Response], request: Any, limit: int | None
+    ) -> Iterator[Response]:
+        """Page after page of a list, until the last one or so many entries were asked for.
+
+        Raises:
+            Problem: A call failed.
+        """
+        while limit is None or limit > 0:
+            request.page_size = _LARGEST_PAGE if limit is None else min(limit, _LARGEST_PAGE)
+            page: Any = self.call(method, request)
+            yield page
+            request.page_token = page.next_page_token
+            if not page.next_page_token:
+                return
+            if limit is not None:
+                limit -= request.page_size
 
 
 @contextmanager
@@ -66,4 +87,4 @@ def connected(server: str, tls_ca: Path | None) -> Iterator[Client]:
             raise Problem(f"--tls-ca: cannot read {tls_ca}: {error.strerror}") from error
         channel = grpc.secure_channel(server, credentials, options)
     with channel:
-        yield Client(server, pb_grpc.CommandServiceStub(channel))
+        yield Client(server, channel, pb_grpc.CommandServiceStub(channel))

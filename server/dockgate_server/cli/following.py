@@ -42,7 +42,7 @@ def one_command(
     open_stream: Callable[[], _Stream[pb.WatchCommandResponse]] = lambda: (  # noqa: E731
         client.stub.WatchCommand(request)
     )
-    for response in _resuming(open_stream, client.server, on_lost, wait):
+    for response in resuming(open_stream, client.server, on_lost, wait):
         if response.HasField("event"):
             request.after_revision = response.event.revision
             yield response.event
@@ -59,15 +59,20 @@ def all_commands(
     open_stream: Callable[[], _Stream[pb.WatchCommandsResponse]] = lambda: (  # noqa: E731
         client.stub.WatchCommands(request)
     )
-    for response in _resuming(open_stream, client.server, on_lost, wait):
+    for response in resuming(open_stream, client.server, on_lost, wait):
         request.resume_token = response.resume_token
         if response.HasField("event"):
             yield response
 
 
-def _resuming(
+def resuming(
     open_stream: Callable[[], _Stream[Response]], server: str, on_lost: OnLost, wait: Wait
 ) -> Iterator[Response]:
+    """What a stream gives, which is opened again when the connection is lost.
+
+    Raises:
+        Problem: The server refuses the stream, or was never there.
+    """
     reached = False
     attempt = 0
     while True:

@@ -1,5 +1,6 @@
 """``dockgate keys``: the API keys of the HTTP open API, in the gateway's own database."""
 
+import re
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from dockgate_server.cli.options import AsJson, Config, examples
-from dockgate_server.cli.problem import Problem, usage
+from dockgate_server.cli.problem import Problem, no_database, usage
 
 if TYPE_CHECKING:
     from dockgate_server.access.keys import Key, Keys
@@ -44,8 +45,8 @@ def create(
         typer.Option(
             "--scope",
             metavar="SCOPE",
-            help="What it may do; repeatable: create, read, dangerous, raw. "
-            "create and read by default.",
+            help="What it may do; repeatable: create, read, dangerous, raw, request-read, "
+            "request-create. create and read by default.",
         ),
     ] = None,
     config: Config = None,
@@ -89,7 +90,7 @@ def list_keys(config: Config = None, as_json: AsJson = False) -> None:
             [
                 key.api_id,
                 key.label or "-",
-                ", ".join(sorted(scope.rpartition(":")[2] for scope in key.scopes)),
+                ", ".join(sorted(map(_short, key.scopes))),
                 _day(key.created_at),
                 ("in use", "green") if key.disabled_at is None else f"off {_day(key.disabled_at)}",
             ]
@@ -135,11 +136,7 @@ async def _opened(config: Path | None, *, must_exist: bool) -> "AsyncIterator[Ke
     settings = load(config).store
     # Looking must not make a database where the configuration points to the wrong place.
     if must_exist and not settings.path.is_file():
-        raise Problem(
-            f"there is no database {settings.path}; name the gateway's with --config or "
-            "DOCKGATE_STORE__PATH",
-            code="NO_DATABASE",
-        )
+        raise no_database(settings.path)
     if not settings.path.is_file():
         typer.echo(f"making a new database: {settings.path}", err=True)
     try:
@@ -161,22 +158,30 @@ def _scopes(names: list[str] | None) -> "frozenset[Scope]":
 
     if not names:
         return ORDINARY
-    known = {scope.rpartition(":")[2]: scope for scope in Scope} | {scope: scope for scope in Scope}
+    short = {_short(scope): scope for scope in Scope}
+    known = short | {scope: scope for scope in Scope}
     for name in names:
         if name not in known:
-            raise usage(f"--scope: there is no {name!r}; there are create, read, dangerous, raw")
+            raise usage(f"--scope: there is no {name!r}; there are {', '.join(short)}")
     return frozenset(known[name] for name in names)
 
 
+def _short(scope: "Scope") -> str:
+    """``read`` for open:command:read, ``request-read`` for open:device-request:read."""
+    return re.sub("^open:(command:|device-)", "", scope).replace(":", "-")
+
+
 def _document(key: "Key") -> dict[str, Any]:
+    from dockgate_server.cli import render
+
     document = {
         "api_id": key.api_id,
         "label": key.label,
         "scopes": sorted(key.scopes),
-        "created_at": _time(key.created_at),
+        "created_at": render.rfc3339(key.created_at),
     }
     if key.disabled_at is not None:
-        document["disabled_at"] = _time(key.disabled_at)
+        document["disabled_at"] = render.rfc3339(key.disabled_at)
     return document
 
 
@@ -184,11 +189,6 @@ def _print(document: dict[str, Any]) -> None:
     from dockgate_server.cli import render
 
     render.print_json(document)
-
-
-def _time(at_ms: int) -> str:
-    at = datetime.fromtimestamp(at_ms / 1000, UTC)
-    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _day(at_ms: int) -> str:

@@ -1,7 +1,5 @@
 """``dockgate list``."""
 
-from collections.abc import Iterator
-from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,8 +9,6 @@ from dockgate_server.cli.problem import usage
 
 if TYPE_CHECKING:
     from dockgate.downlink.v1 import command_pb2
-    from dockgate.downlink.v1 import command_service_pb2 as pb
-    from dockgate_server.cli.client import Client
     from dockgate_server.cli.table import Cell
 
 EXAMPLES = examples(
@@ -20,7 +16,6 @@ EXAMPLES = examples(
     "dockgate list --device drone-001 --status failed --status timed_out",
     "dockgate list --all --json | jq -r .command_id",
 )
-_LARGEST_PAGE = 500
 
 
 def list_commands(
@@ -58,7 +53,8 @@ def list_commands(
         statuses=[_status(name) for name in status or ()],
     )
     with connected(server, tls_ca) as client:
-        found = _pages(client, request, None if everything else limit)
+        pages = client.pages(client.stub.ListCommands, request, None if everything else limit)
+        found = (command for page in pages for command in page.commands)
         if as_json:
             for command in found:
                 render.print_json(render.to_json(command))
@@ -81,27 +77,13 @@ def _status(name: str) -> "command_pb2.CommandStatus.ValueType":
     return numbers[wanted]
 
 
-def _pages(
-    client: "Client", request: "pb.ListCommandsRequest", limit: int | None
-) -> "Iterator[command_pb2.Command]":
-    while limit is None or limit > 0:
-        request.page_size = _LARGEST_PAGE if limit is None else min(limit, _LARGEST_PAGE)
-        page = client.call(client.stub.ListCommands, request)
-        yield from page.commands
-        request.page_token = page.next_page_token
-        if not page.next_page_token:
-            return
-        if limit is not None:
-            limit -= len(page.commands)
-
-
 def _show(commands: "list[command_pb2.Command]") -> None:
     from dockgate_server.cli import table, words
 
     rows: list[list[Cell | str]] = [
         [
             command.command_id,
-            _when(command),
+            words.day_and_time(command.accepted_at),
             command.device_id,
             command.command_type,
             (words.status(command), words.colour(command)),
@@ -113,15 +95,6 @@ def _show(commands: "list[command_pb2.Command]") -> None:
         table.show(("COMMAND", "ACCEPTED", "DEVICE", "METHOD", "STATUS", "OUTCOME"), rows)
     else:
         typer.echo("no commands", err=True)
-
-
-def _when(command: "command_pb2.Command") -> str:
-    """The time of day, with the date in front when that is not today's."""
-    from dockgate_server.cli import words
-
-    at = words.local_time(command.accepted_at)
-    today = datetime.now(at.tzinfo).date() == at.date()
-    return f"{at:%H:%M:%S}" if today else f"{at:%Y-%m-%d %H:%M:%S}"
 
 
 def _outcome(command: "command_pb2.Command") -> str:

@@ -73,7 +73,7 @@ def read(
             if seen_json:
                 raise usage(f"{token!r}: there is one payload, and it has been given already")
             seen_json = True
-            payload = _json_object(token, read_source) | payload
+            payload = json_object(token, read_source) | payload
             continue
         option, has_value, value = token.partition("=")
         place = _find(descriptor, method, option, own_options, payload)
@@ -86,7 +86,12 @@ def read(
     return payload
 
 
-def _json_object(word: str, read_source: Callable[[str], str]) -> dict[str, Any]:
+def json_object(word: str, read_source: Callable[[str], str]) -> dict[str, Any]:
+    """The JSON object that a word of the command line is, or names.
+
+    Raises:
+        Problem: It is none.
+    """
     text = read_source(word) if word == "-" or word.startswith("@") else word
     try:
         value = json.loads(text, parse_constant=_no_constant)

@@ -3,6 +3,7 @@
 import re
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import typer
@@ -65,6 +66,14 @@ class Problem(Exception):
 def usage(message: str) -> Problem:
     """A wrong call."""
     return Problem(message, exit_code=USAGE, code="USAGE")
+
+
+def no_database(path: Path) -> Problem:
+    """There is none where the configuration says that it is."""
+    return Problem(
+        f"there is no database {path}; name the gateway's with --config or DOCKGATE_STORE__PATH",
+        code="NO_DATABASE",
+    )
 
 
 def report(problem: Problem, *, as_json: bool) -> int:

@@ -1,9 +1,10 @@
 """Messages of the API as JSON: the one form in which ``--json`` prints them."""
 
+import base64
 import re
 import sys
 from collections.abc import Mapping
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
@@ -37,16 +38,23 @@ def to_json(message: Message) -> dict[str, Any]:
     return result
 
 
+def rfc3339(at_ms: int) -> str:
+    """A time as the API's JSON has it."""
+    at = datetime.fromtimestamp(at_ms / 1000, UTC)
+    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
 def _value(field: FieldDescriptor, value: Any) -> Any:
     if isinstance(value, timestamp_pb2.Timestamp):
-        at = value.ToDatetime(UTC)
-        return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        return rfc3339(value.ToMilliseconds())
     if isinstance(value, struct_pb2.Struct | struct_pb2.Value):
         return plain(value)
     if isinstance(value, Message):
         return to_json(value)
     if field.enum_type is not None:
         return enum_name(field.enum_type, value)
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()  # as in the JSON of protobuf
     return value
 
 

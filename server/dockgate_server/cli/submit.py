@@ -1,5 +1,6 @@
 """``dockgate submit``."""
 
+import enum
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,6 +13,7 @@ from dockgate_server.cli.problem import FAILURE, Problem, from_refusal, usage
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from dockgate.downlink.v1 import command_pb2
     from dockgate.downlink.v1 import command_service_pb2 as pb
     from dockgate_server.cli.client import Client
 
@@ -40,9 +42,23 @@ EXAMPLES = "\n\n".join(
 )
 
 _OWN_OPTIONS = (
-    *("--device", "--key", "--timeout", "--watch", "--no-watch", "--follow-job"),
+    *("--device", "--key", "--timeout", "--offline", "--watch", "--no-watch", "--follow-job"),
     *("--no-follow-job", "--server", "--tls-ca", "--json", "--help"),
 )
+
+
+class Offline(enum.StrEnum):
+    """What becomes of the command if its gateway device is away."""
+
+    FAIL_FAST = "fail-fast"
+    QUEUE = "queue"
+
+    @property
+    def policy(self) -> "command_pb2.OfflinePolicy.ValueType":
+        """The same in the schema."""
+        from dockgate.downlink.v1 import command_pb2
+
+        return command_pb2.OfflinePolicy.Value(f"OFFLINE_POLICY_{self.name}")
 
 
 def submit(
@@ -83,6 +99,14 @@ def submit(
             help="How long the device has for its answer; 0 or nothing for the method's default.",
         ),
     ] = None,
+    offline: Annotated[
+        Offline | None,
+        typer.Option(
+            "--offline",
+            help="If the dock is away: end as FAILED, or wait for it until the deadline. The"
+            " method's own policy by default.",
+        ),
+    ] = None,
     watch: Annotated[
         bool,
         typer.Option(
@@ -109,6 +133,8 @@ def submit(
     from dockgate_server.cli.client import connected
 
     request = _request(method, payload or [], device=device, key=key, timeout=timeout)
+    if offline is not None:
+        request.offline_policy = offline.policy
     with connected(server, tls_ca) as client:
         response = _send(client, request)
         _show(response, request, server, as_json=as_json, watched=watch)
@@ -144,7 +170,7 @@ def _request(
         raise usage("the method comes first: dockgate submit METHOD --device SN --field value")
     try:
         method = catalogue.find(name)
-        values = payload.read(method.descriptor, name, tokens, _OWN_OPTIONS, _source)
+        values = payload.read(method.descriptor, name, tokens, _OWN_OPTIONS, source)
         # An empty key is the caller's mistake, for the server to say.
         request = pb.SubmitCommandRequest(
             device_id=device, idempotency_key=str(uuid.uuid4()) if key is None else key
@@ -162,7 +188,12 @@ def _request(
     return request
 
 
-def _source(word: str) -> str:
+def source(word: str) -> str:
+    """The text on standard input (``-``) or in a file (``@file``).
+
+    Raises:
+        Problem: It cannot be read.
+    """
     try:
         if word == "-":
             return sys.stdin.read()

@@ -18,7 +18,7 @@ _COLOURS = {
     pb.COMMAND_STATUS_TIMED_OUT: "red",
     pb.COMMAND_STATUS_UNMATCHED_RESPONSE: "red",
 }
-_JOB_COLOURS = {
+_JOB_ENDS = {
     pb.JOB_STATE_OK: "green",
     pb.JOB_STATE_FAILED: "red",
     pb.JOB_STATE_CANCELED: "red",
@@ -26,6 +26,7 @@ _JOB_COLOURS = {
     pb.JOB_STATE_TIMEOUT: "red",
     pb.JOB_STATE_PARTIALLY_DONE: "yellow",
 }
+_JOB_COLOURS = {**_JOB_ENDS, pb.JOB_STATE_STALLED: "yellow"}
 
 
 def status(command: pb.Command) -> str:
@@ -48,7 +49,7 @@ def is_open(command: pb.Command) -> bool:
 
 def job_goes_on(command: pb.Command) -> bool:
     """Whether the device has reported a job and not yet its end."""
-    return command.HasField("job") and command.job.state not in _JOB_COLOURS
+    return command.HasField("job") and command.job.state not in _JOB_ENDS
 
 
 def succeeded(command: pb.Command, *, with_job: bool) -> bool:
@@ -67,6 +68,13 @@ def clock_time(at: Timestamp) -> str:
 def local_time(at: Timestamp) -> datetime:
     """The time in this machine's zone."""
     return datetime.fromtimestamp(at.seconds + at.nanos / 1e9).astimezone()
+
+
+def day_and_time(at: Timestamp) -> str:
+    """The time of day here, with the date in front when that is not today's."""
+    local = local_time(at)
+    is_today = datetime.now(local.tzinfo).date() == local.date()
+    return f"{local:%H:%M:%S}" if is_today else f"{local:%Y-%m-%d %H:%M:%S}"
 
 
 def target(command: pb.Command) -> str:
@@ -91,7 +99,10 @@ def job(of: pb.Job) -> str:
         parts.append(one_line(of.step))
     if of.result:
         parts.append(f"(result {of.result})")
-    return " ".join(parts)
+    text = " ".join(parts)
+    # Without words of DJI's own the message says no more than the number.
+    meanings = (of.result_message.partition(": ")[2], of.break_reason_message)
+    return ": ".join((text, *(one_line(meaning) for meaning in meanings if meaning)))
 
 
 def failure(command: pb.Command) -> str:
@@ -124,10 +135,20 @@ def _happened(of: pb.CommandEvent) -> str:
             return f"{'a reply that cannot be its answer' if odd else 'a reply'}: " + dumps(
                 plain(of.reply)
             )
-        case pb.COMMAND_EVENT_KIND_EXPIRED | pb.COMMAND_EVENT_KIND_REFUSED:
+        case (
+            pb.COMMAND_EVENT_KIND_EXPIRED
+            | pb.COMMAND_EVENT_KIND_REFUSED
+            | pb.COMMAND_EVENT_KIND_CANCELLED
+        ):
             return failure(command)
+        case pb.COMMAND_EVENT_KIND_SENT:
+            return "handed to the network; it has no answer"
+        case pb.COMMAND_EVENT_KIND_NOT_SENT:
+            return "reached nobody, waits again"
         case pb.COMMAND_EVENT_KIND_JOB_PROGRESSED:
             return job(command.job)
+        case pb.COMMAND_EVENT_KIND_JOB_STALLED:
+            return f"nothing more is heard of it: {job(command.job)}"
     return f"event {of.kind}"
 
 

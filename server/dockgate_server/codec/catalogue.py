@@ -13,9 +13,22 @@ from google.protobuf.message import Message
 
 from dockgate.dji.v1 import method_pb2, options_pb2, raw_pb2, reply_pb2
 from dockgate_server.errors import DockgateError, Reason
+from dockgate_server.model.command import OfflinePolicy
 
 RAW = "raw_method"
 """The arm of a method that the schema does not have."""
+
+_FOR_NOW = frozenset(
+    {
+        options_pb2.DOMAIN_UNSPECIFIED,
+        options_pb2.DOMAIN_WAYLINE,
+        options_pb2.DOMAIN_CAMERA,
+        options_pb2.DOMAIN_DRC,
+    }
+)
+
+DEFAULT_JOB_SILENCE_SECONDS = 60
+"""For methods whose spec says nothing else; real docks report every few seconds."""
 
 DEFAULT_TIMEOUT_SECONDS = 30
 """For methods whose spec names no timeout. Source: open-api contract."""
@@ -48,6 +61,24 @@ class Method:
     def default_timeout_seconds(self) -> int:
         """Seconds to wait for an answer when the caller does not say."""
         return self.spec.default_timeout_seconds or DEFAULT_TIMEOUT_SECONDS
+
+    @property
+    def job_silence_seconds(self) -> int:
+        """After so many seconds without a report a job of the method counts as stalled."""
+        return self.spec.job_silence_seconds or DEFAULT_JOB_SILENCE_SECONDS
+
+    @property
+    def offline_policy(self) -> OfflinePolicy:
+        """What becomes of a command while its gateway device is away, if the caller is silent.
+
+        Flying, filming and steering are for now; so is whatever is dangerous or an emergency, and
+        a raw method, of which nothing is known.
+        """
+        spec = self.spec
+        is_for_now = spec.domain in _FOR_NOW or spec.channel == options_pb2.CHANNEL_DRC
+        if is_for_now or spec.dangerous or spec.overtakes:
+            return OfflinePolicy.FAIL_FAST
+        return OfflinePolicy.QUEUE
 
     @property
     def always_reports_a_job(self) -> bool:

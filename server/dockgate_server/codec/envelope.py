@@ -28,6 +28,8 @@ class Envelope:
     need_reply: bool
     seq: int | None = None
     """The sequence number of a DRC message."""
+    is_last_will: bool = False
+    """It has neither tid nor bid nor timestamp: it was written long before it was sent."""
 
 
 def write(*, tid: str, bid: str, method: str | None, data: bytes, timestamp: int) -> bytes:
@@ -63,6 +65,7 @@ def read(payload: bytes) -> Envelope | None:
         data=values.get("data"),
         need_reply=values.get("need_reply") in (1, "1"),
         seq=as_integer(values.get("seq")),
+        is_last_will=values.keys().isdisjoint(("tid", "bid", "timestamp")),
     )
 
 

@@ -14,7 +14,10 @@ class Up(enum.Enum):
     SET_REPLY = "thing/product/+/property/set_reply"
     DRC_UP = "thing/product/+/drc/up"
     EVENTS = "thing/product/+/events"
+    REQUESTS = "thing/product/+/requests"
     STATUS = "sys/product/+/status"
+    OSD = "thing/product/+/osd"
+    STATE = "thing/product/+/state"
 
 
 _BY_SHAPE = {tuple(up.value.split("/+/")): up for up in Up}
@@ -38,6 +41,11 @@ def drc_down(gateway_id: str) -> str:
 def events_reply(gateway_id: str) -> str:
     """Where a gateway device is told that an event has arrived."""
     return f"thing/product/{gateway_id}/events_reply"
+
+
+def requests_reply(gateway_id: str) -> str:
+    """Where a gateway device is answered what it has asked."""
+    return f"thing/product/{gateway_id}/requests_reply"
 
 
 def status_reply(gateway_id: str) -> str:

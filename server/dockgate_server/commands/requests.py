@@ -1,4 +1,4 @@
-"""What a request asks for, and whether it may: pure, the same for every transport."""
+"""What a request asks for, and whether it may: the same for every transport."""
 
 import hashlib
 from typing import Any
@@ -11,7 +11,9 @@ from dockgate.downlink.v1 import command_service_pb2 as pb
 from dockgate_server import errors
 from dockgate_server.codec import catalogue, dji_json, rules
 from dockgate_server.errors import DockgateError, FieldViolation, Reason
-from dockgate_server.model.command import CommandFilter, Status, Vendor
+from dockgate_server.model.caller import Caller
+from dockgate_server.model.command import Command, CommandFilter, Status, Vendor
+from dockgate_server.store.interface import Store
 
 
 def method_of(request: pb.SubmitCommandRequest) -> tuple[catalogue.Method, Message]:
@@ -47,7 +49,7 @@ def content_hash(
         method: Its method; the channel counts too, as a raw method may name any.
         values: Its `data`, before it is written as JSON.
     """
-    content = [
+    content: list[object] = [
         Vendor.DJI,
         request.device_id,
         method.name,
@@ -55,6 +57,9 @@ def content_hash(
         values,
         request.timeout_seconds,
     ]
+    if request.offline_policy:
+        # Only where it is set: a key from before there was a policy keeps its content.
+        content.append(request.offline_policy)
     return hashlib.sha256(orjson.dumps(content, option=orjson.OPT_SORT_KEYS)).digest()
 
 
@@ -63,20 +68,13 @@ def violations(
 ) -> list[FieldViolation]:
     """Every rule that the submission breaks."""
     found = dji_json.unknown_fields(request) + rules.violations(request)
+    if method.spec.control_stream and request.offline_policy == command_pb2.OFFLINE_POLICY_QUEUE:
+        never = "must not be QUEUE: a control stream is sent at once or not at all"
+        found.append(FieldViolation("offline_policy", never))
     # JSON has no word for infinity; orjson writes null, which we never write ourselves.
     if b"null" in data:
         found += dji_json.non_finite_numbers(message, f"dji.{request.dji.WhichOneof('method')}")
     return found
-
-
-def check(request: Message) -> None:
-    """Hold a request against the rules beside its fields.
-
-    Raises:
-        DockgateError: VALIDATION_FAILED.
-    """
-    if broken := rules.violations(request):
-        raise errors.validation_failed(broken)
 
 
 def filter_of(request: pb.ListCommandsRequest | pb.WatchCommandsRequest) -> CommandFilter:
@@ -87,3 +85,45 @@ def filter_of(request: pb.ListCommandsRequest | pb.WatchCommandsRequest) -> Comm
         names = (command_pb2.CommandStatus.Name(number) for number in request.statuses)
         statuses = tuple(Status(name.removeprefix(prefix)) for name in names)
     return CommandFilter(request.device_id, request.command_type, statuses)
+
+
+async def find(store: Store, caller: Caller, command_id: str) -> Command:
+    """The caller's command.
+
+    Raises:
+        DockgateError: COMMAND_NOT_FOUND, also for another tenant's.
+    """
+    command = await store.get_command(caller.tenant, command_id)
+    if command is None:
+        raise DockgateError(
+            Reason.COMMAND_NOT_FOUND,
+            f"no command {command_id!r} is known",
+            metadata={"command_id": command_id},
+        )
+    return command
+
+
+def not_cancellable(command: Command) -> DockgateError:
+    """Why a command cannot be withdrawn any more, and what could be done instead."""
+    metadata = {"command_id": command.id, "status": str(command.status)}
+    if command.sending_at is None:
+        return DockgateError(
+            Reason.COMMAND_NOT_CANCELLABLE,
+            f"the command has ended as {command.status}; there is nothing to withdraw",
+            metadata=metadata,
+        )
+    if command.status is Status.FAILED:
+        # The device, or the broker, would not have it: to undo it could break off something else.
+        what = f"the command was sent and has ended as {command.status}; there is nothing to undo"
+        return DockgateError(Reason.COMMAND_NOT_CANCELLABLE, what, metadata=metadata)
+    method = catalogue.METHODS.get(command.command_type)
+    undo = "no other method undoes it"
+    if method is not None and method.spec.inverse:
+        metadata["inverse_method"] = method.spec.inverse
+        undo = f"{method.spec.inverse} is the method that undoes or stops it"
+    when = f"has ended as {command.status}" if command.status.is_end else "may have left"
+    return DockgateError(
+        Reason.COMMAND_NOT_CANCELLABLE,
+        f"the command was sent and {when}, so it cannot be called back; {undo}",
+        metadata=metadata,
+    )

@@ -19,6 +19,12 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from dockgate_server.config.providers import (
+    ObjectStorage,
+    Registration,
+    Requests,
+    Takeoff,
+)
 from dockgate_server.config.sections import (
     CommandsSection,
     Grpc,
@@ -69,6 +75,10 @@ class Settings(BaseSettings):
     mqtt: Mqtt = Mqtt()
     store: Store = Store()
     commands: CommandsSection = CommandsSection()
+    requests: Requests = Requests()
+    registration: Registration = Registration()
+    takeoff: Takeoff = Takeoff()
+    object_storage: ObjectStorage = ObjectStorage()
     log: Log = Log()
     devices: tuple[SeedDevice, ...] = ()
     """Devices that are known before they announce themselves, as a list of tables with `id` and

@@ -177,6 +177,12 @@ class Store(Section):
 
     path: Path = Path("dockgate.db")
     """The SQLite file; made when it is missing."""
+    keep_hours: int = Field(default=720, ge=1, le=876_000)
+    """How long an ended command is kept after its last change, with its events and its
+    idempotency key."""
+    keep_events: int = Field(default=1_000_000, ge=1000, le=100_000_000)
+    """How many events of devices are kept at most; they are also removed after
+    ``keep_hours``."""
     key_file: Path | None = None
     """The key that seals the secrets of API keys; made when it is missing. By default beside
     the database, with ``.key`` appended."""

@@ -4,11 +4,12 @@ Commands go in the order accepted; emergencies overtake them. Of a method whose 
 more than the gateway and the method, one at a time is sent, and those behind it wait for its end.
 """
 
+import heapq
 from collections import deque
 from dataclasses import dataclass
 
 from dockgate_server.codec import catalogue, channels
-from dockgate_server.model.command import Channel, Command
+from dockgate_server.model.command import Channel, Command, OfflinePolicy
 
 
 @dataclass(slots=True)
@@ -27,6 +28,11 @@ class Waiting:
     may_have_left: bool = False
     """A copy was handed to the network before: what the broker says of the next one says nothing
     of that."""
+
+    @property
+    def fails_fast(self) -> bool:
+        """It does not wait for a gateway device that is away."""
+        return self.command.offline_policy is OfflinePolicy.FAIL_FAST
 
     @property
     def kind(self) -> tuple[str, str]:
@@ -66,6 +72,11 @@ class Backlog:
         return len(self._urgent) + len(self._ordinary) + behind
 
     @property
+    def is_waiting(self) -> bool:
+        """Whether anything could be taken."""
+        return bool(self._urgent or self._ordinary)
+
+    @property
     def has_urgent(self) -> bool:
         """Whether emergencies wait."""
         return bool(self._urgent)
@@ -75,15 +86,16 @@ class Backlog:
         """Whether commands wait that are no emergencies."""
         return bool(self._ordinary)
 
-    def put(self, one: Waiting) -> None:
+    def put(self, *coming: Waiting) -> None:
         """In the order accepted: what comes back goes before those accepted after it."""
-        queue = self._urgent if one.overtakes else self._ordinary
-        place = len(queue)
-        if queue and queue[-1].command.seq > one.command.seq:
-            # What comes back is older than almost everything here.
-            later = (n for n, other in enumerate(queue) if other.command.seq > one.command.seq)
-            place = next(later)
-        queue.insert(place, one)
+        for queue, overtakes in ((self._urgent, True), (self._ordinary, False)):
+            ones = [one for one in coming if one.overtakes is overtakes]
+            if ones and queue and queue[-1].command.seq > ones[0].command.seq:
+                merged = list(heapq.merge(queue, ones, key=_seq))
+                queue.clear()
+                queue.extend(merged)
+            else:
+                queue.extend(ones)
 
     def take(self, room: int, room_for_urgent: int) -> list[Waiting]:
         """Those that may be sent now; emergencies first, which have room of their own."""
@@ -99,13 +111,16 @@ class Backlog:
         self._behind.setdefault(one.kind, []).append(one)
         return False
 
-    def ended(self, command: Command) -> bool:
-        """A command has ended; True when others waited for that and now wait in line again."""
+    def is_in(self, command: Command) -> bool:
+        """A command has ended or come back; True when others waited for that and now may go."""
         kind = (command.gateway_id, command.command_type)
         if self._out.get(kind) != command.id:
             return False
         del self._out[kind]
         released = self._behind.pop(kind, [])
-        for one in released:
-            self.put(one)
+        self.put(*released)
         return bool(released)
+
+
+def _seq(one: Waiting) -> int:
+    return one.command.seq

@@ -4,12 +4,18 @@ Deadlines are stored as UTC and run on the monotonic clock, so a step of the wal
 ends a command early nor keeps it alive.
 """
 
-import heapq
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from itertools import islice
 
-from dockgate_server.clock import Clock, Handle
+from dockgate_server.clock import Clock
+from dockgate_server.dispatcher.agenda import Agenda
 from dockgate_server.dispatcher.recorder import Recorder
 from dockgate_server.model.command import Command
 from dockgate_server.model.transitions import Expire
+
+_MOST_AT_ONCE = 100
+"""Commands that one fact ends. When thousands end together, submissions get their turn between."""
 
 
 class Deadlines:
@@ -19,11 +25,9 @@ class Deadlines:
         self._recorder = recorder
         self._clock = clock
         self._open: dict[str, float] = {}
-        # Entries of commands that have ended stay until their time comes: removing them from
-        # the middle of the heap would cost more than keeping them for 300 s at most.
-        self._heap: list[tuple[float, str]] = []
-        self._timer: Handle | None = None
-        self._timer_at = 0.0
+        self._agenda = Agenda(clock, self._due)
+        self._held: set[str] = set()
+        self._overdue: set[str] = set()  # of those held: their time has come
 
     def __len__(self) -> int:
         return len(self._open)
@@ -33,8 +37,7 @@ class Deadlines:
         left = (command.deadline_at - self._clock.now_ms()) / 1000
         when = self._clock.monotonic() + left
         self._open[command.id] = when
-        heapq.heappush(self._heap, (when, command.id))
-        self._arm()
+        self._agenda.add(when, command.id)
 
     def discard(self, command_id: str) -> None:
         """The command has ended."""
@@ -45,30 +48,31 @@ class Deadlines:
         when = self._open.get(command_id)
         return 0.0 if when is None else when - self._clock.monotonic()
 
+    @contextmanager
+    def held(self, command_ids: Iterable[str]) -> Iterator[None]:
+        """End none of these before the block is left.
+
+        While the intent to send is being committed, nobody can say yet whether the message leaves:
+        an end that is decided just then would say "may have left" of one that never did.
+        """
+        held = set(command_ids)
+        self._held |= held
+        try:
+            yield
+        finally:
+            self._held -= held
+            self._expire(sorted(held & self._overdue))
+            self._overdue -= held
+
     def close(self) -> None:
         """Let no more deadlines pass."""
-        if self._timer is not None:
-            self._timer.cancel()
+        self._agenda.close()
 
-    def _arm(self) -> None:
-        if not self._heap:
-            return
-        first = self._heap[0][0]
-        if self._timer is not None:
-            if self._timer_at <= first:
-                return
-            self._timer.cancel()
-        self._timer_at = first
-        self._timer = self._clock.call_at(first, self._ring)
+    def _due(self, command_ids: list[str]) -> None:
+        self._overdue |= self._held.intersection(command_ids)
+        self._expire(one for one in command_ids if one not in self._held)
 
-    def _ring(self) -> None:
-        self._timer = None
-        now = self._clock.monotonic()
-        due: list[str] = []
-        while self._heap and self._heap[0][0] <= now:
-            _, command_id = heapq.heappop(self._heap)
-            if self._open.pop(command_id, None) is not None:
-                due.append(command_id)
-        if due:
-            self._recorder.record(Expire(tuple(due), self._clock.now_ms()))
-        self._arm()
+    def _expire(self, due: Iterable[str]) -> None:
+        still_open = iter([one for one in due if self._open.pop(one, None) is not None])
+        while group := tuple(islice(still_open, _MOST_AT_ONCE)):
+            self._recorder.record(Expire(group, self._clock.now_ms()))

@@ -25,14 +25,25 @@ def _nothing() -> None:
 
 
 class Recorder:
-    """Hands facts to the store until it has taken them."""
+    """Hands facts to the store, in the order in which they happened, until it has taken them.
+
+    What happens while the store takes nothing waits behind what happened before: else a deadline
+    could end a command whose answer had come in time.
+    """
 
     def __init__(self, store: Store, clock: Clock) -> None:
         self._store = store
         self._clock = clock
+        self._not_taken: list[tuple[Transition | Unmatched, Callable[[], None]]] = []
 
     def record(self, fact: Transition | Unmatched, then: Callable[[], None] = _nothing) -> None:
-        """Record a fact, then call ``then``; order is kept unless the store fails in between."""
+        """Record a fact, then call ``then``."""
+        if self._not_taken:
+            self._not_taken.append((fact, then))
+        else:
+            self._hand_over(fact, then)
+
+    def _hand_over(self, fact: Transition | Unmatched, then: Callable[[], None]) -> None:
         if isinstance(fact, Unmatched):
             future: asyncio.Future[Any] = self._store.record_unmatched(fact)
         else:
@@ -46,10 +57,17 @@ class Recorder:
             return  # the event loop is closing; the fact comes again after the restart
         error = done.exception()
         if isinstance(error, DockgateError):
-            when = self._clock.monotonic() + _RETRY_SECONDS
-            self._clock.call_at(when, lambda: self.record(fact, then))
+            if not self._not_taken:
+                self._clock.call_at(self._clock.monotonic() + _RETRY_SECONDS, self._try_again)
+            # The store refuses in the order asked, so they stay in order.
+            self._not_taken.append((fact, then))
             return
         if error is not None:
             # A bug of ours. Going on is better than being stuck on this one message for ever.
             _log.error("fact_not_recorded", fact=type(fact).__name__, exc_info=error)
         then()
+
+    def _try_again(self) -> None:
+        waiting, self._not_taken = self._not_taken, []
+        for fact, then in waiting:
+            self._hand_over(fact, then)

@@ -7,9 +7,8 @@ of them, so their end rests on the sending alone.
 from dockgate_server.bridge.interface import Bridge, ConnectionLost, NotConnected
 from dockgate_server.clock import Clock
 from dockgate_server.codec import channels
-from dockgate_server.dispatcher.recorder import Recorder
+from dockgate_server.dispatcher.decisions import Decisions
 from dockgate_server.model.command import Command, FailureCode
-from dockgate_server.model.transitions import CompleteSend, Refuse
 
 _EXPIRY_SECONDS = 1
 
@@ -18,10 +17,10 @@ class ControlStreams:
     """Sends messages of control streams, or refuses them."""
 
     def __init__(
-        self, bridge: Bridge, recorder: Recorder, clock: Clock, *, send_without_expiry: bool
+        self, bridge: Bridge, decisions: Decisions, clock: Clock, *, send_without_expiry: bool
     ) -> None:
         self._bridge = bridge
-        self._recorder = recorder
+        self._decisions = decisions
         self._clock = clock
         self._send_without_expiry = send_without_expiry
 
@@ -33,7 +32,7 @@ class ControlStreams:
         except (NotConnected, ConnectionLost):
             self.refuse(command)
         else:
-            self._recorder.record(CompleteSend(command.id, self._clock.now_ms()))
+            self._decisions.sent(command)
 
     def refuse(self, command: Command) -> None:
         """End a command that cannot be sent now."""
@@ -43,4 +42,4 @@ class ControlStreams:
         else:
             code = FailureCode.EXPIRY_UNSUPPORTED
             reason = "the broker cannot expire messages (MQTT 3.1.1), and this one must not be late"
-        self._recorder.record(Refuse(command.id, code, reason, self._clock.now_ms()))
+        self._decisions.refuse(command, code, reason)

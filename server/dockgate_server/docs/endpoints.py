@@ -1,7 +1,7 @@
 """The endpoints, the errors and the signature in the OpenAPI document."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from dockgate_server.docs.schema import Schema, Value
@@ -10,17 +10,23 @@ DOWNLINK = "dockgate.downlink.v1"
 ID = {"type": "string", "format": "uuid"}
 
 _COMMANDS = "/api/v1/open/downlink/commands"
+_REQUESTS = "/api/v1/open/device-requests"
 _STATUS = re.compile(r"HTTP (\d{3})")
-_ONLY_BY_SUBMITTING = {
-    "INVALID_REQUEST_BODY",
-    "VALIDATION_FAILED",
-    "UNSUPPORTED_VENDOR",
-    "UNSUPPORTED_COMMAND",
-    "DEVICE_NOT_FOUND",
-    "IDEMPOTENCY_CONFLICT",
-    "UNSUPPORTED_MEDIA_TYPE",
+_WITH_A_BODY = {"INVALID_REQUEST_BODY", "VALIDATION_FAILED", "UNSUPPORTED_MEDIA_TYPE"}
+_OWN = {
+    "Submit": {
+        *_WITH_A_BODY,
+        "UNSUPPORTED_VENDOR",
+        "UNSUPPORTED_COMMAND",
+        "DEVICE_NOT_FOUND",
+        "IDEMPOTENCY_CONFLICT",
+    },
+    "Get": {"COMMAND_NOT_FOUND"},
+    "ListRequests": {"VALIDATION_FAILED", "UNSUPPORTED_VENDOR"},
+    "GetRequest": {"DEVICE_REQUEST_NOT_FOUND"},
+    "Reply": {*_WITH_A_BODY, "DEVICE_REQUEST_NOT_FOUND", "DEVICE_REQUEST_CLOSED"},
 }
-_ONLY_BY_ASKING = {"COMMAND_NOT_FOUND"}
+"""By endpoint, the reasons that not all of them give."""
 # Of a request that is none of those described here.
 _ELSEWHERE = {"METHOD_NOT_ALLOWED", "NOT_FOUND"}
 _TITLES = {
@@ -66,43 +72,66 @@ _REQUEST_ID = {"type": "string", "minLength": 1, "maxLength": 128}
 
 def endpoints(schema: Schema, examples: Mapping[str, Any]) -> dict[str, Any]:
     """The paths, with an example of a submission for each given one."""
-    with_nonce: dict[str, list[str]] = {name: [] for name in _HEADERS}
-    without_nonce: dict[str, list[str]] = {name: [] for name in _HEADERS if name != "Nonce"}
     shown = {name: {"value": value} for name, value in examples.items()}
-    content = {"schema": {"$ref": "#/components/schemas/Submission"}, "examples": shown}
-    command_id = {
-        "name": "commandId",
-        "in": "path",
-        "required": True,
-        "description": "The id that the submission answered.",
-        "schema": ID,
-    }
+    command_id = _path_parameter("commandId", "The id that the submission answered.")
+    request_id = _path_parameter("requestId", "The request's id.")
+    filters = [
+        _filter("vendor", "Only requests of this vendor.", {"type": "string", "const": "dji"}),
+        _filter("device_id", "Only requests of this gateway device.", {"type": "string"}),
+        _filter("request_type", "Only requests of this type.", {"type": "string"}),
+    ]
     return {
         _COMMANDS: {
             "post": {
-                "operationId": "submitCommand",
-                "summary": "Submit a command for a device.",
-                "tags": ["commands"],
-                "security": [with_nonce],
-                "parameters": [_request_id_parameter()],
-                "requestBody": {"required": True, "content": {"application/json": content}},
+                **_operation("Submit", "submitCommand", "Submit a command for a device."),
+                "security": [_signature(_HEADERS)],
+                "requestBody": _body("Submission", shown),
                 "responses": {
                     "200": _answer("The same submission as before.", "Accepted"),
                     "202": _answer("A new command.", "Accepted"),
-                    **_errors(schema, _ONLY_BY_ASKING),
+                    **_errors(schema, "Submit"),
                 },
             }
         },
         f"{_COMMANDS}/{{commandId}}": {
             "get": {
-                "operationId": "getCommand",
-                "summary": "Say what became of a command.",
-                "tags": ["commands"],
-                "security": [with_nonce, without_nonce],
+                **_operation("Get", "getCommand", "Say what became of a command."),
                 "parameters": [command_id, _request_id_parameter()],
                 "responses": {
                     "200": _answer("The command as it is now.", "Command"),
-                    **_errors(schema, _ONLY_BY_SUBMITTING),
+                    **_errors(schema, "Get"),
+                },
+            }
+        },
+        _REQUESTS: {
+            "get": {
+                **_operation("ListRequests", "listDeviceRequests", "List what devices ask for."),
+                "parameters": [*filters, _request_id_parameter()],
+                "responses": {
+                    "200": _answer("The newest requests, at most 500.", "DeviceRequests"),
+                    **_errors(schema, "ListRequests"),
+                },
+            }
+        },
+        f"{_REQUESTS}/{{requestId}}": {
+            "get": {
+                **_operation("GetRequest", "getDeviceRequest", "Say what became of a request."),
+                "parameters": [request_id, _request_id_parameter()],
+                "responses": {
+                    "200": _answer("The request as it is now.", "DeviceRequest"),
+                    **_errors(schema, "GetRequest"),
+                },
+            }
+        },
+        f"{_REQUESTS}/{{requestId}}/reply": {
+            "post": {
+                **_operation("Reply", "replyDeviceRequest", "Answer a request that waits."),
+                "security": [_signature(_HEADERS)],
+                "parameters": [request_id, _request_id_parameter()],
+                "requestBody": _body("DeviceRequestReply", {}),
+                "responses": {
+                    "202": _answer("The request as it was answered.", "DeviceRequest"),
+                    **_errors(schema, "Reply"),
                 },
             }
         },
@@ -110,11 +139,11 @@ def endpoints(schema: Schema, examples: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def responses(schema: Schema) -> dict[str, Any]:
-    """Every error answer by its name, for the two endpoints."""
+    """Every error answer by its name, for all endpoints."""
     made = {"OtherError": _error_response("Any other refusal.", _reasons(schema, _ELSEWHERE))}
-    for without in (_ONLY_BY_ASKING, _ONLY_BY_SUBMITTING):
-        for status, reasons in _by_status(schema, without).items():
-            made[_response_name(schema, status, without)] = _error_response("", reasons, status)
+    for endpoint in _OWN:
+        for status, reasons in _by_status(schema, endpoint).items():
+            made[_response_name(schema, status, endpoint)] = _error_response("", reasons, status)
     return dict(sorted(made.items()))
 
 
@@ -126,30 +155,58 @@ def security_schemes() -> dict[str, Any]:
     }
 
 
-def _errors(schema: Schema, without: set[str]) -> dict[str, Any]:
+def _operation(endpoint: str, operation_id: str, summary: str) -> dict[str, Any]:
+    """What every endpoint has. A GET may go without a nonce."""
+    return {
+        "operationId": operation_id,
+        "summary": summary,
+        "tags": ["commands" if endpoint in ("Submit", "Get") else "device requests"],
+        "security": [_signature(_HEADERS), _signature(set(_HEADERS) - {"Nonce"})],
+        "parameters": [_request_id_parameter()],
+    }
+
+
+def _signature(headers: Iterable[str]) -> dict[str, list[str]]:
+    return {name: [] for name in _HEADERS if name in headers}
+
+
+def _body(schema: str, examples: Mapping[str, Any]) -> dict[str, Any]:
+    content: dict[str, Any] = {"schema": {"$ref": f"#/components/schemas/{schema}"}}
+    if examples:
+        content["examples"] = examples
+    return {"required": True, "content": {"application/json": content}}
+
+
+def _path_parameter(name: str, text: str) -> dict[str, Any]:
+    return {"name": name, "in": "path", "required": True, "description": text, "schema": ID}
+
+
+def _filter(name: str, text: str, schema: dict[str, Any]) -> dict[str, Any]:
+    return {"name": name, "in": "query", "required": False, "description": text, "schema": schema}
+
+
+def _errors(schema: Schema, endpoint: str) -> dict[str, Any]:
     found = {
-        str(status): _reference(_response_name(schema, status, without))
-        for status in sorted(_by_status(schema, without))
+        str(status): _reference(_response_name(schema, status, endpoint))
+        for status in sorted(_by_status(schema, endpoint))
     }
     return {**found, "default": _reference("OtherError")}
 
 
-def _response_name(schema: Schema, status: int, without: set[str]) -> str:
-    """One name for both endpoints where both give the same answers."""
+def _response_name(schema: Schema, status: int, endpoint: str) -> str:
+    """One name for all endpoints where all give the same answers."""
     name = _TITLES.get(status, f"Http{status}")
-    if _by_status(schema, _ONLY_BY_ASKING).get(status) == _by_status(
-        schema, _ONLY_BY_SUBMITTING
-    ).get(status):
-        return name
-    return f"{name}OnSubmit" if without == _ONLY_BY_ASKING else f"{name}OnGet"
+    found = [_by_status(schema, one).get(status) for one in _OWN]
+    return name if all(one == found[0] for one in found) else f"{name}On{endpoint}"
 
 
-def _by_status(schema: Schema, without: set[str]) -> dict[int, list[Value]]:
+def _by_status(schema: Schema, endpoint: str) -> dict[int, list[Value]]:
     """The reasons that an endpoint may give, by their HTTP status."""
+    others = set().union(*_OWN.values()) - _OWN[endpoint]
     found: dict[int, list[Value]] = {}
     for value in schema.values(f"{DOWNLINK}.ErrorReason"):
         status = _STATUS.match(value.comment)
-        if status and value.name not in without | _ELSEWHERE:
+        if status and value.name not in others | _ELSEWHERE:
             found.setdefault(int(status[1]), []).append(value)
     return found
 

@@ -88,6 +88,8 @@ def _facts(schema: Schema, method: Method) -> Iterator[tuple[str, str]]:
         seconds = f"{method.timeout_seconds} s"
         yield "answer", f"within {seconds} unless the caller says otherwise{started}"
     yield "safe to repeat", "yes" if spec.get("safe_to_repeat") else "no"
+    if "inverse" in spec:
+        yield "undone by", _link(schema, spec["inverse"])
     if "dangerous" in spec:
         yield "dangerous", "**yes**: needs a permission of its own"
     if "overtakes" in spec:
@@ -108,6 +110,12 @@ def _facts(schema: Schema, method: Method) -> Iterator[tuple[str, str]]:
     yield "message", f"`{VENDOR}.{method.message}`, number {method.number}"
     if "page" in spec:
         yield "DJI's page", f"[{spec['page']}]({DJI_PAGES}{spec['page']})"
+
+
+def _link(schema: Schema, name: str) -> str:
+    """The section of a method, on whichever page it stands."""
+    domains = {method.name: method.domain for method in schema.methods}
+    return f"[{name}]({domains[name]}.md#{name})"
 
 
 def _fields(method: Method) -> Iterator[str]:

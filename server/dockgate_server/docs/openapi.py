@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from dockgate_server.docs import comments, examples, json_schema, limits
+from dockgate_server.docs import comments, device_requests, examples, json_schema, limits
 from dockgate_server.docs.endpoints import DOWNLINK, ID, endpoints, responses, security_schemes
 from dockgate_server.docs.markdown import DJI_PAGES
 from dockgate_server.docs.schema import Field, Method, Schema
@@ -85,7 +85,10 @@ def document(schema: Schema, given: Examples, version: str) -> dict[str, Any]:
             "description": _DESCRIPTION,
         },
         "servers": [{"url": "/"}],
-        "tags": [{"name": "commands", "description": "Commands and what became of them."}],
+        "tags": [
+            {"name": "commands", "description": "Commands and what became of them."},
+            {"name": "device requests", "description": "What devices ask for, and answering it."},
+        ],
         "paths": endpoints(schema, {name: dict(given[name]) for name in sorted(given)}),
         "components": {
             "schemas": schemas,
@@ -175,6 +178,8 @@ def _facts(method: Method) -> dict[str, Any]:
         "overtakes": spec.get("overtakes", False),
         "progress_events": [event["method"] for event in spec.get("progress", ())],
     }
+    if "inverse" in spec:
+        facts["undone_by"] = spec["inverse"]
     if "page" in spec:
         facts["page"] = f"{DJI_PAGES}{spec['page']}"
     if method.answer:
@@ -205,6 +210,7 @@ def _shared(schema: Schema) -> dict[str, Any]:
         "Accepted": _accepted(schema),
         "Command": _state(schema),
         "Job": _job(schema),
+        **device_requests.schemas(schema),
         "Error": _error(schema),
     }
 

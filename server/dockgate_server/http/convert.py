@@ -13,7 +13,7 @@ import orjson
 
 from dockgate.downlink.v1 import command_service_pb2 as pb
 from dockgate_server import errors
-from dockgate_server.codec import catalogue, dji_json
+from dockgate_server.codec import catalogue, dji_json, job_words
 from dockgate_server.errors import DockgateError, FieldViolation, Reason
 from dockgate_server.model.command import Command, Job, Vendor
 
@@ -75,7 +75,7 @@ def accepted(command: Command, request_id: str) -> dict[str, Any]:
     return {
         "command_id": command.id,
         "status": command.status.value,
-        "accepted_at": _time(command.accepted_at),
+        "accepted_at": time(command.accepted_at),
         "request_id": request_id,
     }
 
@@ -95,15 +95,15 @@ def status(command: Command, request_id: str) -> dict[str, Any]:
         "vendor_response": None if response is None else orjson.Fragment(response),
         "failure_code": None if command.failure_code is None else command.failure_code.value,
         "failure_reason": command.failure_reason,
-        "accepted_at": _time(command.accepted_at),
-        "delivered_at": _time(command.delivered_at),
-        "completed_at": _time(command.completed_at),
-        "response_received_at": _time(command.response_received_at),
-        "updated_at": _time(command.updated_at),
+        "accepted_at": time(command.accepted_at),
+        "delivered_at": time(command.delivered_at),
+        "completed_at": time(command.completed_at),
+        "response_received_at": time(command.response_received_at),
+        "updated_at": time(command.updated_at),
         "job": None if command.job is None else _job(command.job),
         "request_id": request_id,
     }
-    return _present(members)
+    return present(members)
 
 
 def _wrong_members(values: Mapping[str, Any]) -> list[FieldViolation]:
@@ -152,16 +152,20 @@ def _job(job: Job) -> dict[str, Any]:
         "percent": job.percent,
         "step": job.step or None,
         "result": job.result,
-        "updated_at": _time(job.updated_at),
+        "updated_at": time(job.updated_at),
+        "result_message": job_words.result(job) or None,
+        "break_reason": job.break_reason,
+        "break_reason_message": job_words.break_reason(job) or None,
     }
-    return _present(members)
+    return present(members)
 
 
-def _present(members: dict[str, Any]) -> dict[str, Any]:
+def present(members: dict[str, Any]) -> dict[str, Any]:
+    """The members that have a value."""
     return {name: value for name, value in members.items() if value is not None}
 
 
-def _time(milliseconds: int | None) -> str | None:
+def time(milliseconds: int | None) -> str | None:
     """RFC 3339 in UTC with milliseconds."""
     if milliseconds is None:
         return None

@@ -2,20 +2,24 @@
 
 import re
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 
 import structlog
 from aiohttp import web
 
 from dockgate.downlink.v1 import command_service_pb2 as pb
+from dockgate.downlink.v1 import device_request_service_pb2 as inbox_pb
 from dockgate_server.access.verifier import SignedRequest, Verifier
 from dockgate_server.commands import Commands
 from dockgate_server.errors import DockgateError, Reason
-from dockgate_server.http import body, convert
+from dockgate_server.http import body, convert, device_requests
 from dockgate_server.http.errors import error_response, internal_error
 from dockgate_server.http.responses import json_response, request_id
+from dockgate_server.inbox import Inbox
 from dockgate_server.model.caller import Caller
 
 COMMANDS_PATH = "/api/v1/open/downlink/commands"
+REQUESTS_PATH = "/api/v1/open/device-requests"
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
@@ -32,20 +36,33 @@ class OpenApi:
         verifier: Finds out who asks.
         max_body_bytes: The largest request body.
         body_seconds: The longest that sending a body may take.
+        inbox: The use cases about the requests of devices, where they are served.
     """
 
     def __init__(
-        self, commands: Commands, verifier: Verifier, max_body_bytes: int, body_seconds: float
+        self,
+        commands: Commands,
+        verifier: Verifier,
+        max_body_bytes: int,
+        body_seconds: float,
+        inbox: Inbox | None = None,
     ) -> None:
         self._commands = commands
         self._verifier = verifier
         self._max_body_bytes = max_body_bytes
         self._body_seconds = body_seconds
         # Over the path as sent, which is what was signed: "comm%61nds" is another path.
-        self._routes: tuple[tuple[re.Pattern[str], Mapping[str, _Handler]], ...] = (
+        self._routes: list[tuple[re.Pattern[str], Mapping[str, _Handler]]] = [
             (re.compile(re.escape(COMMANDS_PATH)), {"POST": self._submit}),
             (re.compile(f"{re.escape(COMMANDS_PATH)}/([^/]+)"), {"GET": self._get}),
-        )
+        ]
+        if inbox is not None:
+            path = re.escape(REQUESTS_PATH)
+            self._routes += [
+                (re.compile(path), {"GET": partial(self._list_requests, inbox)}),
+                (re.compile(f"{path}/([^/]+)"), {"GET": partial(self._get_request, inbox)}),
+                (re.compile(f"{path}/([^/]+)/reply"), {"POST": partial(self._reply, inbox)}),
+            ]
 
     async def handle(self, request: web.BaseRequest) -> web.Response:
         """Answer a request, whatever it is."""
@@ -95,15 +112,35 @@ class OpenApi:
         self, request: web.BaseRequest, asked: str, match: "re.Match[str]"
     ) -> web.Response:
         caller, _ = await self._verified(request, is_json=False)
-        command_id = match[1].lower()
-        if not _UUID.fullmatch(command_id):
-            raise DockgateError(
-                Reason.COMMAND_NOT_FOUND,
-                f"no command {match[1][:100]!r} is known",
-                metadata={"command_id": match[1]},
-            )
+        command_id = _id(match, Reason.COMMAND_NOT_FOUND, "command")
         command = await self._commands.get(caller, pb.GetCommandRequest(command_id=command_id))
         return json_response(200, convert.status(command, asked), asked)
+
+    async def _list_requests(
+        self, inbox: Inbox, request: web.BaseRequest, asked: str, match: "re.Match[str]"
+    ) -> web.Response:
+        caller, _ = await self._verified(request, is_json=False)
+        _, query = _target(request)
+        page, _ = await inbox.list(caller, device_requests.listing(query))
+        items = [device_requests.document(one) for one in page.requests]
+        return json_response(200, {"items": items}, asked)
+
+    async def _get_request(
+        self, inbox: Inbox, request: web.BaseRequest, asked: str, match: "re.Match[str]"
+    ) -> web.Response:
+        caller, _ = await self._verified(request, is_json=False)
+        which = _id(match, Reason.DEVICE_REQUEST_NOT_FOUND, "device_request")
+        found = await inbox.get(caller, inbox_pb.GetDeviceRequestRequest(request_id=which))
+        return json_response(200, device_requests.document(found), asked)
+
+    async def _reply(
+        self, inbox: Inbox, request: web.BaseRequest, asked: str, match: "re.Match[str]"
+    ) -> web.Response:
+        caller, raw = await self._verified(request, is_json=True)
+        which = _id(match, Reason.DEVICE_REQUEST_NOT_FOUND, "device_request")
+        reply = device_requests.reply(which, body.parse_object(raw))
+        answered = await inbox.reply(caller, reply)
+        return json_response(202, device_requests.document(answered), asked)
 
     async def _verified(self, request: web.BaseRequest, *, is_json: bool) -> tuple[Caller, bytes]:
         """The caller and the raw body, of which nothing has been parsed before this."""
@@ -116,6 +153,18 @@ class OpenApi:
             request.method, path, query, headers=tuple(request.headers.items()), body=raw
         )
         return await self._verifier.verify(signed), raw
+
+
+def _id(match: "re.Match[str]", unknown: Reason, what: str) -> str:
+    """The id in the path. One that is none is an unknown one: to a caller that is the same."""
+    found = match[1].lower()
+    if not _UUID.fullmatch(found):
+        raise DockgateError(
+            unknown,
+            f"no {what.replace('_', ' ')} {match[1][:100]!r} is known",
+            metadata={f"{what}_id": match[1]},
+        )
+    return found
 
 
 def _target(request: web.BaseRequest) -> tuple[str, str]:

@@ -13,6 +13,7 @@ from dockgate_server.errors import CannotListen, DockgateError, Reason
 from dockgate_server.http.errors import error_response, internal_error
 from dockgate_server.http.open_api import OpenApi
 from dockgate_server.http.responses import new_request_id
+from dockgate_server.inbox import Inbox
 
 # Also ends connections that have never sent a whole request line and headers.
 _IDLE_SECONDS = 75.0
@@ -44,6 +45,7 @@ class HttpServer:
         verifier: Finds out who asks.
         stop_seconds: How long a stop waits for requests that are being answered.
         body_seconds: The longest that sending a body may take.
+        inbox: The use cases about the requests of devices, where they are served.
     """
 
     def __init__(
@@ -54,10 +56,11 @@ class HttpServer:
         stop_seconds: float,
         *,
         body_seconds: float = _BODY_SECONDS,
+        inbox: Inbox | None = None,
     ) -> None:
         self._settings = settings
         self._stop_seconds = stop_seconds
-        self._api = OpenApi(commands, verifier, settings.max_body_bytes, body_seconds)
+        self._api = OpenApi(commands, verifier, settings.max_body_bytes, body_seconds, inbox)
         self._runner: web.ServerRunner | None = None
         self.address = settings.listen
         """HOST:PORT; the port is the real one once the server has been entered."""

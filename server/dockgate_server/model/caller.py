@@ -16,6 +16,10 @@ class Scope(enum.StrEnum):
     """Methods that the schema calls dangerous: they move an aircraft or destroy something."""
     RAW = "open:command:raw"
     """Methods that the schema does not have."""
+    REQUESTS_READ = "open:device-request:read"
+    """See what devices ask for, and what they were answered."""
+    REQUESTS_CREATE = "open:device-request:create"
+    """Answer what devices ask for."""
 
 
 ORDINARY = frozenset({Scope.CREATE, Scope.READ})

@@ -41,6 +41,13 @@ class Status(enum.StrEnum):
 OPEN_STATUSES = frozenset({Status.ACCEPTED, Status.DELIVERED})
 
 
+class OfflinePolicy(enum.StrEnum):
+    """What becomes of a command while its gateway device is away."""
+
+    FAIL_FAST = "FAIL_FAST"
+    QUEUE = "QUEUE"
+
+
 class CompletionBasis(enum.StrEnum):
     """What the end of a command rests on."""
 
@@ -60,6 +67,7 @@ class FailureCode(enum.StrEnum):
     RESPONSE_TIMEOUT = "RESPONSE_TIMEOUT"
     OUTCOME_UNKNOWN = "OUTCOME_UNKNOWN"
     NOT_CONNECTED = "NOT_CONNECTED"
+    CANCELLED = "CANCELLED"
 
 
 class EventKind(enum.StrEnum):
@@ -74,6 +82,9 @@ class EventKind(enum.StrEnum):
     REFUSED = "REFUSED"
     JOB_PROGRESSED = "JOB_PROGRESSED"
     SENT = "SENT"
+    NOT_SENT = "NOT_SENT"
+    CANCELLED = "CANCELLED"
+    JOB_STALLED = "JOB_STALLED"
 
 
 class JobState(enum.StrEnum):
@@ -88,6 +99,7 @@ class JobState(enum.StrEnum):
     REJECTED = "REJECTED"
     TIMEOUT = "TIMEOUT"
     PARTIALLY_DONE = "PARTIALLY_DONE"
+    STALLED = "STALLED"
 
     @property
     def is_end(self) -> bool:
@@ -95,7 +107,9 @@ class JobState(enum.StrEnum):
         return self not in _OPEN_JOB_STATES
 
 
-_OPEN_JOB_STATES = frozenset({JobState.SENT, JobState.IN_PROGRESS, JobState.PAUSED})
+_OPEN_JOB_STATES = frozenset(
+    {JobState.SENT, JobState.IN_PROGRESS, JobState.PAUSED, JobState.STALLED}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +121,8 @@ class Job:
     percent: int | None = None
     step: str = ""
     result: int | None = None
+    break_reason: int | None = None
+    """Why a flight was broken off, as DJI numbers it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,6 +149,7 @@ class Command:
     deadline_at: int
     job_key: str | None
     """The key its progress events carry; None for methods that start no job."""
+    offline_policy: OfflinePolicy = OfflinePolicy.FAIL_FAST
 
     # What became of it.
     status: Status

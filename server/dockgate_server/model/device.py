@@ -1,10 +1,36 @@
-"""Devices and the gateway devices by which they are reached."""
+"""Devices, the gateway devices by which they are reached, and what they say of themselves."""
 
+import enum
 import re
 from dataclasses import dataclass
 
 SERIAL_NUMBER = re.compile(r"[^/+#\s\x00-\x1f\x7f]{1,64}")
 """What may stand as one level of an MQTT topic: the shape of every device id."""
+
+
+class Presence(enum.StrEnum):
+    """What is known of a device's whereabouts."""
+
+    ONLINE = "ONLINE"
+    OFFLINE = "OFFLINE"
+    UNKNOWN = "UNKNOWN"
+
+
+class DeviceKind(enum.StrEnum):
+    """What a device is: DJI's domains."""
+
+    AIRCRAFT = "AIRCRAFT"
+    PAYLOAD = "PAYLOAD"
+    REMOTE_CONTROLLER = "REMOTE_CONTROLLER"
+    DOCK = "DOCK"
+
+
+_DOMAINS = {
+    "0": DeviceKind.AIRCRAFT,
+    "1": DeviceKind.PAYLOAD,
+    "2": DeviceKind.REMOTE_CONTROLLER,
+    "3": DeviceKind.DOCK,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,9 +42,35 @@ class Device:
 
     tenant: str
     id: str
+    """The serial number."""
     gateway_id: str
     model: str = ""
     """DJI's ``{domain}-{type}-{sub_type}``, e.g. "3-2-0" for a Dock 2; empty when not known."""
+    alias: str | None = None
+    """How callers name it, where that is not its serial number."""
+    callsign: str = ""
+    """The name it was given when it was bound to an organisation."""
+    listed: bool = True
+    """Whether the latest topology of its gateway device names it."""
+
+    @property
+    def name(self) -> str:
+        """How callers name it."""
+        return self.alias or self.id
+
+    @property
+    def kind(self) -> DeviceKind | None:
+        """What it is; None while its model is not known."""
+        return _DOMAINS.get(self.model.partition("-")[0])
+
+
+@dataclass(frozen=True, slots=True)
+class Whereabouts:
+    """Where a gateway device was when it was last written down."""
+
+    id: str
+    presence: Presence
+    heard_at: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,3 +82,8 @@ class Topology:
     sub_devices: tuple[tuple[str, str], ...]
     """Serial number and model of each."""
     seen_at: int
+
+    @property
+    def members(self) -> tuple[tuple[str, str], ...]:
+        """The gateway device and its sub-devices."""
+        return ((self.gateway_id, self.gateway_model), *self.sub_devices)

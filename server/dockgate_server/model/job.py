@@ -65,7 +65,17 @@ def read_job(data: object, at: int) -> Job | None:
         percent=None if percent is None else min(max(percent, 0), 100),
         step=_step(step),
         result=as_integer(data.get("result")),
+        break_reason=_break_reason(report),
     )
+
+
+def _break_reason(report: Mapping[object, object]) -> int | None:
+    """Why a flight was broken off: a member of the break point, which real flights always have."""
+    value: object = report
+    for member in ("ext", "break_point", "break_reason"):
+        value = value.get(member) if isinstance(value, Mapping) else None
+    reason = as_integer(value)
+    return reason if reason and -(2**31) <= reason < 2**31 else None
 
 
 def _step(value: object) -> str:

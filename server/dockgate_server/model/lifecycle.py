@@ -14,6 +14,8 @@ _ENDS_BY_REPLY = frozenset({Status.SUCCEEDED, Status.FAILED})
 
 TRANSITIONS: dict[EventKind, dict[Status, frozenset[Status]]] = {
     EventKind.SENDING: {Status.ACCEPTED: frozenset({Status.ACCEPTED})},
+    EventKind.NOT_SENT: {Status.ACCEPTED: frozenset({Status.ACCEPTED})},
+    EventKind.CANCELLED: {Status.ACCEPTED: frozenset({Status.FAILED})},
     EventKind.DELIVERED: {Status.ACCEPTED: frozenset({Status.DELIVERED})},
     EventKind.REPLIED: {
         Status.ACCEPTED: _ENDS_BY_REPLY,
@@ -30,6 +32,7 @@ TRANSITIONS: dict[EventKind, dict[Status, frozenset[Status]]] = {
     EventKind.REFUSED: {Status.ACCEPTED: frozenset({Status.FAILED})},
     EventKind.SENT: {Status.ACCEPTED: frozenset({Status.SUCCEEDED})},
     EventKind.JOB_PROGRESSED: {},
+    EventKind.JOB_STALLED: {Status.SUCCEEDED: frozenset({Status.SUCCEEDED})},
 }
 """For each event, the statuses it may change. On every other status the event changes nothing:
 it is recorded (a late reply, a job's progress) or does not happen at all (a guard that fails)."""
@@ -49,6 +52,9 @@ def is_legal(kind: EventKind, before: Status | None, after: Status) -> bool:
     may_be_recorded = before.is_end or kind is EventKind.JOB_PROGRESSED
     return before is after and may_be_recorded and kind in RECORDED_WITHOUT_CHANGE
 
+
+CANCELLED_REASON = "the caller withdrew the command before it was sent"
+"""The failure reason of every command that was cancelled."""
 
 EXPIRY_REASONS: dict[FailureCode, str] = {
     FailureCode.DELIVERY_TIMEOUT: "the command was not sent before its deadline",

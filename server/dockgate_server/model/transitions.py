@@ -7,7 +7,14 @@ changes nothing, and that is an answer, not an error.
 
 from dataclasses import dataclass
 
-from dockgate_server.model.command import Channel, Command, FailureCode, Job, Vendor
+from dockgate_server.model.command import (
+    Channel,
+    Command,
+    FailureCode,
+    Job,
+    OfflinePolicy,
+    Vendor,
+)
 from dockgate_server.model.reply import Reply
 
 
@@ -31,6 +38,7 @@ class Accept:
     accepted_at: int
     deadline_at: int
     job_key: str | None
+    offline_policy: OfflinePolicy = OfflinePolicy.FAIL_FAST
     sending: bool
     """Commit the intent to send at once: the command has its place in the publish window."""
 
@@ -53,6 +61,27 @@ class BeginSending:
     """
 
     ids: tuple[str, ...]
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class TakeBack:
+    """Take the intent to send back. Guard, each: ACCEPTED, with an intent.
+
+    Only for messages that certainly reached nobody: they have not left the process, or the
+    broker said that nobody listened and has thrown them away.
+    """
+
+    ids: tuple[str, ...]
+    reason: str
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """The caller withdraws the command. Guard: ACCEPTED, no intent to send."""
+
+    id: str
     at: int
 
 
@@ -117,6 +146,19 @@ class RecordJob:
 
 
 @dataclass(frozen=True, slots=True)
+class StallJob:
+    """The device has not reported the job for longer than its method allows.
+
+    Guard: SUCCEEDED, and nothing was heard of the job since ``heard_at``: it was never reported
+    where that is None, else its last report is of then, and says that the job goes on.
+    """
+
+    id: str
+    heard_at: int | None
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
 class Unmatched:
     """A reply that fits no command, for the ledger."""
 
@@ -130,6 +172,15 @@ class Unmatched:
 
 
 Transition = (
-    BeginSending | ConfirmDelivery | CompleteSend | Refuse | Expire | RecordReply | RecordJob
+    BeginSending
+    | TakeBack
+    | Cancel
+    | ConfirmDelivery
+    | CompleteSend
+    | Refuse
+    | Expire
+    | RecordReply
+    | RecordJob
+    | StallJob
 )
 """What :meth:`Store.apply` takes; :class:`Accept` has a method of its own, for its answer."""

@@ -74,3 +74,23 @@ class CommandService(pb_grpc.CommandServiceServicer):
             else:
                 response.event.CopyFrom(convert.event(update.event))
             yield response
+
+    @unary
+    async def CancelCommand(  # noqa: N802
+        self, request: pb.CancelCommandRequest, context: Context
+    ) -> pb.CancelCommandResponse:
+        """Withdraw a command that has not been sent."""
+        command = await self._commands.cancel(LOCAL, request)
+        return pb.CancelCommandResponse(command=convert.command(command))
+
+    @unary
+    async def ListUnmatchedResponses(  # noqa: N802
+        self, request: pb.ListUnmatchedResponsesRequest, context: Context
+    ) -> pb.ListUnmatchedResponsesResponse:
+        """List replies that fit no command."""
+        page, next_page_token = await self._commands.list_unmatched(LOCAL, request)
+        return pb.ListUnmatchedResponsesResponse(
+            responses=[convert.unmatched(reply) for reply in page.replies],
+            next_page_token=next_page_token,
+            recorded_total=page.recorded,
+        )

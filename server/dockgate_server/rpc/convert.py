@@ -1,11 +1,14 @@
 """From the model to the messages of ``dockgate.downlink.v1``."""
 
+from typing import Any
+
 import orjson
 from google.protobuf import json_format, struct_pb2, timestamp_pb2
 
 from dockgate.downlink.v1 import command_pb2, error_reason_pb2
-from dockgate_server.codec import catalogue, dji_json
+from dockgate_server.codec import catalogue, dji_json, job_words
 from dockgate_server.model.command import Command, CommandEvent, Job
+from dockgate_server.model.transitions import Unmatched
 
 
 def command(of: Command) -> command_pb2.Command:
@@ -22,13 +25,14 @@ def command(of: Command) -> command_pb2.Command:
         response_code=of.response_code,
         response_message=of.response_message,
         failure_reason=of.failure_reason,
-        accepted_at=_time(of.accepted_at),
-        delivered_at=_time(of.delivered_at),
-        completed_at=_time(of.completed_at),
-        response_received_at=_time(of.response_received_at),
-        updated_at=_time(of.updated_at),
-        deadline_at=_time(of.deadline_at),
+        accepted_at=timestamp(of.accepted_at),
+        delivered_at=timestamp(of.delivered_at),
+        completed_at=timestamp(of.completed_at),
+        response_received_at=timestamp(of.response_received_at),
+        updated_at=timestamp(of.updated_at),
+        deadline_at=timestamp(of.deadline_at),
     )
+    message.offline_policy = command_pb2.OfflinePolicy.Value(f"OFFLINE_POLICY_{of.offline_policy}")
     if of.completion_basis is not None:
         name = f"COMPLETION_BASIS_{of.completion_basis}"
         message.completion_basis = command_pb2.CompletionBasis.Value(name)
@@ -36,8 +40,7 @@ def command(of: Command) -> command_pb2.Command:
         name = f"FAILURE_CODE_{of.failure_code}"
         message.failure_code = error_reason_pb2.FailureCode.Value(name)
     if of.vendor_response is not None:
-        # Into a fresh message: json_format writes into whatever it is given.
-        message.vendor_response.CopyFrom(_struct(of.vendor_response))
+        message.vendor_response.CopyFrom(struct(of.vendor_response))
         _fill_reply(of, message)
     if of.job is not None:
         message.job.CopyFrom(_job(of.job))
@@ -49,12 +52,28 @@ def event(of: CommandEvent) -> command_pb2.CommandEvent:
     message = command_pb2.CommandEvent(
         revision=of.revision,
         kind=command_pb2.CommandEventKind.Value(f"COMMAND_EVENT_KIND_{of.kind}"),
-        occurred_at=_time(of.occurred_at),
+        occurred_at=timestamp(of.occurred_at),
         command=command(of.command),
         note=of.note,
     )
     if of.reply is not None:
         json_format.ParseDict(orjson.loads(of.reply), message.reply)
+    return message
+
+
+def unmatched(of: Unmatched) -> command_pb2.UnmatchedResponse:
+    """A reply of the ledger as callers see it."""
+    message = command_pb2.UnmatchedResponse(
+        gateway_id=of.gateway_id,
+        tid=of.tid,
+        method=of.method,
+        reason=of.reason,
+        received_at=timestamp(of.received_at),
+    )
+    try:
+        json_format.ParseDict(orjson.loads(of.data), message.data)
+    except (orjson.JSONDecodeError, json_format.ParseError):
+        message.raw = of.data  # not JSON, cut off, or nested deeper than a Value can be
     return message
 
 
@@ -76,15 +95,25 @@ def _job(of: Job) -> command_pb2.Job:
         percent=of.percent,
         step=of.step,
         result=of.result,
-        updated_at=_time(of.updated_at),
+        updated_at=timestamp(of.updated_at),
+        result_message=job_words.result(of),
+        break_reason=of.break_reason,
+        break_reason_message=job_words.break_reason(of),
     )
 
 
-def _struct(raw: bytes) -> struct_pb2.Struct:
-    return json_format.ParseDict(orjson.loads(raw), struct_pb2.Struct())
+def struct(raw: bytes) -> struct_pb2.Struct:
+    """A JSON object as a message."""
+    return struct_of(orjson.loads(raw))
 
 
-def _time(milliseconds: int | None) -> timestamp_pb2.Timestamp | None:
+def struct_of(values: dict[str, Any]) -> struct_pb2.Struct:
+    """The same of a parsed one. Into a fresh message: json_format adds to whatever it is given."""
+    return json_format.ParseDict(values, struct_pb2.Struct())
+
+
+def timestamp(milliseconds: int | None) -> timestamp_pb2.Timestamp | None:
+    """A time of the model as a message; None stays None."""
     if milliseconds is None:
         return None
     seconds, rest = divmod(milliseconds, 1000)

@@ -4,18 +4,25 @@ from types import TracebackType
 
 import grpc
 from grpc import aio
-from grpc_health.v1 import _async as health_aio
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2_grpc
+from grpc_health.v1.health import SERVICE_NAME as HEALTH_SERVICE
 from grpc_reflection.v1alpha import reflection
 
-from dockgate.downlink.v1 import command_service_pb2
 from dockgate.downlink.v1 import command_service_pb2_grpc as pb_grpc
+from dockgate.downlink.v1 import (
+    device_request_service_pb2_grpc,
+    device_service_pb2_grpc,
+)
 from dockgate_server.commands import Commands
 from dockgate_server.config import Grpc
 from dockgate_server.errors import CannotListen
+from dockgate_server.events import EventWatching
+from dockgate_server.fleet import Fleet
+from dockgate_server.inbox import Inbox
 from dockgate_server.rpc.command_service import CommandService
-
-SERVICE = command_service_pb2.DESCRIPTOR.services_by_name["CommandService"].full_name
+from dockgate_server.rpc.device_request_service import DeviceRequestService
+from dockgate_server.rpc.device_service import DeviceService
+from dockgate_server.rpc.health import SERVICES, Health
 
 _AGE_GRACE_SECONDS = 30
 # Above the setting, so that a request over the limit is read and gets its reason.
@@ -30,21 +37,43 @@ class RpcServer:
     Args:
         settings: Where to listen, and the limits.
         commands: The use cases.
+        health: What the health service says.
         stop_seconds: How long a stop waits for calls that are being answered. Watches must have
             been ended before, or the stop waits for them all that time.
+        fleet: The use cases about devices, where they are served.
+        events: Following what devices tell, where that is served.
+        inbox: Those about the requests of devices, where they are served.
     """
 
-    def __init__(self, settings: Grpc, commands: Commands, stop_seconds: float) -> None:
+    def __init__(
+        self,
+        settings: Grpc,
+        commands: Commands,
+        health: Health,
+        stop_seconds: float,
+        *,
+        fleet: Fleet | None = None,
+        events: EventWatching | None = None,
+        inbox: Inbox | None = None,
+    ) -> None:
         self._settings = settings
         self._stop_seconds = stop_seconds
         self._server = aio.server(options=_options(settings))
         pb_grpc.add_CommandServiceServicer_to_server(
             CommandService(commands, settings.max_message_bytes), self._server
         )
-        self._health = health_aio.HealthServicer()
+        if fleet is not None and events is not None:
+            device_service_pb2_grpc.add_DeviceServiceServicer_to_server(
+                DeviceService(fleet, events), self._server
+            )
+        if inbox is not None:
+            device_request_service_pb2_grpc.add_DeviceRequestServiceServicer_to_server(
+                DeviceRequestService(inbox), self._server
+            )
+        self._health = health
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         if settings.reflection:
-            names = (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
+            names = (*SERVICES, HEALTH_SERVICE, reflection.SERVICE_NAME)
             reflection.enable_server_reflection(names, self._server)
         self.address = settings.listen
         """HOST:PORT; the port is the real one once the server has been entered."""
@@ -62,8 +91,7 @@ class RpcServer:
             raise CannotListen(f"cannot listen for gRPC on {listen}: {_why(error)}") from error
         self.address = f"{listen.rpartition(':')[0]}:{port}"
         await self._server.start()
-        for name in ("", SERVICE):
-            await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
+        self._health.start()
         return self
 
     async def __aexit__(
@@ -73,7 +101,7 @@ class RpcServer:
         traceback: TracebackType | None,
     ) -> None:
         """Take no more calls and finish those that are being answered."""
-        await self._health.enter_graceful_shutdown()
+        self._health.stop()
         await self._server.stop(self._stop_seconds)
 
     def _add_port(self, listen: str) -> int:

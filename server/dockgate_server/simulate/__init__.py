@@ -6,7 +6,9 @@ real check on it. Nothing here imports from the rest of `dockgate_server`.
 
 from dockgate_server.simulate.behaviour import (
     Behaviour,
+    JobEnds,
     JobFails,
+    JobSilent,
     Late,
     MemberFails,
     NoResult,
@@ -30,7 +32,9 @@ __all__ = [
     "Broker",
     "DockConfig",
     "Happening",
+    "JobEnds",
     "JobFails",
+    "JobSilent",
     "Late",
     "MemberFails",
     "NoResult",

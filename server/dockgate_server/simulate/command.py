@@ -6,10 +6,8 @@ import asyncio
 import contextlib
 import os
 import signal
-import ssl
 import sys
-import urllib.parse
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -17,124 +15,13 @@ from typing import Annotated
 import orjson
 import typer
 
-from dockgate_server.simulate import jobs
-from dockgate_server.simulate.behaviour import (
-    Behaviour,
-    JobFails,
-    conduct_of,
-    parse_behave,
-    parse_rate,
-    parse_reply,
-    parse_seconds,
-)
 from dockgate_server.simulate.config import DockConfig
-from dockgate_server.simulate.connection import Broker
 from dockgate_server.simulate.dock import SimulatedDock
+from dockgate_server.simulate.flags import UsageError, configure, parse_behaviours, parse_broker
 from dockgate_server.simulate.records import Happening
 
 PASSWORD_VARIABLE = "DOCKGATE_SIM_PASSWORD"  # noqa: S105 - a name
 _DEFAULTS = DockConfig()
-
-
-class UsageError(ValueError):
-    """A flag has a bad value; the text says which, what is wrong and what would be right."""
-
-
-def parse_broker(url: str, *, password: str | None = None, ca_file: Path | None = None) -> Broker:
-    """Read the address of a broker.
-
-    Args:
-        url: mqtt://[user[:password]@]host[:port], or mqtts:// for TLS.
-        password: used where the URL has none.
-        ca_file: certificates to trust instead of the system's.
-
-    Raises:
-        UsageError: its text never repeats a password.
-    """
-    like = "write mqtt://host:1883, or mqtts://user@host:8883 for TLS"
-    try:
-        parts = urllib.parse.urlsplit(url)
-        host, port = parts.hostname, parts.port
-    except ValueError as error:
-        raise UsageError(f"--broker: {error}; {like}") from None
-    if parts.scheme not in ("mqtt", "mqtts") or not host:
-        raise UsageError(f"--broker: this is not the address of a broker; {like}")
-    if parts.path.strip("/") or parts.query or parts.fragment:
-        raise UsageError(f"--broker: nothing may follow host and port; {like}")
-    if port == 0:
-        raise UsageError(f"--broker: there is no port 0; {like}")
-    username = urllib.parse.unquote(parts.username) if parts.username else None
-    secret = urllib.parse.unquote(parts.password) if parts.password else password
-    if secret and not username:
-        raise UsageError(f"--broker: a password without a user; {like}")
-    tls = None
-    if parts.scheme == "mqtts":
-        try:
-            tls = ssl.create_default_context(cafile=ca_file)
-        except OSError as error:
-            raise UsageError(f"--ca-file: {ca_file} is no readable PEM file ({error})") from None
-    elif ca_file is not None:
-        raise UsageError("--ca-file: is for TLS; write --broker mqtts://…")
-    default_port = 8883 if tls else 1883
-    return Broker(host=host, port=port or default_port, username=username, password=secret, tls=tls)
-
-
-def parse_behaviours(
-    behave: list[str], reply: list[str]
-) -> Mapping[str | None, tuple[Behaviour, ...]]:
-    """Read all --behave and --reply together; what is given for one method adds up.
-
-    Raises:
-        UsageError: one of them is wrong, two exclude each other, or a job is to fail that
-            does not exist or cannot fail.
-    """
-    told: dict[str | None, tuple[Behaviour, ...]] = {}
-    for flag, parse, texts in (("--behave", parse_behave, behave), ("--reply", parse_reply, reply)):
-        for text in texts:
-            with _flag(f"{flag} {text}"):
-                method, behaviour = parse(text)
-                told[method] = (*told.get(method, ()), behaviour)
-                conduct_of(told[method])
-                if method and isinstance(behaviour, JobFails):
-                    _check_can_fail(method)
-    return told
-
-
-def configure(
-    *,
-    broker: Broker,
-    gateway: str,
-    drone: str,
-    answer_after: str,
-    step_every: str,
-    keep_session: str,
-    drc_push: str,
-    behaviours: Mapping[str | None, tuple[Behaviour, ...]],
-) -> DockConfig:
-    """Put the flags together into a configuration.
-
-    Raises:
-        UsageError: the first flag that is wrong.
-    """
-    with _flag("--answer-after"):
-        answer_seconds = parse_seconds(answer_after)
-    with _flag("--step-every"):
-        step_seconds = parse_seconds(step_every)
-    with _flag("--keep-session"):
-        session_seconds = int(parse_seconds(keep_session))
-    with _flag("--drc-push"):
-        pushes_per_second = parse_rate(drc_push)
-    with _flag("--dock, --drone"):
-        return DockConfig(
-            broker=broker,
-            gateway=gateway,
-            drone=drone,
-            answer_after=answer_seconds,
-            step_every=step_seconds,
-            keep_session=session_seconds,
-            drc_push=pushes_per_second,
-            behaviours=behaviours,
-        )
 
 
 def line(happening: Happening, *, as_json: bool) -> str:
@@ -169,6 +56,9 @@ EXAMPLES = (
     "dockgate simulate --broker mqtts://user@broker.example --dock dock-002 --drone drone-002",
     "dockgate simulate --behave slow:2 --behave camera_recording_start=silent",
     "dockgate simulate --behave charge_open=job-fails:314004@40 --step-every 0.2",
+    "dockgate simulate --behave flighttask_execute=job-fails:314004@15",
+    "dockgate simulate --register --organization organization-001 --binding-code binding-001",
+    "dockgate simulate --osd 1 --events 50",
     "dockgate simulate --behave distance_limit_status=member-fails:state=2 --drc-push 10",
     """dockgate simulate --reply 'camera_photo_take={"result": 5001, "message": "camera busy"}'""",
 )
@@ -200,13 +90,15 @@ def simulate(
     behave: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="[METHOD=]BEHAVIOUR[:ARG]",
+            metavar="[METHOD=]BEHAVIOUR[:ARG][@PERCENT]",
             help="Misbehave, for one method or for all; repeatable. METHOD may also be a property"
             " or a method of DRC. What is given for a method replaces what is given for all."
             " BEHAVIOUR is slow:SECONDS, late:SECONDS, silent, wrong-method,"
             " wrong-method:METHOD, wrong-tid, unreadable, no-result, twice, offline:SECONDS,"
-            " job-fails, job-fails:RESULT@PERCENT, member-fails:NAME=RESULT (for properties) or"
-            " normal.",
+            " job-fails, job-fails:RESULT@PERCENT, job-ends:STATUS@PERCENT (canceled,"
+            " partially_done, rejected or timeout), job-silent@PERCENT, member-fails:NAME=RESULT"
+            " (for properties) or normal. A flight is in the air at 90 percent: what ends it above"
+            " has a break point.",
         ),
     ] = None,
     reply: Annotated[
@@ -230,6 +122,42 @@ def simulate(
             help="Messages per second that it pushes on drc/up without being asked; 0 for none.",
         ),
     ] = str(_DEFAULTS.drc_push),
+    osd: Annotated[
+        str,
+        typer.Option(
+            metavar="HZ",
+            help="Messages per second that dock and drone in turn push on osd; 0 for none.",
+        ),
+    ] = str(_DEFAULTS.osd),
+    events: Annotated[
+        str,
+        typer.Option(
+            metavar="HZ",
+            help="Events per second that belong to no command, for load; every second one asks for"
+            " an answer.",
+        ),
+    ] = str(_DEFAULTS.events),
+    register: Annotated[
+        bool,
+        typer.Option(
+            "--register",
+            help="Insist on the whole registration before coming online, and ask the cloud before"
+            " each take-off. Refused, it says why and tries again.",
+        ),
+    ] = _DEFAULTS.register,
+    organization: Annotated[
+        str, typer.Option(metavar="ID", help="Organization to which it asks to be bound.")
+    ] = _DEFAULTS.organization,
+    binding_code: Annotated[
+        str, typer.Option(metavar="CODE", help="Device binding code by which it may.")
+    ] = _DEFAULTS.binding_code,
+    takeoff_wait: Annotated[
+        str,
+        typer.Option(
+            metavar="SECONDS",
+            help="How long a flight waits for answers to what is asked before take-off.",
+        ),
+    ] = str(_DEFAULTS.takeoff_wait),
     ca_file: Annotated[
         Path | None,
         typer.Option(metavar="PEM", help="Certificates to trust instead of the system's."),
@@ -253,7 +181,13 @@ def simulate(
             answer_after=answer_after,
             step_every=step_every,
             keep_session=keep_session,
+            register=register,
+            organization=organization,
+            binding_code=binding_code,
+            takeoff_wait=takeoff_wait,
             drc_push=drc_push,
+            osd=osd,
+            events=events,
             behaviours=parse_behaviours(behave or [], reply or []),
         )
     except UsageError as error:
@@ -268,20 +202,3 @@ def simulate(
         except* BrokenPipeError:
             # The reader (`| head`) has seen enough. Python would complain once more on exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-@contextlib.contextmanager
-def _flag(name: str) -> Iterator[None]:
-    try:
-        yield
-    except UsageError:
-        raise
-    except ValueError as error:
-        raise UsageError(f"{name}: {error}") from None
-
-
-def _check_can_fail(method: str) -> None:
-    if not jobs.has_job(method):
-        raise ValueError(f"{method} starts no job that could fail; charge_open, for one, does")
-    if not jobs.has_job(method, that_can_fail=True):
-        raise ValueError(f"the events of {method} have no way to report a failure")

@@ -25,8 +25,19 @@ class DockConfig:
         announce_every: seconds after which an unanswered announcement is repeated.
         event_repeats: seconds after which an unanswered event with need_reply 1 is sent again,
             one entry per repetition (real ones: 4, then 8).
+        register: insists on the whole registration before it announces itself, and asks the cloud
+            for what it needs before a drone takes off.
+        organization: the organization to which it asks to be bound.
+        binding_code: the device binding code by which it may.
+        register_again: seconds after which it tries again when the cloud has refused it.
+        ask_every: seconds after which an unanswered request is repeated.
+        takeoff_wait: seconds for which a flight waits for the answers to its requests.
         drc_push: messages per second that it pushes on drc/up without being asked, from when a
             cloud has answered its announcement; 0 for none (real ones: 1 to 30).
+        osd: messages per second on osd, the dock's and its drone's in turn, from the same moment;
+            with them comes a round of state messages in each connection.
+        events: events per second that belong to no command, from the same moment; every second one
+            asks for an answer.
         retry_first: seconds before the first new attempt to connect; doubles from there, with
             jitter.
         retry_most: seconds it never exceeds.
@@ -42,7 +53,15 @@ class DockConfig:
     step_every: float = 1.0
     announce_every: float = 3.0
     event_repeats: tuple[float, ...] = (4.0, 8.0)
+    register: bool = False
+    organization: str = "organization-001"
+    binding_code: str = "binding-001"
+    register_again: float = 30.0
+    ask_every: float = 5.0
+    takeoff_wait: float = 40.0
     drc_push: float = 0.0
+    osd: float = 0.0
+    events: float = 0.0
     retry_first: float = 0.5
     retry_most: float = 30.0
     keep_session: int = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import ssl
@@ -18,6 +19,8 @@ from dockgate_server import mqtt
 _LOG = logging.getLogger("dockgate.simulate.mqtt")
 _LOG.addHandler(logging.NullHandler())
 _PENDING_CALLS = 10_000
+# Seconds for the last message of a dock that leaves.
+_LEAVING = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,8 +62,12 @@ async def connect(
     identifier: str,
     protocol: aiomqtt.ProtocolVersion,
     keep_session: int,
+    will: aiomqtt.Will,
 ) -> AsyncIterator[aiomqtt.Client]:
     """Connect, and disconnect on leaving.
+
+    Who leaves by being cancelled publishes the will itself before the DISCONNECT, which makes the
+    broker forget it. MQTT 5 could ask the broker to publish it all the same, 3.1.1 could not.
 
     A new client each time: one that reconnects would also deliver what it had given up on.
 
@@ -70,6 +77,7 @@ async def connect(
         protocol: the version to speak; nothing is tried beside it.
         keep_session: seconds for which the broker is to keep subscriptions and messages while
             the dock is away; 0 for a new session each time. MQTT 3.1.1 knows only 0 or forever.
+        will: what the broker publishes when the connection ends without a DISCONNECT.
 
     Raises:
         aiomqtt.MqttError: on entering if the broker does not let us in, inside if it goes away.
@@ -83,6 +91,7 @@ async def connect(
             broker.port,
             identifier=identifier,
             protocol=protocol,
+            will=will,
             clean_start=not keep_session,
             properties=properties,
             username=broker.username,
@@ -98,6 +107,7 @@ async def connect(
             broker.port,
             identifier=identifier,
             protocol=protocol,
+            will=will,
             clean_session=not keep_session,
             username=broker.username,
             password=broker.password,
@@ -108,7 +118,15 @@ async def connect(
         )
     client.pending_calls_threshold = _PENDING_CALLS
     async with mqtt.connected(client):
-        yield client
+        try:
+            yield client
+        except asyncio.CancelledError:
+            # A broker that does not take it in time holds nobody up.
+            with contextlib.suppress(aiomqtt.MqttError):
+                await client.publish(
+                    str(will.topic), will.payload, will.qos, will.retain, timeout=_LEAVING
+                )
+            raise
 
 
 async def publish(client: aiomqtt.Client, topic: str, payload: bytes, *, qos: int = 1) -> None:

@@ -1,25 +1,18 @@
-"""The simulated dock: announces itself, takes commands, and can be watched and told things."""
+"""The simulated dock as tests and the command line use it: watched, and told things."""
 
 from __future__ import annotations
 
 import asyncio
 import random
 import time
-import uuid
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
-import aiomqtt
-import orjson
-
-from dockgate_server.simulate import inbox, replies
-from dockgate_server.simulate.behaviour import Behaviour, Behaviours
+from dockgate_server.simulate.behaviour import Behaviour
 from dockgate_server.simulate.config import DockConfig
-from dockgate_server.simulate.link import Link
-from dockgate_server.simulate.records import Changes, Happening, Key, Ledger, Received
-from dockgate_server.simulate.work import Worker
+from dockgate_server.simulate.device import Device
+from dockgate_server.simulate.records import Happening, Key, Received
 
 _WAIT = 10.0
 
@@ -51,28 +44,18 @@ class SimulatedDock:
         self.config = config or DockConfig()
         self._on_happening = on_happening
         self._clock = clock
-        self._behaviours = Behaviours(self.config.behaviours)
-        self._ledger = Ledger(self.config.remember)
-        self._changes = Changes()
-        self._link = Link(
+        self._main: asyncio.Task[None] | None = None
+        self._device = Device(
             self.config,
-            topics=inbox.topics(self.config.gateway),
-            on_message=self._on_message,
-            while_connected=self._be_present,
             happened=self._happened,
-            changes=self._changes,
+            now_ms=self._now_ms,
             rng=rng or random.Random(),  # noqa: S311 - jitter keeps no secret
         )
-        self._main: asyncio.Task[None] | None = None
-        self._worker: Worker | None = None
-        # Both hold the number of a connection: what was said in the last one counts no more.
-        self._announced: dict[str, int] = {}
-        self._accepted_in = 0
 
     @property
     def received(self) -> Sequence[Received]:
         """Every message that came, in the order of arrival (the latest `config.remember`)."""
-        return self._ledger.received
+        return self._device.ledger.received
 
     @property
     def executions(self) -> Mapping[Key, int]:
@@ -83,22 +66,27 @@ class SimulatedDock:
         answers again and starts no second job. Only (method, None) says nothing: it counts all
         commands of a method that have no seq.
         """
-        return self._ledger.executions
+        return self._device.ledger.executions
 
     @property
     def unanswered_events(self) -> frozenset[str]:
         """The tids of the events that still wait for the cloud's answer."""
-        return self._worker.unanswered if self._worker else frozenset()
+        return self._device.events.unanswered
 
     @property
     def subscribed(self) -> bool:
         """True while connected with all subscriptions in place: commands arrive."""
-        return self._link.is_up
+        return self._device.link.is_up
 
     @property
     def ready(self) -> bool:
         """True while connected and the cloud has answered the announcement."""
-        return self._link.is_up and self._accepted_in == self._link.connections
+        return self._device.presence.ready
+
+    @property
+    def refusal(self) -> str | None:
+        """Why the cloud has refused the registration; None if it has not."""
+        return self._device.presence.refusal
 
     async def wait_subscribed(self, within: float = _WAIT) -> None:
         """Wait until commands arrive, whether or not a cloud has answered the announcement."""
@@ -106,7 +94,14 @@ class SimulatedDock:
 
     async def wait_ready(self, within: float = _WAIT) -> None:
         """Wait until a cloud has answered the announcement with result 0."""
-        await self._until(lambda: self.ready, within, lambda: "no cloud has answered update_topo")
+        await self._until(lambda: self.ready, within, lambda: self._device.presence.missing)
+
+    async def wait_refused(self, within: float = _WAIT) -> str:
+        """Wait until the cloud has refused the registration, and return why."""
+        await self._until(
+            lambda: self.refusal is not None, within, lambda: "the cloud has refused nothing"
+        )
+        return self.refusal or ""
 
     async def wait_received(
         self, count: int, *, on: str | None = "services", within: float = _WAIT
@@ -115,13 +110,13 @@ class SimulatedDock:
 
         Args:
             count: how many.
-            on: last part of the topic (services, set, down, events_reply, status_reply); None
-                counts all.
+            on: last part of the topic (services, set, down, events_reply, requests_reply,
+                status_reply); None counts all.
             within: seconds after which TimeoutError says how many have come instead.
         """
 
         def come() -> int:
-            counts = self._ledger.counts
+            counts = self._device.ledger.counts
             return counts.total() if on is None else counts[on]
 
         await self._until(
@@ -140,15 +135,63 @@ class SimulatedDock:
         Raises:
             ValueError: two of the behaviours exclude each other.
         """
-        self._behaviours.tell(method, behaviours)
+        self._device.behaviours.tell(method, behaviours)
+
+    async def send_event(
+        self,
+        method: str,
+        data: Any,
+        *,
+        need_reply: int | None = None,
+        bid: str | None = None,
+        copies: int = 1,
+    ) -> str:
+        """Send any event; returns its tid when the broker has taken it.
+
+        Args:
+            method: DJI's name of the event.
+            data: whatever JSON it carries.
+            need_reply: 1 asks the cloud to answer, and the dock repeats it until it does; 0 does
+                not, None leaves the member out.
+            bid: None makes a new one.
+            copies: how often it goes out at once, whether or not it is answered.
+
+        Raises:
+            RuntimeError: the dock is not running.
+        """
+        self._check_running()
+        return await self._device.events.say(
+            method, data, need_reply=need_reply, bid=bid, copies=copies
+        )
+
+    async def ask(self, method: str, data: Any, *, within: float = _WAIT) -> Any:
+        """Send any request, and return the `data` of the cloud's answer.
+
+        Args:
+            method: DJI's name of the request.
+            data: whatever JSON it carries.
+            within: seconds after which TimeoutError says that there was no answer.
+
+        Raises:
+            RuntimeError: the dock is not running.
+        """
+        self._check_running()
+        try:
+            async with asyncio.timeout(within):
+                return await self._device.requests.ask(method, data)
+        except TimeoutError:
+            raise TimeoutError(f"after {within:g} s no cloud has answered {method}") from None
 
     async def go_offline(self) -> None:
-        """Leave the broker; returns when that is done. Jobs go on and report afterwards."""
-        await self._link.go_offline()
+        """Leave the broker; returns when that is done. Jobs go on and report afterwards.
+
+        The cloud is told, by the message that is also the last will.
+        """
+        await self._device.link.go_offline()
 
     async def go_online(self) -> None:
         """Connect again; does not wait for it (`wait_subscribed`, `wait_ready` do)."""
-        self._link.go_online()
+        self._device.link.go_online()
 
     async def wait_stopped(self) -> None:
         """Wait until the dock has ended and raise what ended it, if anything did."""
@@ -165,9 +208,11 @@ class SimulatedDock:
         """
         if self._main is not None:
             raise RuntimeError("a simulated dock cannot be started twice")
-        self._main = asyncio.create_task(self._run(), name=f"simulated {self.config.gateway}")
+        self._main = asyncio.create_task(
+            self._device.run(), name=f"simulated {self.config.gateway}"
+        )
         # So that nobody waits for something that a dead dock will never do.
-        self._main.add_done_callback(lambda _: self._changes.notify())
+        self._main.add_done_callback(lambda _: self._device.changes.notify())
         return self
 
     async def __aexit__(
@@ -181,103 +226,24 @@ class SimulatedDock:
             self._main.cancel()
             await self.wait_stopped()
 
-    async def _run(self) -> None:
-        # One group for all tasks: if any of them fails, the dock ends and says so.
-        async with asyncio.TaskGroup() as tasks:
-            self._worker = Worker(
-                self.config,
-                link=self._link,
-                happened=self._happened,
-                now_ms=self._now_ms,
-                tasks=tasks,
-            )
-            await self._link.run(tasks)
-
-    async def _be_present(self) -> None:
-        await self._announce()
-        if self._worker is not None:
-            await self._worker.push()
-
-    async def _announce(self) -> None:
-        """Say who is here until somebody answers; begins anew in each connection."""
-        self._announced.clear()
-        while not self.ready:
-            tid = str(uuid.uuid4())
-            self._announced[tid] = self._link.connections
-            message = replies.update_topo(
-                drone=self.config.drone, tid=tid, bid=str(uuid.uuid4()), now_ms=self._now_ms()
-            )
-            self._happened("announced", f"{self.config.gateway} with {self.config.drone}", tid=tid)
-            await self._link.publish(
-                f"sys/product/{self.config.gateway}/status", orjson.dumps(message)
-            )
-            # The cloud may start later than the dock, so this is repeated.
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self.config.announce_every):
-                    await self._changes.until(lambda: self.ready)
-
-    def _on_message(self, message: aiomqtt.Message) -> None:
-        received = inbox.received(message)
-        self._ledger.note(received)
-        try:
-            parsed = replies.read_message(received.payload)
-            command = inbox.asked(received.on, parsed)
-            if command is not None:
-                self._on_command(command, received)
-            elif received.on == "events_reply":
-                self._on_events_reply(received)
-            else:
-                self._on_status_reply(received)
-        except ValueError as error:
-            # Nothing that a cloud sends may break a dock.
-            self._happened("ignored", f"a message on {received.topic}: {error}", reason=str(error))
-        self._changes.notify()
-
-    def _on_command(self, command: inbox.Asked, received: Received) -> None:
-        times = self._ledger.execute(command.key)
-        again = f", for the {times}. time" if times > 1 else ""
-        expiry = received.expiry_seconds
-        lapse = f", expires in {expiry} s" if expiry is not None else ""
-        self._happened(
-            "received",
-            f"{command.method} {command.label}{again}{lapse}",
-            **command.ids,
-            method=command.method,
-            times=times,
-            expiry_seconds=expiry,
-        )
-        if self._worker is not None:
-            conduct = self._behaviours.conduct(command.method)
-            self._worker.obey(command, conduct, is_new=times == 1)
-
-    def _on_events_reply(self, received: Received) -> None:
-        if self._worker is None or not self._worker.hear(received.tid or ""):
-            raise ValueError(f"no event with tid {received.tid} waits for an answer")
-        self._happened("acknowledged", f"{received.method} tid {received.tid}", tid=received.tid)
-
-    def _on_status_reply(self, received: Received) -> None:
-        if self._announced.get(received.tid or "") != self._link.connections:
-            raise ValueError(f"no announcement has tid {received.tid}")
-        result = received.data.get("result") if isinstance(received.data, dict) else None
-        if result != 0:
-            raise ValueError(f"the announcement was answered with result {result!r}, not 0")
-        if not self.ready:
-            self._accepted_in = self._link.connections
-            self._happened("accepted", "the announcement was answered", tid=received.tid)
-
     async def _until(
         self, condition: Callable[[], bool], within: float, otherwise: Callable[[], str]
     ) -> None:
-        def ended() -> bool:
-            return self._main is None or self._main.done()
-
         try:
             async with asyncio.timeout(within):
-                await self._changes.until(lambda: condition() or ended())
+                await self._device.changes.until(lambda: condition() or not self._is_running)
         except TimeoutError:
             raise TimeoutError(f"after {within:g} s {otherwise()}") from None
         if not condition():
             await self.wait_stopped()
+            self._check_running()
+
+    @property
+    def _is_running(self) -> bool:
+        return self._main is not None and not self._main.done()
+
+    def _check_running(self) -> None:
+        if not self._is_running:
             raise RuntimeError("the simulated dock is not running")
 
     def _now_ms(self) -> int:

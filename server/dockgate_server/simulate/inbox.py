@@ -20,6 +20,7 @@ def topics(gateway: str) -> tuple[str, ...]:
         f"thing/product/{gateway}/property/set",
         f"thing/product/{gateway}/drc/down",
         f"thing/product/{gateway}/events_reply",
+        f"thing/product/{gateway}/requests_reply",
         f"sys/product/{gateway}/status_reply",
     )
 

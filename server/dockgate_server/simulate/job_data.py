@@ -2,27 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from dockgate_server.simulate.replies import Command
-
-State = Literal["running", "done", "failed"]
-Step = str | int | None
-
-
-@dataclass(frozen=True, slots=True)
-class Moment:
-    """Where a job is when it reports."""
-
-    percent: int
-    step: Step
-    state: State
-    result: int
-
-
-def _status(moment: Moment, failed: str = "failed") -> str:
-    return {"running": "in_progress", "done": "ok", "failed": failed}[moment.state]
+from dockgate_server.simulate.reports import Moment, word
 
 
 def dock_job(command: Command, moment: Moment) -> dict[str, Any]:
@@ -30,30 +13,12 @@ def dock_job(command: Command, moment: Moment) -> dict[str, Any]:
     progress: dict[str, Any] = {"percent": moment.percent}
     if moment.step is not None:
         progress["step_key"] = moment.step
-    return {"result": moment.result, "output": {"status": _status(moment), "progress": progress}}
+    return {"result": moment.result, "output": {"status": word(moment), "progress": progress}}
 
 
 def drone_open(command: Command, moment: Moment) -> dict[str, Any]:
     """DJI: dock-to-cloud/mqtt/dock/dock2/cmd: the only job of that page without progress."""
-    return {"result": moment.result, "output": {"status": _status(moment)}}
-
-
-def flight(command: Command, moment: Moment) -> dict[str, Any]:
-    """DJI: dock-to-cloud/mqtt/dock/dock3/wayline, wrapped in output as every real one is."""
-    flying = moment.step == 25
-    ext = {
-        "current_waypoint_index": 1 if flying else 0,
-        "flight_id": command.text("flight_id"),
-        "media_count": 0,
-        "track_id": "",
-        "wayline_id": 0 if flying else 65535,
-        "wayline_mission_state": 6 if flying else 2,
-    }
-    progress = {"current_step": moment.step, "percent": moment.percent}
-    return {
-        "result": moment.result,
-        "output": {"ext": ext, "progress": progress, "status": _status(moment)},
-    }
+    return {"result": moment.result, "output": {"status": word(moment)}}
 
 
 def upload(command: Command, moment: Moment) -> dict[str, Any]:
@@ -77,11 +42,11 @@ def upload(command: Command, moment: Moment) -> dict[str, Any]:
                     "finish_time": 0,
                     "upload_rate": 0,
                     "result": moment.result,
-                    "status": _status(moment),
+                    "status": word(moment),
                 },
             }
         )
-    return {"output": {"ext": {"files": files}, "status": _status(moment)}}
+    return {"output": {"ext": {"files": files}, "status": word(moment)}}
 
 
 def photo(command: Command, moment: Moment) -> dict[str, Any]:
@@ -92,7 +57,7 @@ def photo(command: Command, moment: Moment) -> dict[str, Any]:
         "output": {
             "ext": {"camera_mode": 3},
             "progress": {"current_step": step, "percent": moment.percent},
-            "status": _status(moment, failed="fail"),
+            "status": word(moment, failed="fail"),
         },
     }
 
@@ -108,9 +73,8 @@ def speaker(command: Command, moment: Moment) -> dict[str, Any]:
 
 def to_point(command: Command, moment: Moment) -> dict[str, Any]:
     """DJI: dock-to-cloud/mqtt/dock/dock2/drc, fly_to_point and takeoff_to_point: flat."""
-    data = {
+    data: dict[str, Any] = {
         "result": moment.result,
-        "status": "wayline_failed" if moment.state == "failed" else moment.step,
         "way_point_index": 1,
         "remaining_distance": 100.0 - moment.percent,
         "remaining_time": (100.0 - moment.percent) / 10,
@@ -121,14 +85,13 @@ def to_point(command: Command, moment: Moment) -> dict[str, Any]:
     else:
         done = "wayline_ok"
         data["fly_to_id"] = command.text("fly_to_id")
-    if moment.state == "done":
-        data["status"] = done
-    return data
+    ends = {"done": done, "failed": "wayline_failed", "canceled": "wayline_cancel"}
+    return data | {"status": ends.get(moment.state, moment.step)}
 
 
 def authority(command: Command, moment: Moment) -> dict[str, Any]:
     """DJI: rc-plus-2 drc, cloud_control_auth_notify: the pilot agreed or not."""
-    return {"result": moment.result, "output": {"status": _status(moment)}}
+    return {"result": moment.result, "output": {"status": word(moment)}}
 
 
 def drc_link(command: Command, moment: Moment) -> dict[str, Any]:
@@ -145,11 +108,12 @@ def flight_areas(command: Command, moment: Moment) -> dict[str, Any]:
 
 
 def in_flight_wayline(command: Command, moment: Moment) -> dict[str, Any]:
-    """DJI: dock-to-cloud/mqtt/dock/dock3/wayline: the status is a number, 6 ok, 7 failed."""
+    """DJI: dock-to-cloud/mqtt/dock/dock3/wayline: the status is a number."""
+    ends = {"canceled": 5, "done": 6, "failed": 7, "timeout": 8}
     return {
         "in_flight_wayline_id": command.text("in_flight_wayline_id"),
         "progress": {"percent": moment.percent},
-        "status": {"running": moment.step, "done": 6, "failed": 7}[moment.state],
+        "status": ends.get(moment.state, moment.step),
         "result": moment.result,
         "way_point_index": 0,
     }
@@ -158,7 +122,7 @@ def in_flight_wayline(command: Command, moment: Moment) -> dict[str, Any]:
 def circling(command: Command, moment: Moment) -> dict[str, Any]:
     """DJI: dock-to-cloud/mqtt/dock/dock1/drc, poi_status_notify: a reason instead of a result."""
     return {
-        "status": _status(moment),
+        "status": word(moment),
         "reason": moment.result,
         "circle_radius": 20.0,
         "circle_speed": 3.0,
@@ -175,7 +139,7 @@ def calibration(command: Command, moment: Moment) -> dict[str, Any]:
             "type": device.get("type", 1),
             "module": device.get("module", "3"),
             "result": moment.result,
-            "status": _status(moment),
+            "status": word(moment),
         }
         for device in (wanted if isinstance(wanted, list) else ())
         if isinstance(device, dict)
@@ -185,7 +149,7 @@ def calibration(command: Command, moment: Moment) -> dict[str, Any]:
         "output": {
             "ext": {"devices": devices, "version": 1},
             "progress": {"percent": moment.percent, "current_step": moment.step},
-            "status": _status(moment),
+            "status": word(moment),
         },
     }
 
@@ -193,3 +157,8 @@ def calibration(command: Command, moment: Moment) -> dict[str, Any]:
 def about_flight(command: Command, moment: Moment) -> dict[str, Any]:
     """DJI: wayline return_home_info, media-management highest_priority_upload_flighttask_media."""
     return {"flight_id": command.text("flight_id")}
+
+
+def readiness(command: Command, moment: Moment) -> dict[str, Any]:
+    """DJI: dock-to-cloud/mqtt/dock/dock3/wayline, flighttask_ready: which flights may start."""
+    return {"flight_ids": [command.text("flight_id")]}

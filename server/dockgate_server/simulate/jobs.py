@@ -7,43 +7,17 @@ recorded flights where the two differ.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
-from dockgate_server.simulate import job_data
-from dockgate_server.simulate.behaviour import JobFails
-from dockgate_server.simulate.job_data import Moment, State, Step
+from dockgate_server.simulate import flights, job_data
+from dockgate_server.simulate.behaviour import Ending, JobEnds, JobFails, JobSilent
 from dockgate_server.simulate.replies import Command
+from dockgate_server.simulate.reports import Data, Job, Moment, Report, State, Step
 
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """One event of a job, without what is known only when it is sent (tid, timestamp, gateway).
-
-    Attributes:
-        event: method of the event.
-        bid: what the event carries as bid; None asks for a new one.
-        data: the event's data.
-        need_reply: 1 asks the cloud to answer, 0 does not, None leaves the member out.
-        percent: 0..100, how far the job is.
-        state: whether the job goes on after this report.
-    """
-
-    event: str
-    bid: str | None
-    data: dict[str, Any]
-    need_reply: int | None
-    percent: int
-    state: State
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """What follows a command. A second job with the same key takes the place of the first."""
-
-    key: str
-    reports: tuple[Report, ...]
+_FAILS = frozenset[State](("failed",))
+_NEVER_FAILS = frozenset[State]()
+_DOCK_ENDS = frozenset[State](("failed", "canceled", "rejected", "timeout"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,30 +31,36 @@ class Script:
         running_reply: need_reply while the job runs.
         final_reply: need_reply of the last report.
         tie: what the events carry as bid (fly_to_id: a new bid each time, the id is in data).
-        can_fail: False if DJI's event has no way to say that the job failed.
+        ends: the ways in which DJI's event can say that the job did not succeed.
+        is_flight: it is sent before it begins, and on the way the dock asks the cloud for things.
     """
 
     event: str
     steps: tuple[tuple[int, Step], ...]
-    data: Callable[[Command, Moment], dict[str, Any]]
+    data: Data
     running_reply: int | None = None
     final_reply: int | None = None
     tie: Literal["bid", "flight_id", "fly_to_id"] = "bid"
-    can_fail: bool = True
+    ends: frozenset[State] = _FAILS
+    is_flight: bool = False
 
 
-def has_job(method: str, *, that_can_fail: bool = False) -> bool:
-    """Tell whether events report the progress of this method (and could report a failure)."""
-    script = _SCRIPTS.get(method)
-    return script is not None and (script.can_fail or not that_can_fail)
+def has_job(method: str) -> bool:
+    """Tell whether events report the progress of this method."""
+    return method in _SCRIPTS
 
 
-def job_of(command: Command, failure: JobFails | None = None) -> Job | None:
+def can_end(method: str, state: State) -> bool:
+    """Tell whether the events of this method can say that its job ended so."""
+    return method in _SCRIPTS and state in _SCRIPTS[method].ends
+
+
+def job_of(command: Command, ending: Ending | None = None) -> Job | None:
     """Return the job that follows a command, None if its reply is all there is.
 
     Args:
         command: the command that the dock has accepted.
-        failure: where and with which code the job fails; None lets it succeed.
+        ending: where the job ends before its time, and how; None lets it succeed.
     """
     script = _SCRIPTS.get(command.method)
     if script is None:
@@ -92,28 +72,39 @@ def job_of(command: Command, failure: JobFails | None = None) -> Job | None:
             event=script.event,
             bid=bid,
             data=script.data(command, moment),
-            need_reply=script.running_reply if moment.state == "running" else script.final_reply,
+            need_reply=script.running_reply
+            if moment.state in ("sent", "running")
+            else script.final_reply,
             percent=moment.percent,
             state=moment.state,
+            after_requests=script.is_flight
+            and moment.place == flights.ASKS_AT
+            and moment.state == "running",
         )
-        for moment in _moments(script, failure)
+        for moment in _moments(script, ending)
     )
-    if command.method == "flighttask_prepare":
-        # DJI: dock-to-cloud/mqtt/dock/dock3/wayline, flighttask_ready: the task may start now.
-        ready = {"flight_ids": [command.text("flight_id")]}
-        reports = (Report("flighttask_ready", bid, ready, None, 0, "running"), *reports)
-    return Job(f"{script.event} {key}", reports)
+    return Job(f"{script.event} {key}", reports, flight_id=key if script.is_flight else None)
 
 
-def _moments(script: Script, failure: JobFails | None) -> tuple[Moment, ...]:
+def _moments(script: Script, ending: Ending | None) -> tuple[Moment, ...]:
     steps = script.steps or ((0, None),)
-    if failure is None or not script.can_fail:
-        running = [Moment(percent, step, "running", 0) for percent, step in script.steps]
-        return (*running, Moment(100, steps[-1][1], "done", 0))
-    until = [(percent, step) for percent, step in script.steps if percent < failure.percent]
-    running = [Moment(percent, step, "running", 0) for percent, step in until]
-    last = (until or steps)[-1 if until else 0][1]
-    return (*running, Moment(failure.percent, last, "failed", failure.result))
+    way = [
+        Moment(percent, step, "sent" if script.is_flight and not place else "running", 0, place)
+        for place, (percent, step) in enumerate(script.steps)
+    ]
+    match ending:
+        case JobSilent(percent=percent):
+            return tuple(moment for moment in way if moment.percent <= percent)
+        case JobFails(result=result, percent=percent) if "failed" in script.ends:
+            end: tuple[State, int, int] = ("failed", percent, result)
+        case JobEnds(status=status, percent=percent, result=result) if status in script.ends:
+            end = (status, percent, result)
+        case _:
+            return (*way, Moment(100, steps[-1][1], "done", 0, len(steps) - 1))
+    state, percent, result = end
+    until = [moment for moment in way if moment.percent < percent]
+    place = max(len(until) - 1, 0)
+    return (*until, Moment(percent, steps[place][1], state, result, place))
 
 
 def _even(*steps: Step) -> tuple[tuple[int, Step], ...]:
@@ -122,14 +113,25 @@ def _even(*steps: Step) -> tuple[tuple[int, Step], ...]:
 
 
 _CHECKS = ("get_bid", "check_work_mode", "check_task_state")
+_READY = Script(
+    # DJI: dock-to-cloud/mqtt/dock/dock3/wayline: the task may start now. It starts when it is told
+    # to, so that this is all that follows flighttask_prepare.
+    "flighttask_ready",
+    (),
+    job_data.readiness,
+    tie="flight_id",
+    ends=_NEVER_FAILS,
+)
 _FLIGHT = Script(
     "flighttask_progress",
-    ((5, 5), (10, 7), (20, 18), (30, 24), (50, 25), (70, 25), (90, 27), (95, 28)),
-    job_data.flight,
+    flights.STEPS,
+    flights.data,
     # Recorded flights: 0 on the way, 1 on the report that ends the task.
     running_reply=0,
     final_reply=1,
     tie="flight_id",
+    ends=_DOCK_ENDS | {"partially_done"},
+    is_flight=True,
 )
 _FLY_TO = Script(
     "fly_to_point_progress",
@@ -138,11 +140,13 @@ _FLY_TO = Script(
     running_reply=0,
     final_reply=1,
     tie="fly_to_id",
+    ends=_FAILS | {"canceled"},
 )
 
 
 def _dock_script(event: str, *steps: str) -> Script:
-    return Script(event, _even(*steps) if steps else _even(None, None, None), job_data.dock_job)
+    way = _even(*steps) if steps else _even(None, None, None)
+    return Script(event, way, job_data.dock_job, ends=_DOCK_ENDS)
 
 
 _SCRIPTS: dict[str, Script] = {
@@ -158,7 +162,11 @@ _SCRIPTS: dict[str, Script] = {
         "charge_open", *_CHECKS, "check_scram_state", "check_cover", "start_charge"
     ),
     "cloud_control_auth_request": Script(
-        "cloud_control_auth_notify", (), job_data.authority, final_reply=0
+        "cloud_control_auth_notify",
+        (),
+        job_data.authority,
+        final_reply=0,
+        ends=_FAILS | {"canceled"},
     ),
     "cover_close": _dock_script(
         "cover_close",
@@ -192,7 +200,7 @@ _SCRIPTS: dict[str, Script] = {
         "close_drone",
     ),
     "drone_format": _dock_script("drone_format"),
-    "drone_open": Script("drone_open", _even(None), job_data.drone_open),
+    "drone_open": Script("drone_open", _even(None), job_data.drone_open, ends=_DOCK_ENDS),
     "esim_activate": _dock_script("esim_activate"),
     "esim_operator_switch": _dock_script("esim_operator_switch"),
     "fileupload_start": Script(
@@ -211,11 +219,14 @@ _SCRIPTS: dict[str, Script] = {
     ),
     "flighttask_create": _FLIGHT,
     "flighttask_execute": _FLIGHT,
-    "flighttask_prepare": _FLIGHT,
+    "flighttask_prepare": _READY,
     "fly_to_point": _FLY_TO,
     "fly_to_point_update": _FLY_TO,
     "in_flight_wayline_deliver": Script(
-        "in_flight_wayline_progress", _even(1, 2, 3), job_data.in_flight_wayline
+        "in_flight_wayline_progress",
+        _even(1, 2, 3),
+        job_data.in_flight_wayline,
+        ends=_FAILS | {"canceled", "timeout"},
     ),
     "ota_create": _dock_script("ota_progress", "download_firmware", "upgrade_firmware"),
     "poi_mode_enter": Script(
@@ -223,7 +234,9 @@ _SCRIPTS: dict[str, Script] = {
     ),
     "putter_close": _dock_script("putter_close", *_CHECKS, "check_scram_state", "close_putter"),
     "putter_open": _dock_script("putter_open", *_CHECKS, "check_scram_state", "free_putter"),
-    "return_home": Script("return_home_info", _even(None), job_data.about_flight, can_fail=False),
+    "return_home": Script(
+        "return_home_info", _even(None), job_data.about_flight, ends=_NEVER_FAILS
+    ),
     "rtk_calibration": Script("rtk_calibration", _even(1, 2), job_data.calibration),
     "speaker_audio_play_start": Script(
         "speaker_audio_play_start_progress",
@@ -246,12 +259,13 @@ _SCRIPTS: dict[str, Script] = {
         job_data.to_point,
         running_reply=0,
         final_reply=1,
+        ends=_FAILS | {"canceled"},
     ),
     "upload_flighttask_media_prioritize": Script(
         "highest_priority_upload_flighttask_media",
         (),
         job_data.about_flight,
         final_reply=1,
-        can_fail=False,
+        ends=_NEVER_FAILS,
     ),
 }

@@ -40,6 +40,7 @@ class Link:
         config: DockConfig,
         *,
         topics: Sequence[str],
+        will: aiomqtt.Will,
         on_message: Callable[[aiomqtt.Message], None],
         while_connected: Callable[[], Awaitable[None]],
         happened: Happened,
@@ -51,6 +52,7 @@ class Link:
         Args:
             config: broker, serial number, pauses.
             topics: what to subscribe to before anything is said.
+            will: what is published when the dock leaves, by itself or by the broker.
             on_message: called for every message, in order.
             while_connected: started anew in each connection, cancelled at its end.
             happened: told of connections, failures and absences.
@@ -59,6 +61,7 @@ class Link:
         """
         self._config = config
         self._topics = topics
+        self._will = will
         self._on_message = on_message
         self._while_connected = while_connected
         self._happened = happened
@@ -118,7 +121,7 @@ class Link:
         self._decisions += 1
         if not self._wanted:
             self._wanted = True
-            self._happened("online", "connects again")
+            self._happened("returning", "connects again")
             self._changes.notify()
 
     async def be_away(self, seconds: float) -> None:
@@ -195,6 +198,7 @@ class Link:
             identifier=f"dockgate-simulate-{self._config.gateway}",
             protocol=self._protocol,
             keep_session=self._config.keep_session,
+            will=self._will,
         ) as client:
             await mqtt.subscribe(client, self._topics)
             speaks = connection.speaks(self._protocol)

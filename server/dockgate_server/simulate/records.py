@@ -15,8 +15,8 @@ class Received:
 
     Attributes:
         topic: the whole topic.
-        on: its last part: services, set (property/set), down (drc/down), events_reply or
-            status_reply.
+        on: its last part: services, set (property/set), down (drc/down), events_reply,
+            requests_reply or status_reply.
         payload: the bytes as they came.
         message: the payload read as a JSON object, None if it is none.
         tid: the message's tid, None if absent or not a text.
@@ -50,12 +50,15 @@ class Happening:
 
     Attributes:
         at_ms: the dock's clock, milliseconds since 1970.
-        kind: connected, unreachable, disconnected, offline, online (the link), announced, accepted
-            (update_topo and its answer), received, replied (a command), reported, unanswered,
-            given-up, acknowledged (an event), delayed (a message waits for the next connection)
-            or ignored (a message that makes no sense to a dock).
+        kind: connected, unreachable, disconnected, offline, returning (the link), asked, told (a
+            request and its answer), refused (the registration), announced, accepted (update_topo
+            and its answer), online (all of that, and how long it took), received, replied (a
+            command), cleared (a flight may take off), reported, unanswered, given-up, acknowledged
+            (an event), delayed (a message waits for the next connection) or ignored (a message
+            that makes no sense to a dock).
         text: the rest of the line that a person reads.
-        details: the same for programs. Neither holds the data of a command: it can carry secrets.
+        details: the same for programs. Neither holds the data of a command or of an answer: these
+            can carry secrets.
     """
 
     at_ms: int

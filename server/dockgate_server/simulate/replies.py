@@ -141,7 +141,7 @@ def answer_data(method: str, conduct: Conduct) -> Any:
     return data
 
 
-def starts_job(method: str, conduct: Conduct) -> bool:
+def is_accepted(method: str, conduct: Conduct) -> bool:
     """Tell whether the dock acts on this command, so that a job of it would begin."""
     if isinstance(conduct.form, Silent | Offline):
         return False
@@ -196,31 +196,28 @@ def update_topo(*, drone: str, tid: str, bid: str, now_ms: int) -> dict[str, Any
     DJI: dock-to-cloud/mqtt/dock/dock3/device. `domain` is a text, `type` and `sub_type` are
     numbers (product-support), and there is neither gateway nor need_reply.
     """
+    drones = [{"sn": drone, **_device("0", 100, 1), "index": "A"}]
+    data = {**_device("3", 3, 0), "sub_devices": drones}
+    return {"tid": tid, "bid": bid, "timestamp": now_ms, "method": "update_topo", "data": data}
+
+
+def absence() -> dict[str, Any]:
+    """Return what tells that the dock has gone: its last will.
+
+    The broker may say it long after it was written, so it has neither tid and bid nor timestamp.
+    By that it is told from an announcement, in which no sub-device means a drone that is off.
+    """
+    return {"method": "update_topo", "data": {**_device("3", 3, 0), "sub_devices": []}}
+
+
+def _device(domain: str, kind: int, sub_type: int) -> dict[str, Any]:
     return {
-        "tid": tid,
-        "bid": bid,
-        "timestamp": now_ms,
-        "method": "update_topo",
-        "data": {
-            "domain": "3",
-            "type": 3,
-            "sub_type": 0,
-            "device_secret": "",
-            "nonce": "",
-            "thing_version": "1.2.0",
-            "sub_devices": [
-                {
-                    "sn": drone,
-                    "domain": "0",
-                    "type": 100,
-                    "sub_type": 1,
-                    "index": "A",
-                    "device_secret": "",
-                    "nonce": "",
-                    "thing_version": "1.2.0",
-                }
-            ],
-        },
+        "domain": domain,
+        "type": kind,
+        "sub_type": sub_type,
+        "device_secret": "",
+        "nonce": "",
+        "thing_version": "1.2.0",
     }
 
 

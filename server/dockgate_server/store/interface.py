@@ -6,12 +6,11 @@ was asked. A change that the database cannot take fails with UNAVAILABLE and has
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from dockgate_server.model.command import Command, CommandEvent, CommandFilter
-from dockgate_server.model.device import Device, Topology
 from dockgate_server.model.transitions import Accept, Accepted, Transition, Unmatched
 
 OnCommit = Callable[[Sequence[CommandEvent]], None]
@@ -39,6 +38,27 @@ class Page:
     commands: tuple[Command, ...]
     next_before: int | None
     """The seq before which the next page begins; None behind the last one."""
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerPage:
+    """A page of replies that fit no command, newest first."""
+
+    replies: tuple[Unmatched, ...]
+    next_before: int | None
+    """The seq before which the next page begins; None behind the last one."""
+    recorded: int
+    """How many there have been since the database was made."""
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """What a step of removing old commands did."""
+
+    removed: int
+    """How many commands it removed."""
+    position: int | None
+    """The seq behind which the next step goes on; None when only young commands are left."""
 
 
 class Store(Protocol):
@@ -71,32 +91,42 @@ class Store(Protocol):
         """A command's events behind a revision, oldest first."""
 
     async def events_of_all_commands(self, after: int, limit: int) -> Sequence[CommandEvent]:
-        """Events of every tenant behind an event's seq, oldest first."""
+        """Events of every tenant behind an event's seq, oldest first.
+
+        Raises:
+            DockgateError: CURSOR_EXPIRED, when some of them have been removed.
+        """
 
     async def newest_event_seq(self) -> int:
-        """The seq of the last event, 0 when there is none."""
+        """The seq of the last event there was, removed or not; 0 when there was none."""
 
     def open_commands(self) -> AsyncIterator[Sequence[Command]]:
         """All open commands of every tenant, in the order accepted, in chunks."""
 
-    async def sent_after(self, command: Command) -> bool:
-        """Whether a command accepted later may have been sent to the same gateway."""
+    def commands_with_open_jobs(self) -> AsyncIterator[Sequence[Command]]:
+        """Commands of every tenant whose job goes on or was never reported, in chunks."""
+
+    async def last_sent(self, from_seq: int) -> Mapping[str, int]:
+        """By gateway, the newest command that may have been sent, of those from a seq on."""
+
+    # Removing what is old.
+
+    def remove_old(self, cutoff: int, now: int, after: int) -> asyncio.Future[Swept]:
+        """A step along the order of acceptance, behind a seq.
+
+        Ended commands go that were accepted and last changed before ``cutoff``, with their
+        events and their idempotency keys.
+        """
 
     # Replies that fit no command.
 
     def record_unmatched(self, unmatched: Unmatched) -> asyncio.Future[None]:
         """Put a reply into the ledger."""
 
-    async def list_unmatched(self, limit: int) -> Sequence[Unmatched]:
-        """The ledger, newest first."""
-
-    # Devices.
-
-    def save_topology(self, tenant: str, topology: Topology) -> asyncio.Future[None]:
-        """Remember a gateway device and what is connected to it."""
-
-    async def list_devices(self) -> Sequence[Device]:
-        """Every device of every tenant."""
+    async def list_unmatched(
+        self, tenant: str, gateway_id: str, before: int | None, limit: int
+    ) -> LedgerPage:
+        """The ledger of a tenant's devices, or of one gateway device, before the given seq."""
 
     # Keys of the open API.
 

@@ -22,7 +22,7 @@ from dockgate_server.model.command import (
 )
 from dockgate_server.model.job import read_job
 from dockgate_server.store.sqlite import rows
-from dockgate_server.store.sqlite.queries import COMMANDS
+from dockgate_server.store.sqlite.queries import COMMANDS, LEDGER
 from dockgate_server.store.sqlite.writer import Transaction
 
 _log = structlog.get_logger(__name__)
@@ -44,7 +44,7 @@ def accept(tx: Transaction, new: transitions.Accept) -> transitions.Accepted:
     if row is None:
         key = {"tenant": new.tenant, "idempotency_key": new.idempotency_key}
         return accepted(tx.db.execute(COMMANDS["get_command_by_key"], key).fetchone(), True)
-    event = _record(tx, row, EventKind.ACCEPTED, new.accepted_at)
+    event = record(tx, row, EventKind.ACCEPTED, new.accepted_at)
     if new.sending:
         begin_sending(tx, transitions.BeginSending((new.id,), new.accepted_at))
     return transitions.Accepted(event.command, new.content_hash, replayed=False)
@@ -52,7 +52,7 @@ def accept(tx: Transaction, new: transitions.Accept) -> transitions.Accepted:
 
 def accepted(row: rows.Row, replayed: bool) -> transitions.Accepted:
     """A stored command as the answer to a submission."""
-    return transitions.Accepted(rows.command_at_acceptance(row), row[-1], replayed)
+    return transitions.Accepted(rows.command_at_acceptance(row), rows.content_hash(row), replayed)
 
 
 def begin_sending(tx: Transaction, change: transitions.BeginSending) -> None:
@@ -60,6 +60,19 @@ def begin_sending(tx: Transaction, change: transitions.BeginSending) -> None:
     for command_id in change.ids:
         values = {"id": command_id, "at": change.at}
         _update(tx, "begin_sending", values, EventKind.SENDING, change.at)
+
+
+def take_back(tx: Transaction, change: transitions.TakeBack) -> None:
+    """ACCEPTED stays ACCEPTED, and has certainly reached nobody."""
+    for command_id in change.ids:
+        values = {"id": command_id, "at": change.at}
+        _update(tx, "take_back", values, EventKind.NOT_SENT, change.at, change.reason)
+
+
+def cancel(tx: Transaction, change: transitions.Cancel) -> None:
+    """ACCEPTED → FAILED, as long as nothing was sent."""
+    values = {"id": change.id, "reason": lifecycle.CANCELLED_REASON, "at": change.at}
+    _update(tx, "cancel", values, EventKind.CANCELLED, change.at)
 
 
 def confirm_delivery(tx: Transaction, change: transitions.ConfirmDelivery) -> None:
@@ -118,24 +131,33 @@ def record_job(tx: Transaction, change: transitions.RecordJob) -> None:
             return
 
 
+def stall_job(tx: Transaction, change: transitions.StallJob) -> None:
+    """The job's state becomes STALLED; what was known of it stays."""
+    values = {"id": change.id, "heard_at": change.heard_at, "at": change.at}
+    _update(tx, "stall_job", values, EventKind.JOB_STALLED, change.at)
+
+
 def put_unmatched(tx: Transaction, unmatched: transitions.Unmatched) -> None:
     """Write a reply into the ledger and drop the oldest beyond its limit."""
     about = {"gateway": unmatched.gateway_id, "tid": unmatched.tid, "method": unmatched.method}
     _log.warning("reply_unmatched", **about, reason=unmatched.reason)
     values = {name: getattr(unmatched, name) for name in unmatched.__slots__}
     values["data"] = unmatched.data[:LEDGER_BYTES]
-    (seq,) = tx.db.execute(COMMANDS["insert_unmatched"], values).fetchone()
-    tx.db.execute(COMMANDS["trim_unmatched"], {"up_to": seq - LEDGER_LIMIT})
+    (seq,) = tx.db.execute(LEDGER["insert_unmatched"], values).fetchone()
+    tx.db.execute(LEDGER["trim_unmatched"], {"up_to": seq - LEDGER_LIMIT})
 
 
 CHANGES: dict[type, Callable[[Transaction, Any], None]] = {
     transitions.BeginSending: begin_sending,
+    transitions.TakeBack: take_back,
+    transitions.Cancel: cancel,
     transitions.ConfirmDelivery: confirm_delivery,
     transitions.CompleteSend: complete_send,
     transitions.Refuse: refuse,
     transitions.Expire: expire,
     transitions.RecordReply: record_reply,
     transitions.RecordJob: record_job,
+    transitions.StallJob: stall_job,
 }
 """What makes each change."""
 
@@ -217,10 +239,10 @@ def _update(
 ) -> CommandEvent | None:
     """Run a guarded update; record its event, or answer None where the guard did not hold."""
     row = tx.db.execute(COMMANDS[query], values).fetchone()
-    return None if row is None else _record(tx, row, kind, at, note, reply)
+    return None if row is None else record(tx, row, kind, at, note, reply)
 
 
-def _record(
+def record(
     tx: Transaction,
     row: rows.Row,
     kind: EventKind,
@@ -228,6 +250,7 @@ def _record(
     note: str = "",
     reply: bytes | None = None,
 ) -> CommandEvent:
+    """Append the event of a change that has been made to the row of a command."""
     command = rows.command(row)
     values = (command.seq, command.revision, kind, at, rows.state(command), reply, note)
     seq = tx.db.execute(COMMANDS["insert_event"], values).lastrowid

@@ -25,6 +25,22 @@ def known() -> list[str]:
     return [file.read_text(encoding="utf-8") for file in files]
 
 
+def check(connection: sqlite3.Connection) -> None:
+    """See that a database is ours, or still empty, and not newer than the program.
+
+    Raises:
+        SchemaTooNew: The database has a version that this program does not know.
+        sqlite3.DatabaseError: The file is no database, or not dockgate's.
+    """
+    connection.execute("BEGIN")
+    try:
+        _version(connection, len(known()))
+    finally:
+        # A full disk may have rolled it back already.
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+
+
 def migrate(connection: sqlite3.Connection) -> int:
     """Apply what is missing and return the version reached.
 
@@ -32,29 +48,44 @@ def migrate(connection: sqlite3.Connection) -> int:
         SchemaTooNew: The database has a version that this program does not know.
         sqlite3.DatabaseError: The file is no database, or not dockgate's.
     """
+    files = known()
+    while _apply_next(connection, files):
+        pass
+    return len(files)
+
+
+def _apply_next(connection: sqlite3.Connection, files: list[str]) -> bool:
+    # The version is read behind the lock: another process may be starting, too.
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        version = _version(connection, len(files))
+        if version == len(files):
+            connection.execute("ROLLBACK")
+            return False
+        for statement in _statements(files[version]):
+            connection.execute(statement)
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {version + 1}")
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+    return True
+
+
+def _version(connection: sqlite3.Connection, newest: int) -> int:
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     (owner,) = connection.execute("PRAGMA application_id").fetchone()
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
     if owner != APPLICATION_ID and (version or tables):
         raise sqlite3.DatabaseError("it is the database of another program")
-    files = known()
-    if version > len(files):
+    if version > newest:
         raise SchemaTooNew(
-            f"its schema has version {version}, but this program knows only {len(files)}; "
+            f"its schema has version {version}, but this program knows only {newest}; "
             "use the newer program that wrote it"
         )
-    for number in range(version + 1, len(files) + 1):
-        connection.execute("BEGIN IMMEDIATE")
-        try:
-            for statement in _statements(files[number - 1]):
-                connection.execute(statement)
-            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            connection.execute(f"PRAGMA user_version = {number}")
-            connection.execute("COMMIT")
-        except BaseException:
-            connection.execute("ROLLBACK")
-            raise
-    return len(files)
+    return int(version)
 
 
 def _statements(sql: str) -> list[str]:

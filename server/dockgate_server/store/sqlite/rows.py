@@ -14,6 +14,7 @@ from dockgate_server.model.command import (
     FailureCode,
     Job,
     JobState,
+    OfflinePolicy,
     Status,
     Vendor,
 )
@@ -25,7 +26,7 @@ COMMAND_COLUMNS = (
     *("status", "revision", "updated_at", "sending_at", "delivered_at", "completed_at"),
     *("completion_basis", "response_received_at", "response_code", "response_message"),
     *("vendor_response", "failure_code", "failure_reason", "job"),
-    *("idempotency_key", "content_hash"),
+    *("idempotency_key", "content_hash", "offline_policy"),
 )
 """The columns of ``SELECT * FROM command``; checked against the database when it is opened."""
 
@@ -34,7 +35,9 @@ EVENT_COLUMNS = (
 )
 
 _FIXED = 14
-"""How many of the columns never change after acceptance."""
+"""How many of the columns, from the first on, never change; nor do the last three."""
+
+_CONTENT_HASH, _OFFLINE_POLICY = -2, -1
 
 Row = tuple[Any, ...]
 
@@ -42,7 +45,7 @@ Row = tuple[Any, ...]
 def command(row: Row) -> Command:
     """A row of `command`."""
     (
-        *fixed,
+        *_,
         status,
         revision,
         updated_at,
@@ -59,9 +62,10 @@ def command(row: Row) -> Command:
         job,
         _key,
         _hash,
+        _policy,
     ) = row
     return Command(
-        **_fixed(tuple(fixed)),
+        **_fixed(row),
         status=Status(status),
         revision=revision,
         updated_at=updated_at,
@@ -81,14 +85,20 @@ def command(row: Row) -> Command:
 
 def command_at_acceptance(row: Row) -> Command:
     """The command of a row as it was at revision 1, whatever has become of it since."""
-    fixed = _fixed(row[:_FIXED])
+    fixed = _fixed(row)
     return Command(**fixed, status=Status.ACCEPTED, revision=1, updated_at=fixed["accepted_at"])
+
+
+def content_hash(row: Row) -> bytes:
+    """What the submission of a row of `command` said."""
+    hashed: bytes = row[_CONTENT_HASH]
+    return hashed
 
 
 def event(row: Row) -> CommandEvent:
     """A row of `command_event` joined with its command."""
     seq, _, revision, kind, occurred_at, state, reply, note = row[: len(EVENT_COLUMNS)]
-    fixed = _fixed(row[len(EVENT_COLUMNS) : len(EVENT_COLUMNS) + _FIXED])
+    fixed = _fixed(row[len(EVENT_COLUMNS) :])
     after = _command_from_state(fixed, revision, occurred_at, orjson.loads(state))
     return CommandEvent(seq, EventKind(kind), occurred_at, after, reply, note)
 
@@ -134,10 +144,12 @@ def check_columns(db: sqlite3.Connection) -> None:
             raise sqlite3.DatabaseError(f"its table {table} is not the one this program makes")
 
 
-def _fixed(values: Row) -> dict[str, Any]:
-    fixed = dict(zip(COMMAND_COLUMNS[:_FIXED], values, strict=True))
+def _fixed(row: Row) -> dict[str, Any]:
+    """What never changes of a row of `command`."""
+    fixed = dict(zip(COMMAND_COLUMNS[:_FIXED], row[:_FIXED], strict=True))
     fixed["vendor"] = Vendor(fixed["vendor"])
     fixed["channel"] = Channel(fixed["channel"])
+    fixed["offline_policy"] = OfflinePolicy(row[_OFFLINE_POLICY])
     return fixed
 
 
@@ -173,4 +185,5 @@ def _job(values: dict[str, Any]) -> Job:
         percent=values.get("percent"),
         step=values.get("step", ""),
         result=values.get("result"),
+        break_reason=values.get("break_reason"),
     )

@@ -2,42 +2,28 @@
 
 import asyncio
 import contextlib
-import fcntl
 import json
-import os
-import sqlite3
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import structlog
-
-from dockgate_server import errors
 from dockgate_server.model import transitions
 from dockgate_server.model.command import Command, CommandEvent, CommandFilter
-from dockgate_server.model.device import Device, Topology
-from dockgate_server.store.interface import Credential, OnCommit, Page
-from dockgate_server.store.sqlite import changes, migrations, rows
-from dockgate_server.store.sqlite.queries import ACCESS, COMMANDS, DEVICES
-from dockgate_server.store.sqlite.writer import Connection, GroupWriter, Transaction
+from dockgate_server.store.interface import Credential, LedgerPage, OnCommit, Page, Swept
+from dockgate_server.store.sqlite import changes, retention, rows
+from dockgate_server.store.sqlite.database import Database
+from dockgate_server.store.sqlite.devices import SqliteDevices
+from dockgate_server.store.sqlite.events import KEPT, SqliteEvents
+from dockgate_server.store.sqlite.opening import opened
+from dockgate_server.store.sqlite.queries import ACCESS, COMMANDS, LEDGER
+from dockgate_server.store.sqlite.requests import SqliteRequests
+from dockgate_server.store.sqlite.sources import SqliteSources
+from dockgate_server.store.sqlite.writer import GroupWriter, Transaction
 
-_PRAGMAS = (
-    "PRAGMA journal_mode = WAL",
-    # A commit is on the disk when it returns; NORMAL would lose accepted commands on power loss.
-    "PRAGMA synchronous = FULL",
-    "PRAGMA foreign_keys = ON",
-    # `dockgate keys` writes to the same file while the server runs.
-    "PRAGMA busy_timeout = 5000",
-)
 _RECOVERY_CHUNK = 1000
-
-_log = structlog.get_logger(__name__)
-
-
-class StoreProblem(Exception):
-    """The database cannot be opened; the message says which one and why."""
+_NEWEST = 1 << 62
 
 
 class SqliteStore:
@@ -48,14 +34,25 @@ class SqliteStore:
         on_commit: Is given the events of every commit, on the event loop.
         exclusive: Refuse to open a database on which another gateway is at work. Two would
             each send the commands that wait. False for tools such as ``dockgate keys``.
+        on_writable: Is told False when the database takes no changes (disk full, locked, damaged),
+            and True when it does again.
+        keep_events: How many events of devices are kept at most.
     """
 
     def __init__(
-        self, path: Path, on_commit: OnCommit = lambda _: None, *, exclusive: bool = True
+        self,
+        path: Path,
+        on_commit: OnCommit = lambda _: None,
+        *,
+        exclusive: bool = True,
+        on_writable: Callable[[bool], None] = lambda _: None,
+        keep_events: int = KEPT,
     ) -> None:
         self._path = path
         self._on_commit = on_commit
         self._exclusive = exclusive
+        self._on_writable = on_writable
+        self._keep_events = keep_events
 
     async def __aenter__(self) -> "SqliteStore":
         """Open the database, bring it to the current schema and start the writer.
@@ -63,22 +60,15 @@ class SqliteStore:
         Raises:
             StoreProblem: It cannot be opened, written or understood, or is in use.
         """
-        try:
-            async with contextlib.AsyncExitStack() as opened:
-                self._path.parent.mkdir(parents=True, exist_ok=True)
-                if self._exclusive:
-                    opened.enter_context(_locked(self._path))
-                # Payloads hold credentials: the file is for us alone, and SQLite makes its
-                # companions with the same rights.
-                self._path.touch(mode=0o600, exist_ok=True)
-                writing = await opened.enter_async_context(_connect(self._path))
-                await writing.run(_prepare)
-                self._reading = await opened.enter_async_context(_connect(self._path))
-                await self._reading.run(lambda db: db.execute("PRAGMA query_only = ON"))
-                self._opened = opened.pop_all()
-        except (sqlite3.Error, migrations.SchemaTooNew, OSError) as error:
-            raise StoreProblem(f"cannot open the database {self._path}: {error}") from error
-        self._writer = GroupWriter(writing, self._on_commit)
+        self._opened = contextlib.AsyncExitStack()
+        connections = opened(self._path, exclusive=self._exclusive)
+        writing, reading = await self._opened.enter_async_context(connections)
+        self._writer = GroupWriter(writing, self._on_commit, self._on_writable)
+        self._db = Database(reading, self._writer)
+        self.devices = SqliteDevices(self._db)
+        self.events = SqliteEvents(self._db, self._keep_events)
+        self.requests = SqliteRequests(self._db)
+        self.sources = SqliteSources(self._db)
         self.writing = asyncio.create_task(self._writer.run(), name="store-writer")
         """The writer's task: whoever supervises the process watches that it does not die."""
         return self
@@ -98,21 +88,21 @@ class SqliteStore:
 
     def accept(self, accept: transitions.Accept) -> asyncio.Future[transitions.Accepted]:
         """See :class:`~dockgate_server.store.interface.Store`."""
-        return self._writer.submit(partial(_call, changes.accept, accept))
+        return self._db.submit(partial(_call, changes.accept, accept))
 
     def apply(self, transition: transitions.Transition) -> asyncio.Future[tuple[CommandEvent, ...]]:
         """See :class:`~dockgate_server.store.interface.Store`."""
-        return self._writer.submit(partial(_apply, transition))
+        return self._db.submit(partial(_apply, transition))
 
     async def find_accepted(self, tenant: str, idempotency_key: str) -> transitions.Accepted | None:
         """See :class:`~dockgate_server.store.interface.Store`."""
         key = {"tenant": tenant, "idempotency_key": idempotency_key}
-        row = await self._one(COMMANDS["get_command_by_key"], key)
+        row = await self._db.one(COMMANDS["get_command_by_key"], key)
         return None if row is None else changes.accepted(row, replayed=True)
 
     async def get_command(self, tenant: str, command_id: str) -> Command | None:
         """See :class:`~dockgate_server.store.interface.Store`."""
-        row = await self._one(COMMANDS["get_command"], {"tenant": tenant, "id": command_id})
+        row = await self._db.one(COMMANDS["get_command"], {"tenant": tenant, "id": command_id})
         return None if row is None else rows.command(row)
 
     async def list_commands(
@@ -125,10 +115,10 @@ class SqliteStore:
             "device_id": which.device_id,
             "command_type": which.command_type,
             "statuses": json.dumps(which.statuses),
-            "before": (1 << 62) if before is None else before,
+            "before": _NEWEST if before is None else before,
             "limit": limit + 1,
         }
-        found = [rows.command(row) for row in await self._all(COMMANDS[query], values)]
+        found = [rows.command(row) for row in await self._db.all(COMMANDS[query], values)]
         more = len(found) > limit
         return Page(tuple(found[:limit]), found[limit - 1].seq if more else None)
 
@@ -137,114 +127,95 @@ class SqliteStore:
     ) -> Sequence[CommandEvent]:
         """See :class:`~dockgate_server.store.interface.Store`."""
         values = {"tenant": tenant, "id": command_id, "after": after_revision, "limit": limit}
-        return await self._events(COMMANDS["events_of_command"], values)
+        return [
+            rows.event(row) for row in await self._db.all(COMMANDS["events_of_command"], values)
+        ]
 
     async def events_of_all_commands(self, after: int, limit: int) -> Sequence[CommandEvent]:
         """See :class:`~dockgate_server.store.interface.Store`."""
-        values = {"after": after, "limit": limit}
-        return await self._events(COMMANDS["events_of_all_commands"], values)
+        found = await self._db.read(partial(retention.events_behind, after=after, limit=limit))
+        return [rows.event(row) for row in found]
 
     async def newest_event_seq(self) -> int:
         """See :class:`~dockgate_server.store.interface.Store`."""
-        row = await self._one(COMMANDS["newest_event_seq"], {})
+        row = await self._db.one(COMMANDS["newest_event_seq"], {})
         return int(row[0]) if row else 0
 
-    async def open_commands(self) -> AsyncIterator[Sequence[Command]]:
+    def open_commands(self) -> AsyncIterator[Sequence[Command]]:
         """See :class:`~dockgate_server.store.interface.Store`."""
+        return self._in_chunks("open_commands")
+
+    def commands_with_open_jobs(self) -> AsyncIterator[Sequence[Command]]:
+        """See :class:`~dockgate_server.store.interface.Store`."""
+        return self._in_chunks("commands_with_open_jobs")
+
+    async def _in_chunks(self, query: str) -> AsyncIterator[Sequence[Command]]:
         after = 0
         while True:
             values = {"after": after, "limit": _RECOVERY_CHUNK}
-            found = await self._all(COMMANDS["open_commands"], values)
+            found = await self._db.all(COMMANDS[query], values)
             if not found:
                 return
             yield [rows.command(row) for row in found]
             after = found[-1][0]
 
-    async def sent_after(self, command: Command) -> bool:
+    async def last_sent(self, from_seq: int) -> Mapping[str, int]:
         """See :class:`~dockgate_server.store.interface.Store`."""
-        values = {"seq": command.seq, "gateway_id": command.gateway_id}
-        return await self._one(COMMANDS["sent_after"], values) is not None
+        return dict(await self._db.all(COMMANDS["last_sent"], {"from_seq": from_seq}))
+
+    def remove_old(self, cutoff: int, now: int, after: int) -> asyncio.Future[Swept]:
+        """See :class:`~dockgate_server.store.interface.Store`."""
+        step = partial(retention.remove_old, cutoff=cutoff, now=now, after=after)
+        return self._db.submit(step)
 
     def record_unmatched(self, unmatched: transitions.Unmatched) -> asyncio.Future[None]:
         """See :class:`~dockgate_server.store.interface.Store`."""
-        return self._writer.submit(partial(_call, changes.put_unmatched, unmatched))
+        return self._db.submit(partial(_call, changes.put_unmatched, unmatched))
 
-    async def list_unmatched(self, limit: int) -> Sequence[transitions.Unmatched]:
+    async def list_unmatched(
+        self, tenant: str, gateway_id: str, before: int | None, limit: int
+    ) -> LedgerPage:
         """See :class:`~dockgate_server.store.interface.Store`."""
-        found = await self._all(COMMANDS["list_unmatched"], {"limit": limit})
-        return [transitions.Unmatched(*row) for row in found]
-
-    def save_topology(self, tenant: str, topology: Topology) -> asyncio.Future[None]:
-        """See :class:`~dockgate_server.store.interface.Store`."""
-        members = ((topology.gateway_id, topology.gateway_model), *topology.sub_devices)
-        found = [
-            {
-                "id": serial_number,
-                "tenant": tenant,
-                "gateway_id": topology.gateway_id,
-                "model": model,
-                "seen_at": topology.seen_at,
-            }
-            for serial_number, model in members
-        ]
-        return self._execute(DEVICES["put_device"], *found)
-
-    async def list_devices(self) -> Sequence[Device]:
-        """See :class:`~dockgate_server.store.interface.Store`."""
-        return [Device(*row) for row in await self._all(DEVICES["list_devices"], {})]
+        values = {
+            "tenant": tenant,
+            "gateway_id": gateway_id,
+            "before": _NEWEST if before is None else before,
+            "limit": limit + 1,
+        }
+        found = await self._db.all(LEDGER["list_unmatched"], values)
+        newest = await self._db.one(LEDGER["newest_unmatched"], {})
+        return LedgerPage(
+            tuple(transitions.Unmatched(*row[1:]) for row in found[:limit]),
+            found[limit - 1][0] if len(found) > limit else None,
+            newest[0] if newest else 0,
+        )
 
     def add_credential(self, credential: Credential) -> asyncio.Future[None]:
         """See :class:`~dockgate_server.store.interface.Store`."""
         values = {name: getattr(credential, name) for name in credential.__slots__}
-        return self._execute(ACCESS["insert_credential"], values)
+        return self._db.execute(ACCESS["insert_credential"], values)
 
     def disable_credential(self, api_id: str, at: int) -> asyncio.Future[bool]:
         """See :class:`~dockgate_server.store.interface.Store`."""
-        return self._changed(ACCESS["disable_credential"], {"api_id": api_id, "at": at})
+        return self._db.changed(ACCESS["disable_credential"], {"api_id": api_id, "at": at})
 
     async def get_credential(self, api_id: str) -> Credential | None:
         """See :class:`~dockgate_server.store.interface.Store`."""
-        row = await self._one(ACCESS["get_credential"], {"api_id": api_id})
+        row = await self._db.one(ACCESS["get_credential"], {"api_id": api_id})
         return None if row is None else Credential(*row)
 
     async def list_credentials(self) -> Sequence[Credential]:
         """See :class:`~dockgate_server.store.interface.Store`."""
-        return [Credential(*row) for row in await self._all(ACCESS["list_credentials"], {})]
+        return [Credential(*row) for row in await self._db.all(ACCESS["list_credentials"], {})]
 
     def use_nonce(self, api_id: str, nonce: str, expires_at: int) -> asyncio.Future[bool]:
         """See :class:`~dockgate_server.store.interface.Store`."""
         values = {"api_id": api_id, "nonce": nonce, "expires_at": expires_at}
-        return self._changed(ACCESS["use_nonce"], values)
+        return self._db.changed(ACCESS["use_nonce"], values)
 
     def forget_nonces(self, now: int) -> asyncio.Future[None]:
         """See :class:`~dockgate_server.store.interface.Store`."""
-        return self._execute(ACCESS["forget_nonces"], {"now": now})
-
-    async def _all(self, query: str, values: dict[str, Any]) -> list[rows.Row]:
-        try:
-            return await self._reading.run(lambda db: db.execute(query, values).fetchall())
-        except sqlite3.Error as error:
-            _log.error("store_cannot_read", error=str(error))
-            raise errors.unavailable("the store cannot be read") from error
-
-    async def _one(self, query: str, values: dict[str, Any]) -> rows.Row | None:
-        found = await self._all(query, values)
-        return found[0] if found else None
-
-    async def _events(self, query: str, values: dict[str, Any]) -> list[CommandEvent]:
-        return [rows.event(row) for row in await self._all(query, values)]
-
-    def _execute(self, query: str, *values: dict[str, Any]) -> asyncio.Future[None]:
-        def change(tx: Transaction) -> None:
-            tx.db.executemany(query, values)
-
-        return self._writer.submit(change)
-
-    def _changed(self, query: str, values: dict[str, Any]) -> asyncio.Future[bool]:
-        def change(tx: Transaction) -> bool:
-            return tx.db.execute(query, values).fetchone() is not None
-
-        return self._writer.submit(change)
+        return self._db.execute(ACCESS["forget_nonces"], {"now": now})
 
 
 def _call(function: Any, argument: object, tx: Transaction) -> Any:
@@ -255,36 +226,3 @@ def _apply(transition: transitions.Transition, tx: Transaction) -> tuple[Command
     first = len(tx.events)
     changes.CHANGES[type(transition)](tx, transition)
     return tuple(tx.events[first:])
-
-
-def _connect(path: Path) -> Connection:
-    # Autocommit: the writer begins and ends its transactions itself.
-    return Connection(lambda: sqlite3.connect(path, isolation_level=None), iter_chunk_size=64)
-
-
-def _prepare(db: sqlite3.Connection) -> None:
-    if sqlite3.sqlite_version_info < (3, 37):
-        raise sqlite3.NotSupportedError(
-            f"SQLite {sqlite3.sqlite_version} is too old; 3.37 or newer is needed"
-        )
-    for pragma in _PRAGMAS:
-        db.execute(pragma)
-    # Written once more: a file that cannot be written would open, and refuse every command later.
-    db.execute(f"PRAGMA user_version = {migrations.migrate(db)}")
-    rows.check_columns(db)
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold the lock beside the database; the system frees it even when the process is killed."""
-    with Path(f"{path}.lock").open("a+", encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            owner = file.read().strip() or "unknown"
-            raise OSError(f"another gateway (pid {owner}) is at work on it") from None
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
-        yield

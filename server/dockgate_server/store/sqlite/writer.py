@@ -9,7 +9,7 @@ transaction is ever left open for another coroutine's statement to slip into.
 import asyncio
 import sqlite3
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sized
 from dataclasses import dataclass, field
 from typing import Any, Self, TypeVar, cast
 
@@ -19,6 +19,7 @@ import structlog
 from dockgate_server import errors
 from dockgate_server.model.command import CommandEvent
 from dockgate_server.store.interface import OnCommit
+from dockgate_server.store.sqlite.trouble import Trouble, is_damage, is_of_database
 
 T = TypeVar("T")
 
@@ -26,6 +27,9 @@ _log = structlog.get_logger(__name__)
 
 GROUP_LIMIT = 256
 """Changes in one transaction at most: beyond this a group gains nothing and only waits longer."""
+
+PROBE_SECONDS = 1.0
+"""How often a database that takes no changes is tried, when nobody else does."""
 
 
 class Connection(aiosqlite.Connection):
@@ -56,6 +60,7 @@ class Transaction:
 
 
 Change = Callable[[Transaction], Any]
+_Asked = tuple[Change, asyncio.Future[Any]]
 
 
 @dataclass(slots=True)
@@ -66,15 +71,43 @@ class _Done:
     error: Exception | None = None
 
 
-class GroupWriter:
-    """Takes changes in order, commits them in groups, resolves their futures in order."""
+@dataclass(slots=True)
+class _Made:
+    """What became of a group."""
 
-    def __init__(self, connection: Connection, on_commit: OnCommit) -> None:
+    done: list[_Done]
+    events: list[CommandEvent]
+    trouble: Exception | None = None
+    """What is wrong with the database itself, so that it takes no other change either."""
+
+
+class GroupWriter:
+    """Takes changes in order, commits them in groups, resolves their futures in order.
+
+    While the database takes nothing, what comes is refused as soon as that is known again, and
+    the writer finds out by itself when it takes something.
+
+    Args:
+        connection: The connection that only this writer uses.
+        on_commit: Is given the events of every commit.
+        on_writable: Is told False when the database takes no changes, and True when it does
+            again.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        on_commit: OnCommit,
+        on_writable: Callable[[bool], None] = lambda _: None,
+    ) -> None:
         self._connection = connection
         self._on_commit = on_commit
-        self._waiting: deque[tuple[Change, asyncio.Future[Any]]] = deque()
+        self._on_writable = on_writable
+        self._waiting: deque[_Asked] = deque()
         self._wake = asyncio.Event()
         self._closing = False
+        self._trouble = Trouble("write")
+        self._damage: Exception | None = None
 
     def submit(self, change: Change) -> asyncio.Future[Any]:
         """Queue a change; its future resolves when it is durable, or has failed."""
@@ -94,22 +127,45 @@ class GroupWriter:
     async def run(self) -> None:
         """Commit groups until closed."""
         while True:
-            if not self._waiting:
-                if self._closing:
-                    return
-                self._wake.clear()
-                await self._wake.wait()
-                continue
-            group = [self._waiting.popleft() for _ in range(min(len(self._waiting), GROUP_LIMIT))]
-            await self._commit(group)
+            if self._waiting:
+                size = min(len(self._waiting), GROUP_LIMIT)
+                await self._commit([self._waiting.popleft() for _ in range(size)])
+            elif self._closing:
+                return
+            else:
+                await self._idle()
 
-    async def _commit(self, group: list[tuple[Change, asyncio.Future[Any]]]) -> None:
+    async def _idle(self) -> None:
+        """Wait for a change; with a database that takes none, only until it is to be tried."""
+        self._wake.clear()
+        try:
+            async with asyncio.timeout(PROBE_SECONDS if self._may_recover else None):
+                await self._wake.wait()
+        except TimeoutError:
+            await self._commit([])
+
+    @property
+    def _may_recover(self) -> bool:
+        return self._trouble.lasts and self._damage is None
+
+    async def _commit(self, group: list[_Asked]) -> None:
         changes = [change for change, _ in group]
-        done, events = await self._connection.run(lambda db: _make(db, changes))
+        if self._damage is not None:
+            # More writing could destroy more, and what is accepted now may be lost with the rest.
+            made = _refused(changes, self._damage)
+        else:
+            proving = self._trouble.lasts
+            made = await self._connection.run(lambda db: _make(db, changes, proving=proving))
+        if made.trouble is not None:
+            # Those that wait would fail as well, and with a lock each group after as many seconds.
+            group += self._waiting
+            made.done += _refused(self._waiting, made.trouble).done
+            self._waiting.clear()
+        self._note(made.trouble)
         # Watchers first, askers second: who is told "accepted" finds the event in the tail.
-        if events:
-            self._on_commit(events)
-        for (_, future), outcome in zip(group, done, strict=True):
+        if made.events:
+            self._on_commit(made.events)
+        for (_, future), outcome in zip(group, made.done, strict=True):
             if future.cancelled():
                 continue
             if outcome.error is None:
@@ -117,32 +173,49 @@ class GroupWriter:
             else:
                 future.set_exception(outcome.error)
 
+    def _note(self, trouble: Exception | None) -> None:
+        lasted = self._trouble.lasts
+        if trouble is None:
+            self._trouble.over()
+        else:
+            self._trouble.met(trouble)
+            if is_damage(trouble):
+                self._damage = trouble
+        if self._trouble.lasts != lasted:
+            self._on_writable(not self._trouble.lasts)
 
-def _make(db: sqlite3.Connection, changes: list[Change]) -> tuple[list[_Done], list[CommandEvent]]:
+
+def _make(db: sqlite3.Connection, changes: list[Change], *, proving: bool) -> _Made:
     """Make the changes in one transaction; if that fails, each in one of its own.
 
     So one change that cannot be made does not take those beside it down.
     """
     try:
-        return _in_one_transaction(db, changes)
+        return _in_one_transaction(db, changes, proving=proving)
     except Exception as error:
+        if is_of_database(error):
+            return _refused(changes, error)
         if len(changes) == 1:
-            return [_Done(error=_translated(error))], []
-    done: list[_Done] = []
-    events: list[CommandEvent] = []
-    for change in changes:
-        one_done, one_events = _make(db, [change])
-        done += one_done
-        events += one_events
-    return done, events
+            return _Made([_Done(error=_translated(error))], [])
+    made = _Made([], [])
+    for number, change in enumerate(changes):
+        one = _make(db, [change], proving=proving)
+        if one.trouble is not None:
+            one = _refused(changes[number:], one.trouble)
+        made.done += one.done
+        made.events += one.events
+        made.trouble = one.trouble
+        if made.trouble is not None:
+            break
+    return made
 
 
-def _in_one_transaction(
-    db: sqlite3.Connection, changes: list[Change]
-) -> tuple[list[_Done], list[CommandEvent]]:
+def _in_one_transaction(db: sqlite3.Connection, changes: list[Change], *, proving: bool) -> _Made:
     transaction = Transaction(db)
     try:
         db.execute("BEGIN IMMEDIATE")
+        if proving:
+            _write_something(db)
         done = [_Done(result=change(transaction)) for change in changes]
         db.execute("COMMIT")
     except BaseException:
@@ -150,15 +223,30 @@ def _in_one_transaction(
         if db.in_transaction:
             db.execute("ROLLBACK")
         raise
-    return done, transaction.events
+    return _Made(done, transaction.events)
+
+
+def _write_something(db: sqlite3.Connection) -> None:
+    """Make the transaction reach the disk: one that changes nothing succeeds on a full one too."""
+    (version,) = db.execute("PRAGMA user_version").fetchone()
+    db.execute(f"PRAGMA user_version = {version}")
+
+
+def _refused(changes: Sized, trouble: Exception) -> _Made:
+    """None of the changes is made."""
+    return _Made([_Done(error=_unavailable(trouble)) for _ in range(len(changes))], [], trouble)
 
 
 def _translated(error: Exception) -> Exception:
     if isinstance(error, sqlite3.IntegrityError):
         return error  # a bug of ours: a guard let something through that a constraint did not
     if isinstance(error, sqlite3.Error):
-        _log.error("store_cannot_write", error=str(error))
-        unavailable = errors.unavailable("the store cannot take the change; nothing was accepted")
-        unavailable.__cause__ = error
-        return unavailable
+        _log.error("store_cannot_make_change", error=str(error))
+        return _unavailable(error)
     return error
+
+
+def _unavailable(cause: Exception) -> Exception:
+    unavailable = errors.unavailable("the store cannot take the change; nothing was accepted")
+    unavailable.__cause__ = cause
+    return unavailable

@@ -5931,9 +5931,9 @@ var File_dockgate_dji_v1_camera_proto protoreflect.FileDescriptor
 
 const file_dockgate_dji_v1_camera_proto_rawDesc = "" +
 	"\n" +
-	"\x1cdockgate/dji/v1/camera.proto\x12\x0fdockgate.dji.v1\x1a\x1ddockgate/dji/v1/options.proto\"\x8a\x01\n" +
+	"\x1cdockgate/dji/v1/camera.proto\x12\x0fdockgate.dji.v1\x1a\x1ddockgate/dji/v1/options.proto\"\xa1\x01\n" +
 	"\x14CameraRecordingStart\x12(\n" +
-	"\rpayload_index\x18\x01 \x01(\tH\x00R\fpayloadIndex\x88\x01\x01:6\xca\xda\x182\b\x01\x10\x02\x1a\x04\x01\x02\x03\x04J&dock-to-cloud/mqtt/dock/dock2/drc.htmlB\x10\n" +
+	"\rpayload_index\x18\x01 \x01(\tH\x00R\fpayloadIndex\x88\x01\x01:M\xca\xda\x18I\b\x01\x10\x02\x1a\x04\x01\x02\x03\x04J&dock-to-cloud/mqtt/dock/dock2/drc.htmlr\x15camera_recording_stopB\x10\n" +
 	"\x0e_payload_index\"\xa0\x02\n" +
 	"\fDrcCameraAim\x12(\n" +
 	"\rpayload_index\x18\x01 \x01(\tH\x00R\fpayloadIndex\x88\x01\x01\x12$\n" +
@@ -6238,9 +6238,9 @@ const file_dockgate_dji_v1_camera_proto_rawDesc = "" +
 	"\r_photo_format\"\x96\x01\n" +
 	"\x12DrcCameraPhotoStop\x12(\n" +
 	"\rpayload_index\x18\x01 \x01(\tH\x00R\fpayloadIndex\x88\x01\x01:D\xca\xda\x18@\b\x03\x10\x02\x1a\x01\x05J5pilot-to-cloud/mqtt/dji-rc-plus-2/remote-control.htmlX\x01B\x10\n" +
-	"\x0e_payload_index\"\x96\x01\n" +
+	"\x0e_payload_index\"\xad\x01\n" +
 	"\x12DrcCameraPhotoTake\x12(\n" +
-	"\rpayload_index\x18\x01 \x01(\tH\x00R\fpayloadIndex\x88\x01\x01:D\xca\xda\x18@\b\x03\x10\x02\x1a\x01\x05J5pilot-to-cloud/mqtt/dji-rc-plus-2/remote-control.htmlX\x01B\x10\n" +
+	"\rpayload_index\x18\x01 \x01(\tH\x00R\fpayloadIndex\x88\x01\x01:[\xca\xda\x18W\b\x03\x10\x02\x1a\x01\x05J5pilot-to-cloud/mqtt/dji-rc-plus-2/remote-control.htmlX\x01r\x15drc_camera_photo_stopB\x10\n" +
 	"\x0e_payload_index\"A\n" +
 	"\x17DrcCameraPhotoTakeReply\x12\x1b\n" +
 	"\x06status\x18\x01 \x01(\tH\x00R\x06status\x88\x01\x01B\t\n" +
@@ -6254,12 +6254,12 @@ const file_dockgate_dji_v1_camera_proto_rawDesc = "" +
 	"\x0e_payload_indexB\x0e\n" +
 	"\f_camera_typeB\x04\n" +
 	"\x02_xB\x04\n" +
-	"\x02_y\"\x9b\x01\n" +
+	"\x02_y\"\xb6\x01\n" +
 	"\x17DrcCameraRecordingStart\x12(\n" +
-	"\rpayload_index\x18\x01 \x01(\tH\x00R\fpayloadIndex\x88\x01\x01:D\xca\xda\x18@\b\x03\x10\x02\x1a\x01\x05J5pilot-to-cloud/mqtt/dji-rc-plus-2/remote-control.htmlX\x01B\x10\n" +
-	"\x0e_payload_index\"\x9a\x01\n" +
+	"\rpayload_index\x18\x01 \x01(\tH\x00R\fpayloadIndex\x88\x01\x01:_\xca\xda\x18[\b\x03\x10\x02\x1a\x01\x05J5pilot-to-cloud/mqtt/dji-rc-plus-2/remote-control.htmlX\x01r\x19drc_camera_recording_stopB\x10\n" +
+	"\x0e_payload_index\"\xb6\x01\n" +
 	"\x16DrcCameraRecordingStop\x12(\n" +
-	"\rpayload_index\x18\x01 \x01(\tH\x00R\fpayloadIndex\x88\x01\x01:D\xca\xda\x18@\b\x03\x10\x02\x1a\x01\x05J5pilot-to-cloud/mqtt/dji-rc-plus-2/remote-control.htmlX\x01B\x10\n" +
+	"\rpayload_index\x18\x01 \x01(\tH\x00R\fpayloadIndex\x88\x01\x01:`\xca\xda\x18\\\b\x03\x10\x02\x1a\x01\x05J5pilot-to-cloud/mqtt/dji-rc-plus-2/remote-control.htmlX\x01r\x1adrc_camera_recording_startB\x10\n" +
 	"\x0e_payload_index\"\xa5\x02\n" +
 	"\x13DrcCameraScreenDrag\x12(\n" +
 	"\rpayload_index\x18\x01 \x01(\tH\x00R\fpayloadIndex\x88\x01\x01\x12\x1b\n" +
@@ -6568,10 +6568,10 @@ const file_dockgate_dji_v1_camera_proto_rawDesc = "" +
 	"\f_camera_mode\"\x85\x01\n" +
 	"\x0fCameraPhotoStop\x12(\n" +
 	"\rpayload_index\x18\x01 \x01(\tH\x00R\fpayloadIndex\x88\x01\x01:6\xca\xda\x182\b\x01\x10\x02\x1a\x04\x01\x02\x03\x04J&dock-to-cloud/mqtt/dock/dock2/drc.htmlB\x10\n" +
-	"\x0e_payload_index\"\xaa\x01\n" +
+	"\x0e_payload_index\"\xbd\x01\n" +
 	"\x0fCameraPhotoTake\x12(\n" +
-	"\rpayload_index\x18\x01 \x01(\tH\x00R\fpayloadIndex\x88\x01\x01:[\xca\xda\x18W\b\x01\x10\x02\x1a\x04\x01\x02\x03\x04B#\n" +
-	"\x1acamera_photo_take_progress\x12\x03bid \x01J&dock-to-cloud/mqtt/dock/dock2/drc.htmlB\x10\n" +
+	"\rpayload_index\x18\x01 \x01(\tH\x00R\fpayloadIndex\x88\x01\x01:n\xca\xda\x18j\b\x01\x10\x02\x1a\x04\x01\x02\x03\x04B#\n" +
+	"\x1acamera_photo_take_progress\x12\x03bid \x01J&dock-to-cloud/mqtt/dock/dock2/drc.htmlr\x11camera_photo_stopB\x10\n" +
 	"\x0e_payload_index\">\n" +
 	"\x14CameraPhotoTakeReply\x12\x1b\n" +
 	"\x06status\x18\x01 \x01(\tH\x00R\x06status\x88\x01\x01B\t\n" +
@@ -6585,9 +6585,9 @@ const file_dockgate_dji_v1_camera_proto_rawDesc = "" +
 	"\x0e_payload_indexB\x0e\n" +
 	"\f_camera_typeB\x04\n" +
 	"\x02_xB\x04\n" +
-	"\x02_y\"\x89\x01\n" +
+	"\x02_y\"\xa1\x01\n" +
 	"\x13CameraRecordingStop\x12(\n" +
-	"\rpayload_index\x18\x01 \x01(\tH\x00R\fpayloadIndex\x88\x01\x01:6\xca\xda\x182\b\x01\x10\x02\x1a\x04\x01\x02\x03\x04J&dock-to-cloud/mqtt/dock/dock2/drc.htmlB\x10\n" +
+	"\rpayload_index\x18\x01 \x01(\tH\x00R\fpayloadIndex\x88\x01\x01:N\xca\xda\x18J\b\x01\x10\x02\x1a\x04\x01\x02\x03\x04J&dock-to-cloud/mqtt/dock/dock2/drc.htmlr\x16camera_recording_startB\x10\n" +
 	"\x0e_payload_index\"\x94\x02\n" +
 	"\x10CameraScreenDrag\x12(\n" +
 	"\rpayload_index\x18\x01 \x01(\tH\x00R\fpayloadIndex\x88\x01\x01\x12\x1b\n" +

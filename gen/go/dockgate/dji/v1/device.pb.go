@@ -1820,10 +1820,10 @@ var File_dockgate_dji_v1_device_proto protoreflect.FileDescriptor
 
 const file_dockgate_dji_v1_device_proto_rawDesc = "" +
 	"\n" +
-	"\x1cdockgate/dji/v1/device.proto\x12\x0fdockgate.dji.v1\x1a\x1ddockgate/dji/v1/options.proto\"[\n" +
+	"\x1cdockgate/dji/v1/device.proto\x12\x0fdockgate.dji.v1\x1a\x1ddockgate/dji/v1/options.proto\"i\n" +
 	"\n" +
-	"ChargeOpen:M\xca\xda\x18I\b\x01\x10\x01\x1a\x03\x01\x02\x03 \x010\x01B\x12\n" +
-	"\vcharge_open\x12\x03bidJ&dock-to-cloud/mqtt/dock/dock2/cmd.html\"\x8a\x02\n" +
+	"ChargeOpen:[\xca\xda\x18W\b\x01\x10\x01\x1a\x03\x01\x02\x03 \x010\x01B\x12\n" +
+	"\vcharge_open\x12\x03bidJ&dock-to-cloud/mqtt/dock/dock2/cmd.htmlr\fcharge_close\"\x8a\x02\n" +
 	"\x18AirConditionerModeSwitch\x12M\n" +
 	"\x06action\x18\x01 \x01(\x0e20.dockgate.dji.v1.AirConditionerModeSwitch.ActionH\x00R\x06action\x88\x01\x01\"[\n" +
 	"\x06Action\x12\x0f\n" +
@@ -1850,31 +1850,34 @@ const file_dockgate_dji_v1_device_proto_rawDesc = "" +
 	"\x12ACTION_UNSPECIFIED\x10\x00\x12\x13\n" +
 	"\x0fACTION_SCHEDULE\x10\x01\x12\x12\n" +
 	"\x0eACTION_STANDBY\x10\x02:7\xca\xda\x183\b\x01\x10\x01\x1a\x03\x01\x02\x03 \x01J&dock-to-cloud/mqtt/dock/dock2/cmd.htmlB\t\n" +
-	"\a_action\"[\n" +
-	"\vChargeClose:L\xca\xda\x18H\b\x01\x10\x01\x1a\x03\x01\x02\x030\x01B\x13\n" +
-	"\fcharge_close\x12\x03bidJ&dock-to-cloud/mqtt/dock/dock2/cmd.html\"Y\n" +
+	"\a_action\"h\n" +
+	"\vChargeClose:Y\xca\xda\x18U\b\x01\x10\x01\x1a\x03\x01\x02\x030\x01B\x13\n" +
+	"\fcharge_close\x12\x03bidJ&dock-to-cloud/mqtt/dock/dock2/cmd.htmlr\vcharge_open\"e\n" +
 	"\n" +
-	"CoverClose:K\xca\xda\x18G\b\x01\x10\x01\x1a\x03\x01\x02\x030\x01B\x12\n" +
-	"\vcover_close\x12\x03bidJ&dock-to-cloud/mqtt/dock/dock2/cmd.html\"h\n" +
-	"\x0fCoverForceClose:U\xca\xda\x18Q\b\x01\x10\x01\x1a\x03\x01\x02\x030\x018\x01B\x18\n" +
-	"\x11cover_force_close\x12\x03bidJ&dock-to-cloud/mqtt/dock/dock2/cmd.html`\x01\"W\n" +
-	"\tCoverOpen:J\xca\xda\x18F\b\x01\x10\x01\x1a\x03\x01\x02\x030\x01B\x11\n" +
+	"CoverClose:W\xca\xda\x18S\b\x01\x10\x01\x1a\x03\x01\x02\x030\x01B\x12\n" +
+	"\vcover_close\x12\x03bidJ&dock-to-cloud/mqtt/dock/dock2/cmd.htmlr\n" +
+	"cover_open\"t\n" +
+	"\x0fCoverForceClose:a\xca\xda\x18]\b\x01\x10\x01\x1a\x03\x01\x02\x030\x018\x01B\x18\n" +
+	"\x11cover_force_close\x12\x03bidJ&dock-to-cloud/mqtt/dock/dock2/cmd.html`\x01r\n" +
+	"cover_open\"d\n" +
+	"\tCoverOpen:W\xca\xda\x18S\b\x01\x10\x01\x1a\x03\x01\x02\x030\x01B\x11\n" +
 	"\n" +
-	"cover_open\x12\x03bidJ&dock-to-cloud/mqtt/dock/dock2/cmd.html\"I\n" +
-	"\x0eDebugModeClose:7\xca\xda\x183\b\x01\x10\x01\x1a\x03\x01\x02\x030\x01J&dock-to-cloud/mqtt/dock/dock2/cmd.html\"H\n" +
-	"\rDebugModeOpen:7\xca\xda\x183\b\x01\x10\x01\x1a\x03\x01\x02\x030\x01J&dock-to-cloud/mqtt/dock/dock2/cmd.html\"_\n" +
+	"cover_open\x12\x03bidJ&dock-to-cloud/mqtt/dock/dock2/cmd.htmlr\vcover_close\"Z\n" +
+	"\x0eDebugModeClose:H\xca\xda\x18D\b\x01\x10\x01\x1a\x03\x01\x02\x030\x01J&dock-to-cloud/mqtt/dock/dock2/cmd.htmlr\x0fdebug_mode_open\"Z\n" +
+	"\rDebugModeOpen:I\xca\xda\x18E\b\x01\x10\x01\x1a\x03\x01\x02\x030\x01J&dock-to-cloud/mqtt/dock/dock2/cmd.htmlr\x10debug_mode_close\"_\n" +
 	"\fDeviceFormat:O\xca\xda\x18K\b\x01\x10\x01\x1a\x03\x01\x02\x030\x01B\x14\n" +
 	"\rdevice_format\x12\x03bidJ&dock-to-cloud/mqtt/dock/dock2/cmd.html`\x01\"_\n" +
 	"\fDeviceReboot:O\xca\xda\x18K\b\x01\x10\x01\x1a\x03\x01\x02\x030\x01B\x14\n" +
-	"\rdevice_reboot\x12\x03bidJ&dock-to-cloud/mqtt/dock/dock2/cmd.html`\x01\"Y\n" +
+	"\rdevice_reboot\x12\x03bidJ&dock-to-cloud/mqtt/dock/dock2/cmd.html`\x01\"e\n" +
 	"\n" +
-	"DroneClose:K\xca\xda\x18G\b\x01\x10\x01\x1a\x03\x01\x02\x030\x01B\x12\n" +
-	"\vdrone_close\x12\x03bidJ&dock-to-cloud/mqtt/dock/dock2/cmd.html\"]\n" +
+	"DroneClose:W\xca\xda\x18S\b\x01\x10\x01\x1a\x03\x01\x02\x030\x01B\x12\n" +
+	"\vdrone_close\x12\x03bidJ&dock-to-cloud/mqtt/dock/dock2/cmd.htmlr\n" +
+	"drone_open\"]\n" +
 	"\vDroneFormat:N\xca\xda\x18J\b\x01\x10\x01\x1a\x03\x01\x02\x030\x01B\x13\n" +
-	"\fdrone_format\x12\x03bidJ&dock-to-cloud/mqtt/dock/dock2/cmd.html`\x01\"W\n" +
-	"\tDroneOpen:J\xca\xda\x18F\b\x01\x10\x01\x1a\x03\x01\x02\x030\x01B\x11\n" +
+	"\fdrone_format\x12\x03bidJ&dock-to-cloud/mqtt/dock/dock2/cmd.html`\x01\"d\n" +
+	"\tDroneOpen:W\xca\xda\x18S\b\x01\x10\x01\x1a\x03\x01\x02\x030\x01B\x11\n" +
 	"\n" +
-	"drone_open\x12\x03bidJ&dock-to-cloud/mqtt/dock/dock2/cmd.html\"\xb2\x01\n" +
+	"drone_open\x12\x03bidJ&dock-to-cloud/mqtt/dock/dock2/cmd.htmlr\vdrone_close\"\xb2\x01\n" +
 	"\fEsimActivate\x12\x17\n" +
 	"\x04imei\x18\x01 \x01(\tH\x00R\x04imei\x88\x01\x01\x12$\n" +
 	"\vdevice_type\x18\x02 \x01(\tH\x01R\n" +
@@ -1902,12 +1905,12 @@ const file_dockgate_dji_v1_device_proto_rawDesc = "" +
 	"\x05_imeiB\x0e\n" +
 	"\f_device_typeB\x10\n" +
 	"\x0e_esim_operatorB\x13\n" +
-	"\x11_telecom_operator\"Y\n" +
-	"\vPutterClose:J\xca\xda\x18F\b\x01\x10\x01\x1a\x01\x010\x01B\x13\n" +
-	"\fputter_close\x12\x03bidJ&dock-to-cloud/mqtt/dock/dock1/cmd.html\"W\n" +
+	"\x11_telecom_operator\"f\n" +
+	"\vPutterClose:W\xca\xda\x18S\b\x01\x10\x01\x1a\x01\x010\x01B\x13\n" +
+	"\fputter_close\x12\x03bidJ&dock-to-cloud/mqtt/dock/dock1/cmd.htmlr\vputter_open\"e\n" +
 	"\n" +
-	"PutterOpen:I\xca\xda\x18E\b\x01\x10\x01\x1a\x01\x010\x01B\x12\n" +
-	"\vputter_open\x12\x03bidJ&dock-to-cloud/mqtt/dock/dock1/cmd.html\"\xbf\x04\n" +
+	"PutterOpen:W\xca\xda\x18S\b\x01\x10\x01\x1a\x01\x010\x01B\x12\n" +
+	"\vputter_open\x12\x03bidJ&dock-to-cloud/mqtt/dock/dock1/cmd.htmlr\fputter_close\"\xbf\x04\n" +
 	"\x0eRtkCalibration\x12@\n" +
 	"\adevices\x18\x01 \x03(\v2&.dockgate.dji.v1.RtkCalibration.DeviceR\adevices\x1a\x9b\x03\n" +
 	"\x06Device\x12\x13\n" +
@@ -1947,9 +1950,9 @@ const file_dockgate_dji_v1_device_proto_rawDesc = "" +
 	"\rSIM_SLOT_ESIM\x10\x02:4\xca\xda\x180\b\x01\x10\x01\x1a\x02\x02\x03J&dock-to-cloud/mqtt/dock/dock2/cmd.htmlB\a\n" +
 	"\x05_imeiB\x0e\n" +
 	"\f_device_typeB\v\n" +
-	"\t_sim_slot\"Q\n" +
-	"\x14SupplementLightClose:9\xca\xda\x185\b\x01\x10\x01\x1a\x03\x01\x02\x03 \x010\x01J&dock-to-cloud/mqtt/dock/dock2/cmd.html\"P\n" +
-	"\x13SupplementLightOpen:9\xca\xda\x185\b\x01\x10\x01\x1a\x03\x01\x02\x03 \x010\x01J&dock-to-cloud/mqtt/dock/dock2/cmd.htmlBR\n" +
+	"\t_sim_slot\"h\n" +
+	"\x14SupplementLightClose:P\xca\xda\x18L\b\x01\x10\x01\x1a\x03\x01\x02\x03 \x010\x01J&dock-to-cloud/mqtt/dock/dock2/cmd.htmlr\x15supplement_light_open\"h\n" +
+	"\x13SupplementLightOpen:Q\xca\xda\x18M\b\x01\x10\x01\x1a\x03\x01\x02\x03 \x010\x01J&dock-to-cloud/mqtt/dock/dock2/cmd.htmlr\x16supplement_light_closeBR\n" +
 	"\x13dev.dockgate.dji.v1P\x01Z9github.com/dockgate/dockgate/gen/go/dockgate/dji/v1;djiv1b\x06proto3"
 
 var (

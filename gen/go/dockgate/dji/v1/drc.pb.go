@@ -2847,8 +2847,8 @@ const file_dockgate_dji_v1_drc_proto_rawDesc = "" +
 	"\x03_on\"{\n" +
 	"\x10DrcAiModelSelect\x12\x19\n" +
 	"\x05index\x18\x01 \x01(\x05H\x00R\x05index\x88\x01\x01:B\xca\xda\x18>\b\x03\x10\x06\x1a\x01\x03 \x01J1dock-to-cloud/mqtt/dock/dock3/remote-control.htmlX\x01B\b\n" +
-	"\x06_index\"]\n" +
-	"\x19DrcAiSpotlightZoomConfirm:@\xca\xda\x18<\b\x03\x10\x06\x1a\x01\x03J1dock-to-cloud/mqtt/dock/dock3/remote-control.htmlX\x01\"\x83\x02\n" +
+	"\x06_index\"y\n" +
+	"\x19DrcAiSpotlightZoomConfirm:\\\xca\xda\x18X\b\x03\x10\x06\x1a\x01\x03J1dock-to-cloud/mqtt/dock/dock3/remote-control.htmlX\x01r\x1adrc_ai_spotlight_zoom_stop\"\x83\x02\n" +
 	"\x18DrcAiSpotlightZoomSelect\x12\x1e\n" +
 	"\bcenter_x\x18\x01 \x01(\x01H\x00R\acenterX\x88\x01\x01\x12\x1e\n" +
 	"\bcenter_y\x18\x02 \x01(\x01H\x01R\acenterY\x88\x01\x01\x12\x1b\n" +
@@ -2865,9 +2865,9 @@ const file_dockgate_dji_v1_drc_proto_rawDesc = "" +
 	"ON_DISABLE\x10\x00\x12\r\n" +
 	"\tON_ENABLE\x10\x01:@\xca\xda\x18<\b\x03\x10\x06\x1a\x01\x03J1dock-to-cloud/mqtt/dock/dock3/remote-control.htmlX\x01B\x05\n" +
 	"\x03_on\"Z\n" +
-	"\x16DrcAiSpotlightZoomStop:@\xca\xda\x18<\b\x03\x10\x06\x1a\x01\x03J1dock-to-cloud/mqtt/dock/dock3/remote-control.htmlX\x01\"\x94\x01\n" +
+	"\x16DrcAiSpotlightZoomStop:@\xca\xda\x18<\b\x03\x10\x06\x1a\x01\x03J1dock-to-cloud/mqtt/dock/dock3/remote-control.htmlX\x01\"\xb0\x01\n" +
 	"\x17DrcAiSpotlightZoomTrack\x12&\n" +
-	"\ftarget_index\x18\x01 \x01(\x05H\x00R\vtargetIndex\x88\x01\x01:@\xca\xda\x18<\b\x03\x10\x06\x1a\x01\x03J1dock-to-cloud/mqtt/dock/dock3/remote-control.htmlX\x01B\x0f\n" +
+	"\ftarget_index\x18\x01 \x01(\x05H\x00R\vtargetIndex\x88\x01\x01:\\\xca\xda\x18X\b\x03\x10\x06\x1a\x01\x03J1dock-to-cloud/mqtt/dock/dock3/remote-control.htmlX\x01r\x1adrc_ai_spotlight_zoom_stopB\x0f\n" +
 	"\r_target_index\"]\n" +
 	"\x13DrcEmergencyLanding:F\xca\xda\x18B\b\x03\x10\x06\x1a\x03\x02\x03\x058\x01J1dock-to-cloud/mqtt/dock/dock2/remote-control.htmlX\x01`\x01\"Y\n" +
 	"\x0fDrcForceLanding:F\xca\xda\x18B\b\x03\x10\x06\x1a\x03\x02\x03\x058\x01J1dock-to-cloud/mqtt/dock/dock2/remote-control.htmlX\x01`\x01\"a\n" +
@@ -2912,17 +2912,17 @@ const file_dockgate_dji_v1_drc_proto_rawDesc = "" +
 	"\x06_pitchB\v\n" +
 	"\t_throttleB\x06\n" +
 	"\x04_yawB\x0f\n" +
-	"\r_gimbal_pitch\"\xfe\x01\n" +
+	"\r_gimbal_pitch\"\x95\x02\n" +
 	"\x17CloudControlAuthRequest\x12\x1c\n" +
 	"\auser_id\x18\x01 \x01(\tH\x00R\x06userId\x88\x01\x01\x12(\n" +
 	"\ruser_callsign\x18\x02 \x01(\tH\x01R\fuserCallsign\x88\x01\x01\x12!\n" +
-	"\fcontrol_keys\x18\x03 \x03(\tR\vcontrolKeys:Z\xca\xda\x18V\b\x01\x10\x06\x1a\x02\x04\x05B \n" +
-	"\x19cloud_control_auth_notify\x12\x03bidJ*pilot-to-cloud/mqtt/dji-rc-plus-2/drc.htmlB\n" +
+	"\fcontrol_keys\x18\x03 \x03(\tR\vcontrolKeys:q\xca\xda\x18m\b\x01\x10\x06\x1a\x02\x04\x05B \n" +
+	"\x19cloud_control_auth_notify\x12\x03bidJ*pilot-to-cloud/mqtt/dji-rc-plus-2/drc.htmlr\x15cloud_control_releaseB\n" +
 	"\n" +
 	"\b_user_idB\x10\n" +
-	"\x0e_user_callsign\"r\n" +
+	"\x0e_user_callsign\"\x8e\x01\n" +
 	"\x13CloudControlRelease\x12!\n" +
-	"\fcontrol_keys\x18\x01 \x03(\tR\vcontrolKeys:8\xca\xda\x184\b\x01\x10\x06\x1a\x02\x04\x05J*pilot-to-cloud/mqtt/dji-rc-plus-2/drc.html\"\xc8\x04\n" +
+	"\fcontrol_keys\x18\x01 \x03(\tR\vcontrolKeys:T\xca\xda\x18P\b\x01\x10\x06\x1a\x02\x04\x05J*pilot-to-cloud/mqtt/dji-rc-plus-2/drc.htmlr\x1acloud_control_auth_request\"\xd7\x04\n" +
 	"\fDrcModeEnter\x12I\n" +
 	"\vmqtt_broker\x18\x01 \x01(\v2(.dockgate.dji.v1.DrcModeEnter.MqttBrokerR\n" +
 	"mqttBroker\x12(\n" +
@@ -2945,11 +2945,11 @@ const file_dockgate_dji_v1_drc_proto_rawDesc = "" +
 	"\t_usernameB\v\n" +
 	"\t_passwordB\x0e\n" +
 	"\f_expire_timeB\r\n" +
-	"\v_enable_tls:7\xca\xda\x183\b\x01\x10\x06\x1a\x05\x01\x02\x03\x04\x05J&dock-to-cloud/mqtt/dock/dock2/drc.htmlB\x10\n" +
+	"\v_enable_tls:F\xca\xda\x18B\b\x01\x10\x06\x1a\x05\x01\x02\x03\x04\x05J&dock-to-cloud/mqtt/dock/dock2/drc.htmlr\rdrc_mode_exitB\x10\n" +
 	"\x0e_osd_frequencyB\x10\n" +
-	"\x0e_hsi_frequency\"F\n" +
-	"\vDrcModeExit:7\xca\xda\x183\b\x01\x10\x06\x1a\x05\x01\x02\x03\x04\x05J&dock-to-cloud/mqtt/dock/dock2/drc.html\"L\n" +
-	"\x13FlightAuthorityGrab:5\xca\xda\x181\b\x01\x10\x06\x1a\x03\x01\x02\x03J&dock-to-cloud/mqtt/dock/dock2/drc.html\"\xa0\x03\n" +
+	"\x0e_hsi_frequency\"V\n" +
+	"\vDrcModeExit:G\xca\xda\x18C\b\x01\x10\x06\x1a\x05\x01\x02\x03\x04\x05J&dock-to-cloud/mqtt/dock/dock2/drc.htmlr\x0edrc_mode_enter\"L\n" +
+	"\x13FlightAuthorityGrab:5\xca\xda\x181\b\x01\x10\x06\x1a\x03\x01\x02\x03J&dock-to-cloud/mqtt/dock/dock2/drc.html\"\xb3\x03\n" +
 	"\n" +
 	"FlyToPoint\x12\x1f\n" +
 	"\tfly_to_id\x18\x01 \x01(\tH\x00R\aflyToId\x88\x01\x01\x12 \n" +
@@ -2962,13 +2962,13 @@ const file_dockgate_dji_v1_drc_proto_rawDesc = "" +
 	"\t_latitudeB\f\n" +
 	"\n" +
 	"_longitudeB\t\n" +
-	"\a_height:g\xca\xda\x18c\b\x01\x10\x06\x1a\x04\x01\x02\x03\x05B-\n" +
-	"\x15fly_to_point_progress\x12\tfly_to_id\x1a\tfly_to_idJ&dock-to-cloud/mqtt/dock/dock2/drc.html`\x01B\f\n" +
+	"\a_height:z\xca\xda\x18v\b\x01\x10\x06\x1a\x04\x01\x02\x03\x05B-\n" +
+	"\x15fly_to_point_progress\x12\tfly_to_id\x1a\tfly_to_idJ&dock-to-cloud/mqtt/dock/dock2/drc.html`\x01r\x11fly_to_point_stopB\f\n" +
 	"\n" +
 	"_fly_to_idB\f\n" +
 	"\n" +
 	"_max_speed\"H\n" +
-	"\x0eFlyToPointStop:6\xca\xda\x182\b\x01\x10\x06\x1a\x04\x01\x02\x03\x05J&dock-to-cloud/mqtt/dock/dock2/drc.html\"\xce\x02\n" +
+	"\x0eFlyToPointStop:6\xca\xda\x182\b\x01\x10\x06\x1a\x04\x01\x02\x03\x05J&dock-to-cloud/mqtt/dock/dock2/drc.html\"\xe1\x02\n" +
 	"\x10FlyToPointUpdate\x12 \n" +
 	"\tmax_speed\x18\x01 \x01(\x05H\x00R\bmaxSpeed\x88\x01\x01\x12?\n" +
 	"\x06points\x18\x02 \x03(\v2'.dockgate.dji.v1.FlyToPointUpdate.PointR\x06points\x1a\x8e\x01\n" +
@@ -2979,7 +2979,7 @@ const file_dockgate_dji_v1_drc_proto_rawDesc = "" +
 	"\t_latitudeB\f\n" +
 	"\n" +
 	"_longitudeB\t\n" +
-	"\a_height:8\xca\xda\x184\b\x01\x10\x06\x1a\x04\x01\x02\x03\x05J&dock-to-cloud/mqtt/dock/dock2/drc.html`\x01B\f\n" +
+	"\a_height:K\xca\xda\x18G\b\x01\x10\x06\x1a\x04\x01\x02\x03\x05J&dock-to-cloud/mqtt/dock/dock2/drc.html`\x01r\x11fly_to_point_stopB\f\n" +
 	"\n" +
 	"_max_speed\"\x89\x01\n" +
 	"\x14PayloadAuthorityGrab\x12(\n" +
@@ -2987,17 +2987,17 @@ const file_dockgate_dji_v1_drc_proto_rawDesc = "" +
 	"\x0e_payload_index\"\x84\x01\n" +
 	"\x11PoiCircleSpeedSet\x12&\n" +
 	"\fcircle_speed\x18\x01 \x01(\x01H\x00R\vcircleSpeed\x88\x01\x01:6\xca\xda\x182\b\x01\x10\x06\x1a\x02\x01\x05J&dock-to-cloud/mqtt/dock/dock1/drc.html`\x01B\x0f\n" +
-	"\r_circle_speed\"\xe7\x01\n" +
+	"\r_circle_speed\"\xf6\x01\n" +
 	"\fPoiModeEnter\x12\x1f\n" +
 	"\blatitude\x18\x01 \x01(\x01H\x00R\blatitude\x88\x01\x01\x12!\n" +
 	"\tlongitude\x18\x02 \x01(\x01H\x01R\tlongitude\x88\x01\x01\x12\x1b\n" +
-	"\x06height\x18\x03 \x01(\x01H\x02R\x06height\x88\x01\x01:P\xca\xda\x18L\b\x01\x10\x06\x1a\x02\x01\x05B\x18\n" +
-	"\x11poi_status_notify\x12\x03bidJ&dock-to-cloud/mqtt/dock/dock1/drc.html`\x01B\v\n" +
+	"\x06height\x18\x03 \x01(\x01H\x02R\x06height\x88\x01\x01:_\xca\xda\x18[\b\x01\x10\x06\x1a\x02\x01\x05B\x18\n" +
+	"\x11poi_status_notify\x12\x03bidJ&dock-to-cloud/mqtt/dock/dock1/drc.html`\x01r\rpoi_mode_exitB\v\n" +
 	"\t_latitudeB\f\n" +
 	"\n" +
 	"_longitudeB\t\n" +
 	"\a_height\"C\n" +
-	"\vPoiModeExit:4\xca\xda\x180\b\x01\x10\x06\x1a\x02\x01\x05J&dock-to-cloud/mqtt/dock/dock1/drc.html\"\xb6\x11\n" +
+	"\vPoiModeExit:4\xca\xda\x180\b\x01\x10\x06\x1a\x02\x01\x05J&dock-to-cloud/mqtt/dock/dock1/drc.html\"\xc3\x11\n" +
 	"\x0eTakeoffToPoint\x12,\n" +
 	"\x0ftarget_latitude\x18\x01 \x01(\x01H\x00R\x0etargetLatitude\x88\x01\x01\x12.\n" +
 	"\x10target_longitude\x18\x02 \x01(\x01H\x01R\x0ftargetLongitude\x88\x01\x01\x12(\n" +
@@ -3043,8 +3043,8 @@ const file_dockgate_dji_v1_drc_proto_rawDesc = "" +
 	"#COMMANDER_FLIGHT_MODE_PRESET_HEIGHT\x10\x01\"c\n" +
 	"\x15ExitWaylineWhenRcLost\x12&\n" +
 	"\"EXIT_WAYLINE_WHEN_RC_LOST_CONTINUE\x10\x00\x12\"\n" +
-	"\x1eEXIT_WAYLINE_WHEN_RC_LOST_EXIT\x10\x01:k\xca\xda\x18g\b\x01\x10\x06\x1a\x04\x01\x02\x03\x05B1\n" +
-	"\x19takeoff_to_point_progress\x12\tflight_id\x1a\tflight_idJ&dock-to-cloud/mqtt/dock/dock2/drc.html`\x01B\x12\n" +
+	"\x1eEXIT_WAYLINE_WHEN_RC_LOST_EXIT\x10\x01:x\xca\xda\x18t\b\x01\x10\x06\x1a\x04\x01\x02\x03\x05B1\n" +
+	"\x19takeoff_to_point_progress\x12\tflight_id\x1a\tflight_idJ&dock-to-cloud/mqtt/dock/dock2/drc.html`\x01r\vreturn_homeB\x12\n" +
 	"\x10_target_latitudeB\x13\n" +
 	"\x11_target_longitudeB\x10\n" +
 	"\x0e_target_heightB\x1a\n" +

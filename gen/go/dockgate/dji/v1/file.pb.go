@@ -709,7 +709,7 @@ var File_dockgate_dji_v1_file_proto protoreflect.FileDescriptor
 
 const file_dockgate_dji_v1_file_proto_rawDesc = "" +
 	"\n" +
-	"\x1adockgate/dji/v1/file.proto\x12\x0fdockgate.dji.v1\x1a\x1ddockgate/dji/v1/options.proto\"\xd8\a\n" +
+	"\x1adockgate/dji/v1/file.proto\x12\x0fdockgate.dji.v1\x1a\x1ddockgate/dji/v1/options.proto\"\xeb\a\n" +
 	"\x0fFileuploadStart\x12\x1b\n" +
 	"\x06bucket\x18\x01 \x01(\tH\x00R\x06bucket\x88\x01\x01\x12\x1b\n" +
 	"\x06region\x18\x02 \x01(\tH\x01R\x06region\x88\x01\x01\x12N\n" +
@@ -738,8 +738,8 @@ const file_dockgate_dji_v1_file_proto_rawDesc = "" +
 	"\x03Log\x12\"\n" +
 	"\n" +
 	"boot_index\x18\x01 \x01(\x05H\x00R\tbootIndex\x88\x01\x01B\r\n" +
-	"\v_boot_index:Q\xca\xda\x18M\b\x01\x10\x05\x1a\x03\x01\x02\x03B\x1a\n" +
-	"\x13fileupload_progress\x12\x03bidJ&dock-to-cloud/mqtt/dock/dock2/log.htmlB\t\n" +
+	"\v_boot_index:d\xca\xda\x18`\b\x01\x10\x05\x1a\x03\x01\x02\x03B\x1a\n" +
+	"\x13fileupload_progress\x12\x03bidJ&dock-to-cloud/mqtt/dock/dock2/log.htmlr\x11fileupload_updateB\t\n" +
 	"\a_bucketB\t\n" +
 	"\a_regionB\v\n" +
 	"\t_endpointB\v\n" +

@@ -243,7 +243,7 @@ var File_dockgate_dji_v1_firmware_proto protoreflect.FileDescriptor
 
 const file_dockgate_dji_v1_firmware_proto_rawDesc = "" +
 	"\n" +
-	"\x1edockgate/dji/v1/firmware.proto\x12\x0fdockgate.dji.v1\x1a\x1ddockgate/dji/v1/options.proto\"\xe3\x05\n" +
+	"\x1edockgate/dji/v1/firmware.proto\x12\x0fdockgate.dji.v1\x1a\x1ddockgate/dji/v1/options.proto\"\xe6\x05\n" +
 	"\tOtaCreate\x12;\n" +
 	"\adevices\x18\x01 \x03(\v2!.dockgate.dji.v1.OtaCreate.DeviceR\adevices\x1a\xc5\x04\n" +
 	"\x06Device\x12\x13\n" +
@@ -267,8 +267,8 @@ const file_dockgate_dji_v1_firmware_proto_rawDesc = "" +
 	"_file_sizeB\f\n" +
 	"\n" +
 	"_file_nameB\x18\n" +
-	"\x16_firmware_upgrade_type:Q\xca\xda\x18M\b\x01\x10\t\x1a\x03\x01\x02\x03B\x13\n" +
-	"\fota_progress\x12\x03bidJ+dock-to-cloud/mqtt/dock/dock2/firmware.html`\x01BR\n" +
+	"\x16_firmware_upgrade_type:T\xca\xda\x18P\b\x01\x10\t\x1a\x03\x01\x02\x03B\x13\n" +
+	"\fota_progress\x12\x03bidJ+dock-to-cloud/mqtt/dock/dock2/firmware.html`\x01x\xac\x02BR\n" +
 	"\x13dev.dockgate.dji.v1P\x01Z9github.com/dockgate/dockgate/gen/go/dockgate/dji/v1;djiv1b\x06proto3"
 
 var (

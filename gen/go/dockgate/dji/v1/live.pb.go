@@ -620,7 +620,7 @@ var File_dockgate_dji_v1_live_proto protoreflect.FileDescriptor
 
 const file_dockgate_dji_v1_live_proto_rawDesc = "" +
 	"\n" +
-	"\x1adockgate/dji/v1/live.proto\x12\x0fdockgate.dji.v1\x1a\x1ddockgate/dji/v1/options.proto\"\xcf\x04\n" +
+	"\x1adockgate/dji/v1/live.proto\x12\x0fdockgate.dji.v1\x1a\x1ddockgate/dji/v1/options.proto\"\xdf\x04\n" +
 	"\rLiveStartPush\x12F\n" +
 	"\burl_type\x18\x01 \x01(\x0e2&.dockgate.dji.v1.LiveStartPush.UrlTypeH\x00R\aurlType\x88\x01\x01\x12\x1a\n" +
 	"\x03url\x18\x02 \x01(\tB\x03\x80\x01\x01H\x01R\x03url\x88\x01\x01\x12\x1e\n" +
@@ -636,7 +636,7 @@ const file_dockgate_dji_v1_live_proto_rawDesc = "" +
 	"\x14VIDEO_QUALITY_SMOOTH\x10\x01\x12\x1a\n" +
 	"\x16VIDEO_QUALITY_STANDARD\x10\x02\x12\x16\n" +
 	"\x12VIDEO_QUALITY_HIGH\x10\x03\x12\x1c\n" +
-	"\x18VIDEO_QUALITY_ULTRA_HIGH\x10\x04:9\xca\xda\x185\b\x01\x10\x04\x1a\x06\x01\x02\x03\x04\x05\x06J'dock-to-cloud/mqtt/dock/dock2/live.htmlB\v\n" +
+	"\x18VIDEO_QUALITY_ULTRA_HIGH\x10\x04:I\xca\xda\x18E\b\x01\x10\x04\x1a\x06\x01\x02\x03\x04\x05\x06J'dock-to-cloud/mqtt/dock/dock2/live.htmlr\x0elive_stop_pushB\v\n" +
 	"\t_url_typeB\x06\n" +
 	"\x04_urlB\v\n" +
 	"\t_video_idB\x10\n" +
@@ -671,9 +671,9 @@ const file_dockgate_dji_v1_live_proto_rawDesc = "" +
 	"\x12VIDEO_QUALITY_HIGH\x10\x03\x12\x1c\n" +
 	"\x18VIDEO_QUALITY_ULTRA_HIGH\x10\x04:;\xca\xda\x187\b\x01\x10\x04\x1a\x06\x01\x02\x03\x04\x05\x06 \x01J'dock-to-cloud/mqtt/dock/dock2/live.htmlB\v\n" +
 	"\t_video_idB\x10\n" +
-	"\x0e_video_quality\"v\n" +
+	"\x0e_video_quality\"\x87\x01\n" +
 	"\fLiveStopPush\x12\x1e\n" +
-	"\bvideo_id\x18\x01 \x01(\tH\x00R\avideoId\x88\x01\x01:9\xca\xda\x185\b\x01\x10\x04\x1a\x06\x01\x02\x03\x04\x05\x06J'dock-to-cloud/mqtt/dock/dock2/live.htmlB\v\n" +
+	"\bvideo_id\x18\x01 \x01(\tH\x00R\avideoId\x88\x01\x01:J\xca\xda\x18F\b\x01\x10\x04\x1a\x06\x01\x02\x03\x04\x05\x06J'dock-to-cloud/mqtt/dock/dock2/live.htmlr\x0flive_start_pushB\v\n" +
 	"\t_video_idBR\n" +
 	"\x13dev.dockgate.dji.v1P\x01Z9github.com/dockgate/dockgate/gen/go/dockgate/dji/v1;djiv1b\x06proto3"
 

@@ -506,8 +506,15 @@ type MethodSpec struct {
 	// True for the stick-like streams of DRC: sent at a rate, without
 	// acknowledgement, outdated after one second, never queued. Off by default.
 	ControlStream bool `protobuf:"varint,13,opt,name=control_stream,json=controlStream,proto3" json:"control_stream,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	// The method that undoes or stops what this one does, as DJI names it, e.g.
+	// "cover_close" for cover_open; empty where DJI has none.
+	Inverse string `protobuf:"bytes,14,opt,name=inverse,proto3" json:"inverse,omitempty"`
+	// Seconds without a report after which the job that the method starts counts as
+	// stalled. 0 means the gateway's default of 60; docks report a job every few
+	// seconds while it goes on.
+	JobSilenceSeconds uint32 `protobuf:"varint,15,opt,name=job_silence_seconds,json=jobSilenceSeconds,proto3" json:"job_silence_seconds,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *MethodSpec) Reset() {
@@ -629,6 +636,20 @@ func (x *MethodSpec) GetControlStream() bool {
 		return x.ControlStream
 	}
 	return false
+}
+
+func (x *MethodSpec) GetInverse() string {
+	if x != nil {
+		return x.Inverse
+	}
+	return ""
+}
+
+func (x *MethodSpec) GetJobSilenceSeconds() uint32 {
+	if x != nil {
+		return x.JobSilenceSeconds
+	}
+	return 0
 }
 
 // An event that reports the progress of a job, and its tie to the command.
@@ -814,7 +835,7 @@ var File_dockgate_dji_v1_options_proto protoreflect.FileDescriptor
 
 const file_dockgate_dji_v1_options_proto_rawDesc = "" +
 	"\n" +
-	"\x1ddockgate/dji/v1/options.proto\x12\x0fdockgate.dji.v1\x1a google/protobuf/descriptor.proto\"\xd3\x04\n" +
+	"\x1ddockgate/dji/v1/options.proto\x12\x0fdockgate.dji.v1\x1a google/protobuf/descriptor.proto\"\x9d\x05\n" +
 	"\n" +
 	"MethodSpec\x122\n" +
 	"\achannel\x18\x01 \x01(\x0e2\x18.dockgate.dji.v1.ChannelR\achannel\x12/\n" +
@@ -831,7 +852,9 @@ const file_dockgate_dji_v1_options_proto_rawDesc = "" +
 	" \x01(\x0e2\x1a.dockgate.dji.v1.ReplyKindR\x05reply\x12*\n" +
 	"\x03seq\x18\v \x01(\x0e2\x18.dockgate.dji.v1.SeqFormR\x03seq\x12\x1c\n" +
 	"\tdangerous\x18\f \x01(\bR\tdangerous\x12%\n" +
-	"\x0econtrol_stream\x18\r \x01(\bR\rcontrolStream\"\x8d\x01\n" +
+	"\x0econtrol_stream\x18\r \x01(\bR\rcontrolStream\x12\x18\n" +
+	"\ainverse\x18\x0e \x01(\tR\ainverse\x12.\n" +
+	"\x13job_silence_seconds\x18\x0f \x01(\rR\x11jobSilenceSeconds\"\x8d\x01\n" +
 	"\rProgressEvent\x12\x16\n" +
 	"\x06method\x18\x01 \x01(\tR\x06method\x12\x1b\n" +
 	"\tevent_key\x18\x02 \x01(\tR\beventKey\x12#\n" +

@@ -2016,11 +2016,11 @@ const file_dockgate_dji_v1_psdk_proto_rawDesc = "" +
 	"\vplay_volume\x18\x02 \x01(\x05H\x01R\n" +
 	"playVolume\x88\x01\x01:B\xca\xda\x18>\b\x03\x10\a\x1a\x01\x03 \x01J1dock-to-cloud/mqtt/dock/dock3/remote-control.htmlX\x01B\r\n" +
 	"\v_psdk_indexB\x0e\n" +
-	"\f_play_volume\"\x87\x01\n" +
+	"\f_play_volume\"\x9e\x01\n" +
 	"\x10DrcSpeakerReplay\x12\"\n" +
 	"\n" +
-	"psdk_index\x18\x01 \x01(\x05H\x00R\tpsdkIndex\x88\x01\x01:@\xca\xda\x18<\b\x03\x10\a\x1a\x01\x03J1dock-to-cloud/mqtt/dock/dock3/remote-control.htmlX\x01B\r\n" +
-	"\v_psdk_index\"\xb6\x02\n" +
+	"psdk_index\x18\x01 \x01(\x05H\x00R\tpsdkIndex\x88\x01\x01:W\xca\xda\x18S\b\x03\x10\a\x1a\x01\x03J1dock-to-cloud/mqtt/dock/dock3/remote-control.htmlX\x01r\x15drc_speaker_play_stopB\r\n" +
+	"\v_psdk_index\"\xcd\x02\n" +
 	"\x16DrcSpeakerTtsPlayStart\x12\"\n" +
 	"\n" +
 	"psdk_index\x18\x01 \x01(\x05H\x00R\tpsdkIndex\x88\x01\x01\x12=\n" +
@@ -2031,7 +2031,7 @@ const file_dockgate_dji_v1_psdk_proto_rawDesc = "" +
 	"\x03md5\x18\x03 \x01(\tH\x02R\x03md5\x88\x01\x01B\a\n" +
 	"\x05_nameB\a\n" +
 	"\x05_textB\x06\n" +
-	"\x04_md5:@\xca\xda\x18<\b\x03\x10\a\x1a\x01\x03J1dock-to-cloud/mqtt/dock/dock3/remote-control.htmlX\x01B\r\n" +
+	"\x04_md5:W\xca\xda\x18S\b\x03\x10\a\x1a\x01\x03J1dock-to-cloud/mqtt/dock/dock3/remote-control.htmlX\x01r\x15drc_speaker_play_stopB\r\n" +
 	"\v_psdk_index\"\xda\x03\n" +
 	"\x10DrcSpeakerTtsSet\x12\"\n" +
 	"\n" +
@@ -2070,7 +2070,7 @@ const file_dockgate_dji_v1_psdk_proto_rawDesc = "" +
 	"\x05value\x18\x03 \x01(\x05H\x02R\x05value\x88\x01\x01:6\xca\xda\x182\b\x01\x10\a\x1a\x03\x01\x02\x03J'dock-to-cloud/mqtt/dock/dock2/psdk.htmlB\r\n" +
 	"\v_psdk_indexB\b\n" +
 	"\x06_indexB\b\n" +
-	"\x06_value\"\xfe\x02\n" +
+	"\x06_value\"\x91\x03\n" +
 	"\x15SpeakerAudioPlayStart\x12\"\n" +
 	"\n" +
 	"psdk_index\x18\x01 \x01(\x05H\x00R\tpsdkIndex\x88\x01\x01\x12?\n" +
@@ -2083,8 +2083,8 @@ const file_dockgate_dji_v1_psdk_proto_rawDesc = "" +
 	"\x05_nameB\x06\n" +
 	"\x04_urlB\x06\n" +
 	"\x04_md5B\t\n" +
-	"\a_format:`\xca\xda\x18\\\b\x01\x10\a\x1a\x03\x01\x02\x03B(\n" +
-	"!speaker_audio_play_start_progress\x12\x03bidJ'dock-to-cloud/mqtt/dock/dock2/psdk.htmlB\r\n" +
+	"\a_format:s\xca\xda\x18o\b\x01\x10\a\x1a\x03\x01\x02\x03B(\n" +
+	"!speaker_audio_play_start_progress\x12\x03bidJ'dock-to-cloud/mqtt/dock/dock2/psdk.htmlr\x11speaker_play_stopB\r\n" +
 	"\v_psdk_index\"\x95\x02\n" +
 	"\x12SpeakerPlayModeSet\x12\"\n" +
 	"\n" +
@@ -2106,11 +2106,11 @@ const file_dockgate_dji_v1_psdk_proto_rawDesc = "" +
 	"\vplay_volume\x18\x02 \x01(\x05H\x01R\n" +
 	"playVolume\x88\x01\x01:8\xca\xda\x184\b\x01\x10\a\x1a\x03\x01\x02\x03 \x01J'dock-to-cloud/mqtt/dock/dock2/psdk.htmlB\r\n" +
 	"\v_psdk_indexB\x0e\n" +
-	"\f_play_volume\"z\n" +
+	"\f_play_volume\"\x8d\x01\n" +
 	"\rSpeakerReplay\x12\"\n" +
 	"\n" +
-	"psdk_index\x18\x01 \x01(\x05H\x00R\tpsdkIndex\x88\x01\x01:6\xca\xda\x182\b\x01\x10\a\x1a\x03\x01\x02\x03J'dock-to-cloud/mqtt/dock/dock2/psdk.htmlB\r\n" +
-	"\v_psdk_index\"\xce\x02\n" +
+	"psdk_index\x18\x01 \x01(\x05H\x00R\tpsdkIndex\x88\x01\x01:I\xca\xda\x18E\b\x01\x10\a\x1a\x03\x01\x02\x03J'dock-to-cloud/mqtt/dock/dock2/psdk.htmlr\x11speaker_play_stopB\r\n" +
+	"\v_psdk_index\"\xe1\x02\n" +
 	"\x13SpeakerTtsPlayStart\x12\"\n" +
 	"\n" +
 	"psdk_index\x18\x01 \x01(\x05H\x00R\tpsdkIndex\x88\x01\x01\x12:\n" +
@@ -2121,8 +2121,8 @@ const file_dockgate_dji_v1_psdk_proto_rawDesc = "" +
 	"\x03md5\x18\x03 \x01(\tH\x02R\x03md5\x88\x01\x01B\a\n" +
 	"\x05_nameB\a\n" +
 	"\x05_textB\x06\n" +
-	"\x04_md5:^\xca\xda\x18Z\b\x01\x10\a\x1a\x03\x01\x02\x03B&\n" +
-	"\x1fspeaker_tts_play_start_progress\x12\x03bidJ'dock-to-cloud/mqtt/dock/dock2/psdk.htmlB\r\n" +
+	"\x04_md5:q\xca\xda\x18m\b\x01\x10\a\x1a\x03\x01\x02\x03B&\n" +
+	"\x1fspeaker_tts_play_start_progress\x12\x03bidJ'dock-to-cloud/mqtt/dock/dock2/psdk.htmlr\x11speaker_play_stopB\r\n" +
 	"\v_psdk_indexBR\n" +
 	"\x13dev.dockgate.dji.v1P\x01Z9github.com/dockgate/dockgate/gen/go/dockgate/dji/v1;djiv1b\x06proto3"
 

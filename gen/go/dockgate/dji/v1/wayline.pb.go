@@ -2563,7 +2563,7 @@ var File_dockgate_dji_v1_wayline_proto protoreflect.FileDescriptor
 const file_dockgate_dji_v1_wayline_proto_rawDesc = "" +
 	"\n" +
 	"\x1ddockgate/dji/v1/wayline.proto\x12\x0fdockgate.dji.v1\x1a\x1ddockgate/dji/v1/options.proto\"M\n" +
-	"\x10FlightSetupAbort:9\xca\xda\x185\b\x01\x10\x03\x1a\x01\x010\x01J*dock-to-cloud/mqtt/dock/dock1/wayline.html\"\xf4\x18\n" +
+	"\x10FlightSetupAbort:9\xca\xda\x185\b\x01\x10\x03\x1a\x01\x010\x01J*dock-to-cloud/mqtt/dock/dock1/wayline.html\"\x85\x19\n" +
 	"\x11FlighttaskPrepare\x12 \n" +
 	"\tflight_id\x18\x01 \x01(\tH\x00R\bflightId\x88\x01\x01\x12&\n" +
 	"\fexecute_time\x18\x02 \x01(\x03H\x01R\vexecuteTime\x88\x01\x01\x12M\n" +
@@ -2652,10 +2652,10 @@ const file_dockgate_dji_v1_wayline_proto_rawDesc = "" +
 	"\x1eEXIT_WAYLINE_WHEN_RC_LOST_EXIT\x10\x01\"V\n" +
 	"\x14WaylinePrecisionType\x12\x1e\n" +
 	"\x1aWAYLINE_PRECISION_TYPE_GPS\x10\x00\x12\x1e\n" +
-	"\x1aWAYLINE_PRECISION_TYPE_RTK\x10\x01:\x90\x01\xca\xda\x18\x8b\x01\b\x01\x10\x03\x1a\x03\x01\x02\x03B+\n" +
+	"\x1aWAYLINE_PRECISION_TYPE_RTK\x10\x01:\xa1\x01\xca\xda\x18\x9c\x01\b\x01\x10\x03\x1a\x03\x01\x02\x03B+\n" +
 	"\x10flighttask_ready\x12\n" +
 	"flight_ids\x1a\tflight_id \x01B'\n" +
-	"\x13flighttask_progress\x12\x03bid\x1a\tflight_id \x01J*dock-to-cloud/mqtt/dock/dock2/wayline.htmlB\f\n" +
+	"\x13flighttask_progress\x12\x03bid\x1a\tflight_id \x01J*dock-to-cloud/mqtt/dock/dock2/wayline.htmlr\x0fflighttask_undoB\f\n" +
 	"\n" +
 	"_flight_idB\x0f\n" +
 	"\r_execute_timeB\f\n" +
@@ -2666,7 +2666,7 @@ const file_dockgate_dji_v1_wayline_proto_rawDesc = "" +
 	"\x16_out_of_control_actionB\x1c\n" +
 	"\x1a_exit_wayline_when_rc_lostB\x19\n" +
 	"\x17_wayline_precision_typeB\x1e\n" +
-	"\x1c_flight_safety_advance_check\"\xcf\x02\n" +
+	"\x1c_flight_safety_advance_check\"\xd2\x02\n" +
 	"\x10FlighttaskCreate\x12 \n" +
 	"\tflight_id\x18\x01 \x01(\tH\x00R\bflightId\x88\x01\x01\x12\x17\n" +
 	"\x04type\x18\x02 \x01(\tH\x01R\x04type\x88\x01\x01\x12:\n" +
@@ -2675,11 +2675,11 @@ const file_dockgate_dji_v1_wayline_proto_rawDesc = "" +
 	"\x03url\x18\x01 \x01(\tH\x00R\x03url\x88\x01\x01\x12\x17\n" +
 	"\x04sign\x18\x02 \x01(\tH\x01R\x04sign\x88\x01\x01B\x06\n" +
 	"\x04_urlB\a\n" +
-	"\x05_sign:d\xca\xda\x18^\b\x01\x10\x03\x1a\x03\x01\x02\x03B%\n" +
-	"\x13flighttask_progress\x12\x03bid\x1a\tflight_idJ*dock-to-cloud/mqtt/dock/dock2/wayline.html`\x01\x18\x01B\f\n" +
+	"\x05_sign:g\xca\xda\x18a\b\x01\x10\x03\x1a\x03\x01\x02\x03B%\n" +
+	"\x13flighttask_progress\x12\x03bid\x1a\tflight_idJ*dock-to-cloud/mqtt/dock/dock2/wayline.html`\x01x\xb4\x01\x18\x01B\f\n" +
 	"\n" +
 	"_flight_idB\a\n" +
-	"\x05_type\"\xac\x16\n" +
+	"\x05_type\"\xbc\x16\n" +
 	"\x11FlighttaskExecute\x12 \n" +
 	"\tflight_id\x18\x01 \x01(\tH\x00R\bflightId\x88\x01\x01\x12X\n" +
 	"\x0fmulti_dock_task\x18\x02 \x01(\v20.dockgate.dji.v1.FlighttaskExecute.MultiDockTaskR\rmultiDockTask\x1a\xa8\x14\n" +
@@ -2769,12 +2769,12 @@ const file_dockgate_dji_v1_wayline_proto_rawDesc = "" +
 	"\b_headingB\x19\n" +
 	"\x17_home_position_is_validB\b\n" +
 	"\x06_indexB\x05\n" +
-	"\x03_sn:b\xca\xda\x18^\b\x01\x10\x03\x1a\x03\x01\x02\x03B%\n" +
-	"\x13flighttask_progress\x12\x03bid\x1a\tflight_idJ*dock-to-cloud/mqtt/dock/dock2/wayline.html`\x01B\f\n" +
+	"\x03_sn:r\xca\xda\x18n\b\x01\x10\x03\x1a\x03\x01\x02\x03B%\n" +
+	"\x13flighttask_progress\x12\x03bid\x1a\tflight_idJ*dock-to-cloud/mqtt/dock/dock2/wayline.html`\x01r\vreturn_homex\xb4\x01B\f\n" +
 	"\n" +
-	"_flight_id\"L\n" +
-	"\x0fFlighttaskPause:9\xca\xda\x185\b\x01\x10\x03\x1a\x03\x01\x02\x03J*dock-to-cloud/mqtt/dock/dock2/wayline.html\"Q\n" +
-	"\x12FlighttaskRecovery:;\xca\xda\x187\b\x01\x10\x03\x1a\x03\x01\x02\x03J*dock-to-cloud/mqtt/dock/dock2/wayline.html`\x01\"\x87\x02\n" +
+	"_flight_id\"a\n" +
+	"\x0fFlighttaskPause:N\xca\xda\x18J\b\x01\x10\x03\x1a\x03\x01\x02\x03J*dock-to-cloud/mqtt/dock/dock2/wayline.htmlr\x13flighttask_recovery\"c\n" +
+	"\x12FlighttaskRecovery:M\xca\xda\x18I\b\x01\x10\x03\x1a\x03\x01\x02\x03J*dock-to-cloud/mqtt/dock/dock2/wayline.html`\x01r\x10flighttask_pause\"\x87\x02\n" +
 	"\x0eFlighttaskStop\x12 \n" +
 	"\tflight_id\x18\x01 \x01(\tH\x00R\bflightId\x88\x01\x01\x12C\n" +
 	"\x06reason\x18\x02 \x01(\x0e2&.dockgate.dji.v1.FlighttaskStop.ReasonH\x01R\x06reason\x88\x01\x01\";\n" +
@@ -2787,7 +2787,7 @@ const file_dockgate_dji_v1_wayline_proto_rawDesc = "" +
 	"\x0eFlighttaskUndo\x12\x1d\n" +
 	"\n" +
 	"flight_ids\x18\x01 \x03(\tR\tflightIds:9\xca\xda\x185\b\x01\x10\x03\x1a\x03\x01\x02\x03J*dock-to-cloud/mqtt/dock/dock2/wayline.html\"Q\n" +
-	"\x15InFlightWaylineCancel:8\xca\xda\x184\b\x01\x10\x03\x1a\x02\x02\x03J*dock-to-cloud/mqtt/dock/dock2/wayline.html\"\xfc\x05\n" +
+	"\x15InFlightWaylineCancel:8\xca\xda\x184\b\x01\x10\x03\x1a\x02\x02\x03J*dock-to-cloud/mqtt/dock/dock2/wayline.html\"\x96\x06\n" +
 	"\x16InFlightWaylineDeliver\x12@\n" +
 	"\x04file\x18\x01 \x01(\v2,.dockgate.dji.v1.InFlightWaylineDeliver.FileR\x04file\x124\n" +
 	"\x14in_flight_wayline_id\x18\x02 \x01(\tH\x00R\x11inFlightWaylineId\x88\x01\x01\x126\n" +
@@ -2800,26 +2800,26 @@ const file_dockgate_dji_v1_wayline_proto_rawDesc = "" +
 	"\vfingerprint\x18\x01 \x01(\tH\x00R\vfingerprint\x88\x01\x01\x12\x15\n" +
 	"\x03url\x18\x02 \x01(\tH\x01R\x03url\x88\x01\x01B\x0e\n" +
 	"\f_fingerprintB\x06\n" +
-	"\x04_url:\x87\x01\xca\xda\x18\x82\x01\b\x01\x10\x03\x1a\x02\x02\x03BJ\n" +
-	"\x1ain_flight_wayline_progress\x12\x14in_flight_wayline_id\x1a\x14in_flight_wayline_id \x01J*dock-to-cloud/mqtt/dock/dock2/wayline.html`\x01B\x17\n" +
+	"\x04_url:\xa1\x01\xca\xda\x18\x9c\x01\b\x01\x10\x03\x1a\x02\x02\x03BJ\n" +
+	"\x1ain_flight_wayline_progress\x12\x14in_flight_wayline_id\x1a\x14in_flight_wayline_id \x01J*dock-to-cloud/mqtt/dock/dock2/wayline.html`\x01r\x18in_flight_wayline_cancelB\x17\n" +
 	"\x15_in_flight_wayline_idB\x18\n" +
 	"\x16_out_of_control_actionB\x1c\n" +
 	"\x1a_exit_wayline_when_rc_lostB\x0f\n" +
 	"\r_rth_altitudeB\v\n" +
 	"\t_rth_modeB\x19\n" +
-	"\x17_wayline_precision_type\"\xa3\x01\n" +
+	"\x17_wayline_precision_type\"\xbb\x01\n" +
 	"\x16InFlightWaylineRecover\x124\n" +
-	"\x14in_flight_wayline_id\x18\x01 \x01(\tH\x00R\x11inFlightWaylineId\x88\x01\x01::\xca\xda\x186\b\x01\x10\x03\x1a\x02\x02\x03J*dock-to-cloud/mqtt/dock/dock2/wayline.html`\x01B\x17\n" +
-	"\x15_in_flight_wayline_id\"\x9e\x01\n" +
+	"\x14in_flight_wayline_id\x18\x01 \x01(\tH\x00R\x11inFlightWaylineId\x88\x01\x01:R\xca\xda\x18N\b\x01\x10\x03\x1a\x02\x02\x03J*dock-to-cloud/mqtt/dock/dock2/wayline.html`\x01r\x16in_flight_wayline_stopB\x17\n" +
+	"\x15_in_flight_wayline_id\"\xb9\x01\n" +
 	"\x13InFlightWaylineStop\x124\n" +
-	"\x14in_flight_wayline_id\x18\x01 \x01(\tH\x00R\x11inFlightWaylineId\x88\x01\x01:8\xca\xda\x184\b\x01\x10\x03\x1a\x02\x02\x03J*dock-to-cloud/mqtt/dock/dock2/wayline.htmlB\x17\n" +
-	"\x15_in_flight_wayline_id\"L\n" +
+	"\x14in_flight_wayline_id\x18\x01 \x01(\tH\x00R\x11inFlightWaylineId\x88\x01\x01:S\xca\xda\x18O\b\x01\x10\x03\x1a\x02\x02\x03J*dock-to-cloud/mqtt/dock/dock2/wayline.htmlr\x19in_flight_wayline_recoverB\x17\n" +
+	"\x15_in_flight_wayline_id\"`\n" +
 	"\n" +
-	"ReturnHome:>\xca\xda\x18:\b\x01\x10\x03\x1a\x04\x01\x02\x03\x050\x018\x01J*dock-to-cloud/mqtt/dock/dock2/wayline.html\"N\n" +
-	"\x10ReturnHomeCancel::\xca\xda\x186\b\x01\x10\x03\x1a\x04\x01\x02\x03\x05J*dock-to-cloud/mqtt/dock/dock2/wayline.html\"\x88\x01\n" +
+	"ReturnHome:R\xca\xda\x18N\b\x01\x10\x03\x1a\x04\x01\x02\x03\x050\x018\x01J*dock-to-cloud/mqtt/dock/dock2/wayline.htmlr\x12return_home_cancel\"[\n" +
+	"\x10ReturnHomeCancel:G\xca\xda\x18C\b\x01\x10\x03\x1a\x04\x01\x02\x03\x05J*dock-to-cloud/mqtt/dock/dock2/wayline.htmlr\vreturn_home\"\x9c\x01\n" +
 	"\x12ReturnSpecificHome\x12%\n" +
 	"\fhome_dock_sn\x18\x01 \x01(\tH\x00R\n" +
-	"homeDockSn\x88\x01\x01::\xca\xda\x186\b\x01\x10\x03\x1a\x02\x02\x038\x01J*dock-to-cloud/mqtt/dock/dock2/wayline.htmlB\x0f\n" +
+	"homeDockSn\x88\x01\x01:N\xca\xda\x18J\b\x01\x10\x03\x1a\x02\x02\x038\x01J*dock-to-cloud/mqtt/dock/dock2/wayline.htmlr\x12return_home_cancelB\x0f\n" +
 	"\r_home_dock_snBR\n" +
 	"\x13dev.dockgate.dji.v1P\x01Z9github.com/dockgate/dockgate/gen/go/dockgate/dji/v1;djiv1b\x06proto3"
 

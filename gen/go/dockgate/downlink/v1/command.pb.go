@@ -194,21 +194,32 @@ const (
 	// The message was handed to the network. That ends a command whose method has
 	// no answer.
 	CommandEventKind_COMMAND_EVENT_KIND_SENT CommandEventKind = 9
+	// The message that SENDING announced certainly reached nobody: it did not
+	// leave, or nobody at the broker listened. The command waits again and may be
+	// sent anew; the note says why.
+	CommandEventKind_COMMAND_EVENT_KIND_NOT_SENT CommandEventKind = 10
+	// The caller withdrew the command before it was sent.
+	CommandEventKind_COMMAND_EVENT_KIND_CANCELLED CommandEventKind = 11
+	// The device has not reported the job for longer than its method allows.
+	CommandEventKind_COMMAND_EVENT_KIND_JOB_STALLED CommandEventKind = 12
 )
 
 // Enum value maps for CommandEventKind.
 var (
 	CommandEventKind_name = map[int32]string{
-		0: "COMMAND_EVENT_KIND_UNSPECIFIED",
-		1: "COMMAND_EVENT_KIND_ACCEPTED",
-		2: "COMMAND_EVENT_KIND_SENDING",
-		3: "COMMAND_EVENT_KIND_DELIVERED",
-		4: "COMMAND_EVENT_KIND_REPLIED",
-		5: "COMMAND_EVENT_KIND_UNMATCHED_REPLY",
-		6: "COMMAND_EVENT_KIND_EXPIRED",
-		7: "COMMAND_EVENT_KIND_REFUSED",
-		8: "COMMAND_EVENT_KIND_JOB_PROGRESSED",
-		9: "COMMAND_EVENT_KIND_SENT",
+		0:  "COMMAND_EVENT_KIND_UNSPECIFIED",
+		1:  "COMMAND_EVENT_KIND_ACCEPTED",
+		2:  "COMMAND_EVENT_KIND_SENDING",
+		3:  "COMMAND_EVENT_KIND_DELIVERED",
+		4:  "COMMAND_EVENT_KIND_REPLIED",
+		5:  "COMMAND_EVENT_KIND_UNMATCHED_REPLY",
+		6:  "COMMAND_EVENT_KIND_EXPIRED",
+		7:  "COMMAND_EVENT_KIND_REFUSED",
+		8:  "COMMAND_EVENT_KIND_JOB_PROGRESSED",
+		9:  "COMMAND_EVENT_KIND_SENT",
+		10: "COMMAND_EVENT_KIND_NOT_SENT",
+		11: "COMMAND_EVENT_KIND_CANCELLED",
+		12: "COMMAND_EVENT_KIND_JOB_STALLED",
 	}
 	CommandEventKind_value = map[string]int32{
 		"COMMAND_EVENT_KIND_UNSPECIFIED":     0,
@@ -221,6 +232,9 @@ var (
 		"COMMAND_EVENT_KIND_REFUSED":         7,
 		"COMMAND_EVENT_KIND_JOB_PROGRESSED":  8,
 		"COMMAND_EVENT_KIND_SENT":            9,
+		"COMMAND_EVENT_KIND_NOT_SENT":        10,
+		"COMMAND_EVENT_KIND_CANCELLED":       11,
+		"COMMAND_EVENT_KIND_JOB_STALLED":     12,
 	}
 )
 
@@ -251,6 +265,64 @@ func (CommandEventKind) EnumDescriptor() ([]byte, []int) {
 	return file_dockgate_downlink_v1_command_proto_rawDescGZIP(), []int{2}
 }
 
+// What becomes of a command whose gateway device is away: it said so itself
+// with its last will, or nobody at the broker listens for it. A device of which
+// nothing is known is not away; the command is sent.
+type OfflinePolicy int32
+
+const (
+	// The method's own: FAIL_FAST for methods that fly, film or steer (domains
+	// wayline, camera and drc, the drc channel, and whatever the schema calls
+	// dangerous or overtaking), QUEUE for all others. Never returned.
+	OfflinePolicy_OFFLINE_POLICY_UNSPECIFIED OfflinePolicy = 0
+	// The command ends as FAILED with DEVICE_OFFLINE.
+	OfflinePolicy_OFFLINE_POLICY_FAIL_FAST OfflinePolicy = 1
+	// The command stays ACCEPTED and is sent when the device is back, in the order
+	// accepted; at its deadline it ends as TIMED_OUT with DELIVERY_TIMEOUT.
+	OfflinePolicy_OFFLINE_POLICY_QUEUE OfflinePolicy = 2
+)
+
+// Enum value maps for OfflinePolicy.
+var (
+	OfflinePolicy_name = map[int32]string{
+		0: "OFFLINE_POLICY_UNSPECIFIED",
+		1: "OFFLINE_POLICY_FAIL_FAST",
+		2: "OFFLINE_POLICY_QUEUE",
+	}
+	OfflinePolicy_value = map[string]int32{
+		"OFFLINE_POLICY_UNSPECIFIED": 0,
+		"OFFLINE_POLICY_FAIL_FAST":   1,
+		"OFFLINE_POLICY_QUEUE":       2,
+	}
+)
+
+func (x OfflinePolicy) Enum() *OfflinePolicy {
+	p := new(OfflinePolicy)
+	*p = x
+	return p
+}
+
+func (x OfflinePolicy) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (OfflinePolicy) Descriptor() protoreflect.EnumDescriptor {
+	return file_dockgate_downlink_v1_command_proto_enumTypes[3].Descriptor()
+}
+
+func (OfflinePolicy) Type() protoreflect.EnumType {
+	return &file_dockgate_downlink_v1_command_proto_enumTypes[3]
+}
+
+func (x OfflinePolicy) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use OfflinePolicy.Descriptor instead.
+func (OfflinePolicy) EnumDescriptor() ([]byte, []int) {
+	return file_dockgate_downlink_v1_command_proto_rawDescGZIP(), []int{3}
+}
+
 // The state of a job that a command started, in DJI's words. OK, FAILED,
 // CANCELED, REJECTED, TIMEOUT and PARTIALLY_DONE are ends.
 type JobState int32
@@ -276,21 +348,25 @@ const (
 	JobState_JOB_STATE_TIMEOUT JobState = 8
 	// Only a part was done (flights).
 	JobState_JOB_STATE_PARTIALLY_DONE JobState = 9
+	// The device has not reported the job for longer than its method allows. No
+	// end: what it reports later still counts.
+	JobState_JOB_STATE_STALLED JobState = 10
 )
 
 // Enum value maps for JobState.
 var (
 	JobState_name = map[int32]string{
-		0: "JOB_STATE_UNSPECIFIED",
-		1: "JOB_STATE_SENT",
-		2: "JOB_STATE_IN_PROGRESS",
-		3: "JOB_STATE_PAUSED",
-		4: "JOB_STATE_OK",
-		5: "JOB_STATE_FAILED",
-		6: "JOB_STATE_CANCELED",
-		7: "JOB_STATE_REJECTED",
-		8: "JOB_STATE_TIMEOUT",
-		9: "JOB_STATE_PARTIALLY_DONE",
+		0:  "JOB_STATE_UNSPECIFIED",
+		1:  "JOB_STATE_SENT",
+		2:  "JOB_STATE_IN_PROGRESS",
+		3:  "JOB_STATE_PAUSED",
+		4:  "JOB_STATE_OK",
+		5:  "JOB_STATE_FAILED",
+		6:  "JOB_STATE_CANCELED",
+		7:  "JOB_STATE_REJECTED",
+		8:  "JOB_STATE_TIMEOUT",
+		9:  "JOB_STATE_PARTIALLY_DONE",
+		10: "JOB_STATE_STALLED",
 	}
 	JobState_value = map[string]int32{
 		"JOB_STATE_UNSPECIFIED":    0,
@@ -303,6 +379,7 @@ var (
 		"JOB_STATE_REJECTED":       7,
 		"JOB_STATE_TIMEOUT":        8,
 		"JOB_STATE_PARTIALLY_DONE": 9,
+		"JOB_STATE_STALLED":        10,
 	}
 )
 
@@ -317,11 +394,11 @@ func (x JobState) String() string {
 }
 
 func (JobState) Descriptor() protoreflect.EnumDescriptor {
-	return file_dockgate_downlink_v1_command_proto_enumTypes[3].Descriptor()
+	return file_dockgate_downlink_v1_command_proto_enumTypes[4].Descriptor()
 }
 
 func (JobState) Type() protoreflect.EnumType {
-	return &file_dockgate_downlink_v1_command_proto_enumTypes[3]
+	return &file_dockgate_downlink_v1_command_proto_enumTypes[4]
 }
 
 func (x JobState) Number() protoreflect.EnumNumber {
@@ -330,7 +407,7 @@ func (x JobState) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use JobState.Descriptor instead.
 func (JobState) EnumDescriptor() ([]byte, []int) {
-	return file_dockgate_downlink_v1_command_proto_rawDescGZIP(), []int{3}
+	return file_dockgate_downlink_v1_command_proto_rawDescGZIP(), []int{4}
 }
 
 // The job that a command started, as the device last reported it.
@@ -346,9 +423,16 @@ type Job struct {
 	// The device's result code; 0 while nothing is wrong.
 	Result *int64 `protobuf:"varint,4,opt,name=result,proto3,oneof" json:"result,omitempty"`
 	// When the gateway last heard of the job.
-	UpdatedAt     *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=updated_at,json=updatedAt,proto3" json:"updated_at,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	UpdatedAt *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=updated_at,json=updatedAt,proto3" json:"updated_at,omitempty"`
+	// What `result` means, in words; empty while nothing is wrong.
+	ResultMessage string `protobuf:"bytes,6,opt,name=result_message,json=resultMessage,proto3" json:"result_message,omitempty"`
+	// Why a flight was broken off, as DJI numbers it (break_point.break_reason of
+	// flighttask_progress), e.g. 1283.
+	BreakReason *int32 `protobuf:"varint,7,opt,name=break_reason,json=breakReason,proto3,oneof" json:"break_reason,omitempty"`
+	// The same in words, e.g. "User triggered return to home".
+	BreakReasonMessage string `protobuf:"bytes,8,opt,name=break_reason_message,json=breakReasonMessage,proto3" json:"break_reason_message,omitempty"`
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
 }
 
 func (x *Job) Reset() {
@@ -416,6 +500,27 @@ func (x *Job) GetUpdatedAt() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Job) GetResultMessage() string {
+	if x != nil {
+		return x.ResultMessage
+	}
+	return ""
+}
+
+func (x *Job) GetBreakReason() int32 {
+	if x != nil && x.BreakReason != nil {
+		return *x.BreakReason
+	}
+	return 0
+}
+
+func (x *Job) GetBreakReasonMessage() string {
+	if x != nil {
+		return x.BreakReasonMessage
+	}
+	return ""
+}
+
 // A command and all that is known of it. Times are the gateway's: the clocks of
 // docks are not to be trusted.
 type Command struct {
@@ -450,6 +555,8 @@ type Command struct {
 	// The same as a typed message, for methods whose reply carries more than a
 	// result. Members that the schema does not know are in vendor_response only.
 	Reply *v1.Reply `protobuf:"bytes,15,opt,name=reply,proto3" json:"reply,omitempty"`
+	// What becomes of the command while its gateway device is away.
+	OfflinePolicy OfflinePolicy `protobuf:"varint,16,opt,name=offline_policy,json=offlinePolicy,proto3,enum=dockgate.downlink.v1.OfflinePolicy" json:"offline_policy,omitempty"`
 	// Why the command failed or timed out.
 	FailureCode FailureCode `protobuf:"varint,13,opt,name=failure_code,json=failureCode,proto3,enum=dockgate.downlink.v1.FailureCode" json:"failure_code,omitempty"`
 	// The same in words: the device's own where there are some.
@@ -593,6 +700,13 @@ func (x *Command) GetReply() *v1.Reply {
 		return x.Reply
 	}
 	return nil
+}
+
+func (x *Command) GetOfflinePolicy() OfflinePolicy {
+	if x != nil {
+		return x.OfflinePolicy
+	}
+	return OfflinePolicy_OFFLINE_POLICY_UNSPECIFIED
 }
 
 func (x *Command) GetFailureCode() FailureCode {
@@ -751,21 +865,159 @@ func (x *CommandEvent) GetNote() string {
 	return ""
 }
 
+// A reply from a device that fits no command, or not the one that it names. It
+// touched no command's response; the gateway keeps the newest 10,000.
+type UnmatchedResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The serial number of the gateway device that sent it.
+	GatewayId string `protobuf:"bytes,1,opt,name=gateway_id,json=gatewayId,proto3" json:"gateway_id,omitempty"`
+	// Its `tid`; empty where it had none.
+	Tid string `protobuf:"bytes,2,opt,name=tid,proto3" json:"tid,omitempty"`
+	// Its `method`; empty where it named none.
+	Method string `protobuf:"bytes,3,opt,name=method,proto3" json:"method,omitempty"`
+	// Why it fits no command.
+	Reason string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	// What the device sent.
+	//
+	// Types that are valid to be assigned to Content:
+	//
+	//	*UnmatchedResponse_Data
+	//	*UnmatchedResponse_Raw
+	Content isUnmatchedResponse_Content `protobuf_oneof:"content"`
+	// When it came.
+	ReceivedAt    *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=received_at,json=receivedAt,proto3" json:"received_at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UnmatchedResponse) Reset() {
+	*x = UnmatchedResponse{}
+	mi := &file_dockgate_downlink_v1_command_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UnmatchedResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UnmatchedResponse) ProtoMessage() {}
+
+func (x *UnmatchedResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_dockgate_downlink_v1_command_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UnmatchedResponse.ProtoReflect.Descriptor instead.
+func (*UnmatchedResponse) Descriptor() ([]byte, []int) {
+	return file_dockgate_downlink_v1_command_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *UnmatchedResponse) GetGatewayId() string {
+	if x != nil {
+		return x.GatewayId
+	}
+	return ""
+}
+
+func (x *UnmatchedResponse) GetTid() string {
+	if x != nil {
+		return x.Tid
+	}
+	return ""
+}
+
+func (x *UnmatchedResponse) GetMethod() string {
+	if x != nil {
+		return x.Method
+	}
+	return ""
+}
+
+func (x *UnmatchedResponse) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *UnmatchedResponse) GetContent() isUnmatchedResponse_Content {
+	if x != nil {
+		return x.Content
+	}
+	return nil
+}
+
+func (x *UnmatchedResponse) GetData() *structpb.Value {
+	if x != nil {
+		if x, ok := x.Content.(*UnmatchedResponse_Data); ok {
+			return x.Data
+		}
+	}
+	return nil
+}
+
+func (x *UnmatchedResponse) GetRaw() []byte {
+	if x != nil {
+		if x, ok := x.Content.(*UnmatchedResponse_Raw); ok {
+			return x.Raw
+		}
+	}
+	return nil
+}
+
+func (x *UnmatchedResponse) GetReceivedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ReceivedAt
+	}
+	return nil
+}
+
+type isUnmatchedResponse_Content interface {
+	isUnmatchedResponse_Content()
+}
+
+type UnmatchedResponse_Data struct {
+	// The reply's `data`.
+	Data *structpb.Value `protobuf:"bytes,5,opt,name=data,proto3,oneof"`
+}
+
+type UnmatchedResponse_Raw struct {
+	// The beginning of the message, where it was not JSON or is longer than
+	// 16 KiB.
+	Raw []byte `protobuf:"bytes,6,opt,name=raw,proto3,oneof"`
+}
+
+func (*UnmatchedResponse_Data) isUnmatchedResponse_Content() {}
+
+func (*UnmatchedResponse_Raw) isUnmatchedResponse_Content() {}
+
 var File_dockgate_downlink_v1_command_proto protoreflect.FileDescriptor
 
 const file_dockgate_downlink_v1_command_proto_rawDesc = "" +
 	"\n" +
-	"\"dockgate/downlink/v1/command.proto\x12\x14dockgate.downlink.v1\x1a\x1bdockgate/dji/v1/reply.proto\x1a'dockgate/downlink/v1/error_reason.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xdd\x01\n" +
+	"\"dockgate/downlink/v1/command.proto\x12\x14dockgate.downlink.v1\x1a\x1bdockgate/dji/v1/reply.proto\x1a'dockgate/downlink/v1/error_reason.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xef\x02\n" +
 	"\x03Job\x124\n" +
 	"\x05state\x18\x01 \x01(\x0e2\x1e.dockgate.downlink.v1.JobStateR\x05state\x12\x1d\n" +
 	"\apercent\x18\x02 \x01(\x05H\x00R\apercent\x88\x01\x01\x12\x12\n" +
 	"\x04step\x18\x03 \x01(\tR\x04step\x12\x1b\n" +
 	"\x06result\x18\x04 \x01(\x03H\x01R\x06result\x88\x01\x01\x129\n" +
 	"\n" +
-	"updated_at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\tupdatedAtB\n" +
+	"updated_at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\tupdatedAt\x12%\n" +
+	"\x0eresult_message\x18\x06 \x01(\tR\rresultMessage\x12&\n" +
+	"\fbreak_reason\x18\a \x01(\x05H\x02R\vbreakReason\x88\x01\x01\x120\n" +
+	"\x14break_reason_message\x18\b \x01(\tR\x12breakReasonMessageB\n" +
 	"\n" +
 	"\b_percentB\t\n" +
-	"\a_result\"\x97\t\n" +
+	"\a_resultB\x0f\n" +
+	"\r_break_reason\"\xe3\t\n" +
 	"\aCommand\x12\x1d\n" +
 	"\n" +
 	"command_id\x18\x01 \x01(\tR\tcommandId\x12\x16\n" +
@@ -782,7 +1034,8 @@ const file_dockgate_downlink_v1_command_proto_rawDesc = "" +
 	" \x01(\tH\x00R\fresponseCode\x88\x01\x01\x12.\n" +
 	"\x10response_message\x18\v \x01(\tH\x01R\x0fresponseMessage\x88\x01\x01\x12@\n" +
 	"\x0fvendor_response\x18\f \x01(\v2\x17.google.protobuf.StructR\x0evendorResponse\x12,\n" +
-	"\x05reply\x18\x0f \x01(\v2\x16.dockgate.dji.v1.ReplyR\x05reply\x12D\n" +
+	"\x05reply\x18\x0f \x01(\v2\x16.dockgate.dji.v1.ReplyR\x05reply\x12J\n" +
+	"\x0eoffline_policy\x18\x10 \x01(\x0e2#.dockgate.downlink.v1.OfflinePolicyR\rofflinePolicy\x12D\n" +
 	"\ffailure_code\x18\r \x01(\x0e2!.dockgate.downlink.v1.FailureCodeR\vfailureCode\x12*\n" +
 	"\x0efailure_reason\x18\x0e \x01(\tH\x02R\rfailureReason\x88\x01\x01\x12;\n" +
 	"\vaccepted_at\x18\x14 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
@@ -805,7 +1058,18 @@ const file_dockgate_downlink_v1_command_proto_rawDesc = "" +
 	"occurredAt\x127\n" +
 	"\acommand\x18\x04 \x01(\v2\x1d.dockgate.downlink.v1.CommandR\acommand\x12,\n" +
 	"\x05reply\x18\x05 \x01(\v2\x16.google.protobuf.ValueR\x05reply\x12\x12\n" +
-	"\x04note\x18\x06 \x01(\tR\x04note*\xe8\x01\n" +
+	"\x04note\x18\x06 \x01(\tR\x04note\"\xfe\x01\n" +
+	"\x11UnmatchedResponse\x12\x1d\n" +
+	"\n" +
+	"gateway_id\x18\x01 \x01(\tR\tgatewayId\x12\x10\n" +
+	"\x03tid\x18\x02 \x01(\tR\x03tid\x12\x16\n" +
+	"\x06method\x18\x03 \x01(\tR\x06method\x12\x16\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\x12,\n" +
+	"\x04data\x18\x05 \x01(\v2\x16.google.protobuf.ValueH\x00R\x04data\x12\x12\n" +
+	"\x03raw\x18\x06 \x01(\fH\x00R\x03raw\x12;\n" +
+	"\vreceived_at\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"receivedAtB\t\n" +
+	"\acontent*\xe8\x01\n" +
 	"\rCommandStatus\x12\x1e\n" +
 	"\x1aCOMMAND_STATUS_UNSPECIFIED\x10\x00\x12\x1b\n" +
 	"\x17COMMAND_STATUS_ACCEPTED\x10\x01\x12\x1c\n" +
@@ -818,7 +1082,7 @@ const file_dockgate_downlink_v1_command_proto_rawDesc = "" +
 	"\x1cCOMPLETION_BASIS_UNSPECIFIED\x10\x00\x12!\n" +
 	"\x1dCOMPLETION_BASIS_DEVICE_REPLY\x10\x01\x12\x1f\n" +
 	"\x1bCOMPLETION_BASIS_BROKER_ACK\x10\x02\x12\x1f\n" +
-	"\x1bCOMPLETION_BASIS_LOCAL_SEND\x10\x03*\xe5\x02\n" +
+	"\x1bCOMPLETION_BASIS_LOCAL_SEND\x10\x03*\xcc\x03\n" +
 	"\x10CommandEventKind\x12\"\n" +
 	"\x1eCOMMAND_EVENT_KIND_UNSPECIFIED\x10\x00\x12\x1f\n" +
 	"\x1bCOMMAND_EVENT_KIND_ACCEPTED\x10\x01\x12\x1e\n" +
@@ -829,7 +1093,15 @@ const file_dockgate_downlink_v1_command_proto_rawDesc = "" +
 	"\x1aCOMMAND_EVENT_KIND_EXPIRED\x10\x06\x12\x1e\n" +
 	"\x1aCOMMAND_EVENT_KIND_REFUSED\x10\a\x12%\n" +
 	"!COMMAND_EVENT_KIND_JOB_PROGRESSED\x10\b\x12\x1b\n" +
-	"\x17COMMAND_EVENT_KIND_SENT\x10\t*\xf7\x01\n" +
+	"\x17COMMAND_EVENT_KIND_SENT\x10\t\x12\x1f\n" +
+	"\x1bCOMMAND_EVENT_KIND_NOT_SENT\x10\n" +
+	"\x12 \n" +
+	"\x1cCOMMAND_EVENT_KIND_CANCELLED\x10\v\x12\"\n" +
+	"\x1eCOMMAND_EVENT_KIND_JOB_STALLED\x10\f*g\n" +
+	"\rOfflinePolicy\x12\x1e\n" +
+	"\x1aOFFLINE_POLICY_UNSPECIFIED\x10\x00\x12\x1c\n" +
+	"\x18OFFLINE_POLICY_FAIL_FAST\x10\x01\x12\x18\n" +
+	"\x14OFFLINE_POLICY_QUEUE\x10\x02*\x8e\x02\n" +
 	"\bJobState\x12\x19\n" +
 	"\x15JOB_STATE_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eJOB_STATE_SENT\x10\x01\x12\x19\n" +
@@ -840,7 +1112,9 @@ const file_dockgate_downlink_v1_command_proto_rawDesc = "" +
 	"\x12JOB_STATE_CANCELED\x10\x06\x12\x16\n" +
 	"\x12JOB_STATE_REJECTED\x10\a\x12\x15\n" +
 	"\x11JOB_STATE_TIMEOUT\x10\b\x12\x1c\n" +
-	"\x18JOB_STATE_PARTIALLY_DONE\x10\tBa\n" +
+	"\x18JOB_STATE_PARTIALLY_DONE\x10\t\x12\x15\n" +
+	"\x11JOB_STATE_STALLED\x10\n" +
+	"Ba\n" +
 	"\x18dev.dockgate.downlink.v1P\x01ZCgithub.com/dockgate/dockgate/gen/go/dockgate/downlink/v1;downlinkv1b\x06proto3"
 
 var (
@@ -855,46 +1129,51 @@ func file_dockgate_downlink_v1_command_proto_rawDescGZIP() []byte {
 	return file_dockgate_downlink_v1_command_proto_rawDescData
 }
 
-var file_dockgate_downlink_v1_command_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_dockgate_downlink_v1_command_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
+var file_dockgate_downlink_v1_command_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
+var file_dockgate_downlink_v1_command_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
 var file_dockgate_downlink_v1_command_proto_goTypes = []any{
 	(CommandStatus)(0),            // 0: dockgate.downlink.v1.CommandStatus
 	(CompletionBasis)(0),          // 1: dockgate.downlink.v1.CompletionBasis
 	(CommandEventKind)(0),         // 2: dockgate.downlink.v1.CommandEventKind
-	(JobState)(0),                 // 3: dockgate.downlink.v1.JobState
-	(*Job)(nil),                   // 4: dockgate.downlink.v1.Job
-	(*Command)(nil),               // 5: dockgate.downlink.v1.Command
-	(*CommandEvent)(nil),          // 6: dockgate.downlink.v1.CommandEvent
-	(*timestamppb.Timestamp)(nil), // 7: google.protobuf.Timestamp
-	(*structpb.Struct)(nil),       // 8: google.protobuf.Struct
-	(*v1.Reply)(nil),              // 9: dockgate.dji.v1.Reply
-	(FailureCode)(0),              // 10: dockgate.downlink.v1.FailureCode
-	(*structpb.Value)(nil),        // 11: google.protobuf.Value
+	(OfflinePolicy)(0),            // 3: dockgate.downlink.v1.OfflinePolicy
+	(JobState)(0),                 // 4: dockgate.downlink.v1.JobState
+	(*Job)(nil),                   // 5: dockgate.downlink.v1.Job
+	(*Command)(nil),               // 6: dockgate.downlink.v1.Command
+	(*CommandEvent)(nil),          // 7: dockgate.downlink.v1.CommandEvent
+	(*UnmatchedResponse)(nil),     // 8: dockgate.downlink.v1.UnmatchedResponse
+	(*timestamppb.Timestamp)(nil), // 9: google.protobuf.Timestamp
+	(*structpb.Struct)(nil),       // 10: google.protobuf.Struct
+	(*v1.Reply)(nil),              // 11: dockgate.dji.v1.Reply
+	(FailureCode)(0),              // 12: dockgate.downlink.v1.FailureCode
+	(*structpb.Value)(nil),        // 13: google.protobuf.Value
 }
 var file_dockgate_downlink_v1_command_proto_depIdxs = []int32{
-	3,  // 0: dockgate.downlink.v1.Job.state:type_name -> dockgate.downlink.v1.JobState
-	7,  // 1: dockgate.downlink.v1.Job.updated_at:type_name -> google.protobuf.Timestamp
+	4,  // 0: dockgate.downlink.v1.Job.state:type_name -> dockgate.downlink.v1.JobState
+	9,  // 1: dockgate.downlink.v1.Job.updated_at:type_name -> google.protobuf.Timestamp
 	0,  // 2: dockgate.downlink.v1.Command.status:type_name -> dockgate.downlink.v1.CommandStatus
 	1,  // 3: dockgate.downlink.v1.Command.completion_basis:type_name -> dockgate.downlink.v1.CompletionBasis
-	8,  // 4: dockgate.downlink.v1.Command.vendor_response:type_name -> google.protobuf.Struct
-	9,  // 5: dockgate.downlink.v1.Command.reply:type_name -> dockgate.dji.v1.Reply
-	10, // 6: dockgate.downlink.v1.Command.failure_code:type_name -> dockgate.downlink.v1.FailureCode
-	7,  // 7: dockgate.downlink.v1.Command.accepted_at:type_name -> google.protobuf.Timestamp
-	7,  // 8: dockgate.downlink.v1.Command.delivered_at:type_name -> google.protobuf.Timestamp
-	7,  // 9: dockgate.downlink.v1.Command.completed_at:type_name -> google.protobuf.Timestamp
-	7,  // 10: dockgate.downlink.v1.Command.response_received_at:type_name -> google.protobuf.Timestamp
-	7,  // 11: dockgate.downlink.v1.Command.updated_at:type_name -> google.protobuf.Timestamp
-	7,  // 12: dockgate.downlink.v1.Command.deadline_at:type_name -> google.protobuf.Timestamp
-	4,  // 13: dockgate.downlink.v1.Command.job:type_name -> dockgate.downlink.v1.Job
-	2,  // 14: dockgate.downlink.v1.CommandEvent.kind:type_name -> dockgate.downlink.v1.CommandEventKind
-	7,  // 15: dockgate.downlink.v1.CommandEvent.occurred_at:type_name -> google.protobuf.Timestamp
-	5,  // 16: dockgate.downlink.v1.CommandEvent.command:type_name -> dockgate.downlink.v1.Command
-	11, // 17: dockgate.downlink.v1.CommandEvent.reply:type_name -> google.protobuf.Value
-	18, // [18:18] is the sub-list for method output_type
-	18, // [18:18] is the sub-list for method input_type
-	18, // [18:18] is the sub-list for extension type_name
-	18, // [18:18] is the sub-list for extension extendee
-	0,  // [0:18] is the sub-list for field type_name
+	10, // 4: dockgate.downlink.v1.Command.vendor_response:type_name -> google.protobuf.Struct
+	11, // 5: dockgate.downlink.v1.Command.reply:type_name -> dockgate.dji.v1.Reply
+	3,  // 6: dockgate.downlink.v1.Command.offline_policy:type_name -> dockgate.downlink.v1.OfflinePolicy
+	12, // 7: dockgate.downlink.v1.Command.failure_code:type_name -> dockgate.downlink.v1.FailureCode
+	9,  // 8: dockgate.downlink.v1.Command.accepted_at:type_name -> google.protobuf.Timestamp
+	9,  // 9: dockgate.downlink.v1.Command.delivered_at:type_name -> google.protobuf.Timestamp
+	9,  // 10: dockgate.downlink.v1.Command.completed_at:type_name -> google.protobuf.Timestamp
+	9,  // 11: dockgate.downlink.v1.Command.response_received_at:type_name -> google.protobuf.Timestamp
+	9,  // 12: dockgate.downlink.v1.Command.updated_at:type_name -> google.protobuf.Timestamp
+	9,  // 13: dockgate.downlink.v1.Command.deadline_at:type_name -> google.protobuf.Timestamp
+	5,  // 14: dockgate.downlink.v1.Command.job:type_name -> dockgate.downlink.v1.Job
+	2,  // 15: dockgate.downlink.v1.CommandEvent.kind:type_name -> dockgate.downlink.v1.CommandEventKind
+	9,  // 16: dockgate.downlink.v1.CommandEvent.occurred_at:type_name -> google.protobuf.Timestamp
+	6,  // 17: dockgate.downlink.v1.CommandEvent.command:type_name -> dockgate.downlink.v1.Command
+	13, // 18: dockgate.downlink.v1.CommandEvent.reply:type_name -> google.protobuf.Value
+	13, // 19: dockgate.downlink.v1.UnmatchedResponse.data:type_name -> google.protobuf.Value
+	9,  // 20: dockgate.downlink.v1.UnmatchedResponse.received_at:type_name -> google.protobuf.Timestamp
+	21, // [21:21] is the sub-list for method output_type
+	21, // [21:21] is the sub-list for method input_type
+	21, // [21:21] is the sub-list for extension type_name
+	21, // [21:21] is the sub-list for extension extendee
+	0,  // [0:21] is the sub-list for field type_name
 }
 
 func init() { file_dockgate_downlink_v1_command_proto_init() }
@@ -905,13 +1184,17 @@ func file_dockgate_downlink_v1_command_proto_init() {
 	file_dockgate_downlink_v1_error_reason_proto_init()
 	file_dockgate_downlink_v1_command_proto_msgTypes[0].OneofWrappers = []any{}
 	file_dockgate_downlink_v1_command_proto_msgTypes[1].OneofWrappers = []any{}
+	file_dockgate_downlink_v1_command_proto_msgTypes[3].OneofWrappers = []any{
+		(*UnmatchedResponse_Data)(nil),
+		(*UnmatchedResponse_Raw)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_dockgate_downlink_v1_command_proto_rawDesc), len(file_dockgate_downlink_v1_command_proto_rawDesc)),
-			NumEnums:      4,
-			NumMessages:   3,
+			NumEnums:      5,
+			NumMessages:   4,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -39,7 +39,10 @@ type SubmitCommandRequest struct {
 	// Seconds the device has for its answer, counted from acceptance, 0..300.
 	// Absent or 0: the method's default, which is 30 unless its MethodSpec says
 	// otherwise.
-	TimeoutSeconds *int32 `protobuf:"varint,3,opt,name=timeout_seconds,json=timeoutSeconds,proto3,oneof" json:"timeout_seconds,omitempty"` // 4 is kept for offline_policy: what to do when the dock is known to be away.
+	TimeoutSeconds *int32 `protobuf:"varint,3,opt,name=timeout_seconds,json=timeoutSeconds,proto3,oneof" json:"timeout_seconds,omitempty"`
+	// What becomes of the command if its gateway device is away; absent: the
+	// method's own policy. A control stream cannot be queued.
+	OfflinePolicy OfflinePolicy `protobuf:"varint,4,opt,name=offline_policy,json=offlinePolicy,proto3,enum=dockgate.downlink.v1.OfflinePolicy" json:"offline_policy,omitempty"`
 	// Required. The vendor is the arm that is set, the command type the arm
 	// inside it. Fields that the server does not know are refused, never dropped.
 	//
@@ -100,6 +103,13 @@ func (x *SubmitCommandRequest) GetTimeoutSeconds() int32 {
 		return *x.TimeoutSeconds
 	}
 	return 0
+}
+
+func (x *SubmitCommandRequest) GetOfflinePolicy() OfflinePolicy {
+	if x != nil {
+		return x.OfflinePolicy
+	}
+	return OfflinePolicy_OFFLINE_POLICY_UNSPECIFIED
 }
 
 func (x *SubmitCommandRequest) GetVendorMethod() isSubmitCommandRequest_VendorMethod {
@@ -729,6 +739,227 @@ func (*WatchCommandsResponse_Event) isWatchCommandsResponse_Update() {}
 
 func (*WatchCommandsResponse_Heartbeat) isWatchCommandsResponse_Update() {}
 
+// Which command to withdraw.
+type CancelCommandRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required. The command's id, from SubmitCommand.
+	CommandId     string `protobuf:"bytes,1,opt,name=command_id,json=commandId,proto3" json:"command_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CancelCommandRequest) Reset() {
+	*x = CancelCommandRequest{}
+	mi := &file_dockgate_downlink_v1_command_service_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CancelCommandRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CancelCommandRequest) ProtoMessage() {}
+
+func (x *CancelCommandRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_dockgate_downlink_v1_command_service_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CancelCommandRequest.ProtoReflect.Descriptor instead.
+func (*CancelCommandRequest) Descriptor() ([]byte, []int) {
+	return file_dockgate_downlink_v1_command_service_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *CancelCommandRequest) GetCommandId() string {
+	if x != nil {
+		return x.CommandId
+	}
+	return ""
+}
+
+// The command as it was withdrawn.
+type CancelCommandResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The command: FAILED, with failure_code CANCELLED.
+	Command       *Command `protobuf:"bytes,1,opt,name=command,proto3" json:"command,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CancelCommandResponse) Reset() {
+	*x = CancelCommandResponse{}
+	mi := &file_dockgate_downlink_v1_command_service_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CancelCommandResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CancelCommandResponse) ProtoMessage() {}
+
+func (x *CancelCommandResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_dockgate_downlink_v1_command_service_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CancelCommandResponse.ProtoReflect.Descriptor instead.
+func (*CancelCommandResponse) Descriptor() ([]byte, []int) {
+	return file_dockgate_downlink_v1_command_service_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *CancelCommandResponse) GetCommand() *Command {
+	if x != nil {
+		return x.Command
+	}
+	return nil
+}
+
+// Which replies to list.
+type ListUnmatchedResponsesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How many replies to give, 1..500; 0 means 50.
+	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// next_page_token of the page before; empty for the first page.
+	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// Only replies of this gateway device.
+	GatewayId     string `protobuf:"bytes,3,opt,name=gateway_id,json=gatewayId,proto3" json:"gateway_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListUnmatchedResponsesRequest) Reset() {
+	*x = ListUnmatchedResponsesRequest{}
+	mi := &file_dockgate_downlink_v1_command_service_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListUnmatchedResponsesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListUnmatchedResponsesRequest) ProtoMessage() {}
+
+func (x *ListUnmatchedResponsesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_dockgate_downlink_v1_command_service_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListUnmatchedResponsesRequest.ProtoReflect.Descriptor instead.
+func (*ListUnmatchedResponsesRequest) Descriptor() ([]byte, []int) {
+	return file_dockgate_downlink_v1_command_service_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *ListUnmatchedResponsesRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListUnmatchedResponsesRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+func (x *ListUnmatchedResponsesRequest) GetGatewayId() string {
+	if x != nil {
+		return x.GatewayId
+	}
+	return ""
+}
+
+// A page of replies.
+type ListUnmatchedResponsesResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The replies, newest first.
+	Responses []*UnmatchedResponse `protobuf:"bytes,1,rep,name=responses,proto3" json:"responses,omitempty"`
+	// Gives the next page; empty behind the last one.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	// How many replies have fitted no command since the database was made, those
+	// that are no longer kept and those of other tenants included.
+	RecordedTotal int64 `protobuf:"varint,3,opt,name=recorded_total,json=recordedTotal,proto3" json:"recorded_total,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListUnmatchedResponsesResponse) Reset() {
+	*x = ListUnmatchedResponsesResponse{}
+	mi := &file_dockgate_downlink_v1_command_service_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListUnmatchedResponsesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListUnmatchedResponsesResponse) ProtoMessage() {}
+
+func (x *ListUnmatchedResponsesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_dockgate_downlink_v1_command_service_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListUnmatchedResponsesResponse.ProtoReflect.Descriptor instead.
+func (*ListUnmatchedResponsesResponse) Descriptor() ([]byte, []int) {
+	return file_dockgate_downlink_v1_command_service_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *ListUnmatchedResponsesResponse) GetResponses() []*UnmatchedResponse {
+	if x != nil {
+		return x.Responses
+	}
+	return nil
+}
+
+func (x *ListUnmatchedResponsesResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+func (x *ListUnmatchedResponsesResponse) GetRecordedTotal() int64 {
+	if x != nil {
+		return x.RecordedTotal
+	}
+	return 0
+}
+
 // A sign of life on an idle stream.
 type Heartbeat struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -738,7 +969,7 @@ type Heartbeat struct {
 
 func (x *Heartbeat) Reset() {
 	*x = Heartbeat{}
-	mi := &file_dockgate_downlink_v1_command_service_proto_msgTypes[10]
+	mi := &file_dockgate_downlink_v1_command_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -750,7 +981,7 @@ func (x *Heartbeat) String() string {
 func (*Heartbeat) ProtoMessage() {}
 
 func (x *Heartbeat) ProtoReflect() protoreflect.Message {
-	mi := &file_dockgate_downlink_v1_command_service_proto_msgTypes[10]
+	mi := &file_dockgate_downlink_v1_command_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -763,18 +994,19 @@ func (x *Heartbeat) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Heartbeat.ProtoReflect.Descriptor instead.
 func (*Heartbeat) Descriptor() ([]byte, []int) {
-	return file_dockgate_downlink_v1_command_service_proto_rawDescGZIP(), []int{10}
+	return file_dockgate_downlink_v1_command_service_proto_rawDescGZIP(), []int{14}
 }
 
 var File_dockgate_downlink_v1_command_service_proto protoreflect.FileDescriptor
 
 const file_dockgate_downlink_v1_command_service_proto_rawDesc = "" +
 	"\n" +
-	"*dockgate/downlink/v1/command_service.proto\x12\x14dockgate.downlink.v1\x1a\x1cdockgate/dji/v1/method.proto\x1a\"dockgate/downlink/v1/command.proto\"\xdc\x01\n" +
+	"*dockgate/downlink/v1/command_service.proto\x12\x14dockgate.downlink.v1\x1a\x1cdockgate/dji/v1/method.proto\x1a\"dockgate/downlink/v1/command.proto\"\xa8\x02\n" +
 	"\x14SubmitCommandRequest\x12\x1b\n" +
 	"\tdevice_id\x18\x01 \x01(\tR\bdeviceId\x12'\n" +
 	"\x0fidempotency_key\x18\x02 \x01(\tR\x0eidempotencyKey\x12,\n" +
-	"\x0ftimeout_seconds\x18\x03 \x01(\x05H\x01R\x0etimeoutSeconds\x88\x01\x01\x12+\n" +
+	"\x0ftimeout_seconds\x18\x03 \x01(\x05H\x01R\x0etimeoutSeconds\x88\x01\x01\x12J\n" +
+	"\x0eoffline_policy\x18\x04 \x01(\x0e2#.dockgate.downlink.v1.OfflinePolicyR\rofflinePolicy\x12+\n" +
 	"\x03dji\x18\n" +
 	" \x01(\v2\x17.dockgate.dji.v1.MethodH\x00R\x03djiB\x0f\n" +
 	"\rvendor_methodB\x12\n" +
@@ -815,15 +1047,32 @@ const file_dockgate_downlink_v1_command_service_proto_rawDesc = "" +
 	"\x05event\x18\x01 \x01(\v2\".dockgate.downlink.v1.CommandEventH\x00R\x05event\x12?\n" +
 	"\theartbeat\x18\x02 \x01(\v2\x1f.dockgate.downlink.v1.HeartbeatH\x00R\theartbeat\x12!\n" +
 	"\fresume_token\x18\x03 \x01(\tR\vresumeTokenB\b\n" +
-	"\x06update\"\v\n" +
-	"\tHeartbeat2\x97\x04\n" +
+	"\x06update\"5\n" +
+	"\x14CancelCommandRequest\x12\x1d\n" +
+	"\n" +
+	"command_id\x18\x01 \x01(\tR\tcommandId\"P\n" +
+	"\x15CancelCommandResponse\x127\n" +
+	"\acommand\x18\x01 \x01(\v2\x1d.dockgate.downlink.v1.CommandR\acommand\"z\n" +
+	"\x1dListUnmatchedResponsesRequest\x12\x1b\n" +
+	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x02 \x01(\tR\tpageToken\x12\x1d\n" +
+	"\n" +
+	"gateway_id\x18\x03 \x01(\tR\tgatewayId\"\xb6\x01\n" +
+	"\x1eListUnmatchedResponsesResponse\x12E\n" +
+	"\tresponses\x18\x01 \x03(\v2'.dockgate.downlink.v1.UnmatchedResponseR\tresponses\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12%\n" +
+	"\x0erecorded_total\x18\x03 \x01(\x03R\rrecordedTotal\"\v\n" +
+	"\tHeartbeat2\x87\x06\n" +
 	"\x0eCommandService\x12h\n" +
 	"\rSubmitCommand\x12*.dockgate.downlink.v1.SubmitCommandRequest\x1a+.dockgate.downlink.v1.SubmitCommandResponse\x12_\n" +
 	"\n" +
 	"GetCommand\x12'.dockgate.downlink.v1.GetCommandRequest\x1a(.dockgate.downlink.v1.GetCommandResponse\x12g\n" +
 	"\fWatchCommand\x12).dockgate.downlink.v1.WatchCommandRequest\x1a*.dockgate.downlink.v1.WatchCommandResponse0\x01\x12e\n" +
 	"\fListCommands\x12).dockgate.downlink.v1.ListCommandsRequest\x1a*.dockgate.downlink.v1.ListCommandsResponse\x12j\n" +
-	"\rWatchCommands\x12*.dockgate.downlink.v1.WatchCommandsRequest\x1a+.dockgate.downlink.v1.WatchCommandsResponse0\x01Ba\n" +
+	"\rWatchCommands\x12*.dockgate.downlink.v1.WatchCommandsRequest\x1a+.dockgate.downlink.v1.WatchCommandsResponse0\x01\x12h\n" +
+	"\rCancelCommand\x12*.dockgate.downlink.v1.CancelCommandRequest\x1a+.dockgate.downlink.v1.CancelCommandResponse\x12\x83\x01\n" +
+	"\x16ListUnmatchedResponses\x123.dockgate.downlink.v1.ListUnmatchedResponsesRequest\x1a4.dockgate.downlink.v1.ListUnmatchedResponsesResponseBa\n" +
 	"\x18dev.dockgate.downlink.v1P\x01ZCgithub.com/dockgate/dockgate/gen/go/dockgate/downlink/v1;downlinkv1b\x06proto3"
 
 var (
@@ -838,49 +1087,62 @@ func file_dockgate_downlink_v1_command_service_proto_rawDescGZIP() []byte {
 	return file_dockgate_downlink_v1_command_service_proto_rawDescData
 }
 
-var file_dockgate_downlink_v1_command_service_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
+var file_dockgate_downlink_v1_command_service_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
 var file_dockgate_downlink_v1_command_service_proto_goTypes = []any{
-	(*SubmitCommandRequest)(nil),  // 0: dockgate.downlink.v1.SubmitCommandRequest
-	(*SubmitCommandResponse)(nil), // 1: dockgate.downlink.v1.SubmitCommandResponse
-	(*GetCommandRequest)(nil),     // 2: dockgate.downlink.v1.GetCommandRequest
-	(*GetCommandResponse)(nil),    // 3: dockgate.downlink.v1.GetCommandResponse
-	(*WatchCommandRequest)(nil),   // 4: dockgate.downlink.v1.WatchCommandRequest
-	(*WatchCommandResponse)(nil),  // 5: dockgate.downlink.v1.WatchCommandResponse
-	(*ListCommandsRequest)(nil),   // 6: dockgate.downlink.v1.ListCommandsRequest
-	(*ListCommandsResponse)(nil),  // 7: dockgate.downlink.v1.ListCommandsResponse
-	(*WatchCommandsRequest)(nil),  // 8: dockgate.downlink.v1.WatchCommandsRequest
-	(*WatchCommandsResponse)(nil), // 9: dockgate.downlink.v1.WatchCommandsResponse
-	(*Heartbeat)(nil),             // 10: dockgate.downlink.v1.Heartbeat
-	(*v1.Method)(nil),             // 11: dockgate.dji.v1.Method
-	(*Command)(nil),               // 12: dockgate.downlink.v1.Command
-	(*CommandEvent)(nil),          // 13: dockgate.downlink.v1.CommandEvent
-	(CommandStatus)(0),            // 14: dockgate.downlink.v1.CommandStatus
+	(*SubmitCommandRequest)(nil),           // 0: dockgate.downlink.v1.SubmitCommandRequest
+	(*SubmitCommandResponse)(nil),          // 1: dockgate.downlink.v1.SubmitCommandResponse
+	(*GetCommandRequest)(nil),              // 2: dockgate.downlink.v1.GetCommandRequest
+	(*GetCommandResponse)(nil),             // 3: dockgate.downlink.v1.GetCommandResponse
+	(*WatchCommandRequest)(nil),            // 4: dockgate.downlink.v1.WatchCommandRequest
+	(*WatchCommandResponse)(nil),           // 5: dockgate.downlink.v1.WatchCommandResponse
+	(*ListCommandsRequest)(nil),            // 6: dockgate.downlink.v1.ListCommandsRequest
+	(*ListCommandsResponse)(nil),           // 7: dockgate.downlink.v1.ListCommandsResponse
+	(*WatchCommandsRequest)(nil),           // 8: dockgate.downlink.v1.WatchCommandsRequest
+	(*WatchCommandsResponse)(nil),          // 9: dockgate.downlink.v1.WatchCommandsResponse
+	(*CancelCommandRequest)(nil),           // 10: dockgate.downlink.v1.CancelCommandRequest
+	(*CancelCommandResponse)(nil),          // 11: dockgate.downlink.v1.CancelCommandResponse
+	(*ListUnmatchedResponsesRequest)(nil),  // 12: dockgate.downlink.v1.ListUnmatchedResponsesRequest
+	(*ListUnmatchedResponsesResponse)(nil), // 13: dockgate.downlink.v1.ListUnmatchedResponsesResponse
+	(*Heartbeat)(nil),                      // 14: dockgate.downlink.v1.Heartbeat
+	(OfflinePolicy)(0),                     // 15: dockgate.downlink.v1.OfflinePolicy
+	(*v1.Method)(nil),                      // 16: dockgate.dji.v1.Method
+	(*Command)(nil),                        // 17: dockgate.downlink.v1.Command
+	(*CommandEvent)(nil),                   // 18: dockgate.downlink.v1.CommandEvent
+	(CommandStatus)(0),                     // 19: dockgate.downlink.v1.CommandStatus
+	(*UnmatchedResponse)(nil),              // 20: dockgate.downlink.v1.UnmatchedResponse
 }
 var file_dockgate_downlink_v1_command_service_proto_depIdxs = []int32{
-	11, // 0: dockgate.downlink.v1.SubmitCommandRequest.dji:type_name -> dockgate.dji.v1.Method
-	12, // 1: dockgate.downlink.v1.SubmitCommandResponse.command:type_name -> dockgate.downlink.v1.Command
-	12, // 2: dockgate.downlink.v1.GetCommandResponse.command:type_name -> dockgate.downlink.v1.Command
-	13, // 3: dockgate.downlink.v1.WatchCommandResponse.event:type_name -> dockgate.downlink.v1.CommandEvent
-	10, // 4: dockgate.downlink.v1.WatchCommandResponse.heartbeat:type_name -> dockgate.downlink.v1.Heartbeat
-	14, // 5: dockgate.downlink.v1.ListCommandsRequest.statuses:type_name -> dockgate.downlink.v1.CommandStatus
-	12, // 6: dockgate.downlink.v1.ListCommandsResponse.commands:type_name -> dockgate.downlink.v1.Command
-	13, // 7: dockgate.downlink.v1.WatchCommandsResponse.event:type_name -> dockgate.downlink.v1.CommandEvent
-	10, // 8: dockgate.downlink.v1.WatchCommandsResponse.heartbeat:type_name -> dockgate.downlink.v1.Heartbeat
-	0,  // 9: dockgate.downlink.v1.CommandService.SubmitCommand:input_type -> dockgate.downlink.v1.SubmitCommandRequest
-	2,  // 10: dockgate.downlink.v1.CommandService.GetCommand:input_type -> dockgate.downlink.v1.GetCommandRequest
-	4,  // 11: dockgate.downlink.v1.CommandService.WatchCommand:input_type -> dockgate.downlink.v1.WatchCommandRequest
-	6,  // 12: dockgate.downlink.v1.CommandService.ListCommands:input_type -> dockgate.downlink.v1.ListCommandsRequest
-	8,  // 13: dockgate.downlink.v1.CommandService.WatchCommands:input_type -> dockgate.downlink.v1.WatchCommandsRequest
-	1,  // 14: dockgate.downlink.v1.CommandService.SubmitCommand:output_type -> dockgate.downlink.v1.SubmitCommandResponse
-	3,  // 15: dockgate.downlink.v1.CommandService.GetCommand:output_type -> dockgate.downlink.v1.GetCommandResponse
-	5,  // 16: dockgate.downlink.v1.CommandService.WatchCommand:output_type -> dockgate.downlink.v1.WatchCommandResponse
-	7,  // 17: dockgate.downlink.v1.CommandService.ListCommands:output_type -> dockgate.downlink.v1.ListCommandsResponse
-	9,  // 18: dockgate.downlink.v1.CommandService.WatchCommands:output_type -> dockgate.downlink.v1.WatchCommandsResponse
-	14, // [14:19] is the sub-list for method output_type
-	9,  // [9:14] is the sub-list for method input_type
-	9,  // [9:9] is the sub-list for extension type_name
-	9,  // [9:9] is the sub-list for extension extendee
-	0,  // [0:9] is the sub-list for field type_name
+	15, // 0: dockgate.downlink.v1.SubmitCommandRequest.offline_policy:type_name -> dockgate.downlink.v1.OfflinePolicy
+	16, // 1: dockgate.downlink.v1.SubmitCommandRequest.dji:type_name -> dockgate.dji.v1.Method
+	17, // 2: dockgate.downlink.v1.SubmitCommandResponse.command:type_name -> dockgate.downlink.v1.Command
+	17, // 3: dockgate.downlink.v1.GetCommandResponse.command:type_name -> dockgate.downlink.v1.Command
+	18, // 4: dockgate.downlink.v1.WatchCommandResponse.event:type_name -> dockgate.downlink.v1.CommandEvent
+	14, // 5: dockgate.downlink.v1.WatchCommandResponse.heartbeat:type_name -> dockgate.downlink.v1.Heartbeat
+	19, // 6: dockgate.downlink.v1.ListCommandsRequest.statuses:type_name -> dockgate.downlink.v1.CommandStatus
+	17, // 7: dockgate.downlink.v1.ListCommandsResponse.commands:type_name -> dockgate.downlink.v1.Command
+	18, // 8: dockgate.downlink.v1.WatchCommandsResponse.event:type_name -> dockgate.downlink.v1.CommandEvent
+	14, // 9: dockgate.downlink.v1.WatchCommandsResponse.heartbeat:type_name -> dockgate.downlink.v1.Heartbeat
+	17, // 10: dockgate.downlink.v1.CancelCommandResponse.command:type_name -> dockgate.downlink.v1.Command
+	20, // 11: dockgate.downlink.v1.ListUnmatchedResponsesResponse.responses:type_name -> dockgate.downlink.v1.UnmatchedResponse
+	0,  // 12: dockgate.downlink.v1.CommandService.SubmitCommand:input_type -> dockgate.downlink.v1.SubmitCommandRequest
+	2,  // 13: dockgate.downlink.v1.CommandService.GetCommand:input_type -> dockgate.downlink.v1.GetCommandRequest
+	4,  // 14: dockgate.downlink.v1.CommandService.WatchCommand:input_type -> dockgate.downlink.v1.WatchCommandRequest
+	6,  // 15: dockgate.downlink.v1.CommandService.ListCommands:input_type -> dockgate.downlink.v1.ListCommandsRequest
+	8,  // 16: dockgate.downlink.v1.CommandService.WatchCommands:input_type -> dockgate.downlink.v1.WatchCommandsRequest
+	10, // 17: dockgate.downlink.v1.CommandService.CancelCommand:input_type -> dockgate.downlink.v1.CancelCommandRequest
+	12, // 18: dockgate.downlink.v1.CommandService.ListUnmatchedResponses:input_type -> dockgate.downlink.v1.ListUnmatchedResponsesRequest
+	1,  // 19: dockgate.downlink.v1.CommandService.SubmitCommand:output_type -> dockgate.downlink.v1.SubmitCommandResponse
+	3,  // 20: dockgate.downlink.v1.CommandService.GetCommand:output_type -> dockgate.downlink.v1.GetCommandResponse
+	5,  // 21: dockgate.downlink.v1.CommandService.WatchCommand:output_type -> dockgate.downlink.v1.WatchCommandResponse
+	7,  // 22: dockgate.downlink.v1.CommandService.ListCommands:output_type -> dockgate.downlink.v1.ListCommandsResponse
+	9,  // 23: dockgate.downlink.v1.CommandService.WatchCommands:output_type -> dockgate.downlink.v1.WatchCommandsResponse
+	11, // 24: dockgate.downlink.v1.CommandService.CancelCommand:output_type -> dockgate.downlink.v1.CancelCommandResponse
+	13, // 25: dockgate.downlink.v1.CommandService.ListUnmatchedResponses:output_type -> dockgate.downlink.v1.ListUnmatchedResponsesResponse
+	19, // [19:26] is the sub-list for method output_type
+	12, // [12:19] is the sub-list for method input_type
+	12, // [12:12] is the sub-list for extension type_name
+	12, // [12:12] is the sub-list for extension extendee
+	0,  // [0:12] is the sub-list for field type_name
 }
 
 func init() { file_dockgate_downlink_v1_command_service_proto_init() }
@@ -906,7 +1168,7 @@ func file_dockgate_downlink_v1_command_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_dockgate_downlink_v1_command_service_proto_rawDesc), len(file_dockgate_downlink_v1_command_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   11,
+			NumMessages:   15,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -21,11 +21,13 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	CommandService_SubmitCommand_FullMethodName = "/dockgate.downlink.v1.CommandService/SubmitCommand"
-	CommandService_GetCommand_FullMethodName    = "/dockgate.downlink.v1.CommandService/GetCommand"
-	CommandService_WatchCommand_FullMethodName  = "/dockgate.downlink.v1.CommandService/WatchCommand"
-	CommandService_ListCommands_FullMethodName  = "/dockgate.downlink.v1.CommandService/ListCommands"
-	CommandService_WatchCommands_FullMethodName = "/dockgate.downlink.v1.CommandService/WatchCommands"
+	CommandService_SubmitCommand_FullMethodName          = "/dockgate.downlink.v1.CommandService/SubmitCommand"
+	CommandService_GetCommand_FullMethodName             = "/dockgate.downlink.v1.CommandService/GetCommand"
+	CommandService_WatchCommand_FullMethodName           = "/dockgate.downlink.v1.CommandService/WatchCommand"
+	CommandService_ListCommands_FullMethodName           = "/dockgate.downlink.v1.CommandService/ListCommands"
+	CommandService_WatchCommands_FullMethodName          = "/dockgate.downlink.v1.CommandService/WatchCommands"
+	CommandService_CancelCommand_FullMethodName          = "/dockgate.downlink.v1.CommandService/CancelCommand"
+	CommandService_ListUnmatchedResponses_FullMethodName = "/dockgate.downlink.v1.CommandService/ListUnmatchedResponses"
 )
 
 // CommandServiceClient is the client API for CommandService service.
@@ -35,6 +37,12 @@ const (
 // Sends commands to devices and says truthfully what became of them.
 //
 // Every error carries a google.rpc.ErrorInfo whose reason is an ErrorReason.
+//
+// The standard health service (grpc.health.v1) knows three names. The server as
+// a whole ("") and this service are SERVING while calls are answered: without a
+// broker, or on a full disk, commands can still be read and watched. "dispatch"
+// is SERVING only while commands can also be sent and recorded. At a stop all
+// are NOT_SERVING, and watches of them end.
 type CommandServiceClient interface {
 	// Stores a command durably and answers; sending it goes on behind the answer.
 	// The answer means ACCEPTED and no more: follow the command with WatchCommand.
@@ -55,6 +63,9 @@ type CommandServiceClient interface {
 	// ended the command (with follow_job: that ended its job), at once if that
 	// event is not behind after_revision.
 	//
+	// A command that is removed as too old while it is watched ends the stream
+	// with COMMAND_NOT_FOUND.
+	//
 	// Loses nothing over a reconnect: open it again with the revision of the last
 	// event seen. A stream that ends with UNAVAILABLE (the gateway stops, or the
 	// connection reached its age limit) is meant to be resumed that way.
@@ -69,8 +80,24 @@ type CommandServiceClient interface {
 	// Streams the events of all the caller's commands, in the order in which they
 	// were recorded, from a resume token on or from now. Does not end by itself.
 	//
-	// Errors: VALIDATION_FAILED, FORBIDDEN, CURSOR_OUT_OF_RANGE, UNAVAILABLE.
+	// Errors: VALIDATION_FAILED, FORBIDDEN, CURSOR_OUT_OF_RANGE, CURSOR_EXPIRED,
+	// UNAVAILABLE.
 	WatchCommands(ctx context.Context, in *WatchCommandsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchCommandsResponse], error)
+	// Withdraws a command that has not been sent: it ends as FAILED with
+	// CANCELLED, and the device never hears of it. Safe to repeat: a command that
+	// is cancelled already is given as it is.
+	//
+	// A command that has been sent cannot be called back. The refusal says so and
+	// names the method that undoes it, where DJI has one; whether that is wise now
+	// is the caller's to judge.
+	//
+	// Errors: VALIDATION_FAILED, FORBIDDEN, COMMAND_NOT_FOUND,
+	// COMMAND_NOT_CANCELLABLE, UNAVAILABLE.
+	CancelCommand(ctx context.Context, in *CancelCommandRequest, opts ...grpc.CallOption) (*CancelCommandResponse, error)
+	// Lists replies from devices that fit no command, newest first.
+	//
+	// Errors: VALIDATION_FAILED, FORBIDDEN.
+	ListUnmatchedResponses(ctx context.Context, in *ListUnmatchedResponsesRequest, opts ...grpc.CallOption) (*ListUnmatchedResponsesResponse, error)
 }
 
 type commandServiceClient struct {
@@ -149,6 +176,26 @@ func (c *commandServiceClient) WatchCommands(ctx context.Context, in *WatchComma
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type CommandService_WatchCommandsClient = grpc.ServerStreamingClient[WatchCommandsResponse]
 
+func (c *commandServiceClient) CancelCommand(ctx context.Context, in *CancelCommandRequest, opts ...grpc.CallOption) (*CancelCommandResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CancelCommandResponse)
+	err := c.cc.Invoke(ctx, CommandService_CancelCommand_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *commandServiceClient) ListUnmatchedResponses(ctx context.Context, in *ListUnmatchedResponsesRequest, opts ...grpc.CallOption) (*ListUnmatchedResponsesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListUnmatchedResponsesResponse)
+	err := c.cc.Invoke(ctx, CommandService_ListUnmatchedResponses_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // CommandServiceServer is the server API for CommandService service.
 // All implementations must embed UnimplementedCommandServiceServer
 // for forward compatibility.
@@ -156,6 +203,12 @@ type CommandService_WatchCommandsClient = grpc.ServerStreamingClient[WatchComman
 // Sends commands to devices and says truthfully what became of them.
 //
 // Every error carries a google.rpc.ErrorInfo whose reason is an ErrorReason.
+//
+// The standard health service (grpc.health.v1) knows three names. The server as
+// a whole ("") and this service are SERVING while calls are answered: without a
+// broker, or on a full disk, commands can still be read and watched. "dispatch"
+// is SERVING only while commands can also be sent and recorded. At a stop all
+// are NOT_SERVING, and watches of them end.
 type CommandServiceServer interface {
 	// Stores a command durably and answers; sending it goes on behind the answer.
 	// The answer means ACCEPTED and no more: follow the command with WatchCommand.
@@ -176,6 +229,9 @@ type CommandServiceServer interface {
 	// ended the command (with follow_job: that ended its job), at once if that
 	// event is not behind after_revision.
 	//
+	// A command that is removed as too old while it is watched ends the stream
+	// with COMMAND_NOT_FOUND.
+	//
 	// Loses nothing over a reconnect: open it again with the revision of the last
 	// event seen. A stream that ends with UNAVAILABLE (the gateway stops, or the
 	// connection reached its age limit) is meant to be resumed that way.
@@ -190,8 +246,24 @@ type CommandServiceServer interface {
 	// Streams the events of all the caller's commands, in the order in which they
 	// were recorded, from a resume token on or from now. Does not end by itself.
 	//
-	// Errors: VALIDATION_FAILED, FORBIDDEN, CURSOR_OUT_OF_RANGE, UNAVAILABLE.
+	// Errors: VALIDATION_FAILED, FORBIDDEN, CURSOR_OUT_OF_RANGE, CURSOR_EXPIRED,
+	// UNAVAILABLE.
 	WatchCommands(*WatchCommandsRequest, grpc.ServerStreamingServer[WatchCommandsResponse]) error
+	// Withdraws a command that has not been sent: it ends as FAILED with
+	// CANCELLED, and the device never hears of it. Safe to repeat: a command that
+	// is cancelled already is given as it is.
+	//
+	// A command that has been sent cannot be called back. The refusal says so and
+	// names the method that undoes it, where DJI has one; whether that is wise now
+	// is the caller's to judge.
+	//
+	// Errors: VALIDATION_FAILED, FORBIDDEN, COMMAND_NOT_FOUND,
+	// COMMAND_NOT_CANCELLABLE, UNAVAILABLE.
+	CancelCommand(context.Context, *CancelCommandRequest) (*CancelCommandResponse, error)
+	// Lists replies from devices that fit no command, newest first.
+	//
+	// Errors: VALIDATION_FAILED, FORBIDDEN.
+	ListUnmatchedResponses(context.Context, *ListUnmatchedResponsesRequest) (*ListUnmatchedResponsesResponse, error)
 	mustEmbedUnimplementedCommandServiceServer()
 }
 
@@ -216,6 +288,12 @@ func (UnimplementedCommandServiceServer) ListCommands(context.Context, *ListComm
 }
 func (UnimplementedCommandServiceServer) WatchCommands(*WatchCommandsRequest, grpc.ServerStreamingServer[WatchCommandsResponse]) error {
 	return status.Error(codes.Unimplemented, "method WatchCommands not implemented")
+}
+func (UnimplementedCommandServiceServer) CancelCommand(context.Context, *CancelCommandRequest) (*CancelCommandResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CancelCommand not implemented")
+}
+func (UnimplementedCommandServiceServer) ListUnmatchedResponses(context.Context, *ListUnmatchedResponsesRequest) (*ListUnmatchedResponsesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListUnmatchedResponses not implemented")
 }
 func (UnimplementedCommandServiceServer) mustEmbedUnimplementedCommandServiceServer() {}
 func (UnimplementedCommandServiceServer) testEmbeddedByValue()                        {}
@@ -314,6 +392,42 @@ func _CommandService_WatchCommands_Handler(srv interface{}, stream grpc.ServerSt
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type CommandService_WatchCommandsServer = grpc.ServerStreamingServer[WatchCommandsResponse]
 
+func _CommandService_CancelCommand_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CancelCommandRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CommandServiceServer).CancelCommand(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: CommandService_CancelCommand_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CommandServiceServer).CancelCommand(ctx, req.(*CancelCommandRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _CommandService_ListUnmatchedResponses_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListUnmatchedResponsesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CommandServiceServer).ListUnmatchedResponses(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: CommandService_ListUnmatchedResponses_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CommandServiceServer).ListUnmatchedResponses(ctx, req.(*ListUnmatchedResponsesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // CommandService_ServiceDesc is the grpc.ServiceDesc for CommandService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -332,6 +446,14 @@ var CommandService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListCommands",
 			Handler:    _CommandService_ListCommands_Handler,
+		},
+		{
+			MethodName: "CancelCommand",
+			Handler:    _CommandService_CancelCommand_Handler,
+		},
+		{
+			MethodName: "ListUnmatchedResponses",
+			Handler:    _CommandService_ListUnmatchedResponses_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

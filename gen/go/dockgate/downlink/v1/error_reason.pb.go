@@ -87,6 +87,20 @@ const (
 	// configuration switches the thing off. Metadata: scope, or setting, that
 	// would allow it.
 	ErrorReason_ERROR_REASON_FORBIDDEN ErrorReason = 19
+	// OUT_OF_RANGE. Events behind the resume token have been removed, as they were
+	// older than the gateway keeps them, or the gateway was restored from a
+	// backup since. List anew and watch from now. No metadata.
+	ErrorReason_ERROR_REASON_CURSOR_EXPIRED ErrorReason = 20
+	// FAILED_PRECONDITION. The command has been sent, or has ended, so it cannot be
+	// withdrawn. Metadata: command_id, status, and inverse_method where DJI has a
+	// method that undoes it.
+	ErrorReason_ERROR_REASON_COMMAND_NOT_CANCELLABLE ErrorReason = 21
+	// HTTP 404, NOT_FOUND. No request of a device with that id, or not the
+	// caller's. Metadata: device_request_id.
+	ErrorReason_ERROR_REASON_DEVICE_REQUEST_NOT_FOUND ErrorReason = 22
+	// HTTP 409, FAILED_PRECONDITION. The device's request has been answered
+	// otherwise, or nobody answered it in time. Metadata: device_request_id, status.
+	ErrorReason_ERROR_REASON_DEVICE_REQUEST_CLOSED ErrorReason = 23
 )
 
 // Enum value maps for ErrorReason.
@@ -112,28 +126,36 @@ var (
 		17: "ERROR_REASON_INTERNAL_ERROR",
 		18: "ERROR_REASON_UNAVAILABLE",
 		19: "ERROR_REASON_FORBIDDEN",
+		20: "ERROR_REASON_CURSOR_EXPIRED",
+		21: "ERROR_REASON_COMMAND_NOT_CANCELLABLE",
+		22: "ERROR_REASON_DEVICE_REQUEST_NOT_FOUND",
+		23: "ERROR_REASON_DEVICE_REQUEST_CLOSED",
 	}
 	ErrorReason_value = map[string]int32{
-		"ERROR_REASON_UNSPECIFIED":            0,
-		"ERROR_REASON_INVALID_REQUEST_BODY":   1,
-		"ERROR_REASON_VALIDATION_FAILED":      2,
-		"ERROR_REASON_UNSUPPORTED_VENDOR":     3,
-		"ERROR_REASON_UNSUPPORTED_COMMAND":    4,
-		"ERROR_REASON_UNAUTHORIZED":           5,
-		"ERROR_REASON_SIGNATURE_INVALID":      6,
-		"ERROR_REASON_TIMESTAMP_EXPIRED":      7,
-		"ERROR_REASON_NONCE_REPLAYED":         8,
-		"ERROR_REASON_COMMAND_NOT_FOUND":      9,
-		"ERROR_REASON_DEVICE_NOT_FOUND":       10,
-		"ERROR_REASON_METHOD_NOT_ALLOWED":     11,
-		"ERROR_REASON_NOT_FOUND":              12,
-		"ERROR_REASON_IDEMPOTENCY_CONFLICT":   13,
-		"ERROR_REASON_PAYLOAD_TOO_LARGE":      14,
-		"ERROR_REASON_UNSUPPORTED_MEDIA_TYPE": 15,
-		"ERROR_REASON_CURSOR_OUT_OF_RANGE":    16,
-		"ERROR_REASON_INTERNAL_ERROR":         17,
-		"ERROR_REASON_UNAVAILABLE":            18,
-		"ERROR_REASON_FORBIDDEN":              19,
+		"ERROR_REASON_UNSPECIFIED":              0,
+		"ERROR_REASON_INVALID_REQUEST_BODY":     1,
+		"ERROR_REASON_VALIDATION_FAILED":        2,
+		"ERROR_REASON_UNSUPPORTED_VENDOR":       3,
+		"ERROR_REASON_UNSUPPORTED_COMMAND":      4,
+		"ERROR_REASON_UNAUTHORIZED":             5,
+		"ERROR_REASON_SIGNATURE_INVALID":        6,
+		"ERROR_REASON_TIMESTAMP_EXPIRED":        7,
+		"ERROR_REASON_NONCE_REPLAYED":           8,
+		"ERROR_REASON_COMMAND_NOT_FOUND":        9,
+		"ERROR_REASON_DEVICE_NOT_FOUND":         10,
+		"ERROR_REASON_METHOD_NOT_ALLOWED":       11,
+		"ERROR_REASON_NOT_FOUND":                12,
+		"ERROR_REASON_IDEMPOTENCY_CONFLICT":     13,
+		"ERROR_REASON_PAYLOAD_TOO_LARGE":        14,
+		"ERROR_REASON_UNSUPPORTED_MEDIA_TYPE":   15,
+		"ERROR_REASON_CURSOR_OUT_OF_RANGE":      16,
+		"ERROR_REASON_INTERNAL_ERROR":           17,
+		"ERROR_REASON_UNAVAILABLE":              18,
+		"ERROR_REASON_FORBIDDEN":                19,
+		"ERROR_REASON_CURSOR_EXPIRED":           20,
+		"ERROR_REASON_COMMAND_NOT_CANCELLABLE":  21,
+		"ERROR_REASON_DEVICE_REQUEST_NOT_FOUND": 22,
+		"ERROR_REASON_DEVICE_REQUEST_CLOSED":    23,
 	}
 )
 
@@ -172,8 +194,9 @@ const (
 	FailureCode_FAILURE_CODE_UNSPECIFIED FailureCode = 0
 	// FAILED. The device answered with a result other than 0.
 	FailureCode_FAILURE_CODE_DEVICE_EXECUTION_FAILED FailureCode = 1
-	// FAILED. Nobody at the broker listens for the gateway device, so the message
-	// was not delivered and is not kept.
+	// FAILED. The gateway device is away: it said so with its last will, or nobody
+	// at the broker listens for it, so the message was not delivered and is not
+	// kept. With OFFLINE_POLICY_QUEUE the command waits instead.
 	FailureCode_FAILURE_CODE_DEVICE_OFFLINE FailureCode = 2
 	// FAILED. The broker refused the message; the reason is the broker's.
 	FailureCode_FAILURE_CODE_DELIVERY_REFUSED FailureCode = 3
@@ -185,11 +208,14 @@ const (
 	// TIMED_OUT. The broker took the message, but the device did not answer.
 	FailureCode_FAILURE_CODE_RESPONSE_TIMEOUT FailureCode = 6
 	// TIMED_OUT. The message may have left, but nothing is known of it: neither
-	// the broker nor the device was heard. The device may have carried it out.
+	// the broker nor the device was heard, or the gateway was restored from a
+	// backup in which the command was open. The device may have carried it out.
 	FailureCode_FAILURE_CODE_OUTCOME_UNKNOWN FailureCode = 7
 	// FAILED. The gateway itself had no connection to the broker, and a control
 	// stream is never queued.
 	FailureCode_FAILURE_CODE_NOT_CONNECTED FailureCode = 8
+	// FAILED. The caller withdrew the command before it was sent.
+	FailureCode_FAILURE_CODE_CANCELLED FailureCode = 9
 )
 
 // Enum value maps for FailureCode.
@@ -204,6 +230,7 @@ var (
 		6: "FAILURE_CODE_RESPONSE_TIMEOUT",
 		7: "FAILURE_CODE_OUTCOME_UNKNOWN",
 		8: "FAILURE_CODE_NOT_CONNECTED",
+		9: "FAILURE_CODE_CANCELLED",
 	}
 	FailureCode_value = map[string]int32{
 		"FAILURE_CODE_UNSPECIFIED":             0,
@@ -215,6 +242,7 @@ var (
 		"FAILURE_CODE_RESPONSE_TIMEOUT":        6,
 		"FAILURE_CODE_OUTCOME_UNKNOWN":         7,
 		"FAILURE_CODE_NOT_CONNECTED":           8,
+		"FAILURE_CODE_CANCELLED":               9,
 	}
 )
 
@@ -249,7 +277,7 @@ var File_dockgate_downlink_v1_error_reason_proto protoreflect.FileDescriptor
 
 const file_dockgate_downlink_v1_error_reason_proto_rawDesc = "" +
 	"\n" +
-	"'dockgate/downlink/v1/error_reason.proto\x12\x14dockgate.downlink.v1*\xc6\x05\n" +
+	"'dockgate/downlink/v1/error_reason.proto\x12\x14dockgate.downlink.v1*\xe4\x06\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12%\n" +
 	"!ERROR_REASON_INVALID_REQUEST_BODY\x10\x01\x12\"\n" +
@@ -271,7 +299,11 @@ const file_dockgate_downlink_v1_error_reason_proto_rawDesc = "" +
 	" ERROR_REASON_CURSOR_OUT_OF_RANGE\x10\x10\x12\x1f\n" +
 	"\x1bERROR_REASON_INTERNAL_ERROR\x10\x11\x12\x1c\n" +
 	"\x18ERROR_REASON_UNAVAILABLE\x10\x12\x12\x1a\n" +
-	"\x16ERROR_REASON_FORBIDDEN\x10\x13*\xc6\x02\n" +
+	"\x16ERROR_REASON_FORBIDDEN\x10\x13\x12\x1f\n" +
+	"\x1bERROR_REASON_CURSOR_EXPIRED\x10\x14\x12(\n" +
+	"$ERROR_REASON_COMMAND_NOT_CANCELLABLE\x10\x15\x12)\n" +
+	"%ERROR_REASON_DEVICE_REQUEST_NOT_FOUND\x10\x16\x12&\n" +
+	"\"ERROR_REASON_DEVICE_REQUEST_CLOSED\x10\x17*\xe2\x02\n" +
 	"\vFailureCode\x12\x1c\n" +
 	"\x18FAILURE_CODE_UNSPECIFIED\x10\x00\x12(\n" +
 	"$FAILURE_CODE_DEVICE_EXECUTION_FAILED\x10\x01\x12\x1f\n" +
@@ -281,7 +313,8 @@ const file_dockgate_downlink_v1_error_reason_proto_rawDesc = "" +
 	"\x1dFAILURE_CODE_DELIVERY_TIMEOUT\x10\x05\x12!\n" +
 	"\x1dFAILURE_CODE_RESPONSE_TIMEOUT\x10\x06\x12 \n" +
 	"\x1cFAILURE_CODE_OUTCOME_UNKNOWN\x10\a\x12\x1e\n" +
-	"\x1aFAILURE_CODE_NOT_CONNECTED\x10\bBa\n" +
+	"\x1aFAILURE_CODE_NOT_CONNECTED\x10\b\x12\x1a\n" +
+	"\x16FAILURE_CODE_CANCELLED\x10\tBa\n" +
 	"\x18dev.dockgate.downlink.v1P\x01ZCgithub.com/dockgate/dockgate/gen/go/dockgate/downlink/v1;downlinkv1b\x06proto3"
 
 var (

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import descriptor_pb2 as google_dot_protobuf_dot_descriptor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x64ockgate/dji/v1/options.proto\x12\x0f\x64ockgate.dji.v1\x1a google/protobuf/descriptor.proto\"\xd3\x04\n\nMethodSpec\x12\x32\n\x07\x63hannel\x18\x01 \x01(\x0e\x32\x18.dockgate.dji.v1.ChannelR\x07\x63hannel\x12/\n\x06\x64omain\x18\x02 \x01(\x0e\x32\x17.dockgate.dji.v1.DomainR\x06\x64omain\x12\x36\n\x07\x64\x65vices\x18\x03 \x03(\x0e\x32\x1c.dockgate.dji.v1.DeviceModelR\x07\x64\x65vices\x12$\n\x0esafe_to_repeat\x18\x04 \x01(\x08R\x0csafeToRepeat\x12\x36\n\x17\x64\x65\x66\x61ult_timeout_seconds\x18\x05 \x01(\rR\x15\x64\x65\x66\x61ultTimeoutSeconds\x12\x39\n\nempty_data\x18\x06 \x01(\x0e\x32\x1a.dockgate.dji.v1.EmptyDataR\temptyData\x12\x1c\n\tovertakes\x18\x07 \x01(\x08R\tovertakes\x12:\n\x08progress\x18\x08 \x03(\x0b\x32\x1e.dockgate.dji.v1.ProgressEventR\x08progress\x12\x12\n\x04page\x18\t \x01(\tR\x04page\x12\x30\n\x05reply\x18\n \x01(\x0e\x32\x1a.dockgate.dji.v1.ReplyKindR\x05reply\x12*\n\x03seq\x18\x0b \x01(\x0e\x32\x18.dockgate.dji.v1.SeqFormR\x03seq\x12\x1c\n\tdangerous\x18\x0c \x01(\x08R\tdangerous\x12%\n\x0e\x63ontrol_stream\x18\r \x01(\x08R\rcontrolStream\"\x8d\x01\n\rProgressEvent\x12\x16\n\x06method\x18\x01 \x01(\tR\x06method\x12\x1b\n\tevent_key\x18\x02 \x01(\tR\x08\x65ventKey\x12#\n\rrequest_field\x18\x03 \x01(\tR\x0crequestField\x12\"\n\rmay_stay_away\x18\x04 \x01(\x08R\x0bmayStayAway\"\x97\x01\n\tFieldSpec\x12\x36\n\twire_form\x18\x01 \x01(\x0e\x32\x19.dockgate.dji.v1.WireFormR\x08wireForm\x12&\n\x0fsent_when_empty\x18\x02 \x01(\x08R\rsentWhenEmpty\x12*\n\x11payload_index_key\x18\x03 \x01(\x08R\x0fpayloadIndexKey*c\n\x07\x43hannel\x12\x17\n\x13\x43HANNEL_UNSPECIFIED\x10\x00\x12\x14\n\x10\x43HANNEL_SERVICES\x10\x01\x12\x18\n\x14\x43HANNEL_PROPERTY_SET\x10\x02\x12\x0f\n\x0b\x43HANNEL_DRC\x10\x03*\xda\x01\n\x06\x44omain\x12\x16\n\x12\x44OMAIN_UNSPECIFIED\x10\x00\x12\x11\n\rDOMAIN_DEVICE\x10\x01\x12\x11\n\rDOMAIN_CAMERA\x10\x02\x12\x12\n\x0e\x44OMAIN_WAYLINE\x10\x03\x12\x0f\n\x0b\x44OMAIN_LIVE\x10\x04\x12\x0f\n\x0b\x44OMAIN_FILE\x10\x05\x12\x0e\n\nDOMAIN_DRC\x10\x06\x12\x0f\n\x0b\x44OMAIN_PSDK\x10\x07\x12\x11\n\rDOMAIN_SAFETY\x10\x08\x12\x13\n\x0f\x44OMAIN_FIRMWARE\x10\t\x12\x13\n\x0f\x44OMAIN_PROPERTY\x10\n*\xf5\x02\n\x0b\x44\x65viceModel\x12\x1c\n\x18\x44\x45VICE_MODEL_UNSPECIFIED\x10\x00\x12\x16\n\x12\x44\x45VICE_MODEL_DOCK1\x10\x01\x12\x16\n\x12\x44\x45VICE_MODEL_DOCK2\x10\x02\x12\x16\n\x12\x44\x45VICE_MODEL_DOCK3\x10\x03\x12\x17\n\x13\x44\x45VICE_MODEL_RC_PRO\x10\x04\x12\x1a\n\x16\x44\x45VICE_MODEL_RC_PLUS_2\x10\x05\x12\x19\n\x15\x44\x45VICE_MODEL_RC_OTHER\x10\x06\x12\x14\n\x10\x44\x45VICE_MODEL_M30\x10\x07\x12\x14\n\x10\x44\x45VICE_MODEL_M3D\x10\x08\x12\x14\n\x10\x44\x45VICE_MODEL_M4D\x10\t\x12\x1a\n\x16\x44\x45VICE_MODEL_M3_SERIES\x10\n\x12\x1a\n\x16\x44\x45VICE_MODEL_M4_SERIES\x10\x0b\x12\x15\n\x11\x44\x45VICE_MODEL_M400\x10\x0c\x12\x1f\n\x1b\x44\x45VICE_MODEL_AIRCRAFT_OTHER\x10\r*<\n\tEmptyData\x12\x1a\n\x16\x45MPTY_DATA_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x45MPTY_DATA_NULL\x10\x01*@\n\x08WireForm\x12\x19\n\x15WIRE_FORM_UNSPECIFIED\x10\x00\x12\x19\n\x15WIRE_FORM_BOOL_AS_INT\x10\x01*<\n\tReplyKind\x12\x1a\n\x16REPLY_KIND_UNSPECIFIED\x10\x00\x12\x13\n\x0fREPLY_KIND_NONE\x10\x01*;\n\x07SeqForm\x12\x18\n\x14SEQ_FORM_UNSPECIFIED\x10\x00\x12\x16\n\x12SEQ_FORM_TOP_LEVEL\x10\x01:b\n\x0bmethod_spec\x12\x1f.google.protobuf.MessageOptions\x18\xa9\x8b\x03 \x01(\x0b\x32\x1b.dockgate.dji.v1.MethodSpecR\nmethodSpec\x88\x01\x01:]\n\nfield_spec\x12\x1d.google.protobuf.FieldOptions\x18\xaa\x8b\x03 \x01(\x0b\x32\x1a.dockgate.dji.v1.FieldSpecR\tfieldSpec\x88\x01\x01\x42R\n\x13\x64\x65v.dockgate.dji.v1P\x01Z9github.com/dockgate/dockgate/gen/go/dockgate/dji/v1;djiv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x64ockgate/dji/v1/options.proto\x12\x0f\x64ockgate.dji.v1\x1a google/protobuf/descriptor.proto\"\x9d\x05\n\nMethodSpec\x12\x32\n\x07\x63hannel\x18\x01 \x01(\x0e\x32\x18.dockgate.dji.v1.ChannelR\x07\x63hannel\x12/\n\x06\x64omain\x18\x02 \x01(\x0e\x32\x17.dockgate.dji.v1.DomainR\x06\x64omain\x12\x36\n\x07\x64\x65vices\x18\x03 \x03(\x0e\x32\x1c.dockgate.dji.v1.DeviceModelR\x07\x64\x65vices\x12$\n\x0esafe_to_repeat\x18\x04 \x01(\x08R\x0csafeToRepeat\x12\x36\n\x17\x64\x65\x66\x61ult_timeout_seconds\x18\x05 \x01(\rR\x15\x64\x65\x66\x61ultTimeoutSeconds\x12\x39\n\nempty_data\x18\x06 \x01(\x0e\x32\x1a.dockgate.dji.v1.EmptyDataR\temptyData\x12\x1c\n\tovertakes\x18\x07 \x01(\x08R\tovertakes\x12:\n\x08progress\x18\x08 \x03(\x0b\x32\x1e.dockgate.dji.v1.ProgressEventR\x08progress\x12\x12\n\x04page\x18\t \x01(\tR\x04page\x12\x30\n\x05reply\x18\n \x01(\x0e\x32\x1a.dockgate.dji.v1.ReplyKindR\x05reply\x12*\n\x03seq\x18\x0b \x01(\x0e\x32\x18.dockgate.dji.v1.SeqFormR\x03seq\x12\x1c\n\tdangerous\x18\x0c \x01(\x08R\tdangerous\x12%\n\x0e\x63ontrol_stream\x18\r \x01(\x08R\rcontrolStream\x12\x18\n\x07inverse\x18\x0e \x01(\tR\x07inverse\x12.\n\x13job_silence_seconds\x18\x0f \x01(\rR\x11jobSilenceSeconds\"\x8d\x01\n\rProgressEvent\x12\x16\n\x06method\x18\x01 \x01(\tR\x06method\x12\x1b\n\tevent_key\x18\x02 \x01(\tR\x08\x65ventKey\x12#\n\rrequest_field\x18\x03 \x01(\tR\x0crequestField\x12\"\n\rmay_stay_away\x18\x04 \x01(\x08R\x0bmayStayAway\"\x97\x01\n\tFieldSpec\x12\x36\n\twire_form\x18\x01 \x01(\x0e\x32\x19.dockgate.dji.v1.WireFormR\x08wireForm\x12&\n\x0fsent_when_empty\x18\x02 \x01(\x08R\rsentWhenEmpty\x12*\n\x11payload_index_key\x18\x03 \x01(\x08R\x0fpayloadIndexKey*c\n\x07\x43hannel\x12\x17\n\x13\x43HANNEL_UNSPECIFIED\x10\x00\x12\x14\n\x10\x43HANNEL_SERVICES\x10\x01\x12\x18\n\x14\x43HANNEL_PROPERTY_SET\x10\x02\x12\x0f\n\x0b\x43HANNEL_DRC\x10\x03*\xda\x01\n\x06\x44omain\x12\x16\n\x12\x44OMAIN_UNSPECIFIED\x10\x00\x12\x11\n\rDOMAIN_DEVICE\x10\x01\x12\x11\n\rDOMAIN_CAMERA\x10\x02\x12\x12\n\x0e\x44OMAIN_WAYLINE\x10\x03\x12\x0f\n\x0b\x44OMAIN_LIVE\x10\x04\x12\x0f\n\x0b\x44OMAIN_FILE\x10\x05\x12\x0e\n\nDOMAIN_DRC\x10\x06\x12\x0f\n\x0b\x44OMAIN_PSDK\x10\x07\x12\x11\n\rDOMAIN_SAFETY\x10\x08\x12\x13\n\x0f\x44OMAIN_FIRMWARE\x10\t\x12\x13\n\x0f\x44OMAIN_PROPERTY\x10\n*\xf5\x02\n\x0b\x44\x65viceModel\x12\x1c\n\x18\x44\x45VICE_MODEL_UNSPECIFIED\x10\x00\x12\x16\n\x12\x44\x45VICE_MODEL_DOCK1\x10\x01\x12\x16\n\x12\x44\x45VICE_MODEL_DOCK2\x10\x02\x12\x16\n\x12\x44\x45VICE_MODEL_DOCK3\x10\x03\x12\x17\n\x13\x44\x45VICE_MODEL_RC_PRO\x10\x04\x12\x1a\n\x16\x44\x45VICE_MODEL_RC_PLUS_2\x10\x05\x12\x19\n\x15\x44\x45VICE_MODEL_RC_OTHER\x10\x06\x12\x14\n\x10\x44\x45VICE_MODEL_M30\x10\x07\x12\x14\n\x10\x44\x45VICE_MODEL_M3D\x10\x08\x12\x14\n\x10\x44\x45VICE_MODEL_M4D\x10\t\x12\x1a\n\x16\x44\x45VICE_MODEL_M3_SERIES\x10\n\x12\x1a\n\x16\x44\x45VICE_MODEL_M4_SERIES\x10\x0b\x12\x15\n\x11\x44\x45VICE_MODEL_M400\x10\x0c\x12\x1f\n\x1b\x44\x45VICE_MODEL_AIRCRAFT_OTHER\x10\r*<\n\tEmptyData\x12\x1a\n\x16\x45MPTY_DATA_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x45MPTY_DATA_NULL\x10\x01*@\n\x08WireForm\x12\x19\n\x15WIRE_FORM_UNSPECIFIED\x10\x00\x12\x19\n\x15WIRE_FORM_BOOL_AS_INT\x10\x01*<\n\tReplyKind\x12\x1a\n\x16REPLY_KIND_UNSPECIFIED\x10\x00\x12\x13\n\x0fREPLY_KIND_NONE\x10\x01*;\n\x07SeqForm\x12\x18\n\x14SEQ_FORM_UNSPECIFIED\x10\x00\x12\x16\n\x12SEQ_FORM_TOP_LEVEL\x10\x01:b\n\x0bmethod_spec\x12\x1f.google.protobuf.MessageOptions\x18\xa9\x8b\x03 \x01(\x0b\x32\x1b.dockgate.dji.v1.MethodSpecR\nmethodSpec\x88\x01\x01:]\n\nfield_spec\x12\x1d.google.protobuf.FieldOptions\x18\xaa\x8b\x03 \x01(\x0b\x32\x1a.dockgate.dji.v1.FieldSpecR\tfieldSpec\x88\x01\x01\x42R\n\x13\x64\x65v.dockgate.dji.v1P\x01Z9github.com/dockgate/dockgate/gen/go/dockgate/dji/v1;djiv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,24 +33,24 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'dockgate.dji.v1.options_pb2
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\023dev.dockgate.dji.v1P\001Z9github.com/dockgate/dockgate/gen/go/dockgate/dji/v1;djiv1'
-  _globals['_CHANNEL']._serialized_start=980
-  _globals['_CHANNEL']._serialized_end=1079
-  _globals['_DOMAIN']._serialized_start=1082
-  _globals['_DOMAIN']._serialized_end=1300
-  _globals['_DEVICEMODEL']._serialized_start=1303
-  _globals['_DEVICEMODEL']._serialized_end=1676
-  _globals['_EMPTYDATA']._serialized_start=1678
-  _globals['_EMPTYDATA']._serialized_end=1738
-  _globals['_WIREFORM']._serialized_start=1740
-  _globals['_WIREFORM']._serialized_end=1804
-  _globals['_REPLYKIND']._serialized_start=1806
-  _globals['_REPLYKIND']._serialized_end=1866
-  _globals['_SEQFORM']._serialized_start=1868
-  _globals['_SEQFORM']._serialized_end=1927
+  _globals['_CHANNEL']._serialized_start=1054
+  _globals['_CHANNEL']._serialized_end=1153
+  _globals['_DOMAIN']._serialized_start=1156
+  _globals['_DOMAIN']._serialized_end=1374
+  _globals['_DEVICEMODEL']._serialized_start=1377
+  _globals['_DEVICEMODEL']._serialized_end=1750
+  _globals['_EMPTYDATA']._serialized_start=1752
+  _globals['_EMPTYDATA']._serialized_end=1812
+  _globals['_WIREFORM']._serialized_start=1814
+  _globals['_WIREFORM']._serialized_end=1878
+  _globals['_REPLYKIND']._serialized_start=1880
+  _globals['_REPLYKIND']._serialized_end=1940
+  _globals['_SEQFORM']._serialized_start=1942
+  _globals['_SEQFORM']._serialized_end=2001
   _globals['_METHODSPEC']._serialized_start=85
-  _globals['_METHODSPEC']._serialized_end=680
-  _globals['_PROGRESSEVENT']._serialized_start=683
-  _globals['_PROGRESSEVENT']._serialized_end=824
-  _globals['_FIELDSPEC']._serialized_start=827
-  _globals['_FIELDSPEC']._serialized_end=978
+  _globals['_METHODSPEC']._serialized_end=754
+  _globals['_PROGRESSEVENT']._serialized_start=757
+  _globals['_PROGRESSEVENT']._serialized_end=898
+  _globals['_FIELDSPEC']._serialized_start=901
+  _globals['_FIELDSPEC']._serialized_end=1052
 # @@protoc_insertion_point(module_scope)

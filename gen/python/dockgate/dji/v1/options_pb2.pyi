@@ -289,6 +289,8 @@ class MethodSpec(_message.Message):
     SEQ_FIELD_NUMBER: _builtins.int
     DANGEROUS_FIELD_NUMBER: _builtins.int
     CONTROL_STREAM_FIELD_NUMBER: _builtins.int
+    INVERSE_FIELD_NUMBER: _builtins.int
+    JOB_SILENCE_SECONDS_FIELD_NUMBER: _builtins.int
     channel: Global___Channel.ValueType
     """The pair of MQTT topics that carries the method."""
     domain: Global___Domain.ValueType
@@ -330,6 +332,15 @@ class MethodSpec(_message.Message):
     """True for the stick-like streams of DRC: sent at a rate, without
     acknowledgement, outdated after one second, never queued. Off by default.
     """
+    inverse: _builtins.str
+    """The method that undoes or stops what this one does, as DJI names it, e.g.
+    "cover_close" for cover_open; empty where DJI has none.
+    """
+    job_silence_seconds: _builtins.int
+    """Seconds without a report after which the job that the method starts counts as
+    stalled. 0 means the gateway's default of 60; docks report a job every few
+    seconds while it goes on.
+    """
     @_builtins.property
     def devices(self) -> _containers.RepeatedScalarFieldContainer[Global___DeviceModel.ValueType]:
         """The devices whose documentation lists the method."""
@@ -356,10 +367,12 @@ class MethodSpec(_message.Message):
         seq: Global___SeqForm.ValueType = ...,
         dangerous: _builtins.bool = ...,
         control_stream: _builtins.bool = ...,
+        inverse: _builtins.str = ...,
+        job_silence_seconds: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "control_stream", b"control_stream", "dangerous", b"dangerous", "default_timeout_seconds", b"default_timeout_seconds", "devices", b"devices", "domain", b"domain", "empty_data", b"empty_data", "overtakes", b"overtakes", "page", b"page", "progress", b"progress", "reply", b"reply", "safe_to_repeat", b"safe_to_repeat", "seq", b"seq"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "control_stream", b"control_stream", "dangerous", b"dangerous", "default_timeout_seconds", b"default_timeout_seconds", "devices", b"devices", "domain", b"domain", "empty_data", b"empty_data", "inverse", b"inverse", "job_silence_seconds", b"job_silence_seconds", "overtakes", b"overtakes", "page", b"page", "progress", b"progress", "reply", b"reply", "safe_to_repeat", b"safe_to_repeat", "seq", b"seq"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -159,6 +159,15 @@ class _CommandEventKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Comm
     """The message was handed to the network. That ends a command whose method has
     no answer.
     """
+    COMMAND_EVENT_KIND_NOT_SENT: _CommandEventKind.ValueType  # 10
+    """The message that SENDING announced certainly reached nobody: it did not
+    leave, or nobody at the broker listened. The command waits again and may be
+    sent anew; the note says why.
+    """
+    COMMAND_EVENT_KIND_CANCELLED: _CommandEventKind.ValueType  # 11
+    """The caller withdrew the command before it was sent."""
+    COMMAND_EVENT_KIND_JOB_STALLED: _CommandEventKind.ValueType  # 12
+    """The device has not reported the job for longer than its method allows."""
 
 class CommandEventKind(_CommandEventKind, metaclass=_CommandEventKindEnumTypeWrapper):
     """What happened to a command."""
@@ -191,7 +200,53 @@ COMMAND_EVENT_KIND_SENT: CommandEventKind.ValueType  # 9
 """The message was handed to the network. That ends a command whose method has
 no answer.
 """
+COMMAND_EVENT_KIND_NOT_SENT: CommandEventKind.ValueType  # 10
+"""The message that SENDING announced certainly reached nobody: it did not
+leave, or nobody at the broker listened. The command waits again and may be
+sent anew; the note says why.
+"""
+COMMAND_EVENT_KIND_CANCELLED: CommandEventKind.ValueType  # 11
+"""The caller withdrew the command before it was sent."""
+COMMAND_EVENT_KIND_JOB_STALLED: CommandEventKind.ValueType  # 12
+"""The device has not reported the job for longer than its method allows."""
 Global___CommandEventKind: _TypeAlias = CommandEventKind  # noqa: Y015
+
+class _OfflinePolicy:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _OfflinePolicyEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_OfflinePolicy.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    OFFLINE_POLICY_UNSPECIFIED: _OfflinePolicy.ValueType  # 0
+    """The method's own: FAIL_FAST for methods that fly, film or steer (domains
+    wayline, camera and drc, the drc channel, and whatever the schema calls
+    dangerous or overtaking), QUEUE for all others. Never returned.
+    """
+    OFFLINE_POLICY_FAIL_FAST: _OfflinePolicy.ValueType  # 1
+    """The command ends as FAILED with DEVICE_OFFLINE."""
+    OFFLINE_POLICY_QUEUE: _OfflinePolicy.ValueType  # 2
+    """The command stays ACCEPTED and is sent when the device is back, in the order
+    accepted; at its deadline it ends as TIMED_OUT with DELIVERY_TIMEOUT.
+    """
+
+class OfflinePolicy(_OfflinePolicy, metaclass=_OfflinePolicyEnumTypeWrapper):
+    """What becomes of a command whose gateway device is away: it said so itself
+    with its last will, or nobody at the broker listens for it. A device of which
+    nothing is known is not away; the command is sent.
+    """
+
+OFFLINE_POLICY_UNSPECIFIED: OfflinePolicy.ValueType  # 0
+"""The method's own: FAIL_FAST for methods that fly, film or steer (domains
+wayline, camera and drc, the drc channel, and whatever the schema calls
+dangerous or overtaking), QUEUE for all others. Never returned.
+"""
+OFFLINE_POLICY_FAIL_FAST: OfflinePolicy.ValueType  # 1
+"""The command ends as FAILED with DEVICE_OFFLINE."""
+OFFLINE_POLICY_QUEUE: OfflinePolicy.ValueType  # 2
+"""The command stays ACCEPTED and is sent when the device is back, in the order
+accepted; at its deadline it ends as TIMED_OUT with DELIVERY_TIMEOUT.
+"""
+Global___OfflinePolicy: _TypeAlias = OfflinePolicy  # noqa: Y015
 
 class _JobState:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -219,6 +274,10 @@ class _JobStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_JobState.Val
     """The device gave up waiting."""
     JOB_STATE_PARTIALLY_DONE: _JobState.ValueType  # 9
     """Only a part was done (flights)."""
+    JOB_STATE_STALLED: _JobState.ValueType  # 10
+    """The device has not reported the job for longer than its method allows. No
+    end: what it reports later still counts.
+    """
 
 class JobState(_JobState, metaclass=_JobStateEnumTypeWrapper):
     """The state of a job that a command started, in DJI's words. OK, FAILED,
@@ -245,6 +304,10 @@ JOB_STATE_TIMEOUT: JobState.ValueType  # 8
 """The device gave up waiting."""
 JOB_STATE_PARTIALLY_DONE: JobState.ValueType  # 9
 """Only a part was done (flights)."""
+JOB_STATE_STALLED: JobState.ValueType  # 10
+"""The device has not reported the job for longer than its method allows. No
+end: what it reports later still counts.
+"""
 Global___JobState: _TypeAlias = JobState  # noqa: Y015
 
 @_typing.final
@@ -258,6 +321,9 @@ class Job(_message.Message):
     STEP_FIELD_NUMBER: _builtins.int
     RESULT_FIELD_NUMBER: _builtins.int
     UPDATED_AT_FIELD_NUMBER: _builtins.int
+    RESULT_MESSAGE_FIELD_NUMBER: _builtins.int
+    BREAK_REASON_FIELD_NUMBER: _builtins.int
+    BREAK_REASON_MESSAGE_FIELD_NUMBER: _builtins.int
     state: Global___JobState.ValueType
     """The job's state."""
     percent: _builtins.int
@@ -268,6 +334,14 @@ class Job(_message.Message):
     """
     result: _builtins.int
     """The device's result code; 0 while nothing is wrong."""
+    result_message: _builtins.str
+    """What `result` means, in words; empty while nothing is wrong."""
+    break_reason: _builtins.int
+    """Why a flight was broken off, as DJI numbers it (break_point.break_reason of
+    flighttask_progress), e.g. 1283.
+    """
+    break_reason_message: _builtins.str
+    """The same in words, e.g. "User triggered return to home"."""
     @_builtins.property
     def updated_at(self) -> _timestamp_pb2.Timestamp:
         """When the gateway last heard of the job."""
@@ -280,15 +354,22 @@ class Job(_message.Message):
         step: _builtins.str = ...,
         result: _builtins.int | None = ...,
         updated_at: _timestamp_pb2.Timestamp | None = ...,
+        result_message: _builtins.str = ...,
+        break_reason: _builtins.int | None = ...,
+        break_reason_message: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_percent", b"_percent", "_result", b"_result", "percent", b"percent", "result", b"result", "updated_at", b"updated_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_break_reason", b"_break_reason", "_percent", b"_percent", "_result", b"_result", "break_reason", b"break_reason", "percent", b"percent", "result", b"result", "updated_at", b"updated_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_percent", b"_percent", "_result", b"_result", "percent", b"percent", "result", b"result", "state", b"state", "step", b"step", "updated_at", b"updated_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_break_reason", b"_break_reason", "_percent", b"_percent", "_result", b"_result", "break_reason", b"break_reason", "break_reason_message", b"break_reason_message", "percent", b"percent", "result", b"result", "result_message", b"result_message", "state", b"state", "step", b"step", "updated_at", b"updated_at"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__break_reason: _TypeAlias = _typing.Literal["break_reason"]  # noqa: Y015
+    _WhichOneofArgType__break_reason: _TypeAlias = _typing.Literal["_break_reason", b"_break_reason"]  # noqa: Y015
     _WhichOneofReturnType__percent: _TypeAlias = _typing.Literal["percent"]  # noqa: Y015
     _WhichOneofArgType__percent: _TypeAlias = _typing.Literal["_percent", b"_percent"]  # noqa: Y015
     _WhichOneofReturnType__result: _TypeAlias = _typing.Literal["result"]  # noqa: Y015
     _WhichOneofArgType__result: _TypeAlias = _typing.Literal["_result", b"_result"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__break_reason) -> _WhichOneofReturnType__break_reason | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__percent) -> _WhichOneofReturnType__percent | None: ...
     @_typing.overload
@@ -317,6 +398,7 @@ class Command(_message.Message):
     RESPONSE_MESSAGE_FIELD_NUMBER: _builtins.int
     VENDOR_RESPONSE_FIELD_NUMBER: _builtins.int
     REPLY_FIELD_NUMBER: _builtins.int
+    OFFLINE_POLICY_FIELD_NUMBER: _builtins.int
     FAILURE_CODE_FIELD_NUMBER: _builtins.int
     FAILURE_REASON_FIELD_NUMBER: _builtins.int
     ACCEPTED_AT_FIELD_NUMBER: _builtins.int
@@ -352,6 +434,8 @@ class Command(_message.Message):
     """The device's `code`, else its `result`, as text."""
     response_message: _builtins.str
     """The first of the device's `message`, `msg` and `description`."""
+    offline_policy: Global___OfflinePolicy.ValueType
+    """What becomes of the command while its gateway device is away."""
     failure_code: _error_reason_pb2.FailureCode.ValueType
     """Why the command failed or timed out."""
     failure_reason: _builtins.str
@@ -416,6 +500,7 @@ class Command(_message.Message):
         response_message: _builtins.str | None = ...,
         vendor_response: _struct_pb2.Struct | None = ...,
         reply: _reply_pb2.Reply | None = ...,
+        offline_policy: Global___OfflinePolicy.ValueType = ...,
         failure_code: _error_reason_pb2.FailureCode.ValueType = ...,
         failure_reason: _builtins.str | None = ...,
         accepted_at: _timestamp_pb2.Timestamp | None = ...,
@@ -428,7 +513,7 @@ class Command(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_failure_reason", b"_failure_reason", "_response_code", b"_response_code", "_response_message", b"_response_message", "accepted_at", b"accepted_at", "completed_at", b"completed_at", "deadline_at", b"deadline_at", "delivered_at", b"delivered_at", "failure_reason", b"failure_reason", "job", b"job", "reply", b"reply", "response_code", b"response_code", "response_message", b"response_message", "response_received_at", b"response_received_at", "updated_at", b"updated_at", "vendor_response", b"vendor_response"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_failure_reason", b"_failure_reason", "_response_code", b"_response_code", "_response_message", b"_response_message", "accepted_at", b"accepted_at", "command_id", b"command_id", "command_type", b"command_type", "completed_at", b"completed_at", "completion_basis", b"completion_basis", "deadline_at", b"deadline_at", "delivered_at", b"delivered_at", "device_id", b"device_id", "failure_code", b"failure_code", "failure_reason", b"failure_reason", "gateway_id", b"gateway_id", "job", b"job", "reply", b"reply", "response_code", b"response_code", "response_message", b"response_message", "response_received_at", b"response_received_at", "revision", b"revision", "status", b"status", "timeout_seconds", b"timeout_seconds", "updated_at", b"updated_at", "vendor", b"vendor", "vendor_response", b"vendor_response"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_failure_reason", b"_failure_reason", "_response_code", b"_response_code", "_response_message", b"_response_message", "accepted_at", b"accepted_at", "command_id", b"command_id", "command_type", b"command_type", "completed_at", b"completed_at", "completion_basis", b"completion_basis", "deadline_at", b"deadline_at", "delivered_at", b"delivered_at", "device_id", b"device_id", "failure_code", b"failure_code", "failure_reason", b"failure_reason", "gateway_id", b"gateway_id", "job", b"job", "offline_policy", b"offline_policy", "reply", b"reply", "response_code", b"response_code", "response_message", b"response_message", "response_received_at", b"response_received_at", "revision", b"revision", "status", b"status", "timeout_seconds", b"timeout_seconds", "updated_at", b"updated_at", "vendor", b"vendor", "vendor_response", b"vendor_response"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__failure_reason: _TypeAlias = _typing.Literal["failure_reason"]  # noqa: Y015
     _WhichOneofArgType__failure_reason: _TypeAlias = _typing.Literal["_failure_reason", b"_failure_reason"]  # noqa: Y015
@@ -496,3 +581,59 @@ class CommandEvent(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CommandEvent: _TypeAlias = CommandEvent  # noqa: Y015
+
+@_typing.final
+class UnmatchedResponse(_message.Message):
+    """A reply from a device that fits no command, or not the one that it names. It
+    touched no command's response; the gateway keeps the newest 10,000.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GATEWAY_ID_FIELD_NUMBER: _builtins.int
+    TID_FIELD_NUMBER: _builtins.int
+    METHOD_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    DATA_FIELD_NUMBER: _builtins.int
+    RAW_FIELD_NUMBER: _builtins.int
+    RECEIVED_AT_FIELD_NUMBER: _builtins.int
+    gateway_id: _builtins.str
+    """The serial number of the gateway device that sent it."""
+    tid: _builtins.str
+    """Its `tid`; empty where it had none."""
+    method: _builtins.str
+    """Its `method`; empty where it named none."""
+    reason: _builtins.str
+    """Why it fits no command."""
+    raw: _builtins.bytes
+    """The beginning of the message, where it was not JSON or is longer than
+    16 KiB.
+    """
+    @_builtins.property
+    def data(self) -> _struct_pb2.Value:
+        """The reply's `data`."""
+
+    @_builtins.property
+    def received_at(self) -> _timestamp_pb2.Timestamp:
+        """When it came."""
+
+    def __init__(
+        self,
+        *,
+        gateway_id: _builtins.str = ...,
+        tid: _builtins.str = ...,
+        method: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        data: _struct_pb2.Value | None = ...,
+        raw: _builtins.bytes = ...,
+        received_at: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "data", b"data", "raw", b"raw", "received_at", b"received_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "data", b"data", "gateway_id", b"gateway_id", "method", b"method", "raw", b"raw", "reason", b"reason", "received_at", b"received_at", "tid", b"tid"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_content: _TypeAlias = _typing.Literal["data", "raw"]  # noqa: Y015
+    _WhichOneofArgType_content: _TypeAlias = _typing.Literal["content", b"content"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_content) -> _WhichOneofReturnType_content | None: ...
+
+Global___UnmatchedResponse: _TypeAlias = UnmatchedResponse  # noqa: Y015

@@ -29,6 +29,7 @@ class SubmitCommandRequest(_message.Message):
     DEVICE_ID_FIELD_NUMBER: _builtins.int
     IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
     TIMEOUT_SECONDS_FIELD_NUMBER: _builtins.int
+    OFFLINE_POLICY_FIELD_NUMBER: _builtins.int
     DJI_FIELD_NUMBER: _builtins.int
     device_id: _builtins.str
     """Required. The device's id: the serial number of a dock, drone or remote
@@ -45,7 +46,10 @@ class SubmitCommandRequest(_message.Message):
     """Seconds the device has for its answer, counted from acceptance, 0..300.
     Absent or 0: the method's default, which is 30 unless its MethodSpec says
     otherwise.
-    4 is kept for offline_policy: what to do when the dock is known to be away.
+    """
+    offline_policy: _command_pb2.OfflinePolicy.ValueType
+    """What becomes of the command if its gateway device is away; absent: the
+    method's own policy. A control stream cannot be queued.
     """
     @_builtins.property
     def dji(self) -> _method_pb2.Method:
@@ -57,11 +61,12 @@ class SubmitCommandRequest(_message.Message):
         device_id: _builtins.str = ...,
         idempotency_key: _builtins.str = ...,
         timeout_seconds: _builtins.int | None = ...,
+        offline_policy: _command_pb2.OfflinePolicy.ValueType = ...,
         dji: _method_pb2.Method | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_timeout_seconds", b"_timeout_seconds", "dji", b"dji", "timeout_seconds", b"timeout_seconds", "vendor_method", b"vendor_method"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_timeout_seconds", b"_timeout_seconds", "device_id", b"device_id", "dji", b"dji", "idempotency_key", b"idempotency_key", "timeout_seconds", b"timeout_seconds", "vendor_method", b"vendor_method"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_timeout_seconds", b"_timeout_seconds", "device_id", b"device_id", "dji", b"dji", "idempotency_key", b"idempotency_key", "offline_policy", b"offline_policy", "timeout_seconds", b"timeout_seconds", "vendor_method", b"vendor_method"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__timeout_seconds: _TypeAlias = _typing.Literal["timeout_seconds"]  # noqa: Y015
     _WhichOneofArgType__timeout_seconds: _TypeAlias = _typing.Literal["_timeout_seconds", b"_timeout_seconds"]  # noqa: Y015
@@ -352,6 +357,116 @@ class WatchCommandsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType_update) -> _WhichOneofReturnType_update | None: ...
 
 Global___WatchCommandsResponse: _TypeAlias = WatchCommandsResponse  # noqa: Y015
+
+@_typing.final
+class CancelCommandRequest(_message.Message):
+    """Which command to withdraw."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COMMAND_ID_FIELD_NUMBER: _builtins.int
+    command_id: _builtins.str
+    """Required. The command's id, from SubmitCommand."""
+    def __init__(
+        self,
+        *,
+        command_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["command_id", b"command_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CancelCommandRequest: _TypeAlias = CancelCommandRequest  # noqa: Y015
+
+@_typing.final
+class CancelCommandResponse(_message.Message):
+    """The command as it was withdrawn."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COMMAND_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def command(self) -> _command_pb2.Command:
+        """The command: FAILED, with failure_code CANCELLED."""
+
+    def __init__(
+        self,
+        *,
+        command: _command_pb2.Command | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["command", b"command"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["command", b"command"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CancelCommandResponse: _TypeAlias = CancelCommandResponse  # noqa: Y015
+
+@_typing.final
+class ListUnmatchedResponsesRequest(_message.Message):
+    """Which replies to list."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    GATEWAY_ID_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    """How many replies to give, 1..500; 0 means 50."""
+    page_token: _builtins.str
+    """next_page_token of the page before; empty for the first page."""
+    gateway_id: _builtins.str
+    """Only replies of this gateway device."""
+    def __init__(
+        self,
+        *,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        gateway_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["gateway_id", b"gateway_id", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListUnmatchedResponsesRequest: _TypeAlias = ListUnmatchedResponsesRequest  # noqa: Y015
+
+@_typing.final
+class ListUnmatchedResponsesResponse(_message.Message):
+    """A page of replies."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESPONSES_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    RECORDED_TOTAL_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Gives the next page; empty behind the last one."""
+    recorded_total: _builtins.int
+    """How many replies have fitted no command since the database was made, those
+    that are no longer kept and those of other tenants included.
+    """
+    @_builtins.property
+    def responses(self) -> _containers.RepeatedCompositeFieldContainer[_command_pb2.UnmatchedResponse]:
+        """The replies, newest first."""
+
+    def __init__(
+        self,
+        *,
+        responses: _abc.Iterable[_command_pb2.UnmatchedResponse] | None = ...,
+        next_page_token: _builtins.str = ...,
+        recorded_total: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "recorded_total", b"recorded_total", "responses", b"responses"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListUnmatchedResponsesResponse: _TypeAlias = ListUnmatchedResponsesResponse  # noqa: Y015
 
 @_typing.final
 class Heartbeat(_message.Message):

@@ -29,6 +29,12 @@ class CommandServiceStub:
     """Sends commands to devices and says truthfully what became of them.
 
     Every error carries a google.rpc.ErrorInfo whose reason is an ErrorReason.
+
+    The standard health service (grpc.health.v1) knows three names. The server as
+    a whole ("") and this service are SERVING while calls are answered: without a
+    broker, or on a full disk, commands can still be read and watched. "dispatch"
+    is SERVING only while commands can also be sent and recorded. At a stop all
+    are NOT_SERVING, and watches of them end.
     """
 
     def __init__(self, channel):
@@ -62,12 +68,28 @@ class CommandServiceStub:
                 request_serializer=dockgate_dot_downlink_dot_v1_dot_command__service__pb2.WatchCommandsRequest.SerializeToString,
                 response_deserializer=dockgate_dot_downlink_dot_v1_dot_command__service__pb2.WatchCommandsResponse.FromString,
                 _registered_method=True)
+        self.CancelCommand = channel.unary_unary(
+                '/dockgate.downlink.v1.CommandService/CancelCommand',
+                request_serializer=dockgate_dot_downlink_dot_v1_dot_command__service__pb2.CancelCommandRequest.SerializeToString,
+                response_deserializer=dockgate_dot_downlink_dot_v1_dot_command__service__pb2.CancelCommandResponse.FromString,
+                _registered_method=True)
+        self.ListUnmatchedResponses = channel.unary_unary(
+                '/dockgate.downlink.v1.CommandService/ListUnmatchedResponses',
+                request_serializer=dockgate_dot_downlink_dot_v1_dot_command__service__pb2.ListUnmatchedResponsesRequest.SerializeToString,
+                response_deserializer=dockgate_dot_downlink_dot_v1_dot_command__service__pb2.ListUnmatchedResponsesResponse.FromString,
+                _registered_method=True)
 
 
 class CommandServiceServicer:
     """Sends commands to devices and says truthfully what became of them.
 
     Every error carries a google.rpc.ErrorInfo whose reason is an ErrorReason.
+
+    The standard health service (grpc.health.v1) knows three names. The server as
+    a whole ("") and this service are SERVING while calls are answered: without a
+    broker, or on a full disk, commands can still be read and watched. "dispatch"
+    is SERVING only while commands can also be sent and recorded. At a stop all
+    are NOT_SERVING, and watches of them end.
     """
 
     def SubmitCommand(self, request, context):
@@ -100,6 +122,9 @@ class CommandServiceServicer:
         ended the command (with follow_job: that ended its job), at once if that
         event is not behind after_revision.
 
+        A command that is removed as too old while it is watched ends the stream
+        with COMMAND_NOT_FOUND.
+
         Loses nothing over a reconnect: open it again with the revision of the last
         event seen. A stream that ends with UNAVAILABLE (the gateway stops, or the
         connection reached its age limit) is meant to be resumed that way.
@@ -124,7 +149,33 @@ class CommandServiceServicer:
         """Streams the events of all the caller's commands, in the order in which they
         were recorded, from a resume token on or from now. Does not end by itself.
 
-        Errors: VALIDATION_FAILED, FORBIDDEN, CURSOR_OUT_OF_RANGE, UNAVAILABLE.
+        Errors: VALIDATION_FAILED, FORBIDDEN, CURSOR_OUT_OF_RANGE, CURSOR_EXPIRED,
+        UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CancelCommand(self, request, context):
+        """Withdraws a command that has not been sent: it ends as FAILED with
+        CANCELLED, and the device never hears of it. Safe to repeat: a command that
+        is cancelled already is given as it is.
+
+        A command that has been sent cannot be called back. The refusal says so and
+        names the method that undoes it, where DJI has one; whether that is wise now
+        is the caller's to judge.
+
+        Errors: VALIDATION_FAILED, FORBIDDEN, COMMAND_NOT_FOUND,
+        COMMAND_NOT_CANCELLABLE, UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListUnmatchedResponses(self, request, context):
+        """Lists replies from devices that fit no command, newest first.
+
+        Errors: VALIDATION_FAILED, FORBIDDEN.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -158,6 +209,16 @@ def add_CommandServiceServicer_to_server(servicer, server):
                     request_deserializer=dockgate_dot_downlink_dot_v1_dot_command__service__pb2.WatchCommandsRequest.FromString,
                     response_serializer=dockgate_dot_downlink_dot_v1_dot_command__service__pb2.WatchCommandsResponse.SerializeToString,
             ),
+            'CancelCommand': grpc.unary_unary_rpc_method_handler(
+                    servicer.CancelCommand,
+                    request_deserializer=dockgate_dot_downlink_dot_v1_dot_command__service__pb2.CancelCommandRequest.FromString,
+                    response_serializer=dockgate_dot_downlink_dot_v1_dot_command__service__pb2.CancelCommandResponse.SerializeToString,
+            ),
+            'ListUnmatchedResponses': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListUnmatchedResponses,
+                    request_deserializer=dockgate_dot_downlink_dot_v1_dot_command__service__pb2.ListUnmatchedResponsesRequest.FromString,
+                    response_serializer=dockgate_dot_downlink_dot_v1_dot_command__service__pb2.ListUnmatchedResponsesResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'dockgate.downlink.v1.CommandService', rpc_method_handlers)
@@ -170,6 +231,12 @@ class CommandService:
     """Sends commands to devices and says truthfully what became of them.
 
     Every error carries a google.rpc.ErrorInfo whose reason is an ErrorReason.
+
+    The standard health service (grpc.health.v1) knows three names. The server as
+    a whole ("") and this service are SERVING while calls are answered: without a
+    broker, or on a full disk, commands can still be read and watched. "dispatch"
+    is SERVING only while commands can also be sent and recorded. At a stop all
+    are NOT_SERVING, and watches of them end.
     """
 
     @staticmethod
@@ -297,6 +364,60 @@ class CommandService:
             '/dockgate.downlink.v1.CommandService/WatchCommands',
             dockgate_dot_downlink_dot_v1_dot_command__service__pb2.WatchCommandsRequest.SerializeToString,
             dockgate_dot_downlink_dot_v1_dot_command__service__pb2.WatchCommandsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CancelCommand(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/dockgate.downlink.v1.CommandService/CancelCommand',
+            dockgate_dot_downlink_dot_v1_dot_command__service__pb2.CancelCommandRequest.SerializeToString,
+            dockgate_dot_downlink_dot_v1_dot_command__service__pb2.CancelCommandResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListUnmatchedResponses(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/dockgate.downlink.v1.CommandService/ListUnmatchedResponses',
+            dockgate_dot_downlink_dot_v1_dot_command__service__pb2.ListUnmatchedResponsesRequest.SerializeToString,
+            dockgate_dot_downlink_dot_v1_dot_command__service__pb2.ListUnmatchedResponsesResponse.FromString,
             options,
             channel_credentials,
             insecure,

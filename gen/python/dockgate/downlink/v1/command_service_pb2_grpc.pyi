@@ -30,6 +30,12 @@ class CommandServiceStub:
     """Sends commands to devices and says truthfully what became of them.
 
     Every error carries a google.rpc.ErrorInfo whose reason is an ErrorReason.
+
+    The standard health service (grpc.health.v1) knows three names. The server as
+    a whole ("") and this service are SERVING while calls are answered: without a
+    broker, or on a full disk, commands can still be read and watched. "dispatch"
+    is SERVING only while commands can also be sent and recorded. At a stop all
+    are NOT_SERVING, and watches of them end.
     """
 
     @_typing.overload
@@ -58,6 +64,9 @@ class CommandServiceStub:
     ended the command (with follow_job: that ended its job), at once if that
     event is not behind after_revision.
 
+    A command that is removed as too old while it is watched ends the stream
+    with COMMAND_NOT_FOUND.
+
     Loses nothing over a reconnect: open it again with the revision of the last
     event seen. A stream that ends with UNAVAILABLE (the gateway stops, or the
     connection reached its age limit) is meant to be resumed that way.
@@ -74,7 +83,25 @@ class CommandServiceStub:
     """Streams the events of all the caller's commands, in the order in which they
     were recorded, from a resume token on or from now. Does not end by itself.
 
-    Errors: VALIDATION_FAILED, FORBIDDEN, CURSOR_OUT_OF_RANGE, UNAVAILABLE.
+    Errors: VALIDATION_FAILED, FORBIDDEN, CURSOR_OUT_OF_RANGE, CURSOR_EXPIRED,
+    UNAVAILABLE.
+    """
+    CancelCommand: _grpc.UnaryUnaryMultiCallable[_command_service_pb2.CancelCommandRequest, _command_service_pb2.CancelCommandResponse]
+    """Withdraws a command that has not been sent: it ends as FAILED with
+    CANCELLED, and the device never hears of it. Safe to repeat: a command that
+    is cancelled already is given as it is.
+
+    A command that has been sent cannot be called back. The refusal says so and
+    names the method that undoes it, where DJI has one; whether that is wise now
+    is the caller's to judge.
+
+    Errors: VALIDATION_FAILED, FORBIDDEN, COMMAND_NOT_FOUND,
+    COMMAND_NOT_CANCELLABLE, UNAVAILABLE.
+    """
+    ListUnmatchedResponses: _grpc.UnaryUnaryMultiCallable[_command_service_pb2.ListUnmatchedResponsesRequest, _command_service_pb2.ListUnmatchedResponsesResponse]
+    """Lists replies from devices that fit no command, newest first.
+
+    Errors: VALIDATION_FAILED, FORBIDDEN.
     """
 
 @_typing.type_check_only
@@ -82,6 +109,12 @@ class CommandServiceAsyncStub(CommandServiceStub):
     """Sends commands to devices and says truthfully what became of them.
 
     Every error carries a google.rpc.ErrorInfo whose reason is an ErrorReason.
+
+    The standard health service (grpc.health.v1) knows three names. The server as
+    a whole ("") and this service are SERVING while calls are answered: without a
+    broker, or on a full disk, commands can still be read and watched. "dispatch"
+    is SERVING only while commands can also be sent and recorded. At a stop all
+    are NOT_SERVING, and watches of them end.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -107,6 +140,9 @@ class CommandServiceAsyncStub(CommandServiceStub):
     ended the command (with follow_job: that ended its job), at once if that
     event is not behind after_revision.
 
+    A command that is removed as too old while it is watched ends the stream
+    with COMMAND_NOT_FOUND.
+
     Loses nothing over a reconnect: open it again with the revision of the last
     event seen. A stream that ends with UNAVAILABLE (the gateway stops, or the
     connection reached its age limit) is meant to be resumed that way.
@@ -123,13 +159,37 @@ class CommandServiceAsyncStub(CommandServiceStub):
     """Streams the events of all the caller's commands, in the order in which they
     were recorded, from a resume token on or from now. Does not end by itself.
 
-    Errors: VALIDATION_FAILED, FORBIDDEN, CURSOR_OUT_OF_RANGE, UNAVAILABLE.
+    Errors: VALIDATION_FAILED, FORBIDDEN, CURSOR_OUT_OF_RANGE, CURSOR_EXPIRED,
+    UNAVAILABLE.
+    """
+    CancelCommand: _aio.UnaryUnaryMultiCallable[_command_service_pb2.CancelCommandRequest, _command_service_pb2.CancelCommandResponse]  # type: ignore[assignment]
+    """Withdraws a command that has not been sent: it ends as FAILED with
+    CANCELLED, and the device never hears of it. Safe to repeat: a command that
+    is cancelled already is given as it is.
+
+    A command that has been sent cannot be called back. The refusal says so and
+    names the method that undoes it, where DJI has one; whether that is wise now
+    is the caller's to judge.
+
+    Errors: VALIDATION_FAILED, FORBIDDEN, COMMAND_NOT_FOUND,
+    COMMAND_NOT_CANCELLABLE, UNAVAILABLE.
+    """
+    ListUnmatchedResponses: _aio.UnaryUnaryMultiCallable[_command_service_pb2.ListUnmatchedResponsesRequest, _command_service_pb2.ListUnmatchedResponsesResponse]  # type: ignore[assignment]
+    """Lists replies from devices that fit no command, newest first.
+
+    Errors: VALIDATION_FAILED, FORBIDDEN.
     """
 
 class CommandServiceServicer(metaclass=_abc_1.ABCMeta):
     """Sends commands to devices and says truthfully what became of them.
 
     Every error carries a google.rpc.ErrorInfo whose reason is an ErrorReason.
+
+    The standard health service (grpc.health.v1) knows three names. The server as
+    a whole ("") and this service are SERVING while calls are answered: without a
+    broker, or on a full disk, commands can still be read and watched. "dispatch"
+    is SERVING only while commands can also be sent and recorded. At a stop all
+    are NOT_SERVING, and watches of them end.
     """
 
     @_abc_1.abstractmethod
@@ -171,6 +231,9 @@ class CommandServiceServicer(metaclass=_abc_1.ABCMeta):
         ended the command (with follow_job: that ended its job), at once if that
         event is not behind after_revision.
 
+        A command that is removed as too old while it is watched ends the stream
+        with COMMAND_NOT_FOUND.
+
         Loses nothing over a reconnect: open it again with the revision of the last
         event seen. A stream that ends with UNAVAILABLE (the gateway stops, or the
         connection reached its age limit) is meant to be resumed that way.
@@ -199,7 +262,37 @@ class CommandServiceServicer(metaclass=_abc_1.ABCMeta):
         """Streams the events of all the caller's commands, in the order in which they
         were recorded, from a resume token on or from now. Does not end by itself.
 
-        Errors: VALIDATION_FAILED, FORBIDDEN, CURSOR_OUT_OF_RANGE, UNAVAILABLE.
+        Errors: VALIDATION_FAILED, FORBIDDEN, CURSOR_OUT_OF_RANGE, CURSOR_EXPIRED,
+        UNAVAILABLE.
+        """
+
+    @_abc_1.abstractmethod
+    def CancelCommand(
+        self,
+        request: _command_service_pb2.CancelCommandRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_command_service_pb2.CancelCommandResponse, _abc.Awaitable[_command_service_pb2.CancelCommandResponse]]:
+        """Withdraws a command that has not been sent: it ends as FAILED with
+        CANCELLED, and the device never hears of it. Safe to repeat: a command that
+        is cancelled already is given as it is.
+
+        A command that has been sent cannot be called back. The refusal says so and
+        names the method that undoes it, where DJI has one; whether that is wise now
+        is the caller's to judge.
+
+        Errors: VALIDATION_FAILED, FORBIDDEN, COMMAND_NOT_FOUND,
+        COMMAND_NOT_CANCELLABLE, UNAVAILABLE.
+        """
+
+    @_abc_1.abstractmethod
+    def ListUnmatchedResponses(
+        self,
+        request: _command_service_pb2.ListUnmatchedResponsesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_command_service_pb2.ListUnmatchedResponsesResponse, _abc.Awaitable[_command_service_pb2.ListUnmatchedResponsesResponse]]:
+        """Lists replies from devices that fit no command, newest first.
+
+        Errors: VALIDATION_FAILED, FORBIDDEN.
         """
 
 def add_CommandServiceServicer_to_server(servicer: CommandServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -91,6 +91,24 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     configuration switches the thing off. Metadata: scope, or setting, that
     would allow it.
     """
+    ERROR_REASON_CURSOR_EXPIRED: _ErrorReason.ValueType  # 20
+    """OUT_OF_RANGE. Events behind the resume token have been removed, as they were
+    older than the gateway keeps them, or the gateway was restored from a
+    backup since. List anew and watch from now. No metadata.
+    """
+    ERROR_REASON_COMMAND_NOT_CANCELLABLE: _ErrorReason.ValueType  # 21
+    """FAILED_PRECONDITION. The command has been sent, or has ended, so it cannot be
+    withdrawn. Metadata: command_id, status, and inverse_method where DJI has a
+    method that undoes it.
+    """
+    ERROR_REASON_DEVICE_REQUEST_NOT_FOUND: _ErrorReason.ValueType  # 22
+    """HTTP 404, NOT_FOUND. No request of a device with that id, or not the
+    caller's. Metadata: device_request_id.
+    """
+    ERROR_REASON_DEVICE_REQUEST_CLOSED: _ErrorReason.ValueType  # 23
+    """HTTP 409, FAILED_PRECONDITION. The device's request has been answered
+    otherwise, or nobody answered it in time. Metadata: device_request_id, status.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call was refused. Over gRPC the name without its prefix is the `reason`
@@ -169,6 +187,24 @@ ERROR_REASON_FORBIDDEN: ErrorReason.ValueType  # 19
 configuration switches the thing off. Metadata: scope, or setting, that
 would allow it.
 """
+ERROR_REASON_CURSOR_EXPIRED: ErrorReason.ValueType  # 20
+"""OUT_OF_RANGE. Events behind the resume token have been removed, as they were
+older than the gateway keeps them, or the gateway was restored from a
+backup since. List anew and watch from now. No metadata.
+"""
+ERROR_REASON_COMMAND_NOT_CANCELLABLE: ErrorReason.ValueType  # 21
+"""FAILED_PRECONDITION. The command has been sent, or has ended, so it cannot be
+withdrawn. Metadata: command_id, status, and inverse_method where DJI has a
+method that undoes it.
+"""
+ERROR_REASON_DEVICE_REQUEST_NOT_FOUND: ErrorReason.ValueType  # 22
+"""HTTP 404, NOT_FOUND. No request of a device with that id, or not the
+caller's. Metadata: device_request_id.
+"""
+ERROR_REASON_DEVICE_REQUEST_CLOSED: ErrorReason.ValueType  # 23
+"""HTTP 409, FAILED_PRECONDITION. The device's request has been answered
+otherwise, or nobody answered it in time. Metadata: device_request_id, status.
+"""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
 
 class _FailureCode:
@@ -182,8 +218,9 @@ class _FailureCodeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_FailureCo
     FAILURE_CODE_DEVICE_EXECUTION_FAILED: _FailureCode.ValueType  # 1
     """FAILED. The device answered with a result other than 0."""
     FAILURE_CODE_DEVICE_OFFLINE: _FailureCode.ValueType  # 2
-    """FAILED. Nobody at the broker listens for the gateway device, so the message
-    was not delivered and is not kept.
+    """FAILED. The gateway device is away: it said so with its last will, or nobody
+    at the broker listens for it, so the message was not delivered and is not
+    kept. With OFFLINE_POLICY_QUEUE the command waits instead.
     """
     FAILURE_CODE_DELIVERY_REFUSED: _FailureCode.ValueType  # 3
     """FAILED. The broker refused the message; the reason is the broker's."""
@@ -197,12 +234,15 @@ class _FailureCodeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_FailureCo
     """TIMED_OUT. The broker took the message, but the device did not answer."""
     FAILURE_CODE_OUTCOME_UNKNOWN: _FailureCode.ValueType  # 7
     """TIMED_OUT. The message may have left, but nothing is known of it: neither
-    the broker nor the device was heard. The device may have carried it out.
+    the broker nor the device was heard, or the gateway was restored from a
+    backup in which the command was open. The device may have carried it out.
     """
     FAILURE_CODE_NOT_CONNECTED: _FailureCode.ValueType  # 8
     """FAILED. The gateway itself had no connection to the broker, and a control
     stream is never queued.
     """
+    FAILURE_CODE_CANCELLED: _FailureCode.ValueType  # 9
+    """FAILED. The caller withdrew the command before it was sent."""
 
 class FailureCode(_FailureCode, metaclass=_FailureCodeEnumTypeWrapper):
     """Why a command ended as FAILED or TIMED_OUT."""
@@ -212,8 +252,9 @@ FAILURE_CODE_UNSPECIFIED: FailureCode.ValueType  # 0
 FAILURE_CODE_DEVICE_EXECUTION_FAILED: FailureCode.ValueType  # 1
 """FAILED. The device answered with a result other than 0."""
 FAILURE_CODE_DEVICE_OFFLINE: FailureCode.ValueType  # 2
-"""FAILED. Nobody at the broker listens for the gateway device, so the message
-was not delivered and is not kept.
+"""FAILED. The gateway device is away: it said so with its last will, or nobody
+at the broker listens for it, so the message was not delivered and is not
+kept. With OFFLINE_POLICY_QUEUE the command waits instead.
 """
 FAILURE_CODE_DELIVERY_REFUSED: FailureCode.ValueType  # 3
 """FAILED. The broker refused the message; the reason is the broker's."""
@@ -227,10 +268,13 @@ FAILURE_CODE_RESPONSE_TIMEOUT: FailureCode.ValueType  # 6
 """TIMED_OUT. The broker took the message, but the device did not answer."""
 FAILURE_CODE_OUTCOME_UNKNOWN: FailureCode.ValueType  # 7
 """TIMED_OUT. The message may have left, but nothing is known of it: neither
-the broker nor the device was heard. The device may have carried it out.
+the broker nor the device was heard, or the gateway was restored from a
+backup in which the command was open. The device may have carried it out.
 """
 FAILURE_CODE_NOT_CONNECTED: FailureCode.ValueType  # 8
 """FAILED. The gateway itself had no connection to the broker, and a control
 stream is never queued.
 """
+FAILURE_CODE_CANCELLED: FailureCode.ValueType  # 9
+"""FAILED. The caller withdrew the command before it was sent."""
 Global___FailureCode: _TypeAlias = FailureCode  # noqa: Y015

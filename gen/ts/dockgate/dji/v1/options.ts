@@ -196,6 +196,17 @@ export interface MethodSpec {
    * acknowledgement, outdated after one second, never queued. Off by default.
    */
   controlStream: boolean;
+  /**
+   * The method that undoes or stops what this one does, as DJI names it, e.g.
+   * "cover_close" for cover_open; empty where DJI has none.
+   */
+  inverse: string;
+  /**
+   * Seconds without a report after which the job that the method starts counts as
+   * stalled. 0 means the gateway's default of 60; docks report a job every few
+   * seconds while it goes on.
+   */
+  jobSilenceSeconds: number;
 }
 
 /** An event that reports the progress of a job, and its tie to the command. */
@@ -251,6 +262,8 @@ function createBaseMethodSpec(): MethodSpec {
     seq: 0,
     dangerous: false,
     controlStream: false,
+    inverse: "",
+    jobSilenceSeconds: 0,
   };
 }
 
@@ -298,6 +311,12 @@ export const MethodSpec: MessageFns<MethodSpec> = {
     }
     if (message.controlStream !== false) {
       writer.uint32(104).bool(message.controlStream);
+    }
+    if (message.inverse !== "") {
+      writer.uint32(114).string(message.inverse);
+    }
+    if (message.jobSilenceSeconds !== 0) {
+      writer.uint32(120).uint32(message.jobSilenceSeconds);
     }
     return writer;
   },
@@ -429,6 +448,22 @@ export const MethodSpec: MessageFns<MethodSpec> = {
             message.controlStream = reader.bool();
             continue;
           }
+          case 14: {
+            if (tag !== 114) {
+              break;
+            }
+
+            message.inverse = reader.string();
+            continue;
+          }
+          case 15: {
+            if (tag !== 120) {
+              break;
+            }
+
+            message.jobSilenceSeconds = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -459,6 +494,8 @@ export const MethodSpec: MessageFns<MethodSpec> = {
     message.seq = object.seq ?? 0;
     message.dangerous = object.dangerous ?? false;
     message.controlStream = object.controlStream ?? false;
+    message.inverse = object.inverse ?? "";
+    message.jobSilenceSeconds = object.jobSilenceSeconds ?? 0;
     return message;
   },
 };

@@ -113,6 +113,38 @@ export enum CommandEventKind {
    * no answer.
    */
   COMMAND_EVENT_KIND_SENT = 9,
+  /**
+   * COMMAND_EVENT_KIND_NOT_SENT - The message that SENDING announced certainly reached nobody: it did not
+   * leave, or nobody at the broker listened. The command waits again and may be
+   * sent anew; the note says why.
+   */
+  COMMAND_EVENT_KIND_NOT_SENT = 10,
+  /** COMMAND_EVENT_KIND_CANCELLED - The caller withdrew the command before it was sent. */
+  COMMAND_EVENT_KIND_CANCELLED = 11,
+  /** COMMAND_EVENT_KIND_JOB_STALLED - The device has not reported the job for longer than its method allows. */
+  COMMAND_EVENT_KIND_JOB_STALLED = 12,
+  UNRECOGNIZED = -1,
+}
+
+/**
+ * What becomes of a command whose gateway device is away: it said so itself
+ * with its last will, or nobody at the broker listens for it. A device of which
+ * nothing is known is not away; the command is sent.
+ */
+export enum OfflinePolicy {
+  /**
+   * OFFLINE_POLICY_UNSPECIFIED - The method's own: FAIL_FAST for methods that fly, film or steer (domains
+   * wayline, camera and drc, the drc channel, and whatever the schema calls
+   * dangerous or overtaking), QUEUE for all others. Never returned.
+   */
+  OFFLINE_POLICY_UNSPECIFIED = 0,
+  /** OFFLINE_POLICY_FAIL_FAST - The command ends as FAILED with DEVICE_OFFLINE. */
+  OFFLINE_POLICY_FAIL_FAST = 1,
+  /**
+   * OFFLINE_POLICY_QUEUE - The command stays ACCEPTED and is sent when the device is back, in the order
+   * accepted; at its deadline it ends as TIMED_OUT with DELIVERY_TIMEOUT.
+   */
+  OFFLINE_POLICY_QUEUE = 2,
   UNRECOGNIZED = -1,
 }
 
@@ -141,6 +173,11 @@ export enum JobState {
   JOB_STATE_TIMEOUT = 8,
   /** JOB_STATE_PARTIALLY_DONE - Only a part was done (flights). */
   JOB_STATE_PARTIALLY_DONE = 9,
+  /**
+   * JOB_STATE_STALLED - The device has not reported the job for longer than its method allows. No
+   * end: what it reports later still counts.
+   */
+  JOB_STATE_STALLED = 10,
   UNRECOGNIZED = -1,
 }
 
@@ -162,7 +199,20 @@ export interface Job {
     | bigint
     | undefined;
   /** When the gateway last heard of the job. */
-  updatedAt: Date | undefined;
+  updatedAt:
+    | Date
+    | undefined;
+  /** What `result` means, in words; empty while nothing is wrong. */
+  resultMessage: string;
+  /**
+   * Why a flight was broken off, as DJI numbers it (break_point.break_reason of
+   * flighttask_progress), e.g. 1283.
+   */
+  breakReason?:
+    | number
+    | undefined;
+  /** The same in words, e.g. "User triggered return to home". */
+  breakReasonMessage: string;
 }
 
 /**
@@ -216,6 +266,8 @@ export interface Command {
   reply:
     | Reply
     | undefined;
+  /** What becomes of the command while its gateway device is away. */
+  offlinePolicy: OfflinePolicy;
   /** Why the command failed or timed out. */
   failureCode: FailureCode;
   /** The same in words: the device's own where there are some. */
@@ -284,8 +336,46 @@ export interface CommandEvent {
   note: string;
 }
 
+/**
+ * A reply from a device that fits no command, or not the one that it names. It
+ * touched no command's response; the gateway keeps the newest 10,000.
+ */
+export interface UnmatchedResponse {
+  /** The serial number of the gateway device that sent it. */
+  gatewayId: string;
+  /** Its `tid`; empty where it had none. */
+  tid: string;
+  /** Its `method`; empty where it named none. */
+  method: string;
+  /** Why it fits no command. */
+  reason: string;
+  /** What the device sent. */
+  content:
+    | //
+    /** The reply's `data`. */
+    { $case: "data"; value: any | undefined }
+    | //
+    /**
+     * The beginning of the message, where it was not JSON or is longer than
+     * 16 KiB.
+     */
+    { $case: "raw"; value: Uint8Array }
+    | undefined;
+  /** When it came. */
+  receivedAt: Date | undefined;
+}
+
 function createBaseJob(): Job {
-  return { state: 0, percent: undefined, step: "", result: undefined, updatedAt: undefined };
+  return {
+    state: 0,
+    percent: undefined,
+    step: "",
+    result: undefined,
+    updatedAt: undefined,
+    resultMessage: "",
+    breakReason: undefined,
+    breakReasonMessage: "",
+  };
 }
 
 export const Job: MessageFns<Job> = {
@@ -307,6 +397,15 @@ export const Job: MessageFns<Job> = {
     }
     if (message.updatedAt !== undefined) {
       Timestamp.encode(toTimestamp(message.updatedAt), writer.uint32(42).fork()).join();
+    }
+    if (message.resultMessage !== "") {
+      writer.uint32(50).string(message.resultMessage);
+    }
+    if (message.breakReason !== undefined) {
+      writer.uint32(56).int32(message.breakReason);
+    }
+    if (message.breakReasonMessage !== "") {
+      writer.uint32(66).string(message.breakReasonMessage);
     }
     return writer;
   },
@@ -364,6 +463,30 @@ export const Job: MessageFns<Job> = {
             message.updatedAt = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
             continue;
           }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.resultMessage = reader.string();
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.breakReason = reader.int32();
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.breakReasonMessage = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -386,6 +509,9 @@ export const Job: MessageFns<Job> = {
     message.step = object.step ?? "";
     message.result = (object.result !== undefined && object.result !== null) ? BigInt(object.result) : undefined;
     message.updatedAt = object.updatedAt ?? undefined;
+    message.resultMessage = object.resultMessage ?? "";
+    message.breakReason = object.breakReason ?? undefined;
+    message.breakReasonMessage = object.breakReasonMessage ?? "";
     return message;
   },
 };
@@ -405,6 +531,7 @@ function createBaseCommand(): Command {
     responseMessage: undefined,
     vendorResponse: undefined,
     reply: undefined,
+    offlinePolicy: 0,
     failureCode: 0,
     failureReason: undefined,
     acceptedAt: undefined,
@@ -460,6 +587,9 @@ export const Command: MessageFns<Command> = {
     }
     if (message.reply !== undefined) {
       Reply.encode(message.reply, writer.uint32(122).fork()).join();
+    }
+    if (message.offlinePolicy !== 0) {
+      writer.uint32(128).int32(message.offlinePolicy);
     }
     if (message.failureCode !== 0) {
       writer.uint32(104).int32(message.failureCode);
@@ -608,6 +738,14 @@ export const Command: MessageFns<Command> = {
             message.reply = Reply.decode(reader, reader.uint32());
             continue;
           }
+          case 16: {
+            if (tag !== 128) {
+              break;
+            }
+
+            message.offlinePolicy = reader.int32() as any;
+            continue;
+          }
           case 13: {
             if (tag !== 104) {
               break;
@@ -710,6 +848,7 @@ export const Command: MessageFns<Command> = {
     message.responseMessage = object.responseMessage ?? undefined;
     message.vendorResponse = object.vendorResponse ?? undefined;
     message.reply = (object.reply !== undefined && object.reply !== null) ? Reply.fromPartial(object.reply) : undefined;
+    message.offlinePolicy = object.offlinePolicy ?? 0;
     message.failureCode = object.failureCode ?? 0;
     message.failureReason = object.failureReason ?? undefined;
     message.acceptedAt = object.acceptedAt ?? undefined;
@@ -839,6 +978,147 @@ export const CommandEvent: MessageFns<CommandEvent> = {
       : undefined;
     message.reply = object.reply === undefined ? undefined : object.reply;
     message.note = object.note ?? "";
+    return message;
+  },
+};
+
+function createBaseUnmatchedResponse(): UnmatchedResponse {
+  return { gatewayId: "", tid: "", method: "", reason: "", content: undefined, receivedAt: undefined };
+}
+
+export const UnmatchedResponse: MessageFns<UnmatchedResponse> = {
+  encode(message: UnmatchedResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.gatewayId !== "") {
+      writer.uint32(10).string(message.gatewayId);
+    }
+    if (message.tid !== "") {
+      writer.uint32(18).string(message.tid);
+    }
+    if (message.method !== "") {
+      writer.uint32(26).string(message.method);
+    }
+    if (message.reason !== "") {
+      writer.uint32(34).string(message.reason);
+    }
+    switch (message.content?.$case) {
+      case "data":
+        Value.encode(Value.wrap(message.content.value), writer.uint32(42).fork()).join();
+        break;
+      case "raw":
+        writer.uint32(50).bytes(message.content.value);
+        break;
+    }
+    if (message.receivedAt !== undefined) {
+      Timestamp.encode(toTimestamp(message.receivedAt), writer.uint32(58).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): UnmatchedResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseUnmatchedResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.gatewayId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.tid = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.method = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.reason = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.content = { $case: "data", value: Value.unwrap(Value.decode(reader, reader.uint32())) };
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.content = { $case: "raw", value: reader.bytes() };
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.receivedAt = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<UnmatchedResponse>): UnmatchedResponse {
+    return UnmatchedResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<UnmatchedResponse>): UnmatchedResponse {
+    const message = createBaseUnmatchedResponse();
+    message.gatewayId = object.gatewayId ?? "";
+    message.tid = object.tid ?? "";
+    message.method = object.method ?? "";
+    message.reason = object.reason ?? "";
+    switch (object.content?.$case) {
+      case "data": {
+        if (object.content?.value !== undefined && object.content?.value !== null) {
+          message.content = { $case: "data", value: object.content.value };
+        }
+        break;
+      }
+      case "raw": {
+        if (object.content?.value !== undefined && object.content?.value !== null) {
+          message.content = { $case: "raw", value: object.content.value };
+        }
+        break;
+      }
+    }
+    message.receivedAt = object.receivedAt ?? undefined;
     return message;
   },
 };

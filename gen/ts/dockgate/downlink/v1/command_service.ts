@@ -21,7 +21,7 @@ import {
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
 import { Method } from "../../dji/v1/method.js";
-import { Command, CommandEvent, CommandStatus } from "./command.js";
+import { Command, CommandEvent, CommandStatus, OfflinePolicy, UnmatchedResponse } from "./command.js";
 
 export const protobufPackage = "dockgate.downlink.v1";
 
@@ -52,6 +52,11 @@ export interface SubmitCommandRequest {
   timeoutSeconds?:
     | number
     | undefined;
+  /**
+   * What becomes of the command if its gateway device is away; absent: the
+   * method's own policy. A control stream cannot be queued.
+   */
+  offlinePolicy: OfflinePolicy;
   /**
    * Required. The vendor is the arm that is set, the command type the arm
    * inside it. Fields that the server does not know are refused, never dropped.
@@ -168,12 +173,47 @@ export interface WatchCommandsResponse {
   resumeToken: string;
 }
 
+/** Which command to withdraw. */
+export interface CancelCommandRequest {
+  /** Required. The command's id, from SubmitCommand. */
+  commandId: string;
+}
+
+/** The command as it was withdrawn. */
+export interface CancelCommandResponse {
+  /** The command: FAILED, with failure_code CANCELLED. */
+  command: Command | undefined;
+}
+
+/** Which replies to list. */
+export interface ListUnmatchedResponsesRequest {
+  /** How many replies to give, 1..500; 0 means 50. */
+  pageSize: number;
+  /** next_page_token of the page before; empty for the first page. */
+  pageToken: string;
+  /** Only replies of this gateway device. */
+  gatewayId: string;
+}
+
+/** A page of replies. */
+export interface ListUnmatchedResponsesResponse {
+  /** The replies, newest first. */
+  responses: UnmatchedResponse[];
+  /** Gives the next page; empty behind the last one. */
+  nextPageToken: string;
+  /**
+   * How many replies have fitted no command since the database was made, those
+   * that are no longer kept and those of other tenants included.
+   */
+  recordedTotal: bigint;
+}
+
 /** A sign of life on an idle stream. */
 export interface Heartbeat {
 }
 
 function createBaseSubmitCommandRequest(): SubmitCommandRequest {
-  return { deviceId: "", idempotencyKey: "", timeoutSeconds: undefined, vendorMethod: undefined };
+  return { deviceId: "", idempotencyKey: "", timeoutSeconds: undefined, offlinePolicy: 0, vendorMethod: undefined };
 }
 
 export const SubmitCommandRequest: MessageFns<SubmitCommandRequest> = {
@@ -186,6 +226,9 @@ export const SubmitCommandRequest: MessageFns<SubmitCommandRequest> = {
     }
     if (message.timeoutSeconds !== undefined) {
       writer.uint32(24).int32(message.timeoutSeconds);
+    }
+    if (message.offlinePolicy !== 0) {
+      writer.uint32(32).int32(message.offlinePolicy);
     }
     switch (message.vendorMethod?.$case) {
       case "dji":
@@ -232,6 +275,14 @@ export const SubmitCommandRequest: MessageFns<SubmitCommandRequest> = {
             message.timeoutSeconds = reader.int32();
             continue;
           }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.offlinePolicy = reader.int32() as any;
+            continue;
+          }
           case 10: {
             if (tag !== 82) {
               break;
@@ -260,6 +311,7 @@ export const SubmitCommandRequest: MessageFns<SubmitCommandRequest> = {
     message.deviceId = object.deviceId ?? "";
     message.idempotencyKey = object.idempotencyKey ?? "";
     message.timeoutSeconds = object.timeoutSeconds ?? undefined;
+    message.offlinePolicy = object.offlinePolicy ?? 0;
     switch (object.vendorMethod?.$case) {
       case "dji": {
         if (object.vendorMethod?.value !== undefined && object.vendorMethod?.value !== null) {
@@ -974,6 +1026,281 @@ export const WatchCommandsResponse: MessageFns<WatchCommandsResponse> = {
   },
 };
 
+function createBaseCancelCommandRequest(): CancelCommandRequest {
+  return { commandId: "" };
+}
+
+export const CancelCommandRequest: MessageFns<CancelCommandRequest> = {
+  encode(message: CancelCommandRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.commandId !== "") {
+      writer.uint32(10).string(message.commandId);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CancelCommandRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCancelCommandRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.commandId = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<CancelCommandRequest>): CancelCommandRequest {
+    return CancelCommandRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<CancelCommandRequest>): CancelCommandRequest {
+    const message = createBaseCancelCommandRequest();
+    message.commandId = object.commandId ?? "";
+    return message;
+  },
+};
+
+function createBaseCancelCommandResponse(): CancelCommandResponse {
+  return { command: undefined };
+}
+
+export const CancelCommandResponse: MessageFns<CancelCommandResponse> = {
+  encode(message: CancelCommandResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.command !== undefined) {
+      Command.encode(message.command, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CancelCommandResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCancelCommandResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.command = Command.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<CancelCommandResponse>): CancelCommandResponse {
+    return CancelCommandResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<CancelCommandResponse>): CancelCommandResponse {
+    const message = createBaseCancelCommandResponse();
+    message.command = (object.command !== undefined && object.command !== null)
+      ? Command.fromPartial(object.command)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseListUnmatchedResponsesRequest(): ListUnmatchedResponsesRequest {
+  return { pageSize: 0, pageToken: "", gatewayId: "" };
+}
+
+export const ListUnmatchedResponsesRequest: MessageFns<ListUnmatchedResponsesRequest> = {
+  encode(message: ListUnmatchedResponsesRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.pageSize !== 0) {
+      writer.uint32(8).int32(message.pageSize);
+    }
+    if (message.pageToken !== "") {
+      writer.uint32(18).string(message.pageToken);
+    }
+    if (message.gatewayId !== "") {
+      writer.uint32(26).string(message.gatewayId);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListUnmatchedResponsesRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListUnmatchedResponsesRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.pageSize = reader.int32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.pageToken = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.gatewayId = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ListUnmatchedResponsesRequest>): ListUnmatchedResponsesRequest {
+    return ListUnmatchedResponsesRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ListUnmatchedResponsesRequest>): ListUnmatchedResponsesRequest {
+    const message = createBaseListUnmatchedResponsesRequest();
+    message.pageSize = object.pageSize ?? 0;
+    message.pageToken = object.pageToken ?? "";
+    message.gatewayId = object.gatewayId ?? "";
+    return message;
+  },
+};
+
+function createBaseListUnmatchedResponsesResponse(): ListUnmatchedResponsesResponse {
+  return { responses: [], nextPageToken: "", recordedTotal: 0n };
+}
+
+export const ListUnmatchedResponsesResponse: MessageFns<ListUnmatchedResponsesResponse> = {
+  encode(message: ListUnmatchedResponsesResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.responses) {
+      UnmatchedResponse.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.nextPageToken !== "") {
+      writer.uint32(18).string(message.nextPageToken);
+    }
+    if (message.recordedTotal !== 0n) {
+      if (BigInt.asIntN(64, message.recordedTotal) !== message.recordedTotal) {
+        throw new globalThis.Error("value provided for field message.recordedTotal of type int64 too large");
+      }
+      writer.uint32(24).int64(message.recordedTotal);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListUnmatchedResponsesResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListUnmatchedResponsesResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.responses.push(UnmatchedResponse.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.nextPageToken = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.recordedTotal = reader.int64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ListUnmatchedResponsesResponse>): ListUnmatchedResponsesResponse {
+    return ListUnmatchedResponsesResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ListUnmatchedResponsesResponse>): ListUnmatchedResponsesResponse {
+    const message = createBaseListUnmatchedResponsesResponse();
+    message.responses = object.responses?.map((e) => UnmatchedResponse.fromPartial(e)) || [];
+    message.nextPageToken = object.nextPageToken ?? "";
+    message.recordedTotal = (object.recordedTotal !== undefined && object.recordedTotal !== null)
+      ? BigInt(object.recordedTotal)
+      : 0n;
+    return message;
+  },
+};
+
 function createBaseHeartbeat(): Heartbeat {
   return {};
 }
@@ -1021,6 +1348,12 @@ export const Heartbeat: MessageFns<Heartbeat> = {
  * Sends commands to devices and says truthfully what became of them.
  *
  * Every error carries a google.rpc.ErrorInfo whose reason is an ErrorReason.
+ *
+ * The standard health service (grpc.health.v1) knows three names. The server as
+ * a whole ("") and this service are SERVING while calls are answered: without a
+ * broker, or on a full disk, commands can still be read and watched. "dispatch"
+ * is SERVING only while commands can also be sent and recorded. At a stop all
+ * are NOT_SERVING, and watches of them end.
  */
 export type CommandServiceService = typeof CommandServiceService;
 export const CommandServiceService = {
@@ -1065,6 +1398,9 @@ export const CommandServiceService = {
    * ended the command (with follow_job: that ended its job), at once if that
    * event is not behind after_revision.
    *
+   * A command that is removed as too old while it is watched ends the stream
+   * with COMMAND_NOT_FOUND.
+   *
    * Loses nothing over a reconnect: open it again with the revision of the last
    * event seen. A stream that ends with UNAVAILABLE (the gateway stops, or the
    * connection reached its age limit) is meant to be resumed that way.
@@ -1101,7 +1437,8 @@ export const CommandServiceService = {
    * Streams the events of all the caller's commands, in the order in which they
    * were recorded, from a resume token on or from now. Does not end by itself.
    *
-   * Errors: VALIDATION_FAILED, FORBIDDEN, CURSOR_OUT_OF_RANGE, UNAVAILABLE.
+   * Errors: VALIDATION_FAILED, FORBIDDEN, CURSOR_OUT_OF_RANGE, CURSOR_EXPIRED,
+   * UNAVAILABLE.
    */
   watchCommands: {
     path: "/dockgate.downlink.v1.CommandService/WatchCommands" as const,
@@ -1112,6 +1449,45 @@ export const CommandServiceService = {
     responseSerialize: (value: WatchCommandsResponse): Buffer =>
       Buffer.from(WatchCommandsResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): WatchCommandsResponse => WatchCommandsResponse.decode(value),
+  },
+  /**
+   * Withdraws a command that has not been sent: it ends as FAILED with
+   * CANCELLED, and the device never hears of it. Safe to repeat: a command that
+   * is cancelled already is given as it is.
+   *
+   * A command that has been sent cannot be called back. The refusal says so and
+   * names the method that undoes it, where DJI has one; whether that is wise now
+   * is the caller's to judge.
+   *
+   * Errors: VALIDATION_FAILED, FORBIDDEN, COMMAND_NOT_FOUND,
+   * COMMAND_NOT_CANCELLABLE, UNAVAILABLE.
+   */
+  cancelCommand: {
+    path: "/dockgate.downlink.v1.CommandService/CancelCommand" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: CancelCommandRequest): Buffer => Buffer.from(CancelCommandRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): CancelCommandRequest => CancelCommandRequest.decode(value),
+    responseSerialize: (value: CancelCommandResponse): Buffer =>
+      Buffer.from(CancelCommandResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): CancelCommandResponse => CancelCommandResponse.decode(value),
+  },
+  /**
+   * Lists replies from devices that fit no command, newest first.
+   *
+   * Errors: VALIDATION_FAILED, FORBIDDEN.
+   */
+  listUnmatchedResponses: {
+    path: "/dockgate.downlink.v1.CommandService/ListUnmatchedResponses" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ListUnmatchedResponsesRequest): Buffer =>
+      Buffer.from(ListUnmatchedResponsesRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ListUnmatchedResponsesRequest => ListUnmatchedResponsesRequest.decode(value),
+    responseSerialize: (value: ListUnmatchedResponsesResponse): Buffer =>
+      Buffer.from(ListUnmatchedResponsesResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ListUnmatchedResponsesResponse =>
+      ListUnmatchedResponsesResponse.decode(value),
   },
 } as const;
 
@@ -1140,6 +1516,9 @@ export interface CommandServiceServer extends UntypedServiceImplementation {
    * ended the command (with follow_job: that ended its job), at once if that
    * event is not behind after_revision.
    *
+   * A command that is removed as too old while it is watched ends the stream
+   * with COMMAND_NOT_FOUND.
+   *
    * Loses nothing over a reconnect: open it again with the revision of the last
    * event seen. A stream that ends with UNAVAILABLE (the gateway stops, or the
    * connection reached its age limit) is meant to be resumed that way.
@@ -1158,9 +1537,29 @@ export interface CommandServiceServer extends UntypedServiceImplementation {
    * Streams the events of all the caller's commands, in the order in which they
    * were recorded, from a resume token on or from now. Does not end by itself.
    *
-   * Errors: VALIDATION_FAILED, FORBIDDEN, CURSOR_OUT_OF_RANGE, UNAVAILABLE.
+   * Errors: VALIDATION_FAILED, FORBIDDEN, CURSOR_OUT_OF_RANGE, CURSOR_EXPIRED,
+   * UNAVAILABLE.
    */
   watchCommands: handleServerStreamingCall<WatchCommandsRequest, WatchCommandsResponse>;
+  /**
+   * Withdraws a command that has not been sent: it ends as FAILED with
+   * CANCELLED, and the device never hears of it. Safe to repeat: a command that
+   * is cancelled already is given as it is.
+   *
+   * A command that has been sent cannot be called back. The refusal says so and
+   * names the method that undoes it, where DJI has one; whether that is wise now
+   * is the caller's to judge.
+   *
+   * Errors: VALIDATION_FAILED, FORBIDDEN, COMMAND_NOT_FOUND,
+   * COMMAND_NOT_CANCELLABLE, UNAVAILABLE.
+   */
+  cancelCommand: handleUnaryCall<CancelCommandRequest, CancelCommandResponse>;
+  /**
+   * Lists replies from devices that fit no command, newest first.
+   *
+   * Errors: VALIDATION_FAILED, FORBIDDEN.
+   */
+  listUnmatchedResponses: handleUnaryCall<ListUnmatchedResponsesRequest, ListUnmatchedResponsesResponse>;
 }
 
 export interface CommandServiceClient extends Client {
@@ -1216,6 +1615,9 @@ export interface CommandServiceClient extends Client {
    * ended the command (with follow_job: that ended its job), at once if that
    * event is not behind after_revision.
    *
+   * A command that is removed as too old while it is watched ends the stream
+   * with COMMAND_NOT_FOUND.
+   *
    * Loses nothing over a reconnect: open it again with the revision of the last
    * event seen. A stream that ends with UNAVAILABLE (the gateway stops, or the
    * connection reached its age limit) is meant to be resumed that way.
@@ -1256,7 +1658,8 @@ export interface CommandServiceClient extends Client {
    * Streams the events of all the caller's commands, in the order in which they
    * were recorded, from a resume token on or from now. Does not end by itself.
    *
-   * Errors: VALIDATION_FAILED, FORBIDDEN, CURSOR_OUT_OF_RANGE, UNAVAILABLE.
+   * Errors: VALIDATION_FAILED, FORBIDDEN, CURSOR_OUT_OF_RANGE, CURSOR_EXPIRED,
+   * UNAVAILABLE.
    */
   watchCommands(
     request: WatchCommandsRequest,
@@ -1267,6 +1670,53 @@ export interface CommandServiceClient extends Client {
     metadata?: Metadata,
     options?: Partial<CallOptions>,
   ): ClientReadableStream<WatchCommandsResponse>;
+  /**
+   * Withdraws a command that has not been sent: it ends as FAILED with
+   * CANCELLED, and the device never hears of it. Safe to repeat: a command that
+   * is cancelled already is given as it is.
+   *
+   * A command that has been sent cannot be called back. The refusal says so and
+   * names the method that undoes it, where DJI has one; whether that is wise now
+   * is the caller's to judge.
+   *
+   * Errors: VALIDATION_FAILED, FORBIDDEN, COMMAND_NOT_FOUND,
+   * COMMAND_NOT_CANCELLABLE, UNAVAILABLE.
+   */
+  cancelCommand(
+    request: CancelCommandRequest,
+    callback: (error: ServiceError | null, response: CancelCommandResponse) => void,
+  ): ClientUnaryCall;
+  cancelCommand(
+    request: CancelCommandRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: CancelCommandResponse) => void,
+  ): ClientUnaryCall;
+  cancelCommand(
+    request: CancelCommandRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: CancelCommandResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * Lists replies from devices that fit no command, newest first.
+   *
+   * Errors: VALIDATION_FAILED, FORBIDDEN.
+   */
+  listUnmatchedResponses(
+    request: ListUnmatchedResponsesRequest,
+    callback: (error: ServiceError | null, response: ListUnmatchedResponsesResponse) => void,
+  ): ClientUnaryCall;
+  listUnmatchedResponses(
+    request: ListUnmatchedResponsesRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ListUnmatchedResponsesResponse) => void,
+  ): ClientUnaryCall;
+  listUnmatchedResponses(
+    request: ListUnmatchedResponsesRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ListUnmatchedResponsesResponse) => void,
+  ): ClientUnaryCall;
 }
 
 export const CommandServiceClient = makeGenericClientConstructor(

@@ -102,6 +102,28 @@ export enum ErrorReason {
    * would allow it.
    */
   ERROR_REASON_FORBIDDEN = 19,
+  /**
+   * ERROR_REASON_CURSOR_EXPIRED - OUT_OF_RANGE. Events behind the resume token have been removed, as they were
+   * older than the gateway keeps them, or the gateway was restored from a
+   * backup since. List anew and watch from now. No metadata.
+   */
+  ERROR_REASON_CURSOR_EXPIRED = 20,
+  /**
+   * ERROR_REASON_COMMAND_NOT_CANCELLABLE - FAILED_PRECONDITION. The command has been sent, or has ended, so it cannot be
+   * withdrawn. Metadata: command_id, status, and inverse_method where DJI has a
+   * method that undoes it.
+   */
+  ERROR_REASON_COMMAND_NOT_CANCELLABLE = 21,
+  /**
+   * ERROR_REASON_DEVICE_REQUEST_NOT_FOUND - HTTP 404, NOT_FOUND. No request of a device with that id, or not the
+   * caller's. Metadata: device_request_id.
+   */
+  ERROR_REASON_DEVICE_REQUEST_NOT_FOUND = 22,
+  /**
+   * ERROR_REASON_DEVICE_REQUEST_CLOSED - HTTP 409, FAILED_PRECONDITION. The device's request has been answered
+   * otherwise, or nobody answered it in time. Metadata: device_request_id, status.
+   */
+  ERROR_REASON_DEVICE_REQUEST_CLOSED = 23,
   UNRECOGNIZED = -1,
 }
 
@@ -112,8 +134,9 @@ export enum FailureCode {
   /** FAILURE_CODE_DEVICE_EXECUTION_FAILED - FAILED. The device answered with a result other than 0. */
   FAILURE_CODE_DEVICE_EXECUTION_FAILED = 1,
   /**
-   * FAILURE_CODE_DEVICE_OFFLINE - FAILED. Nobody at the broker listens for the gateway device, so the message
-   * was not delivered and is not kept.
+   * FAILURE_CODE_DEVICE_OFFLINE - FAILED. The gateway device is away: it said so with its last will, or nobody
+   * at the broker listens for it, so the message was not delivered and is not
+   * kept. With OFFLINE_POLICY_QUEUE the command waits instead.
    */
   FAILURE_CODE_DEVICE_OFFLINE = 2,
   /** FAILURE_CODE_DELIVERY_REFUSED - FAILED. The broker refused the message; the reason is the broker's. */
@@ -129,7 +152,8 @@ export enum FailureCode {
   FAILURE_CODE_RESPONSE_TIMEOUT = 6,
   /**
    * FAILURE_CODE_OUTCOME_UNKNOWN - TIMED_OUT. The message may have left, but nothing is known of it: neither
-   * the broker nor the device was heard. The device may have carried it out.
+   * the broker nor the device was heard, or the gateway was restored from a
+   * backup in which the command was open. The device may have carried it out.
    */
   FAILURE_CODE_OUTCOME_UNKNOWN = 7,
   /**
@@ -137,5 +161,7 @@ export enum FailureCode {
    * stream is never queued.
    */
   FAILURE_CODE_NOT_CONNECTED = 8,
+  /** FAILURE_CODE_CANCELLED - FAILED. The caller withdrew the command before it was sent. */
+  FAILURE_CODE_CANCELLED = 9,
   UNRECOGNIZED = -1,
 }

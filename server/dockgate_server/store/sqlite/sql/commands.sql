@@ -7,11 +7,11 @@
 INSERT INTO command (
     id, tenant, principal, vendor, device_id, gateway_id, channel, command_type, data,
     timeout_seconds, accepted_at, deadline_at, job_key, status, revision, updated_at,
-    idempotency_key, content_hash
+    idempotency_key, content_hash, offline_policy
 ) VALUES (
     :id, :tenant, :principal, :vendor, :device_id, :gateway_id, :channel, :command_type, :data,
     :timeout_seconds, :accepted_at, :deadline_at, :job_key, 'ACCEPTED', 1, :accepted_at,
-    :idempotency_key, :content_hash
+    :idempotency_key, :content_hash, :offline_policy
 )
 ON CONFLICT (tenant, idempotency_key) DO NOTHING
 RETURNING *;
@@ -19,6 +19,20 @@ RETURNING *;
 -- name: begin_sending
 UPDATE command
 SET sending_at = :at, updated_at = :at, revision = revision + 1
+WHERE id = :id AND status = 'ACCEPTED' AND sending_at IS NULL
+RETURNING *;
+
+-- name: take_back
+-- The message that was announced has certainly reached nobody.
+UPDATE command
+SET sending_at = NULL, updated_at = :at, revision = revision + 1
+WHERE id = :id AND status = 'ACCEPTED' AND sending_at IS NOT NULL
+RETURNING *;
+
+-- name: cancel
+UPDATE command
+SET status = 'FAILED', failure_code = 'CANCELLED', failure_reason = :reason,
+    completed_at = :at, updated_at = :at, revision = revision + 1
 WHERE id = :id AND status = 'ACCEPTED' AND sending_at IS NULL
 RETURNING *;
 
@@ -102,7 +116,20 @@ RETURNING *;
 UPDATE command
 SET job = :job, updated_at = :at, revision = revision + 1
 WHERE seq = :seq
-    AND (job IS NULL OR json_extract(job, '$.state') IN ('SENT', 'IN_PROGRESS', 'PAUSED'))
+    AND (job IS NULL
+        OR json_extract(job, '$.state') IN ('SENT', 'IN_PROGRESS', 'PAUSED', 'STALLED'))
+RETURNING *;
+
+-- name: stall_job
+-- A report that came meanwhile changes updated_at, and the guard does not hold.
+UPDATE command
+SET job = CASE
+        WHEN job IS NULL THEN json_object('state', 'STALLED', 'updated_at', :at)
+        ELSE json_set(job, '$.state', 'STALLED') END,
+    updated_at = :at, revision = revision + 1
+WHERE id = :id AND status = 'SUCCEEDED'
+    AND json_extract(job, '$.updated_at') IS :heard_at
+    AND (job IS NULL OR json_extract(job, '$.state') IN ('SENT', 'IN_PROGRESS'))
 RETURNING *;
 
 -- name: find_job
@@ -145,11 +172,20 @@ WHERE status IN ('ACCEPTED', 'DELIVERED') AND seq > :after
 ORDER BY seq
 LIMIT :limit;
 
--- name: sent_after
--- Only what was accepted later is looked at, so this is quick for a recent command.
-SELECT 1 FROM command
-WHERE seq > :seq AND gateway_id = :gateway_id AND sending_at IS NOT NULL
-LIMIT 1;
+-- name: commands_with_open_jobs
+-- As the index command_job_open has it; a stalled job waits for nothing but the device.
+SELECT * FROM command
+WHERE status = 'SUCCEEDED' AND job_key IS NOT NULL
+    AND (job IS NULL OR json_extract(job, '$.state') IN ('SENT', 'IN_PROGRESS'))
+    AND seq > :after
+ORDER BY seq
+LIMIT :limit;
+
+-- name: last_sent
+-- Only what was accepted later is looked at, so this is quick from a recent command on.
+SELECT gateway_id, max(seq) FROM command
+WHERE seq >= :from_seq AND sending_at IS NOT NULL
+GROUP BY gateway_id;
 
 -- name: list_commands
 -- Which of the indices is best depends on whether a device is given: two queries.
@@ -183,18 +219,5 @@ ORDER BY e.seq
 LIMIT :limit;
 
 -- name: newest_event_seq
-SELECT coalesce(max(seq), 0) FROM command_event;
-
--- name: insert_unmatched
-INSERT INTO unmatched_response (gateway_id, tid, method, reason, data, received_at)
-VALUES (:gateway_id, :tid, :method, :reason, :data, :received_at)
-RETURNING seq;
-
--- name: trim_unmatched
--- The ledger keeps the newest ones only.
-DELETE FROM unmatched_response WHERE seq <= :up_to;
-
--- name: list_unmatched
-SELECT gateway_id, tid, method, reason, data, received_at FROM unmatched_response
-ORDER BY seq DESC
-LIMIT :limit;
+-- Also when it has been removed: its number is not used again.
+SELECT seq FROM sqlite_sequence WHERE name = 'command_event';

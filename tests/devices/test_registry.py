@@ -8,7 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.records import NOW
 
-from dockgate_server.devices import Registry
+from dockgate_server.clock import ManualClock
+from dockgate_server.devices.presence import PresenceBook
+from dockgate_server.devices.registry import Registry
+from dockgate_server.devices.topology import read_topology
 from dockgate_server.errors import DockgateError
 from dockgate_server.model.device import Device, Topology
 from dockgate_server.store.sqlite import SqliteStore
@@ -21,7 +24,7 @@ async def test_a_device_belongs_to_the_latest_topology(tmp_path: Path) -> None:
     """Over the seeds, over earlier docks, and over a restart; the drone stays when it is away."""
     database = tmp_path / "dockgate.db"
     async with SqliteStore(database) as store:
-        registry = Registry(store, SEEDS)
+        registry = Registry(store.devices, PresenceBook(ManualClock()), SEEDS)
         await registry.load()
         assert registry.resolve("default", "drone-001").gateway_id == "dock-001"
         await registry.learn(Topology("dock-002", "3-2-0", DRONE, NOW))
@@ -29,7 +32,7 @@ async def test_a_device_belongs_to_the_latest_topology(tmp_path: Path) -> None:
         assert registry.resolve("default", "drone-001").gateway_id == "dock-002"
         assert registry.resolve("default", "dock-002").gateway_id == "dock-002"
     async with SqliteStore(database) as store:
-        registry = Registry(store, SEEDS)
+        registry = Registry(store.devices, PresenceBook(ManualClock()), SEEDS)
         await registry.load()
         drone = registry.resolve("default", "drone-001")
         assert (drone.gateway_id, drone.model) == ("dock-002", "0-67-0")
@@ -38,7 +41,7 @@ async def test_a_device_belongs_to_the_latest_topology(tmp_path: Path) -> None:
 async def test_a_topology_counts_when_it_is_stored(tmp_path: Path) -> None:
     """Or a command would go to a gateway that nobody remembers after a crash."""
     async with SqliteStore(tmp_path / "dockgate.db") as store:
-        registry = Registry(store)
+        registry = Registry(store.devices, PresenceBook(ManualClock()))
         learning = registry.learn(Topology("dock-001", "", DRONE, NOW))
         with pytest.raises(DockgateError):
             registry.resolve("default", "drone-001")
@@ -49,7 +52,9 @@ async def test_a_topology_counts_when_it_is_stored(tmp_path: Path) -> None:
 async def test_another_tenants_device_is_not_known(tmp_path: Path) -> None:
     """It looks like one that does not exist."""
     async with SqliteStore(tmp_path / "dockgate.db") as store:
-        registry = Registry(store, [Device("other", "drone-001", "dock-001")])
+        registry = Registry(
+            store.devices, PresenceBook(ManualClock()), [Device("other", "drone-001", "dock-001")]
+        )
         with pytest.raises(DockgateError, match="no device 'drone-001' is known"):
             registry.resolve("default", "drone-001")
         assert registry.resolve("other", "drone-001").gateway_id == "dock-001"
@@ -71,7 +76,7 @@ def test_a_topology_is_read() -> None:
             None,
         ],
     }
-    assert Registry.read_topology("dock-001", data, NOW) == Topology(
+    assert read_topology("dock-001", data, NOW) == Topology(
         "dock-001", "3-88100-0", (("drone-001", "0-67-0"), ("no-model", "")), NOW
     )
 
@@ -79,13 +84,13 @@ def test_a_topology_is_read() -> None:
 @pytest.mark.parametrize("data", [None, "", [], 0, True])
 def test_what_is_no_topology_is_none(data: object) -> None:
     """The last-will form of a careless dock."""
-    assert Registry.read_topology("dock-001", data, NOW) is None
+    assert read_topology("dock-001", data, NOW) is None
 
 
 @pytest.mark.parametrize("gateway_id", ["", "a b", "x" * 65, "a#"])
 def test_a_gateway_whose_name_cannot_be_one_is_not_learnt(gateway_id: str) -> None:
     """Nothing could be sent to it."""
-    assert Registry.read_topology(gateway_id, {}, NOW) is None
+    assert read_topology(gateway_id, {}, NOW) is None
 
 
 VALUES: Any = st.none() | st.integers() | st.floats() | st.text(max_size=4) | st.booleans()
@@ -98,6 +103,6 @@ MEMBERS = st.dictionaries(st.sampled_from(["sn", "domain", "type", "sub_type"]),
 )
 def test_reading_a_topology_never_raises(data: dict[str, object]) -> None:
     """Whatever a device says of itself."""
-    topology = Registry.read_topology("dock-001", data, NOW)
+    topology = read_topology("dock-001", data, NOW)
     assert topology is not None
     assert all(0 < len(serial_number) <= 64 for serial_number, _ in topology.sub_devices)

@@ -1,0 +1,55 @@
+"""What every use case asks of a call before anything else, and the tokens of pages."""
+
+from google.protobuf.message import Message
+
+from dockgate_server import errors
+from dockgate_server.codec import cursor, rules
+from dockgate_server.errors import DockgateError, Reason
+from dockgate_server.model.caller import Caller, Scope
+
+
+def need(caller: Caller, scope: Scope) -> None:
+    """Refuse a caller who lacks the scope.
+
+    Raises:
+        DockgateError: FORBIDDEN.
+    """
+    if scope not in caller.scopes:
+        raise DockgateError(
+            Reason.FORBIDDEN,
+            f"{caller.principal} has not the scope {scope}, which this needs",
+            metadata={"scope": scope},
+        )
+
+
+def check(request: Message) -> None:
+    """Hold a request against the rules beside its fields.
+
+    Raises:
+        DockgateError: VALIDATION_FAILED.
+    """
+    if broken := rules.violations(request):
+        raise errors.validation_failed(broken)
+
+
+def position(kind: str, page_token: str) -> int | None:
+    """Where a page begins; None for the first one.
+
+    Raises:
+        DockgateError: VALIDATION_FAILED, for a token that is not ours.
+    """
+    return cursor.read(kind, page_token, "page_token") if page_token else None
+
+
+def next_page(kind: str, before: int | None) -> str:
+    """The token of the next page; "" behind the last one."""
+    return "" if before is None else cursor.write(kind, before)
+
+
+def beyond(what: str, **metadata: str) -> DockgateError:
+    """A watch cannot begin behind what there is."""
+    return DockgateError(
+        Reason.CURSOR_OUT_OF_RANGE,
+        f"the watch was asked to begin behind the newest {what}",
+        metadata=metadata,
+    )

@@ -1,0 +1,1 @@
+"""Which devices there are, where they are, and how they are."""

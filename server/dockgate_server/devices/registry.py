@@ -1,0 +1,180 @@
+"""Which devices there are, and by which gateway device each is reached.
+
+Learnt from the topology that docks and remote controllers announce (``update_topo``), seeded by
+the configuration, registered by callers, remembered by the store. A device under two gateways
+belongs to the one whose topology came last.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+
+from dockgate_server.devices.feed import DeviceFeed
+from dockgate_server.devices.presence import PresenceBook
+from dockgate_server.errors import DockgateError, Reason
+from dockgate_server.model.caller import DEFAULT_TENANT
+from dockgate_server.model.device import Device, Presence, Topology
+from dockgate_server.store.devices import DeviceStore
+
+
+class Registry:
+    """The devices that can be reached now.
+
+    Args:
+        store: Remembers them.
+        presence: Knows which are there.
+        seeds: Devices that are known before they announce themselves.
+    """
+
+    def __init__(
+        self, store: DeviceStore, presence: PresenceBook, seeds: Iterable[Device] = ()
+    ) -> None:
+        self._store = store
+        self._presence = presence
+        self.feed = DeviceFeed()
+        """Wakes those who watch devices."""
+        self._devices: dict[str, Device] = {}
+        self._aliases: dict[tuple[str, str], str] = {}
+        self._sub_devices: dict[str, set[str]] = {}  # by gateway, for its comings and goings
+        for device in seeds:
+            self._put(device)
+        presence.listen(self._presence_changed)
+
+    async def load(self) -> None:
+        """Take over what the store remembers; it overrules the seeds."""
+        for device in await self._store.list():
+            self._put(device)
+        self._presence.load(await self._store.whereabouts())
+
+    def resolve(self, tenant: str, device_id: str) -> Device:
+        """The device of that alias or serial number.
+
+        Raises:
+            DockgateError: DEVICE_NOT_FOUND, also for another tenant's device.
+        """
+        serial_number = self._aliases.get((tenant, device_id), device_id)
+        device = self._devices.get(serial_number)
+        if device is None or device.tenant != tenant:
+            raise DockgateError(
+                Reason.DEVICE_NOT_FOUND,
+                f"no device {device_id!r} is known; a device becomes known when its dock or "
+                "remote controller announces it, by the configuration, or by RegisterDevice",
+                metadata={"device_id": device_id},
+            )
+        return device
+
+    def knows(self, serial_number: str) -> bool:
+        """Whether there is such a device, whosever it is."""
+        return serial_number in self._devices
+
+    def get(self, serial_number: str) -> Device | None:
+        """The device of a serial number, whosever it is."""
+        return self._devices.get(serial_number)
+
+    def list(self, tenant: str, gateway_id: str = "") -> list[Device]:
+        """The tenant's devices, or those of one gateway device, in the order of their names."""
+        found = (
+            device
+            for device in self._devices.values()
+            if device.tenant == tenant and gateway_id in ("", device.gateway_id)
+        )
+        return sorted(found, key=lambda device: device.name)
+
+    def presence(self, device: Device) -> Presence:
+        """Whether the device can be reached: a drone is away when its dock no longer names it."""
+        there = self._presence.of(device.gateway_id)
+        return Presence.OFFLINE if there is Presence.ONLINE and not device.listed else there
+
+    def heard_at(self, device: Device) -> int | None:
+        """When the device itself was last heard of; None when it never was."""
+        return self._presence.heard_at(device.id)
+
+    def learn(self, topology: Topology) -> asyncio.Future[None]:
+        """Remember a topology; commands can go to its devices when the future resolves."""
+        saving = self._store.save_topology(DEFAULT_TENANT, topology)
+        return _then(saving, lambda: self._learnt(topology))
+
+    def register(self, device: Device) -> asyncio.Future[None]:
+        """Remember a device by its alias, gateway and tenant."""
+        return _then(self._store.register(device), lambda: self._registered(device))
+
+    def remove(self, device: Device) -> asyncio.Future[None]:
+        """Forget a device."""
+        return _then(self._store.remove(device.id), lambda: self._removed(device))
+
+    def bound(self, gateway_id: str, callsigns: Mapping[str, str]) -> None:
+        """Take note that devices were bound to an organisation, by the wish of a gateway device.
+
+        The store knows it already; a drone that is not known yet will be announced.
+        """
+        asking = self._devices.get(gateway_id)
+        tenant = DEFAULT_TENANT if asking is None else asking.tenant
+        for serial_number, callsign in callsigns.items():
+            listed = serial_number == gateway_id
+            new = Device(tenant, serial_number, gateway_id, listed=listed)
+            known = self._devices.get(serial_number, new)
+            self._put(replace(known, callsign=callsign))
+        self.feed.changed(*callsigns)
+
+    def _learnt(self, topology: Topology) -> None:
+        gateway_id = topology.gateway_id
+        changed = set()
+        for serial_number in self._sub_devices.get(gateway_id, set()) - {gateway_id}:
+            self._devices[serial_number] = replace(self._devices[serial_number], listed=False)
+            changed.add(serial_number)
+        for serial_number, model in topology.members:
+            known = self._devices.get(serial_number)
+            if known is None:
+                device = Device(DEFAULT_TENANT, serial_number, gateway_id, model)
+            else:
+                device = replace(known, gateway_id=gateway_id, model=model, listed=True)
+            self._put(device)
+            changed.add(serial_number)
+        self.feed.changed(*changed)
+
+    def _registered(self, device: Device) -> None:
+        if device.alias is not None:
+            before = self._aliases.get((device.tenant, device.alias))
+            if before is not None and before != device.id:
+                self._put(replace(self._devices[before], alias=None))
+                self.feed.changed(before)
+        known = self._devices.get(device.id, device)
+        self._put(
+            replace(known, tenant=device.tenant, gateway_id=device.gateway_id, alias=device.alias)
+        )
+        self.feed.changed(device.id)
+
+    def _removed(self, device: Device) -> None:
+        self._take_out(device.id)
+        self.feed.changed(device.id)
+
+    def _put(self, device: Device) -> None:
+        self._take_out(device.id)
+        self._devices[device.id] = device
+        self._sub_devices.setdefault(device.gateway_id, set()).add(device.id)
+        if device.alias is not None:
+            self._aliases[device.tenant, device.alias] = device.id
+
+    def _take_out(self, serial_number: str) -> None:
+        device = self._devices.pop(serial_number, None)
+        if device is None:
+            return
+        self._sub_devices[device.gateway_id].discard(serial_number)
+        if device.alias is not None and self._aliases.get((device.tenant, device.alias)) == (
+            serial_number
+        ):
+            del self._aliases[device.tenant, device.alias]
+
+    def _presence_changed(self, serial_number: str, presence: Presence) -> None:
+        self.feed.changed(serial_number, *self._sub_devices.get(serial_number, ()))
+
+
+def _then(asked: "asyncio.Future[None]", action: Callable[[], None]) -> "asyncio.Future[None]":
+    """Do something when the store has done its part, before anybody else hears of it."""
+
+    def done(asked: "asyncio.Future[None]") -> None:
+        if not asked.cancelled() and asked.exception() is None:
+            action()
+
+    asked.add_done_callback(done)
+    return asked

@@ -1,0 +1,175 @@
+"""Commands whose gateway device is away.
+
+A gateway device is away when its last will has come, or when the broker said that nobody listens
+for it. Commands that fail fast end then; the others wait here, in the order accepted, until the
+device is back. In the second case that may go unnoticed, so now and then, and at each sign of life,
+one of those that wait is sent to find out. Only when the broker has taken that one do the others
+follow it: so nothing is published again and again, and nobody is overtaken.
+"""
+
+from bisect import insort
+from collections.abc import Callable, Iterable
+
+from dockgate_server.clock import Clock, Handle
+from dockgate_server.devices.presence import PresenceBook
+from dockgate_server.dispatcher.backlog import Backlog, Waiting
+from dockgate_server.dispatcher.decisions import Decisions
+from dockgate_server.model.command import Command, FailureCode
+from dockgate_server.model.device import Presence
+
+PROBE_SECONDS = 5.0
+"""How often one of the commands that wait for a device is sent to find out whether it is back."""
+
+
+class Absent:
+    """Keeps the commands that wait for gateway devices to come back.
+
+    Args:
+        presence: Who is there.
+        backlog: Where commands go that may be sent again.
+        decisions: Records the end of commands that do not wait.
+        clock: The time.
+        is_open: Whether a command still waits for its end.
+        wake: Told when something may be sent.
+    """
+
+    def __init__(
+        self,
+        presence: PresenceBook,
+        backlog: Backlog,
+        decisions: Decisions,
+        clock: Clock,
+        *,
+        is_open: Callable[[str], bool],
+        wake: Callable[[], None],
+    ) -> None:
+        self._presence = presence
+        self._backlog = backlog
+        self._decisions = decisions
+        self._clock = clock
+        self._is_open = is_open
+        self._wake = wake
+        self._waiting: dict[str, list[Waiting]] = {}
+        self._probes: dict[str, str] = {}  # by gateway, the command that is finding out
+        self._timer: Handle | None = None
+
+    def __len__(self) -> int:
+        return sum(len(waiting) for waiting in self._waiting.values())
+
+    def is_away(self, gateway_id: str) -> bool:
+        """Whether commands to this gateway device do not go out at once."""
+        return gateway_id in self._waiting or self._has_left(gateway_id)
+
+    def takes(self, one: Waiting) -> bool:
+        """Whether the command is not to be sent now, as its gateway device is away.
+
+        An emergency always goes out: what we believe of the device may be wrong, and the broker's
+        answer will tell.
+        """
+        gateway_id = one.command.gateway_id
+        if one.overtakes or not self.is_away(gateway_id):
+            return False
+        if self._has_left(gateway_id):
+            self._away(one, _left(gateway_id))
+            return True
+        if self._probes.get(gateway_id) == one.command.id:
+            return False
+        self._keep(one, f"others wait for gateway {gateway_id} to come back")
+        self._probe(gateway_id)
+        return True
+
+    def nobody_listened(self, one: Waiting) -> None:
+        """The broker said so of this message; whoever waited to find out knows now."""
+        gateway_id = one.command.gateway_id
+        reason = f"nobody at the broker listens for gateway {gateway_id}"
+        self._presence.doubt(gateway_id)
+        self._probes.pop(gateway_id, None)
+        self._fail_fast(gateway_id, reason)
+        self._away(one, reason)
+
+    def was_taken(self, gateway_id: str) -> None:
+        """Somebody listens: the broker has taken, or refused, a message for the gateway device."""
+        self._probes.pop(gateway_id, None)
+        self._release(self._waiting.pop(gateway_id, ()))
+
+    def done_with(self, command: Command) -> None:
+        """A command has ended, or is lost; if it was to find out, the next one does."""
+        if self._probes.get(command.gateway_id) == command.id:
+            del self._probes[command.gateway_id]
+            self._probe(command.gateway_id)
+
+    def presence_changed(self, gateway_id: str, presence: Presence) -> None:
+        """There is a sign of life of a gateway device, or its last will."""
+        if presence is Presence.ONLINE:
+            self._probe(gateway_id)
+        elif presence is Presence.OFFLINE:
+            self._fail_fast(gateway_id, _left(gateway_id))
+
+    def probe_all(self) -> None:
+        """Find out about every gateway device that is not known to have left."""
+        for gateway_id in list(self._waiting):
+            self._probe(gateway_id)
+
+    def _has_left(self, gateway_id: str) -> bool:
+        return self._presence.of(gateway_id) is Presence.OFFLINE
+
+    def _away(self, one: Waiting, reason: str) -> None:
+        if one.fails_fast and not one.may_have_left:
+            self._decisions.refuse(one.command, FailureCode.DEVICE_OFFLINE, reason)
+        else:
+            self._keep(one, reason)
+
+    def _keep(self, one: Waiting, reason: str) -> None:
+        gateway_id = one.command.gateway_id
+        self._decisions.take_back((one,), reason)
+        if self._probes.get(gateway_id) == one.command.id:
+            del self._probes[gateway_id]
+        if self._backlog.is_in(one.command):
+            self._wake()
+        insort(self._waiting.setdefault(gateway_id, []), one, key=_seq)
+        self._arm()
+
+    def _fail_fast(self, gateway_id: str, reason: str) -> None:
+        """End those that wait for nothing but to know whether the device is there."""
+        waiting = self._waiting.pop(gateway_id, None)
+        for one in waiting or ():
+            self._away(one, reason)
+
+    def _probe(self, gateway_id: str) -> None:
+        """Send the first that waits, unless one is on its way or the device has left."""
+        if gateway_id not in self._waiting or gateway_id in self._probes:
+            return
+        waiting = [one for one in self._waiting[gateway_id] if self._is_open(one.command.id)]
+        if not waiting:
+            # Everything that waited has ended; the next command finds out by itself.
+            del self._waiting[gateway_id]
+            return
+        self._waiting[gateway_id] = waiting
+        if not self._has_left(gateway_id):
+            first = waiting.pop(0)
+            self._probes[gateway_id] = first.command.id
+            self._release((first,))
+
+    def _release(self, waiting: Iterable[Waiting]) -> None:
+        if ones := [one for one in waiting if self._is_open(one.command.id)]:
+            self._backlog.put(*ones)
+            self._wake()
+
+    def _arm(self) -> None:
+        if self._timer is None:
+            when = self._clock.monotonic() + PROBE_SECONDS
+            self._timer = self._clock.call_at(when, self._ring)
+
+    def _ring(self) -> None:
+        self._timer = None
+        self.probe_all()
+        if self._waiting:
+            self._arm()
+
+
+def _left(gateway_id: str) -> str:
+    return f"gateway {gateway_id} has left the broker"
+
+
+def _seq(one: Waiting) -> int:
+    return one.command.seq

@@ -1,0 +1,42 @@
+"""What the gateway itself decides about a command that has not ended: recorded here."""
+
+from collections.abc import Iterable
+
+from dockgate_server.clock import Clock
+from dockgate_server.dispatcher.backlog import Waiting
+from dockgate_server.dispatcher.recorder import Recorder
+from dockgate_server.model.command import Command, FailureCode
+from dockgate_server.model.transitions import CompleteSend, ConfirmDelivery, Refuse, TakeBack
+
+
+class Decisions:
+    """Records what became of messages, with the time."""
+
+    def __init__(self, recorder: Recorder, clock: Clock) -> None:
+        self._recorder = recorder
+        self._clock = clock
+
+    def refuse(self, command: Command, code: FailureCode, reason: str) -> None:
+        """End a command that cannot or may not be sent."""
+        self._recorder.record(Refuse(command.id, code, reason, self._clock.now_ms()))
+
+    def delivered(self, command: Command) -> None:
+        """The broker has taken the message."""
+        self._recorder.record(ConfirmDelivery(command.id, self._clock.now_ms()))
+
+    def sent(self, command: Command) -> None:
+        """The message has been handed to the network, and nothing more will be heard of it."""
+        self._recorder.record(CompleteSend(command.id, self._clock.now_ms()))
+
+    def take_back(self, waiting: Iterable[Waiting], reason: str) -> None:
+        """The messages of these have certainly reached nobody, unless an earlier copy may have.
+
+        The store makes changes in the order asked for, so the intent to send may be committed anew
+        without waiting for this.
+        """
+        unsent = [one for one in waiting if one.intended and not one.may_have_left]
+        for one in unsent:
+            one.intended = False
+        if unsent:
+            ids = tuple(one.command.id for one in unsent)
+            self._recorder.record(TakeBack(ids, reason, self._clock.now_ms()))

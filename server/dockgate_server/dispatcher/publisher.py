@@ -1,0 +1,126 @@
+"""Handing a command to the broker, and what the broker says of it.
+
+Only what certainly reached nobody is ever handed over a second time, and what is safe to repeat.
+"""
+
+import asyncio
+import enum
+from collections.abc import Callable, Mapping
+from functools import partial
+
+from dockgate_server.bridge.interface import Acknowledgement, Bridge, NotConnected, Verdict
+from dockgate_server.clock import Clock
+from dockgate_server.codec import channels
+from dockgate_server.dispatcher.absent import Absent
+from dockgate_server.dispatcher.backlog import Waiting
+from dockgate_server.dispatcher.deadlines import Deadlines
+from dockgate_server.dispatcher.decisions import Decisions
+from dockgate_server.dispatcher.window import Window
+from dockgate_server.model.command import FailureCode
+
+
+class Sending(enum.Enum):
+    """What became of handing a message over."""
+
+    HANDED_OVER = enum.auto()
+    NOT_CONNECTED = enum.auto()
+    """It certainly has not left."""
+    TOO_LATE = enum.auto()
+    """The command has ended, or its deadline has passed; it has not left."""
+
+
+class Publisher:
+    """Publishes commands and records the broker's answers.
+
+    Args:
+        bridge: The way to the devices.
+        window: Counts what waits for its acknowledgement.
+        deadlines: Knows how long a message may live.
+        decisions: Records what happened to a message.
+        absent: Is told who listens.
+        clock: The time.
+        again: Takes a command that is to be sent again.
+        acknowledged: Told after each answer, when a place in the window is free again.
+    """
+
+    def __init__(
+        self,
+        bridge: Bridge,
+        window: Window,
+        deadlines: Deadlines,
+        decisions: Decisions,
+        absent: Absent,
+        clock: Clock,
+        *,
+        again: Callable[[Waiting], None],
+        acknowledged: Callable[[], None],
+    ) -> None:
+        self._bridge = bridge
+        self._window = window
+        self._deadlines = deadlines
+        self._decisions = decisions
+        self._absent = absent
+        self._clock = clock
+        self._again = again
+        self._when_acknowledged = acknowledged
+        self._last_sent: dict[str, int] = {}  # by gateway, the seq of the last command
+
+    def send(self, one: Waiting) -> Sending:
+        """Hand the message to the network; the broker's answer is recorded when it comes."""
+        command = one.command
+        left = self._deadlines.seconds_left(command.id)
+        if left <= 0:
+            return Sending.TOO_LATE
+        topic, payload = channels.compose(command, self._clock.now_ms())
+        try:
+            # Whole seconds are the finest that MQTT knows, and 0 would be dropped at once. So a
+            # dock that comes back gets nothing that is late by more than a second.
+            sent = self._bridge.publish(topic, payload, max(1, int(left)))
+        except NotConnected:
+            return Sending.NOT_CONNECTED
+        self._window.in_flight += 1
+        self._last_sent[command.gateway_id] = command.seq
+        sent.add_done_callback(partial(self._acknowledged, one))
+        return Sending.HANDED_OVER
+
+    def was_sent_before(self, last_sent: Mapping[str, int]) -> None:
+        """Take over what an earlier process has sent: by gateway, the seq of the last command."""
+        self._last_sent.update(last_sent)
+
+    def is_last(self, one: Waiting) -> bool:
+        """Whether nothing was sent to the gateway device behind this command.
+
+        Otherwise a repeated charge_open might come after a charge_close and undo it.
+        """
+        return self._last_sent.get(one.command.gateway_id, 0) <= one.command.seq
+
+    def _acknowledged(self, one: Waiting, sent: "asyncio.Future[Acknowledgement]") -> None:
+        self._window.in_flight -= 1
+        if not sent.cancelled():
+            if sent.exception() is None:
+                self._answered(one, sent.result())
+            else:
+                self._lost(one)
+        self._when_acknowledged()
+
+    def _lost(self, one: Waiting) -> None:
+        # It may have left. For what cannot be repeated the device's answer or the deadline decides.
+        self._absent.done_with(one.command)
+        still_open = self._deadlines.seconds_left(one.command.id) > 0
+        if one.repeatable and self.is_last(one) and still_open:
+            one.intended = True
+            one.may_have_left = True
+            self._again(one)
+
+    def _answered(self, one: Waiting, answer: Acknowledgement) -> None:
+        if answer.verdict is Verdict.NOBODY_LISTENS:
+            # Of an earlier copy, if there was one, that says nothing: it may have arrived.
+            if not one.may_have_left:
+                self._absent.nobody_listened(one)
+            return
+        self._absent.was_taken(one.command.gateway_id)
+        if answer.verdict is Verdict.TAKEN:
+            self._decisions.delivered(one.command)
+        elif not one.may_have_left:
+            reason = f"the broker refused the message: {answer.reason}"
+            self._decisions.refuse(one.command, FailureCode.DELIVERY_REFUSED, reason)

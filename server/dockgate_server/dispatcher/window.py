@@ -1,0 +1,35 @@
+"""How many messages may be on their way to the broker at once."""
+
+from dockgate_server.bridge.interface import Bridge
+
+WINDOW = 64
+"""Messages that may wait for the broker's acknowledgement, if the broker allows so many.
+Measured: throughput peaks here."""
+
+_EMERGENCY_PLACES = 2
+"""How many of the messages that the broker allows are kept for emergencies, which do not wait
+for the window: with one more than it allows, the broker would end the connection."""
+
+
+class Window:
+    """Counts the places that are taken.
+
+    By messages that wait for their acknowledgement, and by commands that are being accepted and are
+    to be sent at once.
+    """
+
+    def __init__(self, bridge: Bridge) -> None:
+        self._bridge = bridge
+        self.in_flight = 0
+        self.reserved = 0
+
+    @property
+    def room(self) -> int:
+        """Places that are free."""
+        window = min(WINDOW, max(1, self._bridge.receive_maximum - _EMERGENCY_PLACES))
+        return window - self.in_flight - self.reserved
+
+    @property
+    def room_for_emergencies(self) -> int:
+        """Places that are free for those who need not wait for the window."""
+        return self._bridge.receive_maximum - self.in_flight - self.reserved

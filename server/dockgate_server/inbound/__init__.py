@@ -1,0 +1,1 @@
+"""What devices say: answers, events, requests, their topology and their state."""

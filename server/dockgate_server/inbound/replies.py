@@ -1,0 +1,66 @@
+"""Answers of devices to commands, by whichever channel they come."""
+
+import orjson
+
+from dockgate.dji.v1 import options_pb2
+from dockgate_server.bridge.interface import Inbound
+from dockgate_server.clock import Clock
+from dockgate_server.codec import catalogue, envelope
+from dockgate_server.dispatcher.recorder import Recorder
+from dockgate_server.model.command import Channel
+from dockgate_server.model.reply import Reply
+from dockgate_server.model.transitions import RecordReply, Unmatched
+
+
+class Replies:
+    """Records the answers that come by one channel.
+
+    Args:
+        channel: Which.
+        recorder: Records them until the store has taken them.
+        clock: The time.
+        raw_methods: Take answers to DRC methods that the schema does not have.
+    """
+
+    def __init__(
+        self, channel: Channel, recorder: Recorder, clock: Clock, *, raw_methods: bool = False
+    ) -> None:
+        self._channel = channel
+        self._recorder = recorder
+        self._clock = clock
+        self._raw_methods = raw_methods
+
+    def handle(self, gateway_id: str, content: envelope.Envelope | None, message: Inbound) -> None:
+        """See :data:`~dockgate_server.inbound.router.Handler`."""
+        now = self._clock.now_ms()
+        if self._channel is Channel.DRC and content is not None:
+            if not self._answers_drc(content):
+                message.acknowledge()  # one of the pushes that share the topic
+                return
+        elif content is None or not content.tid:
+            unreadable = "the message is not a JSON object, or is nested too deep"
+            reason = unreadable if content is None else "the reply has no tid"
+            method = (content and content.method) or ""
+            unmatched = Unmatched(gateway_id, "", method, reason, message.payload, now)
+            self._recorder.record(unmatched, message.acknowledge)
+            return
+        reply = Reply(
+            gateway_id=gateway_id,
+            tid=content.tid,
+            method=content.method,
+            data=content.data,
+            raw_data=orjson.dumps(content.data),
+            received_at=now,
+            channel=self._channel,
+            seq=content.seq,
+        )
+        self._recorder.record(RecordReply(reply), message.acknowledge)
+
+    def _answers_drc(self, content: envelope.Envelope) -> bool:
+        """Whether it may be an answer; most of what comes up are pushes."""
+        known = catalogue.METHODS.get(content.method or "")
+        if known is None:
+            has_result = isinstance(content.data, dict) and "result" in content.data
+            return self._raw_methods and content.seq is not None and has_result
+        is_drc = known.spec.channel == options_pb2.CHANNEL_DRC
+        return is_drc and known.spec.reply != options_pb2.REPLY_KIND_NONE

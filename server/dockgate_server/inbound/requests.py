@@ -1,0 +1,191 @@
+"""What devices ask: recorded, and answered at once where the gateway can.
+
+A request is acknowledged to the broker when it is recorded and, where the gateway answers it
+itself, when its answer has been sent. So a crash in between brings it again, and no secret of an
+answer has to be stored for that.
+"""
+
+import asyncio
+import uuid
+from collections.abc import Callable
+
+import orjson
+import structlog
+
+from dockgate_server.bridge.interface import Inbound
+from dockgate_server.clock import Clock
+from dockgate_server.codec import envelope
+from dockgate_server.errors import DockgateError
+from dockgate_server.inbound.request_replies import RequestReplies
+from dockgate_server.model.device import SERIAL_NUMBER
+from dockgate_server.model.device_request import (
+    Asked,
+    DeviceRequest,
+    NewRequest,
+    Reply,
+    ReplySource,
+    RequestStatus,
+    Routing,
+)
+from dockgate_server.providers import Answer, Providers
+from dockgate_server.providers.redaction import without_secrets
+from dockgate_server.store.requests import DeviceRequests
+
+_log = structlog.get_logger(__name__)
+
+_RETRY_SECONDS = 1.0
+_LONGEST_NAME = 200
+_LARGEST_PAYLOAD = 65_536
+# More than the broker lets wait for an acknowledgement: only what it does not keep is dropped.
+_MOST_AT_ONCE = 4000
+
+
+class Requests:
+    """Records requests and has them answered.
+
+    Args:
+        store: Where they are recorded.
+        providers: Who can answer.
+        replies: Sends answers, and lets requests expire.
+        clock: The time.
+        answer_seconds: How long a request can be answered.
+    """
+
+    def __init__(
+        self,
+        store: DeviceRequests,
+        providers: Providers,
+        replies: RequestReplies,
+        clock: Clock,
+        answer_seconds: float,
+    ) -> None:
+        self._store = store
+        self._providers = providers
+        self._replies = replies
+        self._clock = clock
+        self._answer_ms = round(answer_seconds * 1000)
+        self._serving: dict[tuple[str, str, str], asyncio.Task[None]] = {}
+
+    def handle(self, gateway_id: str, content: envelope.Envelope | None, message: Inbound) -> None:
+        """See :data:`~dockgate_server.inbound.router.Handler`."""
+        asked = _asked(gateway_id, content)
+        if asked is None:
+            _log.warning("unanswerable_request", topic=message.topic)
+            message.acknowledge()
+            return
+        key = (asked.gateway_id, asked.tid, asked.method)
+        if key in self._serving:
+            message.acknowledge()  # repeated before it was answered; the first one stands
+            return
+        if len(self._serving) >= _MOST_AT_ONCE:
+            _log.warning("request_dropped", gateway=gateway_id, method=asked.method)
+            message.acknowledge()
+            return
+        serving = asyncio.create_task(self._serve(asked, message.acknowledge), name="request")
+        self._serving[key] = serving
+        serving.add_done_callback(lambda _: self._serving.pop(key))
+
+    async def close(self) -> None:
+        """Leave what is being served; the broker brings it again."""
+        serving = list(self._serving.values())
+        for task in serving:
+            task.cancel()
+        await asyncio.gather(*serving, return_exceptions=True)
+
+    async def _serve(self, asked: Asked, acknowledge: Callable[[], None]) -> None:
+        about = {"gateway": asked.gateway_id, "method": asked.method, "tid": asked.tid}
+        while True:
+            try:
+                await self._take(asked, acknowledge)
+                return
+            except DockgateError as error:
+                _log.warning("request_waits_for_the_store", **about, error=error.message)
+                await self._pause()
+            except Exception as error:
+                # A bug of ours. Going on is better than being stuck on this one for ever.
+                _log.error("request_not_handled", **about, exc_info=error)
+                acknowledge()
+                return
+
+    async def _take(self, asked: Asked, acknowledge: Callable[[], None]) -> None:
+        known = await self._store.find(asked.gateway_id, asked.tid, asked.method)
+        if known is not None:
+            await self._repeated(known, asked, acknowledge)
+            return
+        answer = await self._providers.answer(asked)
+        reply = None if answer is None else self._reply(answer)
+        request = await self._store.record(self._new(asked, answer), reply)
+        about = {"gateway": asked.gateway_id, "method": asked.method, "tid": asked.tid}
+        if answer is None:
+            _log.info("request_waits_for_an_answer", **about, request_id=request.id)
+            self._replies.expect(request)
+            acknowledge()
+        else:
+            _log.info("request_answered", **about, result=answer.code, by=answer.by)
+            self._replies.send(request, orjson.dumps(answer.data), then=acknowledge)
+
+    async def _repeated(
+        self, known: DeviceRequest, asked: Asked, acknowledge: Callable[[], None]
+    ) -> None:
+        """Answer once more, in the same way; a request that waits goes on waiting."""
+        if known.status is RequestStatus.PENDING or self._replies.is_sending(known.id):
+            acknowledge()
+            return
+        data = None
+        if known.reply_source is ReplySource.AUTO:
+            answer = await self._providers.answer(asked)
+            data = None if answer is None else orjson.dumps(answer.data)
+        elif not known.is_abridged:
+            data = known.reply
+        if data is None:
+            # The provider is gone, or the secrets in the answer of a person are not kept.
+            about = {"gateway": asked.gateway_id, "method": asked.method, "tid": asked.tid}
+            _log.warning("repeated_request_not_answered", **about)
+            acknowledge()
+            return
+        self._replies.send(known, data, is_repeated=True, then=acknowledge)
+
+    def _new(self, asked: Asked, answer: Answer | None) -> NewRequest:
+        payload = orjson.dumps(without_secrets(asked.data))
+        now = self._clock.now_ms()
+        return NewRequest(
+            id=str(uuid.uuid4()),
+            gateway_id=asked.gateway_id,
+            request_type=asked.method,
+            tid=asked.tid,
+            bid=asked.bid,
+            payload=payload if len(payload) <= _LARGEST_PAYLOAD else b"null",
+            routing=Routing.INBOX if answer is None else Routing.AUTO,
+            received_at=now,
+            expires_at=now + self._answer_ms,
+        )
+
+    def _reply(self, answer: Answer) -> Reply:
+        shown = without_secrets(dict(answer.data))
+        return Reply(
+            code=answer.code,
+            message=answer.message,
+            source=ReplySource.AUTO,
+            shown=orjson.dumps(shown),
+            is_abridged=shown != answer.data,
+            by=answer.by,
+            at=self._clock.now_ms(),
+        )
+
+    async def _pause(self) -> None:
+        over = asyncio.Event()
+        handle = self._clock.call_at(self._clock.monotonic() + _RETRY_SECONDS, over.set)
+        try:
+            await over.wait()
+        finally:
+            handle.cancel()
+
+
+def _asked(gateway_id: str, content: envelope.Envelope | None) -> Asked | None:
+    """The request, unless it could not be answered: an answer is told by tid and method."""
+    if content is None or not content.tid or not content.method:
+        return None
+    longest = max(map(len, (content.tid, content.bid, content.method)))
+    if longest > _LONGEST_NAME or not SERIAL_NUMBER.fullmatch(gateway_id):
+        return None
+    return Asked(gateway_id, content.method, content.tid, content.bid, content.data)

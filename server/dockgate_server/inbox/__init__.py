@@ -1,0 +1,168 @@
+"""The use cases of the inbox: what devices ask, and answering it; the same for every transport."""
+
+from collections.abc import AsyncIterator
+
+import orjson
+
+from dockgate.downlink.v1 import device_request_pb2
+from dockgate.downlink.v1 import device_request_service_pb2 as pb
+from dockgate_server import errors
+from dockgate_server.asking import check, need, next_page, position
+from dockgate_server.clock import Clock
+from dockgate_server.codec import cursor, dji_json
+from dockgate_server.errors import DockgateError, FieldViolation, Reason
+from dockgate_server.inbound.request_replies import RequestReplies
+from dockgate_server.inbox.watching import Watching
+from dockgate_server.model.caller import Caller, Scope
+from dockgate_server.model.command import Vendor
+from dockgate_server.model.device_request import (
+    DeviceRequest,
+    Reply,
+    ReplySource,
+    RequestFilter,
+    RequestStatus,
+)
+from dockgate_server.providers.redaction import without_secrets
+from dockgate_server.store.requests import DeviceRequests, RequestPage
+
+_DEFAULT_PAGE = 50
+
+_WITHOUT_RESULT = frozenset({"config"})
+"""Requests whose answer has no result unless it is a no. Source: DJI's page on config."""
+
+
+class Inbox:
+    """Seeing and answering the requests of devices.
+
+    Args:
+        store: Where requests are.
+        replies: Sends answers.
+        clock: The time.
+        heartbeat_seconds: After how long of nothing a watcher gets a sign of life.
+    """
+
+    def __init__(
+        self,
+        store: DeviceRequests,
+        replies: RequestReplies,
+        clock: Clock,
+        *,
+        heartbeat_seconds: float = 15.0,
+    ) -> None:
+        self._store = store
+        self._replies = replies
+        self._clock = clock
+        self._watching = Watching(store, heartbeat_seconds)
+
+    def close(self) -> None:
+        """End every watch, and each one that still comes."""
+        self._watching.close()
+
+    async def get(self, caller: Caller, request: pb.GetDeviceRequestRequest) -> DeviceRequest:
+        """The request as it is now.
+
+        Raises:
+            DockgateError: VALIDATION_FAILED, FORBIDDEN, DEVICE_REQUEST_NOT_FOUND.
+        """
+        need(caller, Scope.REQUESTS_READ)
+        check(request)
+        return await self._find(caller, request.request_id)
+
+    async def list(
+        self, caller: Caller, request: pb.ListDeviceRequestsRequest
+    ) -> tuple[RequestPage, str]:
+        """A page of requests, newest first, and the token of the next one ("" behind the last).
+
+        Raises:
+            DockgateError: VALIDATION_FAILED, FORBIDDEN.
+        """
+        need(caller, Scope.REQUESTS_READ)
+        check(request)
+        before = position(cursor.REQUESTS, request.page_token)
+        if request.vendor not in ("", Vendor.DJI):
+            return RequestPage((), None), ""
+        prefix = "DEVICE_REQUEST_STATUS_"
+        names = map(device_request_pb2.DeviceRequestStatus.Name, request.statuses)
+        statuses = tuple(RequestStatus(name.removeprefix(prefix)) for name in names)
+        which = RequestFilter(request.device_id, request.request_type, statuses)
+        limit = request.page_size or _DEFAULT_PAGE
+        page = await self._store.list(caller.tenant, which, before, limit)
+        return page, next_page(cursor.REQUESTS, page.next_before)
+
+    async def reply(self, caller: Caller, request: pb.ReplyDeviceRequestRequest) -> DeviceRequest:
+        """Answer a request that waits; sending the answer goes on behind this.
+
+        Raises:
+            DockgateError: VALIDATION_FAILED, FORBIDDEN, DEVICE_REQUEST_NOT_FOUND,
+                DEVICE_REQUEST_CLOSED, UNAVAILABLE. Nothing was stored.
+        """
+        need(caller, Scope.REQUESTS_CREATE)
+        check(request)
+        payload = _payload(request)
+        known = await self._find(caller, request.request_id)
+        data = {"result": request.reply_code, **payload}
+        if known.request_type in _WITHOUT_RESULT and request.reply_code == 0:
+            data = payload
+        shown = without_secrets(data)
+        reply = Reply(
+            code=request.reply_code,
+            message=request.reply_message,
+            source=ReplySource.MANUAL,
+            # A Struct has no order; the same answer is to be the same bytes.
+            shown=orjson.dumps(shown, option=orjson.OPT_SORT_KEYS),
+            is_abridged=shown != data,
+            by=caller.principal,
+            at=self._clock.now_ms(),
+        )
+        answered = await self._replies.answer(known.id, reply, orjson.dumps(data))
+        if answered is not None:
+            return answered
+        # Somebody was faster, or it was too late; or this is the same answer once more.
+        known = await self._find(caller, request.request_id)
+        if known.status is not RequestStatus.REPLIED or not known.has_same_reply(reply):
+            raise _closed(known)
+        return known
+
+    def watch(
+        self, caller: Caller, request: pb.WatchDeviceRequestsRequest
+    ) -> AsyncIterator[DeviceRequest | None]:
+        """See :meth:`~dockgate_server.inbox.watching.Watching.watch`."""
+        return self._watching.watch(caller, request)
+
+    async def _find(self, caller: Caller, request_id: str) -> DeviceRequest:
+        request = await self._store.get(caller.tenant, request_id)
+        if request is None:
+            raise DockgateError(
+                Reason.DEVICE_REQUEST_NOT_FOUND,
+                f"no request {request_id!r} of a device is known",
+                metadata={"device_request_id": request_id},
+            )
+        return request
+
+
+def _payload(request: pb.ReplyDeviceRequestRequest) -> dict[str, object]:
+    """What stands beside the result.
+
+    Raises:
+        DockgateError: VALIDATION_FAILED.
+    """
+    violations = dji_json.unknown_fields(request) + dji_json.non_finite_numbers(request, "")
+    payload: dict[str, object] = dji_json.to_dict(request).get("payload", {})
+    if "result" in payload:
+        twice = "must not be there: the result is reply_code"
+        violations.append(FieldViolation("payload.result", twice))
+    if violations:
+        raise errors.validation_failed(violations)
+    return payload
+
+
+def _closed(request: DeviceRequest) -> DockgateError:
+    if request.status is RequestStatus.EXPIRED:
+        why = "nobody answered it in time, and the device no longer waits"
+    else:
+        why = f"it has been answered otherwise, by {request.replied_by}"
+    return DockgateError(
+        Reason.DEVICE_REQUEST_CLOSED,
+        f"the device's request {request.id} is closed: {why}",
+        metadata={"device_request_id": request.id, "status": str(request.status)},
+    )

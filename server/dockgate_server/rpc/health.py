@@ -1,0 +1,111 @@
+"""The standard health service: what load balancers and orchestrators are told, decided here.
+
+The library's own servicer is not used: its watches stay open when the server stops, and the stop
+would wait for them as long as it waits at all.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any, Final
+
+import grpc
+from grpc import aio
+from grpc_health.v1 import health_pb2_grpc
+from grpc_health.v1.health_pb2 import (
+    HealthCheckRequest,
+    HealthCheckResponse,
+    HealthListRequest,
+    HealthListResponse,
+)
+
+from dockgate.downlink.v1 import (
+    command_service_pb2,
+    device_request_service_pb2,
+    device_service_pb2,
+)
+
+SERVICE: Final = command_service_pb2.DESCRIPTOR.services_by_name["CommandService"].full_name
+SERVICES: Final = (
+    SERVICE,
+    device_service_pb2.DESCRIPTOR.services_by_name["DeviceService"].full_name,
+    device_request_service_pb2.DESCRIPTOR.services_by_name["DeviceRequestService"].full_name,
+)
+DISPATCH: Final = "dispatch"
+
+_Context = aio.ServicerContext[Any, Any]
+
+
+class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # it has no types
+    """Is told what changes, and says by name what serves.
+
+    The server as a whole ("") and its services serve for as long as calls are answered: without a
+    broker, or on a full disk, commands can still be read and watched. ``dispatch`` serves only
+    while commands can also be sent and recorded.
+    """
+
+    def __init__(self) -> None:
+        self._serving = False
+        self._stopped = False
+        self._connected = False
+        self._writable = True
+        self._changed = asyncio.Event()
+
+    def start(self) -> None:
+        """Calls are answered from now on."""
+        self._serving = True
+        self._tell()
+
+    def stop(self) -> None:
+        """Nothing serves any more. Watches are told and ended."""
+        self._serving, self._stopped = False, True
+        self._tell()
+
+    def connection_changed(self, connected: bool) -> None:
+        """Messages can be published, or no longer can."""
+        self._connected = connected
+        self._tell()
+
+    def store_changed(self, writable: bool) -> None:
+        """The store takes changes, or no longer does."""
+        self._writable = writable
+        self._tell()
+
+    async def Check(self, request: HealthCheckRequest, context: _Context) -> HealthCheckResponse:  # noqa: N802
+        """Say how a name is now."""
+        status = self._statuses().get(request.service)
+        if status is None:
+            await context.abort(grpc.StatusCode.NOT_FOUND, f"no service {request.service!r}")
+        return HealthCheckResponse(status=status)
+
+    async def List(  # noqa: N802
+        self, request: HealthListRequest, context: _Context
+    ) -> HealthListResponse:
+        """Say how all names are now."""
+        statuses = {name: HealthCheckResponse(status=one) for name, one in self._statuses().items()}
+        return HealthListResponse(statuses=statuses)
+
+    async def Watch(  # noqa: N802
+        self, request: HealthCheckRequest, context: _Context
+    ) -> AsyncIterator[HealthCheckResponse]:
+        """Say how a name is, at once and whenever it changes."""
+        told = None
+        while True:
+            # Taken before the state is read, so that no change falls in between.
+            changed, stopped = self._changed, self._stopped
+            status = self._statuses().get(request.service, HealthCheckResponse.SERVICE_UNKNOWN)
+            if status != told:
+                yield HealthCheckResponse(status=status)
+                told = status
+            if stopped:
+                return
+            await changed.wait()
+
+    def _statuses(self) -> dict[str, Any]:
+        dispatches = self._serving and self._connected and self._writable
+        serves = {**dict.fromkeys(("", *SERVICES), self._serving), DISPATCH: dispatches}
+        said = {True: HealthCheckResponse.SERVING, False: HealthCheckResponse.NOT_SERVING}
+        return {name: said[good] for name, good in serves.items()}
+
+    def _tell(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()

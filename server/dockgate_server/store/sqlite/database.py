@@ -1,0 +1,76 @@
+"""The two ways to the database: a connection for reading, and the one writer."""
+
+import asyncio
+import sqlite3
+from collections.abc import Callable
+from typing import Any
+
+from dockgate_server import errors
+from dockgate_server.store.sqlite.rows import Row
+from dockgate_server.store.sqlite.trouble import Trouble
+from dockgate_server.store.sqlite.writer import Change, Connection, GroupWriter, Transaction
+
+
+class Database:
+    """What every part of the store works on.
+
+    Args:
+        reading: A connection that cannot write.
+        writer: Makes all changes.
+    """
+
+    def __init__(self, reading: Connection, writer: GroupWriter) -> None:
+        self._reading = reading
+        self._writer = writer
+        self._cannot_read = Trouble("read")
+
+    def submit(self, change: Change) -> asyncio.Future[Any]:
+        """Queue a change; see :class:`~dockgate_server.store.sqlite.writer.GroupWriter`."""
+        return self._writer.submit(change)
+
+    def execute(self, query: str, *values: dict[str, Any]) -> asyncio.Future[None]:
+        """Queue a statement for each of the values, in one transaction."""
+
+        def change(tx: Transaction) -> None:
+            tx.db.executemany(query, values)
+
+        return self._writer.submit(change)
+
+    def changed(self, query: str, values: dict[str, Any]) -> asyncio.Future[bool]:
+        """Queue a statement with RETURNING; whether it returns a row."""
+
+        def change(tx: Transaction) -> bool:
+            return tx.db.execute(query, values).fetchone() is not None
+
+        return self._writer.submit(change)
+
+    async def read(self, read: Callable[[sqlite3.Connection], list[Row]]) -> list[Row]:
+        """Read with a function of one's own.
+
+        Raises:
+            DockgateError: UNAVAILABLE, and what the function raises.
+        """
+        try:
+            found = await self._reading.run(read)
+        except sqlite3.Error as error:
+            self._cannot_read.met(error)
+            raise errors.unavailable("the store cannot be read") from error
+        self._cannot_read.over()
+        return found
+
+    async def all(self, query: str, values: dict[str, Any]) -> list[Row]:
+        """Every row of a query.
+
+        Raises:
+            DockgateError: UNAVAILABLE.
+        """
+        return await self.read(lambda db: db.execute(query, values).fetchall())
+
+    async def one(self, query: str, values: dict[str, Any]) -> Row | None:
+        """The first row of a query, if there is one.
+
+        Raises:
+            DockgateError: UNAVAILABLE.
+        """
+        found = await self.all(query, values)
+        return found[0] if found else None

@@ -1,0 +1,27 @@
+-- What makes a copy of the database safe to go on from; see backup.py.
+
+-- name: end_open
+UPDATE command
+SET status = 'TIMED_OUT', failure_code = 'OUTCOME_UNKNOWN', failure_reason = :reason,
+    completed_at = :at, updated_at = :at, revision = revision + 1
+WHERE status IN ('ACCEPTED', 'DELIVERED')
+RETURNING *;
+
+-- name: number_from_the_start
+-- A table that has had no row yet has no number to raise.
+INSERT INTO sqlite_sequence (name, seq)
+SELECT :name, 0 WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = :name);
+
+-- name: skip_numbers
+UPDATE sqlite_sequence SET seq = seq + :skipped WHERE name = :name;
+
+-- name: expire_cursors
+UPDATE event_horizon
+SET removed_seq = (SELECT seq FROM sqlite_sequence WHERE name = 'command_event');
+
+-- name: expire_event_cursors
+UPDATE device_event_horizon
+SET removed_seq = (SELECT seq FROM sqlite_sequence WHERE name = 'device_event');
+
+-- name: count_commands
+SELECT count(*) FROM command;

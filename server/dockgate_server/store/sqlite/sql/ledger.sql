@@ -1,0 +1,19 @@
+-- name: insert_unmatched
+-- It belongs to the tenant of the device that sent it.
+INSERT INTO unmatched_response (gateway_id, tid, method, reason, data, received_at, tenant)
+VALUES (:gateway_id, :tid, :method, :reason, :data, :received_at,
+    coalesce((SELECT tenant FROM device WHERE id = :gateway_id), 'default'))
+RETURNING seq;
+
+-- name: trim_unmatched
+-- The ledger keeps the newest ones only.
+DELETE FROM unmatched_response WHERE seq <= :up_to;
+
+-- name: list_unmatched
+SELECT seq, gateway_id, tid, method, reason, data, received_at FROM unmatched_response
+WHERE tenant = :tenant AND seq < :before AND (:gateway_id = '' OR gateway_id = :gateway_id)
+ORDER BY seq DESC
+LIMIT :limit;
+
+-- name: newest_unmatched
+SELECT seq FROM sqlite_sequence WHERE name = 'unmatched_response';

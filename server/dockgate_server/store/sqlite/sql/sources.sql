@@ -1,0 +1,28 @@
+-- name: bindings
+SELECT id, organization_id, callsign, model FROM device
+WHERE organization_id IS NOT NULL AND id IN (SELECT value FROM json_each(:ids));
+
+-- name: bind
+-- The topology says later by which gateway device it is reached, and of what model it is.
+INSERT INTO device (id, tenant, gateway_id, model, seen_at, organization_id, callsign, listed)
+VALUES (:device_id, coalesce((SELECT tenant FROM device WHERE id = :gateway_id), 'default'),
+    :gateway_id, :model, :at, :organization_id, :callsign, :device_id = :gateway_id)
+ON CONFLICT (id) DO UPDATE
+SET organization_id = excluded.organization_id, callsign = excluded.callsign
+WHERE tenant = excluded.tenant
+RETURNING id;
+
+-- name: newest_of_flight
+SELECT * FROM command
+WHERE gateway_id = :gateway_id AND job_key = :flight_id AND command_type = :command_type
+    AND tenant = coalesce((SELECT tenant FROM device WHERE id = :asking_id), 'default')
+ORDER BY seq DESC
+LIMIT 1;
+
+-- name: newest_of_gateway
+-- Of the flights, which all have a key.
+SELECT * FROM command
+WHERE gateway_id = :gateway_id AND job_key IS NOT NULL AND command_type = :command_type
+    AND tenant = coalesce((SELECT tenant FROM device WHERE id = :asking_id), 'default')
+ORDER BY seq DESC
+LIMIT 1;

@@ -1,0 +1,102 @@
+"""``python -m chaos``: the crash test from the command line."""
+
+import argparse
+import asyncio
+import signal
+import sys
+
+from support import brokers
+
+from chaos import run
+from chaos.plan import Outcome, Plan
+from chaos.report import Report
+
+_EXAMPLES = """
+examples:
+  python -m chaos                               as `make chaos` does, about six minutes
+  python -m chaos --kills 20 --broker-restarts 5 --seed 7
+  python -m chaos --kills 1000 --broker-restarts 200 --rate 80 --docks 8
+  python -m chaos --json > chaos.json
+
+Ends with 0 if every promise was kept, else with 1, each violation in one line, and the folder
+with database and logs kept.
+"""
+
+
+def main() -> int:
+    """Run and tell; gives the exit code."""
+    plan, as_json = _arguments()
+    if brokers.binary("mosquitto") is None:
+        sys.stderr.write("error: mosquitto is not installed\n")
+        return 2
+    report = Report(plan, as_json=as_json)
+    try:
+        with report:
+            outcome = asyncio.run(_until_signal(plan, report))
+    except asyncio.CancelledError:
+        sys.stderr.write("interrupted; all processes have ended\n")
+        return 130
+    report.outcome(outcome)
+    return 1 if outcome.violations else 0
+
+
+async def _until_signal(plan: Plan, report: Report) -> Outcome:
+    """Run; the first SIGINT or SIGTERM cancels that, and the children end with it."""
+    running = asyncio.current_task()
+    assert running is not None
+    asked: list[bool] = []
+
+    def ask() -> None:
+        # A second one must not cut the ending of the children short.
+        if not asked:
+            asked.append(True)
+            running.cancel()
+
+    for one in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(one, ask)
+    return await run.run(plan, report)
+
+
+def _arguments() -> tuple[Plan, bool]:
+    parser = argparse.ArgumentParser(
+        prog="python -m chaos",
+        description="Kill the server hundreds of times under load, restart its broker, and check"
+        " every promise afterwards: nothing lost, nothing sent twice, no end changed.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    options = (
+        ("--kills", _whole_number, "SIGKILLs of the server"),
+        ("--broker-restarts", _whole_number, "restarts of mosquitto, every other one by SIGKILL"),
+        ("--docks", _whole_number, "simulated docks"),
+        ("--seed", int, "decides what is submitted and drawn; the machine has its part too"),
+        ("--rate", _rate, "submissions a second"),
+    )
+    defaults = Plan()
+    for name, kind, text in options:
+        default = getattr(defaults, name.removeprefix("--").replace("-", "_"))
+        parser.add_argument(name, type=kind, default=default, help=f"{text} (default {default:g})")
+    parser.add_argument("--json", action="store_true", help="the outcome as one JSON document")
+    told = parser.parse_args()
+    plan = Plan(told.kills, told.broker_restarts, told.docks, told.rate, told.seed)
+    return plan, told.json
+
+
+def _whole_number(text: str) -> int:
+    if not text.isdigit() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
+    return int(text)
+
+
+def _rate(text: str) -> float:
+    try:
+        rate = float(text)
+    except ValueError:
+        rate = 0.0
+    if not 0 < rate <= 1000:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number up to 1000")
+    return rate
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,138 @@
+"""``dockgate devices``."""
+
+import json
+from collections.abc import Iterator
+from concurrent import futures
+from typing import Any
+
+import grpc
+import pytest
+from cli.scripted import Run, refuse
+
+from dockgate.downlink.v1 import device_pb2, device_service_pb2_grpc
+from dockgate.downlink.v1 import device_service_pb2 as pb
+from dockgate_server.errors import DockgateError, Reason
+
+DOCK = device_pb2.Device(
+    device_id="roof",
+    serial_number="SN-DOCK",
+    gateway_id="SN-DOCK",
+    model="3-2-0",
+    model_name="DJI Dock 2",
+    kind=device_pb2.DEVICE_KIND_DOCK,
+    presence=device_pb2.PRESENCE_ONLINE,
+)
+UNHEARD_OF = device_pb2.Device(
+    device_id="bird", serial_number="SN-2", gateway_id="SN-DOCK", presence=2
+)
+
+
+class Devices(device_service_pb2_grpc.DeviceServiceServicer):
+    """A DeviceService whose answers are scripted."""
+
+    def __init__(self) -> None:
+        self.answers: list[Any] = []
+        self.requests: list[Any] = []
+
+    def _next(self, request: Any, context: Any) -> Any:
+        self.requests.append(request)
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            refuse(context, answer)
+        return answer
+
+    def GetDevice(self, request: Any, context: Any) -> Any:  # noqa: N802
+        return self._next(request, context)
+
+    def ListDevices(self, request: Any, context: Any) -> Any:  # noqa: N802
+        return self._next(request, context)
+
+    def RegisterDevice(self, request: Any, context: Any) -> Any:  # noqa: N802
+        return self._next(request, context)
+
+    def RemoveDevice(self, request: Any, context: Any) -> Any:  # noqa: N802
+        return self._next(request, context)
+
+    def WatchDevices(self, request: Any, context: Any) -> Iterator[Any]:  # noqa: N802
+        yield from self._next(request, context)
+        refuse(context, ConnectionError())
+
+
+@pytest.fixture
+def devices(monkeypatch: pytest.MonkeyPatch) -> Iterator[Devices]:
+    """The scripted server."""
+    script = Devices()
+    with futures.ThreadPoolExecutor(max_workers=2) as pool:
+        server = grpc.server(pool)
+        device_service_pb2_grpc.add_DeviceServiceServicer_to_server(script, server)
+        monkeypatch.setenv(
+            "DOCKGATE_SERVER", f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+        )
+        server.start()
+        yield script
+        server.stop(None).wait()
+
+
+def test_devices_are_a_table(run: Run, devices: Devices) -> None:
+    """Every page of them; a model without a name by its number."""
+    first = pb.ListDevicesResponse(devices=[DOCK], next_page_token="p2")
+    devices.answers = [first, pb.ListDevicesResponse(devices=[UNHEARD_OF])]
+    called = run("devices", "list", "--gateway", "SN-DOCK")
+    head, dock, drone = called.out.splitlines()
+    assert head.split()[:2] == ["DEVICE", "SERIAL"]
+    assert dock.split() == ["roof", "SN-DOCK", "SN-DOCK", "DJI", "Dock", "2", "ONLINE"]
+    assert drone.split() == ["bird", "SN-2", "SN-DOCK", "OFFLINE"]
+    assert [one.page_token for one in devices.requests] == ["", "p2"]
+
+
+def test_no_devices_is_no_output(run: Run, devices: Devices) -> None:
+    """A script that counts lines counts none."""
+    devices.answers = [pb.ListDevicesResponse()]
+    called = run("devices", "list")
+    assert (called.code, called.out, called.err) == (0, "", "no devices\n")
+
+
+def test_a_device_is_shown_with_its_state(run: Run, devices: Devices) -> None:
+    """For programs as one document."""
+    device = device_pb2.Device()
+    device.CopyFrom(DOCK)
+    device.state.cover_state = 1
+    device.state.osd["mode_code"] = 0
+    devices.answers = [pb.GetDeviceResponse(device=device)] * 2
+    called = run("devices", "get", "roof")
+    assert "model_name      DJI Dock 2\n" in called.out
+    assert "cover_state     1\n" in called.out
+    document = json.loads(run("devices", "get", "roof", "--json").out)
+    assert document["state"] == {"cover_state": 1, "osd": {"mode_code": 0}}
+    assert devices.requests[0].device_id == "roof"
+
+
+def test_a_device_that_is_not_known_is_a_failure(run: Run, devices: Devices) -> None:
+    """One line."""
+    devices.answers = [DockgateError(Reason.DEVICE_NOT_FOUND, "no device 'x' is known")]
+    called = run("devices", "get", "x")
+    assert called.code == 1
+    assert called.err.count("\n") == 1
+    assert "no device 'x' is known" in called.err
+
+
+def test_a_watch_shows_what_comes_and_goes(run: Run, devices: Devices) -> None:
+    """Until the connection ends, which it says."""
+    removed = pb.WatchDevicesResponse(removed_device_id="bird")
+    complete = pb.WatchDevicesResponse(complete=pb.WatchDevicesResponse.Complete())
+    devices.answers = [[pb.WatchDevicesResponse(device=DOCK), complete, removed]]
+    called = run("devices", "watch", "--state")
+    assert called.out.splitlines() == ["roof  ONLINE", "bird  REMOVED"]
+    assert called.code == 1
+    assert devices.requests[0].with_state
+
+
+def test_a_name_is_given_and_taken(run: Run, devices: Devices) -> None:
+    """And what the server makes of it is shown."""
+    devices.answers = [pb.RegisterDeviceResponse(device=DOCK), pb.RemoveDeviceResponse()]
+    called = run("devices", "register", "roof", "--serial-number", "SN-DOCK")
+    assert called.out == "roof is SN-DOCK, reached through SN-DOCK\n"
+    assert devices.requests[0] == pb.RegisterDeviceRequest(
+        device_id="roof", serial_number="SN-DOCK"
+    )
+    assert run("devices", "remove", "roof").out == "roof is forgotten\n"

@@ -1,0 +1,89 @@
+"""Who is there: signs of life, last wills, doubts, and what a restart knows of it."""
+
+from pathlib import Path
+
+import pytest
+from support.records import NOW
+
+from dockgate_server.clock import ManualClock
+from dockgate_server.devices import presence as presences
+from dockgate_server.devices.log import WhereaboutsLog
+from dockgate_server.devices.presence import PresenceBook
+from dockgate_server.devices.registry import Registry
+from dockgate_server.model.device import Presence, Topology, Whereabouts
+from dockgate_server.store.sqlite import SqliteStore
+
+DOCK = Topology("dock-001", "3-2-0", (), NOW)
+
+
+def test_any_message_is_a_sign_of_life_and_a_last_will_is_none() -> None:
+    """What is not known is unknown."""
+    book = PresenceBook(ManualClock(NOW))
+    assert (book.of("d"), book.heard_at("d")) == (Presence.UNKNOWN, None)
+    book.heard("d")
+    assert (book.of("d"), book.heard_at("d")) == (Presence.ONLINE, NOW)
+    book.left("d")
+    assert (book.of("d"), book.heard_at("d")) == (Presence.OFFLINE, NOW)
+    book.doubt("d")
+    assert book.of("d") is Presence.UNKNOWN
+
+
+def test_listeners_hear_of_changes_only() -> None:
+    """A dock speaks all the time."""
+    book, told = PresenceBook(ManualClock(NOW)), []
+    book.listen(lambda serial_number, presence: told.append((serial_number, presence)))
+    for _ in range(3):
+        book.heard("d")
+    book.left("d")
+    book.left("d")
+    book.forget()
+    assert told == [("d", one) for one in (Presence.ONLINE, Presence.OFFLINE, Presence.UNKNOWN)]
+
+
+def test_made_up_serial_numbers_do_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The oldest is forgotten, which means unknown."""
+    monkeypatch.setattr(presences, "_MOST_KNOWN", 3)
+    book = PresenceBook(ManualClock(NOW))
+    for number in range(5):
+        book.heard(f"d{number}")
+    known = [book.of(f"d{number}") for number in range(5)]
+    assert known == [Presence.UNKNOWN] * 2 + [Presence.ONLINE] * 3
+    assert book.heard_at("d0") is None
+
+
+async def test_comings_and_goings_survive_a_restart(tmp_path: Path) -> None:
+    """Of known devices; what is not known is not written down."""
+    clock = ManualClock(NOW)
+    async with SqliteStore(tmp_path / "d.db") as store:
+        book = PresenceBook(clock)
+        registry = Registry(store.devices, book)
+        await registry.learn(DOCK)
+        WhereaboutsLog(store.devices, book, registry)
+        book.heard("dock-001")
+        book.heard("nobody")
+        book.left("dock-001")
+    async with SqliteStore(tmp_path / "d.db") as store:
+        book = PresenceBook(clock)
+        await Registry(store.devices, book).load()
+        assert (book.of("dock-001"), book.heard_at("dock-001")) == (Presence.OFFLINE, NOW)
+        assert book.of("nobody") is Presence.UNKNOWN
+
+
+async def test_when_a_device_was_heard_of_is_written_now_and_then(tmp_path: Path) -> None:
+    """Not with every message."""
+    clock = ManualClock(NOW)
+    async with SqliteStore(tmp_path / "d.db") as store:
+        book = PresenceBook(clock)
+        registry = Registry(store.devices, book)
+        await registry.learn(DOCK)
+        log = WhereaboutsLog(store.devices, book, registry)
+        book.heard("dock-001")
+        clock.advance(5)
+        book.heard("dock-001")
+        await store.forget_nonces(0)  # whatever was asked for before is done when this is
+        expected = Whereabouts("dock-001", Presence.ONLINE, NOW)
+        assert list(await store.devices.whereabouts()) == [expected]
+        log.write()
+        await store.forget_nonces(0)
+        expected = Whereabouts("dock-001", Presence.ONLINE, NOW + 5_000)
+        assert list(await store.devices.whereabouts()) == [expected]

@@ -1,0 +1,242 @@
+"""Gateway devices that are away: who fails, who waits, and who is sent when one is back."""
+
+import pytest
+from support.bridge import NOBODY, TAKEN
+from support.records import CHARGE_OPEN, SETUP_ABORT
+from support.rig import Rig
+
+from dockgate_server.bridge.interface import Acknowledgement, Verdict
+from dockgate_server.dispatcher.absent import PROBE_SECONDS
+from dockgate_server.model.command import EventKind, FailureCode, OfflinePolicy, Status
+from dockgate_server.model.device import Presence
+
+QUEUE = {"offline_policy": OfflinePolicy.QUEUE}
+FAIL_FAST = {"offline_policy": OfflinePolicy.FAIL_FAST}
+STATUS_TOPIC = "sys/product/dock-001/status"
+LAST_WILL = {"method": "update_topo", "data": {"sub_devices": []}}
+HELLO = {"tid": "t", "bid": "b", "method": "update_topo", "timestamp": 1, "data": {}}
+REFUSED = Acknowledgement(Verdict.REFUSED, "Not authorized")
+
+
+async def wait_away(rig: Rig, count: int = 1) -> list[str]:
+    """Commands that wait, as nobody listened for them."""
+    ids = [await rig.accept(**QUEUE) for _ in range(count)]
+    for message in rig.bridge.published[-count:]:
+        message.acknowledge(NOBODY)
+    await rig.settle()
+    return ids
+
+
+async def test_a_command_that_fails_fast_ends_when_nobody_listens(rig: Rig) -> None:
+    """As the broker says so, and has thrown the message away."""
+    command_id = await rig.accept(**FAIL_FAST)
+    rig.message(command_id).acknowledge(NOBODY)
+    assert await rig.ended(command_id) == (Status.FAILED, FailureCode.DEVICE_OFFLINE)
+
+
+async def test_a_command_that_queues_goes_back_to_accepted_when_nobody_listens(rig: Rig) -> None:
+    """The intent is taken back: it has certainly reached nobody."""
+    (command_id,) = await wait_away(rig)
+    command = await rig.now(command_id)
+    assert (command.status, command.sending_at) == (Status.ACCEPTED, None)
+    assert rig.kinds(command_id)[-1] is EventKind.NOT_SENT
+    assert "nobody at the broker listens for gateway dock-001" in rig.told[-1].note
+    assert rig.dispatcher.backlog == 1
+
+
+async def test_those_that_wait_go_out_in_order_when_the_device_is_heard_of(rig: Rig) -> None:
+    """One to find out, the others when the broker has taken that one."""
+    ids = await wait_away(rig, 3)
+    rig.receive("hello", STATUS_TOPIC, HELLO)
+    await rig.bridge.wait_published(4)
+    await rig.settle()
+    assert rig.sent()[3:] == ids[:1]
+    rig.bridge.published[3].acknowledge(TAKEN)
+    await rig.bridge.wait_published(6)
+    await rig.settle()
+    assert rig.sent()[3:] == ids
+    assert rig.dispatcher.backlog == 0
+
+
+async def test_one_is_sent_now_and_then_to_find_out(rig: Rig) -> None:
+    """A device may come back and say nothing; the others are not published again and again."""
+    ids = await wait_away(rig, 3)
+    for rounds in (1, 2):
+        rig.clock.advance(PROBE_SECONDS)
+        await rig.bridge.wait_published(3 + rounds)
+        await rig.settle()
+        assert rig.sent()[3:] == ids[:1] * rounds
+        rig.bridge.published[-1].acknowledge(NOBODY)
+        await rig.settle()
+
+
+async def test_a_newcomer_waits_behind_those_that_wait_and_asks_anew(rig: Rig) -> None:
+    """It must not overtake them, and should not wait for the next round either."""
+    ids = await wait_away(rig, 2)
+    new = await rig.accept(**QUEUE)
+    await rig.bridge.wait_published(3)
+    await rig.settle()
+    assert rig.sent()[2:] == ids[:1]
+    rig.bridge.published[-1].acknowledge(TAKEN)
+    await rig.bridge.wait_published(5)
+    assert rig.sent()[2:] == [*ids, new]
+
+
+async def test_a_newcomer_that_fails_fast_waits_only_to_find_out(rig: Rig) -> None:
+    """Its verdict is that of the one sent to find out."""
+    (waiting,) = await wait_away(rig)
+    hurried = await rig.accept(**FAIL_FAST)
+    await rig.bridge.wait_published(2)
+    assert rig.sent() == [waiting, waiting]
+    rig.bridge.published[-1].acknowledge(NOBODY)
+    assert await rig.ended(hurried) == (Status.FAILED, FailureCode.DEVICE_OFFLINE)
+    assert (await rig.now(waiting)).status is Status.ACCEPTED
+    assert hurried not in rig.sent()
+
+
+async def test_what_waits_for_a_device_ends_at_its_deadline_as_never_sent(rig: Rig) -> None:
+    """Even though it was handed to the broker once: nobody got it."""
+    (command_id,) = await wait_away(rig)
+    rig.clock.advance(30)
+    assert await rig.ended(command_id) == (Status.TIMED_OUT, FailureCode.DELIVERY_TIMEOUT)
+    rig.receive("hello", STATUS_TOPIC, HELLO)
+    await rig.settle()
+    assert rig.sent().count(command_id) == 1
+    assert rig.dispatcher.backlog == 0
+
+
+async def test_other_gateways_do_not_wait(rig: Rig) -> None:
+    """One dock that is away holds up nobody else."""
+    await wait_away(rig, 2)
+    other = await rig.accept(gateway_id="dock-002", **QUEUE)
+    await rig.bridge.wait_published(3)
+    assert rig.sent()[-1] == other
+
+
+async def test_after_a_last_will_commands_that_fail_fast_are_not_even_sent(rig: Rig) -> None:
+    """The device itself has arranged that we are told."""
+    rig.receive("will", STATUS_TOPIC, LAST_WILL)
+    assert rig.acknowledged == ["will"]
+    assert rig.presence.of("dock-001") is Presence.OFFLINE
+    command_id = await rig.accept(**FAIL_FAST)
+    assert await rig.ended(command_id) == (Status.FAILED, FailureCode.DEVICE_OFFLINE)
+    assert (await rig.now(command_id)).failure_reason == "gateway dock-001 has left the broker"
+    assert rig.sent() == []
+
+
+async def test_after_a_last_will_others_wait_for_a_sign_of_life(rig: Rig) -> None:
+    """Nothing is sent to find out; a persistent session of the device would take it."""
+    rig.receive("will", STATUS_TOPIC, LAST_WILL)
+    ids = [await rig.accept(**QUEUE) for _ in range(2)]
+    rig.clock.advance(PROBE_SECONDS * 3)
+    await rig.settle()
+    assert rig.sent() == []
+    rig.reply("of something else")
+    await rig.bridge.wait_published(1)
+    rig.bridge.published[0].acknowledge()
+    await rig.bridge.wait_published(2)
+    assert rig.sent() == ids
+
+
+async def test_a_last_will_ends_those_that_wait_only_to_find_out(rig: Rig) -> None:
+    """Also when the one that was sent to find out is lost with the connection."""
+    (waiting,) = await wait_away(rig)
+    hurried = await rig.accept(**FAIL_FAST)
+    await rig.bridge.wait_published(2)
+    rig.bridge.published[-1].lose()
+    rig.receive("will", STATUS_TOPIC, LAST_WILL)
+    assert await rig.ended(hurried) == (Status.FAILED, FailureCode.DEVICE_OFFLINE)
+    assert (await rig.now(waiting)).sending_at is not None
+
+
+async def test_an_emergency_goes_out_whatever_is_believed(rig: Rig, urgent_method: str) -> None:
+    """The belief may be wrong; the broker's answer tells."""
+    rig.receive("will", STATUS_TOPIC, LAST_WILL)
+    command_id = await rig.accept(command_type=urgent_method, **FAIL_FAST)
+    await rig.bridge.wait_published(1)
+    assert rig.sent() == [command_id]
+
+
+async def test_presence_is_doubted_when_the_broker_has_forgotten_our_session(rig: Rig) -> None:
+    """Signs of life may have been missed: those that wait find out."""
+    rig.receive("will", STATUS_TOPIC, LAST_WILL)
+    command_id = await rig.accept(**QUEUE)
+    await rig.settle()
+    rig.presence.forget()
+    rig.connect()
+    await rig.bridge.wait_published(1)
+    assert rig.sent() == [command_id]
+
+
+async def test_if_the_one_that_finds_out_is_lost_the_next_one_does(rig: Rig) -> None:
+    """It may have left, so it is not sent again; the others still wait."""
+    first, second = await wait_away(rig, 2)
+    rig.clock.advance(PROBE_SECONDS)
+    await rig.bridge.wait_published(3)
+    rig.bridge.published[-1].lose()
+    rig.connect(False)
+    rig.connect()
+    await rig.bridge.wait_published(4)
+    assert rig.sent()[2:] == [first, second]
+
+
+async def test_if_the_one_that_finds_out_is_answered_first_the_next_one_goes(rig: Rig) -> None:
+    """The answer overtook the acknowledgement: somebody is there."""
+    first, second, third = await wait_away(rig, 3)
+    rig.clock.advance(PROBE_SECONDS)
+    await rig.bridge.wait_published(4)
+    rig.reply(first)
+    await rig.bridge.wait_published(5)
+    rig.bridge.published[3].acknowledge()
+    await rig.bridge.wait_published(6)
+    assert rig.sent()[3:] == [first, second, third]
+
+
+async def test_a_refusal_of_the_broker_lets_the_others_find_out_theirs(rig: Rig) -> None:
+    """Somebody may listen, but we may not speak."""
+    first, second = await wait_away(rig, 2)
+    rig.clock.advance(PROBE_SECONDS)
+    await rig.bridge.wait_published(3)
+    rig.bridge.published[-1].acknowledge(REFUSED)
+    assert await rig.ended(first) == (Status.FAILED, FailureCode.DELIVERY_REFUSED)
+    await rig.bridge.wait_published(4)
+    assert rig.sent()[-1] == second
+
+
+async def test_a_copy_that_may_have_left_waits_but_never_fails_as_offline(rig: Rig) -> None:
+    """The earlier one may have arrived: only the answer or the deadline can tell."""
+    command_id = await rig.accept(command_type=CHARGE_OPEN, **FAIL_FAST)
+    rig.message(command_id).lose()
+    rig.receive("will", STATUS_TOPIC, LAST_WILL)
+    await rig.settle()
+    assert (await rig.now(command_id)).status is Status.ACCEPTED
+    rig.clock.advance(30)
+    assert await rig.ended(command_id) == (Status.TIMED_OUT, FailureCode.OUTCOME_UNKNOWN)
+
+
+async def test_a_command_that_was_being_accepted_does_not_overtake_those_that_wait(
+    rig: Rig,
+) -> None:
+    """It had its place before nobody listened."""
+    first = await rig.accept(**QUEUE)
+    coming = rig.submit(**QUEUE)
+    rig.message(first).acknowledge(NOBODY)
+    second = (await coming).command.id
+    await rig.settle()
+    rig.receive("hello", STATUS_TOPIC, HELLO)
+    await rig.bridge.wait_published(2)
+    rig.bridge.published[-1].acknowledge()
+    await rig.bridge.wait_published(3)
+    assert rig.sent() == [first, first, second]
+    assert rig.kinds(second).count(EventKind.NOT_SENT) == 1
+
+
+@pytest.mark.parametrize("command_type", [SETUP_ABORT, CHARGE_OPEN])
+async def test_a_restart_finds_those_that_wait_and_sends_them(rig: Rig, command_type: str) -> None:
+    """They have no intent, whatever was tried before."""
+    command_id = await rig.accept(command_type=command_type, **QUEUE)
+    rig.message(command_id).acknowledge(NOBODY)
+    await rig.settle()
+    (commands,) = [found async for found in rig.store.open_commands()]
+    assert [(one.id, one.sending_at) for one in commands] == [(command_id, None)]
+    assert commands[0].offline_policy is OfflinePolicy.QUEUE

@@ -1,0 +1,89 @@
+"""The record of the requests of devices: bounded, and of the right tenant."""
+
+import sqlite3
+from dataclasses import replace
+
+import pytest
+
+from dockgate_server.model.device import Topology
+from dockgate_server.model.device_request import (
+    DeviceRequest,
+    NewRequest,
+    Reply,
+    ReplySource,
+    RequestFilter,
+    RequestStatus,
+    Routing,
+)
+from dockgate_server.store.sqlite import SqliteStore, requests
+
+NEW = NewRequest("r-1", "dock-001", "config", "t1", "b1", b"null", Routing.INBOX, 1000, 41_000)
+REPLY = Reply(0, "", ReplySource.MANUAL, b'{"result":0}', False, "tests", 2000)
+
+
+def _new(number: int) -> NewRequest:
+    return replace(NEW, id=f"r-{number}", tid=f"t{number}")
+
+
+async def _ids(store: SqliteStore, tenant: str = "default") -> list[str]:
+    page = await store.requests.list(tenant, RequestFilter(), None, 100)
+    return [one.id for one in page.requests]
+
+
+async def test_the_oldest_that_are_closed_go(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What waits or is unsent stays, however old it is."""
+    monkeypatch.setattr(requests, "REQUESTS_KEPT", 2)
+    await store.requests.record(_new(1), REPLY)
+    await store.requests.record(_new(2), None)
+    await store.requests.record(_new(3), None)
+    await store.requests.answer("r-3", REPLY, b"{}")
+    for number in (4, 5, 6):
+        await store.requests.record(_new(number), REPLY)
+    assert await _ids(store) == ["r-6", "r-5", "r-3", "r-2"]
+    await store.requests.sent("r-3")
+    await store.requests.record(_new(7), REPLY)
+    assert await _ids(store) == ["r-7", "r-6", "r-2"]
+
+
+async def test_a_request_belongs_to_the_tenant_of_the_device(
+    store: SqliteStore, raw: sqlite3.Connection
+) -> None:
+    """Of a device that is not known, to the default one."""
+    await store.devices.save_topology("default", Topology("dock-001", "3-2-0", (), 1))
+    raw.execute("UPDATE device SET tenant = 'another'")
+    await store.requests.record(_new(1), None)
+    await store.requests.record(replace(_new(2), gateway_id="dock-002"), None)
+    assert (await _ids(store, "another"), await _ids(store)) == (["r-1"], ["r-2"])
+
+
+async def test_each_change_is_told_once(store: SqliteStore) -> None:
+    """And what changed nothing is not."""
+    told: list[DeviceRequest] = []
+    store.requests.on_change = told.append
+    await store.requests.record(_new(1), None)
+    assert await store.requests.answer("r-1", REPLY, b"{}") is not None
+    assert await store.requests.answer("r-1", REPLY, b"{}") is None
+    assert await store.requests.expire("r-1") is None
+    await store.requests.sent("r-1")
+    await store.requests.record(_new(2), None)
+    await store.requests.expire("r-2")
+    assert await store.requests.not_sent("r-2") is None
+    statuses = [(one.id, one.status) for one in told]
+    assert statuses == [
+        ("r-1", RequestStatus.PENDING),
+        ("r-1", RequestStatus.REPLIED),
+        ("r-2", RequestStatus.PENDING),
+        ("r-2", RequestStatus.EXPIRED),
+    ]
+
+
+async def test_a_repetition_finds_the_request(store: SqliteStore) -> None:
+    """Unless it has expired: the device that still asks begins a new one."""
+    recorded = await store.requests.record(_new(1), None)
+    assert await store.requests.find("dock-001", "t1", "config") == recorded
+    assert await store.requests.find("dock-002", "t1", "config") is None
+    await store.requests.expire("r-1")
+    assert await store.requests.find("dock-001", "t1", "config") is None
+    await store.requests.record(replace(_new(2), tid="t1"), None)

@@ -1,0 +1,88 @@
+"""`dockgate serve` as a process of its own, for what would disturb the tests' own process."""
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import grpc
+
+from dockgate.downlink.v1.command_service_pb2_grpc import CommandServiceStub
+
+_LIMIT_SECONDS = 30
+
+
+@dataclass
+class ServerProcess:
+    """A server that is ready, and a client of it."""
+
+    process: asyncio.subprocess.Process
+    http_address: str
+    channel: grpc.aio.Channel
+    stub: Any
+    log: list[dict[str, Any]] = field(default_factory=list)
+    """What it has logged so far."""
+
+    def events(self) -> list[str]:
+        """What the log is about, in order."""
+        return [entry["event"] for entry in self.log]
+
+
+@asynccontextmanager
+async def serving(broker_url: str, database: Path) -> AsyncIterator[ServerProcess]:
+    """A server on ports of its own; ended politely, unless it has been killed."""
+    process = await _start(broker_url, database)
+    try:
+        assert process.stdout is not None
+        async with asyncio.timeout(_LIMIT_SECONDS):
+            ready = json.loads(await process.stdout.readline())
+        async with grpc.aio.insecure_channel(ready["grpc_address"]) as channel:
+            stub = CommandServiceStub(channel)
+            server = ServerProcess(process, ready["http_address"], channel, stub)
+            reading = asyncio.create_task(_read(process, server.log), name="server-log")
+            yield server
+            if process.returncode is None:
+                process.terminate()
+            async with asyncio.timeout(_LIMIT_SECONDS):
+                await reading
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+async def refused(database: Path) -> tuple[int, str]:
+    """The exit code and the words of a server that does not start."""
+    process = await _start("mqtt://127.0.0.1:1", database)
+    async with asyncio.timeout(_LIMIT_SECONDS):
+        _, words = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, words.decode()
+
+
+async def _start(broker_url: str, database: Path) -> asyncio.subprocess.Process:
+    settings = {
+        "MQTT__URL": broker_url,
+        "GRPC__LISTEN": "127.0.0.1:0",
+        "HTTP__LISTEN": "127.0.0.1:0",
+        "STORE__PATH": str(database),
+        "LOG__FORMAT": "json",
+    }
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-W", "error", "-m", "dockgate_server", "serve", "--json"),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env={**os.environ, **{f"DOCKGATE_{name}": value for name, value in settings.items()}},
+    )
+
+
+async def _read(process: asyncio.subprocess.Process, log: list[dict[str, Any]]) -> None:
+    assert process.stderr is not None
+    while line := await process.stderr.readline():
+        log.append(json.loads(line))

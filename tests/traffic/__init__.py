@@ -1,0 +1,1 @@
+"""Messages of real docks, aircraft and remote controllers, and their replay."""
