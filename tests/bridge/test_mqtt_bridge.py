@@ -41,6 +41,16 @@ async def test_the_bridge_speaks_the_version_that_the_broker_knows(broker: Runni
         assert observed.bridge.expires_messages is broker.speaks_v5
 
 
+async def test_a_place_is_kept_for_answers_to_devices(mosquitto: RunningBroker) -> None:
+    """Commands may use all others of those that the broker allows."""
+    async with running_bridge(mosquitto) as observed:
+        await observed.wait_up()
+
+        session = observed.bridge._session
+        assert session is not None
+        assert observed.bridge.receive_maximum == session.receive_maximum - 1
+
+
 async def test_what_a_dock_says_arrives_with_its_topic(broker: RunningBroker) -> None:
     """Replies carry no gateway; the topic does."""
     async with running_bridge(broker) as observed, dock(broker) as client:
@@ -174,5 +184,5 @@ async def test_the_socket_has_no_delay(broker: RunningBroker) -> None:
         session = observed.bridge._session
         assert session is not None
         sock = session._paho.socket()
-        assert isinstance(sock, socket.socket)
+        assert sock is not None
         assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1

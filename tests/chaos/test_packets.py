@@ -35,6 +35,14 @@ def test_a_publish_of_mqtt_5_is_read_with_its_expiry() -> None:
     )
 
 
+@pytest.mark.parametrize(("qos", "packet_id"), [(0, None), (1, 7), (2, 7)])
+def test_a_publish_has_a_packet_id_but_for_qos_0(qos: int, packet_id: int | None) -> None:
+    """It stands between topic and properties."""
+    (read,) = Conversation().from_client(CONNECT[5] + publish("a", b"payload", qos=qos))
+    assert isinstance(read, Publish)
+    assert (read.qos, read.packet_id, read.payload) == (qos, packet_id, b"payload")
+
+
 def test_a_message_to_a_subscriber_names_its_subscription() -> None:
     """A property of another form, which must not hide what stands behind it."""
     conversation = Conversation()
@@ -94,11 +102,12 @@ def test_packets_are_the_same_however_the_stream_is_cut(cuts: list[int]) -> None
         b"\x30\x03\x00\x01a",
         CONNECT[5] + b"\x30\xff\xff\xff\xff\x01",
         CONNECT[5] + b"\x30\x03\x00\x09a",
+        CONNECT[4] + b"\x30\x03\x00\x09a",
         CONNECT[5] + b"\x30\x07\x00\x01a\x03\x23\x00\x01",
         CONNECT[5] + b"\x30\x04\x00\x01\xff\x00",
         CONNECT[5] + b"\x30\x04\x00\x01a\x80",
     ],
-    ids=["no CONNECT", "length", "short", "topic alias", "no text", "no end"],
+    ids=["no CONNECT", "length", "short", "short in 3.1.1", "topic alias", "no text", "no end"],
 )
 def test_what_is_not_understood_is_said(sent: bytes) -> None:
     """A count that may be wrong is no evidence."""

@@ -17,9 +17,9 @@ from chaos.tap import Tap, answer_of, command_of
 AT = 1_776_859_200_000
 
 
-def command(tid: str) -> bytes:
+def command(tid: str, data: object = None) -> bytes:
     """A command as the server publishes it."""
-    content = {"tid": tid, "bid": tid, "method": "cover_open", "data": None}
+    content = {"tid": tid, "bid": tid, "method": "cover_open", "data": data}
     payload = json.dumps(content).encode()
     return publish("thing/product/dock-001/services", payload)
 
@@ -80,7 +80,8 @@ async def test_what_leaves_behind_a_dead_broker_still_counts() -> None:
         to_server.transport.abort()
         assert await reader.read() == b""  # the server is told
 
-        writer.write(command("c-1"))
+        # In more than one piece: the first that cannot be passed on must not be the last.
+        writer.write(command("c-1", data="x" * 1_000_000))
         writer.write_eof()
         await asyncio.wait(tap._connections)
 
@@ -111,7 +112,9 @@ async def test_a_stream_that_cannot_be_read_is_said_and_passes_on() -> None:
         writer.write(b"\x30\x03\x00\x01a" + command("c-1"))
         from_server, to_server = await broker.connections.get()
 
-        await from_server.readexactly(5)
+        await from_server.readexactly(5 + len(command("c-1")))
+        writer.write(command("c-2"))
+        await from_server.readexactly(len(command("c-2")))
         assert tap.problems == [
             "the server's bytes are not understood: the connection does not begin with CONNECT"
         ]

@@ -169,13 +169,27 @@ def _say_untruth(code: str) -> Callable[[Evidence], None]:
     return spoil
 
 
-def _delivered_without_puback(evidence: Evidence) -> None:
-    for events in (evidence.events, evidence.fleet, evidence.watches[0].events):
-        events[1] = SeenEvent("c-1", 2, "DELIVERED", "DELIVERED")
-    evidence.events.append(SeenEvent("c-1", 4, "SENDING", "SUCCEEDED"))
-    evidence.fleet.append(evidence.events[-1])
+def _delivered(reason: int) -> Callable[[Evidence], None]:
+    """Said to be taken by the broker, which said something else."""
+
+    def spoil(evidence: Evidence) -> None:
+        for events in (evidence.events, evidence.fleet, evidence.watches[0].events):
+            events[1] = SeenEvent("c-1", 2, "DELIVERED", "DELIVERED")
+        evidence.published[0].reason = reason
+
+    return spoil
+
+
+def _late_reply(evidence: Evidence) -> None:
+    """Something is recorded behind the end, which no watch is there to see."""
+    for events in (evidence.events, evidence.fleet):
+        events.append(SeenEvent("c-1", 4, "REPLIED", "SUCCEEDED"))
     store(evidence, "c-1", revision=4)
-    evidence.published[0].reason = NOBODY
+
+
+def _watch_too_long(evidence: Evidence) -> None:
+    _late_reply(evidence)
+    evidence.watches[0].events.append(evidence.events[-1])
 
 
 def _no_intent(evidence: Evidence) -> None:
@@ -235,11 +249,13 @@ def _adding(place: str, *found: Any) -> Callable[[Evidence], None]:
         ("end changed", _end_seen_otherwise),
         ("end changed", _end_in_the_history),
         ("end changed", _revive),
+        ("end changed", _storing(status="FAILED", failure_code="DEVICE_EXECUTION_FAILED")),
         ("end changed", _changing("got", "c-1", failure_code="CANCELLED")),
         ("end changed", _changing("listed", "c-1", completed_at=AT + 51)),
         ("gap", _skip_a_revision),
         ("watch", _watch_twice),
         ("watch", _watch_too_little),
+        ("watch", _watch_too_long),
         ("watch", _watch_without_end),
         ("fleet watch", _swap_in_fleet),
         ("fleet watch", lambda evidence: evidence.fleet.pop()),
@@ -258,7 +274,7 @@ def _adding(place: str, *found: Any) -> Callable[[Evidence], None]:
         ("out of order", lambda evidence: evidence.published.reverse()),
         ("published otherwise", _changing("published", 0, data={"a": 1})),
         ("published otherwise", _changing("published", 0, gateway_id="dock-002")),
-        ("published late", _changing("published", 0, at=DEADLINE + 2001)),
+        ("published late", _changing("published", 0, at=DEADLINE + 1001, expiry_seconds=1)),
         ("published late", _changing("published", 0, expiry_seconds=None)),
         ("published late", _changing("published", 0, expiry_seconds=13)),
         ("published late", _changing("published", 0, retain=True)),
@@ -266,7 +282,8 @@ def _adding(place: str, *found: Any) -> Callable[[Evidence], None]:
         ("untrue", _say_untruth("DEVICE_OFFLINE")),
         ("untrue", _say_untruth("CANCELLED")),
         ("untrue", _say_untruth("RESPONSE_TIMEOUT")),
-        ("untrue", _delivered_without_puback),
+        ("untrue", _delivered(NOBODY)),
+        ("untrue", _delivered(0x87)),
         ("untrue", lambda evidence: evidence.published.pop(0)),
         ("noticed", _adding("noticed", Violation("noticed", "", "while it happened"))),
     ],
@@ -385,6 +402,7 @@ def test_what_cannot_be_sent_may_end_unsent(code: str, at: int, away: str) -> No
         ([], [9500]),
         ([Span(1000, 2000), Span(3000, 4000)], [500, 500, 5500]),
         ([Span(3000, 4000), Span(1000, 3500)], [500, 0, 5500]),
+        ([Span(1000, 5000), Span(2000, 3000)], [500, 0, 4500]),
         ([Span(-100, 1000), Span(9800, 20_000)], [0, 8300, 0]),
         ([Span(10_000, 11_000)], [9500]),
     ],
@@ -392,6 +410,13 @@ def test_what_cannot_be_sent_may_end_unsent(code: str, at: int, away: str) -> No
 def test_the_time_in_which_nothing_was_away(away: list[Span], calm: list[int]) -> None:
     """Stretch by stretch, without half a second to settle in each."""
     assert calm_ms(away, 0, 10_000) == calm
+
+
+def test_a_watch_does_not_show_what_is_recorded_behind_the_end() -> None:
+    """It has ended by then; the fleet watch shows it."""
+    evidence = sound()
+    _late_reply(evidence)
+    assert verify(evidence) == []
 
 
 def test_a_late_end_is_excused_by_the_time_without_a_server_and_no_more() -> None:

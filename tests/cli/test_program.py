@@ -235,6 +235,21 @@ def test_keys_are_made_listed_and_disabled(
     assert key["api_id"] == made["api_id"]
     assert "disabled_at" in key
     assert "secret" not in key
+
+
+def test_scopes_have_short_names(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Each its own, and an unknown one is told which there are."""
+    monkeypatch.setenv("DOCKGATE_STORE__PATH", str(tmp_path / "dockgate.db"))
+    made = run("keys", "create", "--scope", "read", "--scope", "request-create", "--json")
+    scopes = ["open:command:read", "open:device-request:create"]
+    assert json.loads(made.out)["scopes"] == scopes
+    assert "read, request-create" in run("keys", "list").out
+    wrong = run("keys", "create", "--scope", "device")
+    assert wrong.code == 2
+    assert wrong.err == (
+        "error: --scope: there is no 'device'; there are create, read, dangerous, raw, "
+        "request-read, request-create\n"
+    )
     unknown = run("keys", "disable", "dk_x")
     assert (unknown.code, unknown.err) == (1, "error: there is no API key 'dk_x'\n")
 

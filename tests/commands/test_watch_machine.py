@@ -186,14 +186,13 @@ class Watching(RuleBasedStateMachine):
     @rule(follower=followers)
     def drop(self, follower: Follower) -> None:
         """The connection breaks, wherever the watch is."""
-        count(f"{type(follower).__name__} dropped")
         follower.drop()
 
     @rule(follower=followers)
     def resume(self, follower: Follower) -> None:
         """It comes back; one that has seen the end gets nothing more."""
         if not follower.is_following:
-            count(f"{type(follower).__name__} {'over' if follower.over else 'resumed'}")
+            count(f"{type(follower).__name__} resumed{' at its end' * follower.over}")
             follower.open(self.loop, self.core.commands)
 
     @rule(command=commands, by=st.integers(1, 3))
@@ -220,7 +219,7 @@ class Watching(RuleBasedStateMachine):
         for _ in range(turns):
             self.loop.turn()
 
-    @rule(pauses=st.lists(st.integers(0, 4), min_size=1, max_size=5))
+    @rule(pauses=st.lists(st.sampled_from([0, 1, 2, 5, 30]), min_size=1, max_size=5))
     def slow_disk(self, pauses: list[int]) -> None:
         """What is asked of the database takes its time, and so does its answer."""
         self.disk.pause(*pauses)
@@ -245,6 +244,7 @@ class Watching(RuleBasedStateMachine):
         for follower, before in heard.items():
             if follower.is_following and follower.is_greedy:
                 assert follower.signs_of_life > before
+                assert not self._is_removed(follower)
 
     @rule(killed=st.booleans())
     def restart(self, killed: bool) -> None:
@@ -270,7 +270,8 @@ class Watching(RuleBasedStateMachine):
     def _look(self) -> None:
         assert self._trouble == [], self._trouble
         for follower in self._all:
-            follower.look()
+            if how := follower.look():
+                count(f"{type(follower).__name__} {how}")
 
     def _end_well(self) -> None:
         self.disk.pause(0)

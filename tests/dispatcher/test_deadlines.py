@@ -5,7 +5,7 @@ from support.records import CHARGE_OPEN, NOW, a_reply
 from support.rig import Rig
 
 from dockgate_server.dispatcher.window import WINDOW
-from dockgate_server.model.command import FailureCode, Status
+from dockgate_server.model.command import EventKind, FailureCode, Status
 from dockgate_server.model.transitions import RecordReply
 
 
@@ -158,3 +158,16 @@ async def test_an_answer_that_came_in_time_counts_though_the_store_could_not_wri
         await rig.settle()
     assert await rig.ended(command_id) == (Status.SUCCEEDED, None)
     assert rig.acknowledged == [command_id]
+
+
+async def test_thousands_that_end_together_do_so_in_groups(rig: Rig) -> None:
+    """A submission gets its turn between them instead of waiting for all."""
+    rig.connect(False)
+    asked = [rig.submit() for _ in range(3_000)]
+    ids = {(await one).command.id for one in asked}
+    rig.clock.advance(30)
+    new = await rig.accept()
+    ended = {event.command.id for event in rig.told if event.kind is EventKind.EXPIRED}
+    assert len(ended) < 1_000
+    await rig.until(lambda: {e.command.id for e in rig.told if e.kind is EventKind.EXPIRED} == ids)
+    assert (await rig.now(new)).status is Status.ACCEPTED

@@ -330,3 +330,17 @@ async def test_draining_waits_for_acknowledgements_but_not_for_ever(rig: Rig) ->
     await asyncio.wait_for(draining, 5)
     await rig.settle()
     assert (await rig.now(command_id)).status is Status.DELIVERED
+
+
+async def test_gateways_take_turns(rig: Rig) -> None:
+    """A dock with many commands that wait holds up no other; its own order holds."""
+    rig.connect(False)
+    many = [await rig.accept() for _ in range(WINDOW * 2)]
+    other = [await rig.accept(gateway_id="dock-002") for _ in range(3)]
+    rig.connect()
+    await rig.bridge.wait_published(WINDOW)
+    await rig.settle()
+    sent = rig.sent()
+    assert [one for one in sent if one in many] == many[: WINDOW - 3]
+    assert [one for one in sent if one in other] == other
+    assert set(sent[:6]) == {*many[:3], *other}

@@ -122,21 +122,39 @@ async def test_a_repeated_request_is_answered_again(desk: Desk) -> None:
     assert desk.acknowledged == ["t1", "t1"]
 
 
+async def test_an_answer_that_is_repeated_later_has_its_own_time(desk: Desk) -> None:
+    """If it cannot be sent, the request was answered all the same."""
+    desk.bridge.acknowledge_at_once = True
+    await desk.asked("flight_areas_get")
+    desk.clock.advance(3600)
+    desk.bridge.acknowledge_at_once = False
+    await desk.asked("flight_areas_get")
+    assert desk.last().expiry_seconds == 40
+    desk.last().acknowledge(REFUSED)
+    await desk.settle()
+    assert (await desk.recorded())[0].status is RequestStatus.REPLIED
+    assert desk.acknowledged == ["t1", "t1"]
+
+
 async def test_a_repeated_request_that_waits_changes_nothing(desk: Desk) -> None:
     """It goes on waiting, and is no second one."""
     await desk.asked("a_newer_request")
-    await desk.asked("a_newer_request")
+    with capture_logs() as logs:
+        await desk.asked("a_newer_request")
+    assert logs == []
     assert len(await desk.recorded()) == 1
     assert desk.acknowledged == ["t1", "t1"]
 
 
 async def test_a_request_that_is_repeated_at_once_is_one(desk: Desk) -> None:
     """Before the first is recorded, and while its answer is on its way."""
-    desk.ask("flight_areas_get")
-    desk.ask("flight_areas_get")
-    await desk.settle()
-    desk.ask("flight_areas_get")
-    await desk.settle()
+    with capture_logs() as logs:
+        desk.ask("flight_areas_get")
+        desk.ask("flight_areas_get")
+        await desk.settle()
+        desk.ask("flight_areas_get")
+        await desk.settle()
+    assert [one["event"] for one in logs] == ["request_answered"]
     assert (len(desk.sent()), len(await desk.recorded())) == (1, 1)
     assert desk.acknowledged == ["t1", "t1"]
 
@@ -361,6 +379,22 @@ async def test_requests_of_an_earlier_process_go_on_waiting(tmp_path: Path) -> N
         clock.advance(2)
         await desk.settle()
         assert (await desk.recorded())[0].status is RequestStatus.EXPIRED
+
+
+async def test_a_request_whose_answer_a_crash_kept_back_is_answered(tmp_path: Path) -> None:
+    """It was not acknowledged, so the broker brings it again; there is still one request."""
+    database, answers = tmp_path / "dockgate.db", {"flight_areas_get": files}
+    async with sitting(database, answers) as desk:
+        desk.bridge.connected = False
+        await desk.asked("flight_areas_get")
+        assert desk.acknowledged == []
+    async with sitting(database, answers) as desk:
+        await desk.asked("flight_areas_get")
+        assert [one["data"]["result"] for one in desk.sent()] == [0]
+        desk.last().acknowledge()
+        await desk.settle()
+        assert desk.acknowledged == ["t1"]
+        assert len(await desk.recorded()) == 1
 
 
 async def test_a_persons_answer_is_sent_after_a_restart(tmp_path: Path) -> None:

@@ -25,6 +25,9 @@ class Observer(Protocol):
     def acknowledging(self, message: Message) -> None:
         """The gateway tells the broker to forget what a device said."""
 
+    def answering(self, message: Message) -> None:
+        """The gateway tells a device that it has understood."""
+
 
 class SimulatedBridge:
     """One process's connection to the broker, and the next one when it breaks.
@@ -124,6 +127,7 @@ class SimulatedBridge:
         """See :class:`~dockgate_server.bridge.interface.Bridge`."""
         if self.connected and self._loop.alive and self._link is not None:
             message = Message(topic, payload, "gateway", qos=0)
+            self._observer.answering(message)
             self._link.up.send(self._broker.answer, message)
 
     # The connection.

@@ -55,16 +55,25 @@ class Conduct:
         if said is None or said.number in self._record.recorded:
             return
         life = said.life
-        if said.kind == "topology":
-            if (message.sender, f"3-1-{said.number}") not in self._record.disk.saved_models:
-                self._world.violate(f"acknowledged and not saved: {message.payload!r}")
-        elif life is None:
-            self._world.violate(f"acknowledged and not recorded: {message.payload!r}")
-        elif said.kind == "job":
+        if life is None:
+            return  # a topology: the dock says again what is not answered
+        if said.kind == "job":
             if not life.job_is_over:
                 self._world.violate(f"{life}: a report was acknowledged and not recorded")
         elif life.replies < NOTED_REPLIES:
             self._world.violate(f"{life}: a reply was acknowledged and not recorded")
+
+    def answering(self, message: Message) -> None:
+        """The gateway tells a dock that it need not say something again."""
+        said = self._record.said[int(orjson.loads(message.payload)["tid"][1:])]
+        if said.kind == "topology":
+            saved = (message.topic.split("/", 3)[2], f"3-1-{said.number}")
+            if saved not in self._record.disk.saved_models:
+                self._world.violate(f"answered and not saved: {message.payload!r}")
+            return
+        is_over = said.life is not None and said.life.job_is_over
+        if not is_over and said.number not in self._record.recorded:
+            self._world.violate(f"{said.life}: a report was answered and not recorded")
 
     def handing_over(self, message: Message) -> None:
         """The broker begins to hand a command to its dock."""

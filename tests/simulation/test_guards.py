@@ -13,7 +13,7 @@ MOST_SEEDS = 60
 
 EMPHASIS = {
     "change asked for twice": 40.0,
-    "cancel": 3.0,
+    "cancel": 8.0,
     "disk failed": 8.0,
     "control stream": 6.0,
     "dock went away": 3.0,
@@ -24,6 +24,7 @@ EMPHASIS = {
     "reply twice": 3.0,
     "reply without end": 20.0,
     "reply without result": 4.0,
+    "slow disk": 10.0,
     "report at the last moment": 20.0,
 }
 """Faults that bring guards into play strike more often than usual."""

@@ -30,6 +30,7 @@ from dockgate_server.model.command import (
     OfflinePolicy,
     Status,
 )
+from dockgate_server.model.device import Presence, Topology, Whereabouts
 from dockgate_server.model.transitions import RecordReply, TakeBack
 from dockgate_server.store.sqlite import SqliteStore, backup, migrations, rows
 from dockgate_server.store.sqlite.backup import Backup, BackupProblem, take
@@ -282,6 +283,19 @@ async def test_the_ledger_goes_on_where_it_was(
         await restored.apply(RecordReply(a_reply("nobody")))
         page = await restored.list_unmatched("default", "", None, 10)
         assert (len(page.replies), page.recorded) == (2, 2)
+
+
+async def test_who_was_away_is_not_known_to_be_away_in_the_copy(
+    store: SqliteStore, database: Path, copy: Path
+) -> None:
+    """Else a command would fail for a dock that has come back since."""
+    await store.devices.save_topology("default", Topology("dock-001", "3-2-0", (), NOW))
+    await store.devices.note_whereabouts([Whereabouts("dock-001", Presence.OFFLINE, NOW)])
+    taken(database, copy)
+    async with SqliteStore(copy) as restored:
+        assert list(await restored.devices.whereabouts()) == [
+            Whereabouts("dock-001", Presence.UNKNOWN, NOW)
+        ]
 
 
 def test_it_is_decided_for_every_table_whether_numbers_are_left_out(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The guard of each query by itself: none leans on the order in which Python asks."""
 
+import json
 import sqlite3
 from typing import Any
 
@@ -66,6 +67,7 @@ async def test_a_guard_holds_on_these_statuses_only(
     for status in Status:
         command = await in_status(store, status)
         values = {**VALUES, "id": command.id, "seq": command.seq}
+        values["ids"] = json.dumps([command.id])
         if raw.execute(COMMANDS[query], values).fetchall():
             held.add(status)
     assert held == HOLDS[query]

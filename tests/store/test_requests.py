@@ -2,9 +2,11 @@
 
 import sqlite3
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from dockgate_server.clock import ManualClock
 from dockgate_server.model.device import Topology
 from dockgate_server.model.device_request import (
     DeviceRequest,
@@ -15,7 +17,7 @@ from dockgate_server.model.device_request import (
     RequestStatus,
     Routing,
 )
-from dockgate_server.store.sqlite import SqliteStore, requests
+from dockgate_server.store.sqlite import SqliteStore, backup, requests
 
 NEW = NewRequest("r-1", "dock-001", "config", "t1", "b1", b"null", Routing.INBOX, 1000, 41_000)
 REPLY = Reply(0, "", ReplySource.MANUAL, b'{"result":0}', False, "tests", 2000)
@@ -77,6 +79,27 @@ async def test_each_change_is_told_once(store: SqliteStore) -> None:
         ("r-2", RequestStatus.PENDING),
         ("r-2", RequestStatus.EXPIRED),
     ]
+
+
+async def test_a_backup_has_closed_what_was_open(
+    store: SqliteStore, database: Path, tmp_path: Path
+) -> None:
+    """And knows nothing of what was still to be sent."""
+    await store.requests.record(_new(1), None)
+    await store.requests.record(_new(2), None)
+    await store.requests.answer("r-2", REPLY, b'{"token":"hush-hush"}')
+    await store.requests.record(_new(3), REPLY)
+    copy = tmp_path / "copy.db"
+    backup.take(database, copy, ManualClock(), lambda doing, share: None)
+    assert b"hush-hush" not in copy.read_bytes()
+    async with SqliteStore(copy) as restored:
+        page = await restored.requests.list("default", RequestFilter(), None, 100)
+        assert [one.status for one in page.requests] == [
+            RequestStatus.REPLIED,
+            RequestStatus.EXPIRED,
+            RequestStatus.EXPIRED,
+        ]
+        assert await restored.requests.unsent() == []
 
 
 async def test_a_repetition_finds_the_request(store: SqliteStore) -> None:

@@ -128,20 +128,21 @@ class Follower(ABC):
         if self._task is not None:
             self._task.cancel()
 
-    def look(self) -> None:
-        """Notice what has become of the watch; raises whatever was wrong about it."""
+    def look(self) -> str:
+        """How the watch has ended, if it just has; raises whatever was wrong about it."""
         if self._task is None or not self._task.done():
-            return
+            return ""
         task, self._task = self._task, None
         if task.cancelled():
-            return
+            return "dropped"
         try:
             task.result()
         except DockgateError as refused:
             if refused.reason is not Reason.UNAVAILABLE or not self.record.closing:
                 self._refused(refused)
-        else:
-            self._ended()
+            return f"told {refused.reason}"
+        self._ended()
+        return "told all"
 
     async def _follow(self, commands: Commands) -> None:
         async with contextlib.aclosing(self._watch(commands)) as updates:

@@ -1,7 +1,8 @@
 """What waits to be sent, and in which order it goes.
 
-Commands go in the order accepted; emergencies overtake them. Of a method whose answer names no
-more than the gateway and the method, one at a time is sent, and those behind it wait for its end.
+Commands to one gateway go in the order accepted, and gateways take turns; emergencies overtake all.
+Of a method whose answer names no more than the gateway and the method, one at a time is sent, and
+those behind it wait for its end.
 """
 
 import heapq
@@ -63,13 +64,15 @@ class Backlog:
 
     def __init__(self) -> None:
         self._urgent: deque[Waiting] = deque()
-        self._ordinary: deque[Waiting] = deque()
+        # By gateway, and the gateways in turn: a dock with a thousand commands holds up no other.
+        self._ordinary: dict[str, deque[Waiting]] = {}
+        self._ordinary_count = 0
         self._out: dict[tuple[str, str], str] = {}  # of those that go alone: the one that is out
         self._behind: dict[tuple[str, str], list[Waiting]] = {}
 
     def __len__(self) -> int:
         behind = sum(len(waiting) for waiting in self._behind.values())
-        return len(self._urgent) + len(self._ordinary) + behind
+        return len(self._urgent) + self._ordinary_count + behind
 
     @property
     def is_waiting(self) -> bool:
@@ -88,21 +91,28 @@ class Backlog:
 
     def put(self, *coming: Waiting) -> None:
         """In the order accepted: what comes back goes before those accepted after it."""
-        for queue, overtakes in ((self._urgent, True), (self._ordinary, False)):
-            ones = [one for one in coming if one.overtakes is overtakes]
-            if ones and queue and queue[-1].command.seq > ones[0].command.seq:
-                merged = list(heapq.merge(queue, ones, key=_seq))
-                queue.clear()
-                queue.extend(merged)
+        by_queue: dict[str | None, list[Waiting]] = {}
+        for one in coming:
+            by_queue.setdefault(None if one.overtakes else one.command.gateway_id, []).append(one)
+        for gateway_id, ones in by_queue.items():
+            if gateway_id is None:
+                _put(self._urgent, ones)
             else:
-                queue.extend(ones)
+                _put(self._ordinary.setdefault(gateway_id, deque()), ones)
+                self._ordinary_count += len(ones)
 
     def take(self, room: int, room_for_urgent: int) -> list[Waiting]:
         """Those that may be sent now; emergencies first, which have room of their own."""
         urgent = min(len(self._urgent), max(0, room_for_urgent))
         group = [self._urgent.popleft() for _ in range(urgent)]
-        ordinary = min(len(self._ordinary), max(0, room - len(group)))
-        return group + [self._ordinary.popleft() for _ in range(ordinary)]
+        while self._ordinary and len(group) < room:
+            gateway_id = next(iter(self._ordinary))
+            queue = self._ordinary.pop(gateway_id)
+            group.append(queue.popleft())
+            self._ordinary_count -= 1
+            if queue:
+                self._ordinary[gateway_id] = queue  # behind the other gateways
+        return group
 
     def go_out(self, one: Waiting) -> bool:
         """Note that one of those that go alone is out; False puts it behind the one that is."""
@@ -120,6 +130,15 @@ class Backlog:
         released = self._behind.pop(kind, [])
         self.put(*released)
         return bool(released)
+
+
+def _put(queue: deque[Waiting], coming: list[Waiting]) -> None:
+    if queue and queue[-1].command.seq > coming[0].command.seq:
+        merged = list(heapq.merge(queue, coming, key=_seq))
+        queue.clear()
+        queue.extend(merged)
+    else:
+        queue.extend(coming)
 
 
 def _seq(one: Waiting) -> int:

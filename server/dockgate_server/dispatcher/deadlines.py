@@ -4,9 +4,9 @@ Deadlines are stored as UTC and run on the monotonic clock, so a step of the wal
 ends a command early nor keeps it alive.
 """
 
+from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from itertools import islice
 
 from dockgate_server.clock import Clock
 from dockgate_server.dispatcher.agenda import Agenda
@@ -14,8 +14,12 @@ from dockgate_server.dispatcher.recorder import Recorder
 from dockgate_server.model.command import Command
 from dockgate_server.model.transitions import Expire
 
-_MOST_AT_ONCE = 100
-"""Commands that one fact ends. When thousands end together, submissions get their turn between."""
+_MOST_AT_ONCE = 200
+"""Commands that one fact ends."""
+
+_MOST_UNRECORDED = 2
+"""Facts that wait for the store. When thousands of commands end together, submissions get their
+turn in between, and the time of each end is near the one at which it is recorded."""
 
 
 class Deadlines:
@@ -28,6 +32,8 @@ class Deadlines:
         self._agenda = Agenda(clock, self._due)
         self._held: set[str] = set()
         self._overdue: set[str] = set()  # of those held: their time has come
+        self._ending: deque[str] = deque()
+        self._unrecorded = 0
 
     def __len__(self) -> int:
         return len(self._open)
@@ -73,6 +79,17 @@ class Deadlines:
         self._expire(one for one in command_ids if one not in self._held)
 
     def _expire(self, due: Iterable[str]) -> None:
-        still_open = iter([one for one in due if self._open.pop(one, None) is not None])
-        while group := tuple(islice(still_open, _MOST_AT_ONCE)):
-            self._recorder.record(Expire(group, self._clock.now_ms()))
+        self._ending.extend(one for one in due if self._open.pop(one, None) is not None)
+        while self._ending and self._unrecorded < _MOST_UNRECORDED:
+            self._end_next()
+
+    def _end_next(self) -> None:
+        ending = min(len(self._ending), _MOST_AT_ONCE)
+        group = tuple(self._ending.popleft() for _ in range(ending))
+        self._unrecorded += 1
+        self._recorder.record(Expire(group, self._clock.now_ms()), self._recorded)
+
+    def _recorded(self) -> None:
+        self._unrecorded -= 1
+        if self._ending:
+            self._end_next()

@@ -7,6 +7,7 @@ before it gets its name:
 * What was open has ended there, as OUTCOME_UNKNOWN. The gateway goes on behind the backup: it may
   have sent the command, and others behind it that undo it, and the answer may have come. So
   nothing of it may be sent, not even what is safe to repeat.
+* Requests of devices that waited have expired, and answers to them that were to be sent are gone.
 * The numbers that the gateway goes on to give out are left out, and the cursors of its watches
   have expired: they would name other events of the copy.
 """
@@ -123,6 +124,8 @@ def _finish(draft: Path, target: Path, now: int, on_progress: OnProgress) -> Bac
         # It is thrown away when anything fails, and is synchronised as a whole below.
         db.execute("PRAGMA journal_mode = OFF")
         db.execute("PRAGMA synchronous = OFF")
+        # What is taken out of it is overwritten, not only unlinked.
+        db.execute("PRAGMA secure_delete = ON")
         ended = _make_safe(db, now)
         with _telling(db, lambda: on_progress("checking", None)):
             _check(db)
@@ -143,6 +146,8 @@ def _make_safe(db: sqlite3.Connection, now: int) -> int:
         db.execute(BACKUP["skip_numbers"], {"name": table, "skipped": skipped})
     db.execute(BACKUP["expire_cursors"])
     db.execute(BACKUP["expire_event_cursors"])
+    db.execute(BACKUP["close_requests"])
+    db.execute(BACKUP["forget_presence"])
     db.execute("COMMIT")
     return len(ended)
 

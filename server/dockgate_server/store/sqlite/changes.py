@@ -4,6 +4,7 @@ Each function works inside the writer's transaction and answers with the events 
 a reply does to a command is decided here and nowhere else.
 """
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -96,9 +97,9 @@ def refuse(tx: Transaction, change: transitions.Refuse) -> None:
 def expire(tx: Transaction, change: transitions.Expire) -> None:
     """ACCEPTED, DELIVERED → TIMED_OUT."""
     reasons = {code.lower(): text for code, text in lifecycle.EXPIRY_REASONS.items()}
-    for command_id in change.ids:
-        values = {"id": command_id, "at": change.at, **reasons}
-        _update(tx, "expire", values, EventKind.EXPIRED, change.at)
+    values = {"ids": json.dumps(change.ids), "at": change.at, **reasons}
+    rows_ended = tx.db.execute(COMMANDS["expire"], values).fetchall()
+    record_all(tx, rows_ended, EventKind.EXPIRED, change.at)
 
 
 def record_reply(tx: Transaction, change: transitions.RecordReply) -> None:
@@ -226,6 +227,19 @@ def _to_ledger(tx: Transaction, reply: replies.Reply, reason: str) -> None:
         received_at=reply.received_at,
     )
     put_unmatched(tx, unmatched)
+
+
+def record_all(tx: Transaction, changed: list[rows.Row], kind: EventKind, at: int) -> None:
+    """The same event for many commands, in one statement."""
+    if not changed:
+        return
+    commands = [rows.command(row) for row in changed]
+    values = [(one.seq, one.revision, kind, at, rows.state(one), None, "") for one in commands]
+    tx.db.executemany(COMMANDS["insert_event"], values)
+    (last,) = tx.db.execute(COMMANDS["newest_event_seq"]).fetchone()
+    # Nobody else writes, so their numbers follow each other.
+    first = last - len(commands) + 1
+    tx.events += [CommandEvent(first + n, kind, at, one) for n, one in enumerate(commands)]
 
 
 def _update(

@@ -18,6 +18,7 @@ from dockgate_server.model.command import (
     Status,
     Vendor,
 )
+from dockgate_server.model.device_request import DeviceRequest
 from dockgate_server.store.interface import Credential
 
 COMMAND_COLUMNS = (
@@ -138,6 +139,7 @@ def check_columns(db: sqlite3.Connection) -> None:
         "command": COMMAND_COLUMNS,
         "command_event": EVENT_COLUMNS,
         "credential": tuple(Credential.__slots__),
+        "device_request": (*DeviceRequest.__slots__, "outgoing"),
     }
     for table, columns in expected.items():
         if tuple(row[1] for row in db.execute(f"PRAGMA table_info({table})")) != columns:

@@ -23,5 +23,15 @@ SET removed_seq = (SELECT seq FROM sqlite_sequence WHERE name = 'command_event')
 UPDATE device_event_horizon
 SET removed_seq = (SELECT seq FROM sqlite_sequence WHERE name = 'device_event');
 
+-- name: close_requests
+-- The devices that asked have long been answered or given up. What was still to be sent may hold
+-- secrets, which are in a backup for as long as it is kept.
+UPDATE device_request SET status = 'EXPIRED', outgoing = NULL
+WHERE status = 'PENDING' OR outgoing IS NOT NULL;
+
+-- name: forget_presence
+-- A device that was away then is not to fail a command fast now.
+UPDATE device SET presence = 'UNKNOWN';
+
 -- name: count_commands
 SELECT count(*) FROM command;

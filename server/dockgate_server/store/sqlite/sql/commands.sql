@@ -71,7 +71,7 @@ SET status = 'TIMED_OUT',
         WHEN sending_at IS NOT NULL THEN :outcome_unknown
         ELSE :delivery_timeout END,
     completed_at = :at, updated_at = :at, revision = revision + 1
-WHERE id = :id AND status IN ('ACCEPTED', 'DELIVERED')
+WHERE id IN (SELECT value FROM json_each(:ids)) AND status IN ('ACCEPTED', 'DELIVERED')
 RETURNING *;
 
 -- name: end_by_reply
