@@ -14,7 +14,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help venv run test sim chaos load gen gen-java check-gen docs check-docs lint format types breaking release-image ci clean validate-proto
+.PHONY: help venv run test sim chaos load storm gen gen-java check-gen docs check-docs lint format types breaking release-image ci clean validate-proto
 
 help: ## Show this help
 	@echo "Usage: make <target> [ARGS=…]"
@@ -38,6 +38,9 @@ chaos: $(READY) ## Kill the server 200 times under load and check every promise 
 
 load: $(READY) ## Start with 100,000 open commands, leave 10,000 unanswered, and measure (ARGS=--help)
 	@PYTHONPATH=tests $(BIN)/python -m load $(ARGS)
+
+storm: $(READY) ## Let 100 docks tell 5,000 events a second, and measure (ARGS=--help)
+	@PYTHONPATH=tests $(BIN)/python -m load.events $(ARGS)
 
 sim: $(READY) ## Let a million commands live in virtual time, with every fault there is
 	@PYTHONPATH=tests $(BIN)/python -m simulation --lives 1000000 $(ARGS)

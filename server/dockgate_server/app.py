@@ -124,6 +124,7 @@ async def running(settings: Settings) -> AsyncIterator[App]:
             presence.forget()
         dispatcher.connection_changed()
         replies.connection_changed()
+        incoming.connection_changed()
 
     try:
         broker = _broker(settings.mqtt)
@@ -152,13 +153,14 @@ async def running(settings: Settings) -> AsyncIterator[App]:
             replies = RequestReplies(bridge, store.requests, clock, patience)
             answering = providers(settings, store.sources, clock, registry.bound)
             requests = Requests(store.requests, answering, replies, clock, patience)
+            incoming = Events(bridge, store.events, told, clock)
             inbound = wiring.router(
                 bridge,
                 registry,
                 presence,
                 recorder,
                 clock,
-                Events(bridge, store.events, told, clock),
+                incoming,
                 requests=requests,
                 states=states,
                 raw_methods=settings.commands.raw_methods,

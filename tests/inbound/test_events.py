@@ -145,8 +145,7 @@ async def test_only_what_asks_for_an_answer_gets_one(
 
 @pytest.mark.parametrize("at_once", [True, False])
 async def test_ten_copies_are_one_event_with_one_answer(desk: Desk, at_once: bool) -> None:
-    """Whether they come before the first is stored, or after it was answered; all are
-    acknowledged."""
+    """Whether they come before the first is stored or after it was answered."""
     desk.receive(told(), copies=10 if at_once else 1)
     await desk.settle()
     if not at_once:
@@ -221,10 +220,27 @@ async def test_without_a_connection_nothing_counts_as_answered(desk: Desk) -> No
     desk.bridge.connected = False
     desk.receive(told())
     await desk.settle()
-    assert desk.answered == []
+    assert (desk.answered, desk.acknowledged) == ([], 0)
     desk.bridge.connected = True
     desk.receive(told())
-    assert (desk.answered, len(await desk.stored())) == (["T"], 1)
+    assert (desk.answered, desk.acknowledged, len(await desk.stored())) == (["T"], 2, 1)
+
+
+async def test_what_comes_at_the_very_beginning_of_a_connection_is_answered_then(
+    desk: Desk,
+) -> None:
+    """The broker brings again what was not acknowledged before anything can be sent to it."""
+    desk.bridge.connected = False
+    desk.receive(told(), copies=2)
+    desk.receive(told(tid="U", need_reply=0))
+    await desk.settle()
+    assert (desk.answered, desk.acknowledged) == ([], 1)
+    desk.events.connection_changed()
+    assert (desk.answered, desk.acknowledged) == ([], 1)
+    desk.bridge.connected = True
+    desk.events.connection_changed()
+    desk.events.connection_changed()
+    assert (desk.answered, desk.acknowledged) == (["T"], 3)
 
 
 async def test_nothing_is_answered_before_a_store_that_fails_has_recovered(desk: Desk) -> None:

@@ -148,7 +148,7 @@ class InlineConnection(Connection):
         self._free_at = max(world.now, self._free_at) + duration
         if duration > 0.05:
             self._disk.excuses.append((world.now, self._free_at + 0.1))
-        world.after(self._free_at - world.now, self._execute, function, done)
+        world.at(self._free_at, self._execute, function, done)
         return await done
 
     def _execute(self, function: Callable[[Any], Any], done: Any) -> None:
@@ -169,7 +169,7 @@ class InlineConnection(Connection):
             self._loop.on_kill()
         # The thread's answer reaches the loop a moment after the fact: a crash may come first.
         self._answered_at = max(self._answered_at, world.now + _ANSWER_SECONDS * world.random())
-        world.after(self._answered_at - world.now, self._answer, done, settle, result)
+        world.at(self._answered_at, self._answer, done, settle, result)
 
     def _answer(self, done: Any, settle: Callable[..., None], result: Any) -> None:
         if self._loop.alive:

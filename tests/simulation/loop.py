@@ -103,7 +103,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
     ) -> Handle:
         """Make a call at a time."""
         handle = Handle(callback, args, context)
-        self._world.after(max(0.0, when - self._world.now), self._due, handle)
+        self._world.at(when, self._due, handle)
         return handle
 
     def call_later(  # type: ignore[override]

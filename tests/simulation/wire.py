@@ -49,7 +49,7 @@ class Pipe:
         """Let ``call`` happen at the other end, if the connection lasts as long."""
         world = self._world
         self._last = max(self._last, world.now + self._seconds * (0.5 + world.random()))
-        world.after(self._last - world.now, self._arrive, call, args)
+        world.at(self._last, self._arrive, call, args)
 
     def cut(self, at: float) -> None:
         """What has not arrived by then never will."""

@@ -47,6 +47,11 @@ class World:
         self._entries += 1
         heapq.heappush(self._agenda, (self.now + seconds, self._entries, call, args))
 
+    def at(self, moment: float, call: Callable[..., None], *args: Any) -> None:
+        """The same for a moment: calls for the same one are made in the order they came in."""
+        self._entries += 1
+        heapq.heappush(self._agenda, (max(moment, self.now), self._entries, call, args))
+
     def run(self, until: float) -> None:
         """Make the calls of the agenda up to a time, or until something is wrong."""
         agenda, pop = self._agenda, heapq.heappop

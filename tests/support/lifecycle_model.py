@@ -136,8 +136,11 @@ class Lives:
             case StallJob(command_id, heard_at, at):
                 for command in self._known((command_id,)):
                     self._stall(command, heard_at, at)
-            case BeginSending(ids, at) | TakeBack(ids, _, at) | Expire(ids, at):
+            case BeginSending(ids, at) | TakeBack(ids, _, at):
                 for command in self._known(ids):
+                    self._by_gateway(command, change, at)
+            case Expire(ids, at):  # all at once, so in the order accepted
+                for command in self._known(one for one in self.commands if one in ids):
                     self._by_gateway(command, change, at)
             case _:
                 for command in self._known((change.id,)):

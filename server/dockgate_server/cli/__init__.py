@@ -24,6 +24,7 @@ from dockgate_server.cli import (
     dev,
     devices,
     error,
+    events,
     get,
     keys,
     list_,
@@ -79,6 +80,7 @@ app.command("submit", epilog=submit.EXAMPLES, context_settings=submit.TAKES_ANY_
 )
 app.command("get", epilog=get.EXAMPLES)(get.get)
 app.command("watch", epilog=watch.EXAMPLES)(watch.watch)
+app.command("events", epilog=events.EXAMPLES)(events.events)
 app.command("cancel", epilog=cancel.EXAMPLES)(cancel.cancel)
 app.command("list", epilog=list_.EXAMPLES)(list_.list_commands)
 app.command("unmatched", epilog=unmatched.EXAMPLES)(unmatched.unmatched)

@@ -88,7 +88,7 @@ def watch_one(
     )
 
     def lost(delay: float) -> None:
-        _say_lost(
+        say_lost(
             client.server, f"behind revision {request.after_revision}", delay, as_json=as_json
         )
 
@@ -139,7 +139,7 @@ def _watch_all(
     )
 
     def lost(delay: float) -> None:
-        _say_lost(client.server, "where it broke", delay, as_json=as_json)
+        say_lost(client.server, "where it broke", delay, as_json=as_json)
 
     if not as_json and sys.stderr.isatty():
         typer.echo("all commands from now on; Ctrl-C ends this", err=True)
@@ -151,7 +151,8 @@ def _watch_all(
             typer.echo(fleet_line(response.event))
 
 
-def _say_lost(server: str, where: str, delay: float, *, as_json: bool) -> None:
+def say_lost(server: str, where: str, delay: float, *, as_json: bool) -> None:
+    """Say that a stream has broken, and that it is taken up again."""
     text = f"lost the connection to {server}; going on {where} in {delay:.1f} s"
     if as_json:
         notice_json({"code": "RECONNECTING", "message": text})

@@ -36,7 +36,7 @@ _log = structlog.get_logger(__name__)
 LARGEST_BYTES = 262_144
 """A larger event is not taken: no watcher could be given it in one message."""
 
-GROUP_LIMIT = 256
+GROUP_LIMIT = 128
 """Events in one commit at most, as others wait for it."""
 
 REMEMBERED = 20_000
@@ -61,7 +61,7 @@ class _Told:
     asks: bool
     """The device wants an answer."""
     unacknowledged: list[Callable[[], None]] = field(default_factory=list)
-    """Copies that wait for the commit."""
+    """Copies that wait for the commit and the answer."""
     seq: int | None = None
     """Its number, once it is stored."""
     answered_at: float | None = None
@@ -92,6 +92,7 @@ class Events:
         self._gathered: _Group = []
         self._alone: deque[_Group] = deque()
         self._storing = False
+        self._unanswered: list[_Told] = []
         self._answered: list[int] = []
         self._noting = False
 
@@ -110,13 +111,19 @@ class Events:
                 self._remember(new.repeat_key, told)
             self._gathered.append((new, told))
         told.asks |= new.need_reply
+        told.unacknowledged.append(message.acknowledge)
         if told.seq is None:
-            told.unacknowledged.append(message.acknowledge)
             self._store_next()
         else:
-            self._answer(told)
-            message.acknowledge()
+            self._finish(told)
             self._note_answers()
+
+    def connection_changed(self) -> None:
+        """Answer what came before anything could be sent: just behind a new connection's begin."""
+        unanswered, self._unanswered = self._unanswered, []
+        for told in unanswered:
+            self._finish(told)
+        self._note_answers()
 
     def _remember(self, repeat_key: bytes, told: _Told) -> None:
         if len(self._known) >= REMEMBERED:
@@ -169,19 +176,25 @@ class Events:
                 # By the wall clock: an earlier process has answered it.
                 age = (self._clock.now_ms() - one.answered_at) / 1000
                 told.answered_at = self._clock.monotonic() - max(age, 0.0)
-            self._answer(told)
-            _acknowledge(told)
+            self._finish(told)
         self._note_answers()
 
-    def _answer(self, told: _Told) -> None:
-        # Without a connection nothing is answered, and the broker brings the event again.
-        if not told.asks or not self._bridge.connected or told.seq is None:
+    def _finish(self, told: _Told) -> None:
+        """Answer an event that is stored, if that is due, and acknowledge it."""
+        if told.asks and not self._bridge.connected:
+            self._unanswered.append(told)
             return
+        if told.asks:
+            self._answer(told)
+        _acknowledge(told)
+
+    def _answer(self, told: _Told) -> None:
         now = self._clock.monotonic()
         if told.answered_at is not None and now < told.answered_at + ANSWER_HOLDS_SECONDS:
             return
         answer(self._bridge, self._clock, topics.events_reply(told.gateway_id), told)
         told.answered_at = now
+        assert told.seq is not None, "only what is stored is answered"
         self._answered.append(told.seq)
 
     def _note_answers(self) -> None:

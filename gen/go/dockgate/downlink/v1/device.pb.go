@@ -431,7 +431,8 @@ type DeviceEvent struct {
 	// DJI's method, e.g. "flighttask_progress".
 	Method string `protobuf:"bytes,3,opt,name=method,proto3" json:"method,omitempty"`
 	// Its `tid`; empty where it had none. A device that repeats itself uses the
-	// same one; the repetition is no event of its own.
+	// same one, with the same method and data; the repetition is no event of its
+	// own.
 	Tid string `protobuf:"bytes,4,opt,name=tid,proto3" json:"tid,omitempty"`
 	// Its `bid`.
 	Bid string `protobuf:"bytes,5,opt,name=bid,proto3" json:"bid,omitempty"`

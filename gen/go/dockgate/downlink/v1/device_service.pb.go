@@ -611,7 +611,8 @@ func (*RemoveDeviceResponse) Descriptor() ([]byte, []int) {
 // Which events to follow, and from where.
 type WatchEventsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Only events of this device's gateway device; of all when empty.
+	// Only events of this device's gateway device, as it is when the stream is
+	// opened; of all when empty.
 	DeviceId string `protobuf:"bytes,1,opt,name=device_id,json=deviceId,proto3" json:"device_id,omitempty"`
 	// Only events of these methods, e.g. "hms"; all when empty.
 	Methods []string `protobuf:"bytes,2,rep,name=methods,proto3" json:"methods,omitempty"`

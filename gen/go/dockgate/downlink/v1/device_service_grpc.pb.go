@@ -67,8 +67,8 @@ type DeviceServiceClient interface {
 	// on, or from now. Does not end by itself. Loses nothing over a reconnect with
 	// the cursor of the last event seen.
 	//
-	// Errors: VALIDATION_FAILED, FORBIDDEN, CURSOR_OUT_OF_RANGE, CURSOR_EXPIRED,
-	// UNAVAILABLE.
+	// Errors: VALIDATION_FAILED, FORBIDDEN, DEVICE_NOT_FOUND, CURSOR_OUT_OF_RANGE,
+	// CURSOR_EXPIRED, UNAVAILABLE.
 	WatchEvents(ctx context.Context, in *WatchEventsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchEventsResponse], error)
 }
 
@@ -196,8 +196,8 @@ type DeviceServiceServer interface {
 	// on, or from now. Does not end by itself. Loses nothing over a reconnect with
 	// the cursor of the last event seen.
 	//
-	// Errors: VALIDATION_FAILED, FORBIDDEN, CURSOR_OUT_OF_RANGE, CURSOR_EXPIRED,
-	// UNAVAILABLE.
+	// Errors: VALIDATION_FAILED, FORBIDDEN, DEVICE_NOT_FOUND, CURSOR_OUT_OF_RANGE,
+	// CURSOR_EXPIRED, UNAVAILABLE.
 	WatchEvents(*WatchEventsRequest, grpc.ServerStreamingServer[WatchEventsResponse]) error
 	mustEmbedUnimplementedDeviceServiceServer()
 }

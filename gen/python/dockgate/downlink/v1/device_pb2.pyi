@@ -292,7 +292,8 @@ class DeviceEvent(_message.Message):
     """DJI's method, e.g. "flighttask_progress"."""
     tid: _builtins.str
     """Its `tid`; empty where it had none. A device that repeats itself uses the
-    same one; the repetition is no event of its own.
+    same one, with the same method and data; the repetition is no event of its
+    own.
     """
     bid: _builtins.str
     """Its `bid`."""

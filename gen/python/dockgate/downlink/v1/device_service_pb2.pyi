@@ -318,7 +318,9 @@ class WatchEventsRequest(_message.Message):
     METHODS_FIELD_NUMBER: _builtins.int
     AFTER_FIELD_NUMBER: _builtins.int
     device_id: _builtins.str
-    """Only events of this device's gateway device; of all when empty."""
+    """Only events of this device's gateway device, as it is when the stream is
+    opened; of all when empty.
+    """
     after: _builtins.str
     """cursor of the last message seen; empty to begin with what comes from now on."""
     @_builtins.property

@@ -132,8 +132,8 @@ class DeviceServiceServicer:
         on, or from now. Does not end by itself. Loses nothing over a reconnect with
         the cursor of the last event seen.
 
-        Errors: VALIDATION_FAILED, FORBIDDEN, CURSOR_OUT_OF_RANGE, CURSOR_EXPIRED,
-        UNAVAILABLE.
+        Errors: VALIDATION_FAILED, FORBIDDEN, DEVICE_NOT_FOUND, CURSOR_OUT_OF_RANGE,
+        CURSOR_EXPIRED, UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

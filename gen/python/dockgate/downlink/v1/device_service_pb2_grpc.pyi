@@ -72,8 +72,8 @@ class DeviceServiceStub:
     on, or from now. Does not end by itself. Loses nothing over a reconnect with
     the cursor of the last event seen.
 
-    Errors: VALIDATION_FAILED, FORBIDDEN, CURSOR_OUT_OF_RANGE, CURSOR_EXPIRED,
-    UNAVAILABLE.
+    Errors: VALIDATION_FAILED, FORBIDDEN, DEVICE_NOT_FOUND, CURSOR_OUT_OF_RANGE,
+    CURSOR_EXPIRED, UNAVAILABLE.
     """
 
 @_typing.type_check_only
@@ -120,8 +120,8 @@ class DeviceServiceAsyncStub(DeviceServiceStub):
     on, or from now. Does not end by itself. Loses nothing over a reconnect with
     the cursor of the last event seen.
 
-    Errors: VALIDATION_FAILED, FORBIDDEN, CURSOR_OUT_OF_RANGE, CURSOR_EXPIRED,
-    UNAVAILABLE.
+    Errors: VALIDATION_FAILED, FORBIDDEN, DEVICE_NOT_FOUND, CURSOR_OUT_OF_RANGE,
+    CURSOR_EXPIRED, UNAVAILABLE.
     """
 
 class DeviceServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -201,8 +201,8 @@ class DeviceServiceServicer(metaclass=_abc_1.ABCMeta):
         on, or from now. Does not end by itself. Loses nothing over a reconnect with
         the cursor of the last event seen.
 
-        Errors: VALIDATION_FAILED, FORBIDDEN, CURSOR_OUT_OF_RANGE, CURSOR_EXPIRED,
-        UNAVAILABLE.
+        Errors: VALIDATION_FAILED, FORBIDDEN, DEVICE_NOT_FOUND, CURSOR_OUT_OF_RANGE,
+        CURSOR_EXPIRED, UNAVAILABLE.
         """
 
 def add_DeviceServiceServicer_to_server(servicer: DeviceServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

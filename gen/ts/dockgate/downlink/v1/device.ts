@@ -166,7 +166,8 @@ export interface DeviceEvent {
   method: string;
   /**
    * Its `tid`; empty where it had none. A device that repeats itself uses the
-   * same one; the repetition is no event of its own.
+   * same one, with the same method and data; the repetition is no event of its
+   * own.
    */
   tid: string;
   /** Its `bid`. */

@@ -129,7 +129,10 @@ export interface RemoveDeviceResponse {
 
 /** Which events to follow, and from where. */
 export interface WatchEventsRequest {
-  /** Only events of this device's gateway device; of all when empty. */
+  /**
+   * Only events of this device's gateway device, as it is when the stream is
+   * opened; of all when empty.
+   */
   deviceId: string;
   /** Only events of these methods, e.g. "hms"; all when empty. */
   methods: string[];
@@ -1142,8 +1145,8 @@ export const DeviceServiceService = {
    * on, or from now. Does not end by itself. Loses nothing over a reconnect with
    * the cursor of the last event seen.
    *
-   * Errors: VALIDATION_FAILED, FORBIDDEN, CURSOR_OUT_OF_RANGE, CURSOR_EXPIRED,
-   * UNAVAILABLE.
+   * Errors: VALIDATION_FAILED, FORBIDDEN, DEVICE_NOT_FOUND, CURSOR_OUT_OF_RANGE,
+   * CURSOR_EXPIRED, UNAVAILABLE.
    */
   watchEvents: {
     path: "/dockgate.downlink.v1.DeviceService/WatchEvents" as const,
@@ -1197,8 +1200,8 @@ export interface DeviceServiceServer extends UntypedServiceImplementation {
    * on, or from now. Does not end by itself. Loses nothing over a reconnect with
    * the cursor of the last event seen.
    *
-   * Errors: VALIDATION_FAILED, FORBIDDEN, CURSOR_OUT_OF_RANGE, CURSOR_EXPIRED,
-   * UNAVAILABLE.
+   * Errors: VALIDATION_FAILED, FORBIDDEN, DEVICE_NOT_FOUND, CURSOR_OUT_OF_RANGE,
+   * CURSOR_EXPIRED, UNAVAILABLE.
    */
   watchEvents: handleServerStreamingCall<WatchEventsRequest, WatchEventsResponse>;
 }
@@ -1308,8 +1311,8 @@ export interface DeviceServiceClient extends Client {
    * on, or from now. Does not end by itself. Loses nothing over a reconnect with
    * the cursor of the last event seen.
    *
-   * Errors: VALIDATION_FAILED, FORBIDDEN, CURSOR_OUT_OF_RANGE, CURSOR_EXPIRED,
-   * UNAVAILABLE.
+   * Errors: VALIDATION_FAILED, FORBIDDEN, DEVICE_NOT_FOUND, CURSOR_OUT_OF_RANGE,
+   * CURSOR_EXPIRED, UNAVAILABLE.
    */
   watchEvents(request: WatchEventsRequest, options?: Partial<CallOptions>): ClientReadableStream<WatchEventsResponse>;
   watchEvents(

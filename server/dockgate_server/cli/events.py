@@ -1,0 +1,94 @@
+"""``dockgate events``."""
+
+import sys
+import time
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dockgate_server.cli.options import DEFAULT_SERVER, AsJson, Server, TlsCa, examples
+from dockgate_server.cli.watch import say_lost
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dockgate.downlink.v1 import device_pb2
+    from dockgate.downlink.v1 import device_service_pb2 as pb
+    from dockgate_server.cli.client import Client
+    from dockgate_server.cli.following import OnLost
+
+EXAMPLES = examples(
+    "dockgate events",
+    "dockgate events --device dock-001 --method hms --method flighttask_progress",
+    "dockgate events --json | jq 'select(.need_reply) | .data'",
+)
+
+
+def events(
+    device: Annotated[
+        str,
+        typer.Option(
+            "--device", metavar="SN", help="Only events of this device's dock or controller."
+        ),
+    ] = "",
+    method: Annotated[
+        list[str] | None,
+        typer.Option("--method", metavar="METHOD", help="Only events of this method; repeatable."),
+    ] = None,
+    after: Annotated[
+        str,
+        typer.Option(
+            "--after",
+            metavar="CURSOR",
+            help="Begin behind this event: a cursor that --json prints.",
+        ),
+    ] = "",
+    server: Server = DEFAULT_SERVER,
+    tls_ca: TlsCa = None,
+    as_json: AsJson = False,
+) -> None:
+    """Follow what devices tell by themselves, until Ctrl-C.
+
+    Progress of jobs, warnings, files that were uploaded: each as it is stored, from now on or from
+    a cursor. A lost connection is taken up again where it broke, with nothing left out.
+    """
+    from dockgate.downlink.v1 import device_service_pb2 as pb
+    from dockgate_server.cli import render
+    from dockgate_server.cli.client import connected
+
+    request = pb.WatchEventsRequest(device_id=device, methods=method or (), after=after)
+
+    def lost(delay: float) -> None:
+        say_lost(server, "where it broke", delay, as_json=as_json)
+
+    if not as_json and sys.stderr.isatty():
+        typer.echo("events from now on; Ctrl-C ends this", err=True)
+    with connected(server, tls_ca) as client:
+        for event in _following(client, request, lost):
+            if as_json:
+                render.print_json(render.to_json(event))
+            else:
+                typer.echo(_line(event))
+
+
+def _following(
+    client: "Client", request: "pb.WatchEventsRequest", lost: "OnLost"
+) -> "Iterator[device_pb2.DeviceEvent]":
+    from dockgate.downlink.v1.device_service_pb2_grpc import DeviceServiceStub
+    from dockgate_server.cli import following
+
+    stub = DeviceServiceStub(client.channel)
+    updates = following.resuming(lambda: stub.WatchEvents(request), client.server, lost, time.sleep)
+    for update in updates:
+        request.after = update.cursor
+        if update.HasField("event"):
+            yield update.event
+
+
+def _line(event: "device_pb2.DeviceEvent") -> str:
+    from dockgate_server.cli import render, words
+
+    asks = "  asks for an answer" if event.need_reply else ""
+    method = typer.style(words.one_line(event.method), fg="cyan")
+    data = render.dumps(render.plain(event.data))
+    return f"{words.clock_time(event.received_at)}  {event.gateway_id}  {method}  {data}{asks}"

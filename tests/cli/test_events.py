@@ -1,0 +1,90 @@
+"""``dockgate events``: a line for each event, and going on after a lost connection."""
+
+import json
+from collections.abc import Iterator
+from concurrent import futures
+from typing import Any
+
+import grpc
+import pytest
+from cli.scripted import Run, refuse
+from google.protobuf import json_format
+
+from dockgate.downlink.v1 import command_service_pb2, device_pb2, device_service_pb2_grpc
+from dockgate.downlink.v1 import device_service_pb2 as pb
+from dockgate_server.cli import following
+from dockgate_server.errors import DockgateError, Reason
+
+END = DockgateError(Reason.CURSOR_EXPIRED, "events behind the cursor are no longer kept")
+
+
+class Devices(device_service_pb2_grpc.DeviceServiceServicer):
+    """Answers each watch with the next entry of its list."""
+
+    def __init__(self) -> None:
+        self.steps: list[list[Any]] = []
+        self.requests: list[pb.WatchEventsRequest] = []
+
+    def WatchEvents(self, request: Any, context: Any) -> Iterator[Any]:  # noqa: N802
+        self.requests.append(request)
+        for step in self.steps.pop(0):
+            if isinstance(step, Exception):
+                refuse(context, step)
+            yield step
+
+
+@pytest.fixture
+def devices(monkeypatch: pytest.MonkeyPatch) -> Iterator[Devices]:
+    """A scripted server; the command line finds it by DOCKGATE_SERVER."""
+    monkeypatch.setattr(following, "_FIRST_DELAY", 0.0)
+    devices = Devices()
+    with futures.ThreadPoolExecutor(max_workers=4) as pool:
+        server = grpc.server(pool)
+        device_service_pb2_grpc.add_DeviceServiceServicer_to_server(devices, server)
+        port = server.add_insecure_port("127.0.0.1:0")
+        server.start()
+        monkeypatch.setenv("DOCKGATE_SERVER", f"127.0.0.1:{port}")
+        yield devices
+        server.stop(None).wait()
+
+
+def event(number: int, **fields: Any) -> pb.WatchEventsResponse:
+    """An event of the scripted server."""
+    values = {"gateway_id": "dock-001", "method": "hms", "cursor": f"c{number}", **fields}
+    message = device_pb2.DeviceEvent(**values)
+    json_format.ParseDict({"number": number}, message.data)
+    return pb.WatchEventsResponse(event=message, cursor=f"c{number}")
+
+
+def heartbeat(cursor: str) -> pb.WatchEventsResponse:
+    """A sign of life."""
+    return pb.WatchEventsResponse(heartbeat=command_service_pb2.Heartbeat(), cursor=cursor)
+
+
+def test_each_event_is_a_line(run: Run, devices: Devices) -> None:
+    """With who told it, what, and whether it asks; a device cannot forge a line."""
+    devices.steps = [[heartbeat("c0"), event(1), event(2, method="x\ny", need_reply=True), END]]
+    called = run("events", "--device", "drone-001", "--method", "hms", "--method", "x")
+    first, second = called.out.splitlines()
+    assert first.split(maxsplit=1)[1].split("  ") == ["dock-001", "hms", '{"number":1}']
+    assert second.endswith('dock-001  x y  {"number":2}  asks for an answer')
+    assert called.code == 2
+    assert devices.requests == [pb.WatchEventsRequest(device_id="drone-001", methods=["hms", "x"])]
+
+
+def test_a_lost_connection_is_taken_up_behind_the_last_cursor(run: Run, devices: Devices) -> None:
+    """Also behind one that came with a sign of life; nothing comes twice."""
+    lost = ConnectionError()
+    devices.steps = [
+        [heartbeat("c0"), lost],
+        [heartbeat("c0"), event(1), lost],
+        [event(2), heartbeat("c5"), lost],
+        [END],
+    ]
+    called = run("events", "--json", "--after", "c")
+    numbers = [json.loads(line)["data"]["number"] for line in called.out.splitlines()]
+    assert numbers == [1, 2]
+    assert [request.after for request in devices.requests] == ["c", "c0", "c1", "c5"]
+    *notices, end = [json.loads(line)["code"] for line in called.err.splitlines()]
+    assert notices == ["RECONNECTING"] * 3
+    assert end == "CURSOR_EXPIRED"
