@@ -9,7 +9,7 @@ from chaos.processes import Broker, Server
 
 _EARLY = 0.25
 """How many of the kills come while the server starts or recovers."""
-_STARTING_SECONDS = 0.7
+_STARTING_SECONDS = 0.5
 _SERVING_SECONDS = 1.5
 _BEFORE_RESTART_SECONDS = 1.0
 _BROKER_AWAY_SECONDS = 0.5

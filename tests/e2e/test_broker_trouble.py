@@ -17,7 +17,7 @@ from support.proxy import PUBACK
 
 from dockgate.downlink.v1 import command_pb2, error_reason_pb2
 from dockgate_server import simulate
-from dockgate_server.bridge import session
+from dockgate_server.bridge import session, wire
 from dockgate_server.bridge.session import RECEIVE_MAXIMUM
 from dockgate_server.rpc.health import DISPATCH
 
@@ -123,15 +123,16 @@ async def test_a_slow_store_makes_the_broker_keep_replies_and_not_drop_them(
         pytest.skip("mosquitto is not installed")
     arrived: list[int] = []
     marked = asyncio.Event()
-    message_arrived = session.Session._message_arrived
+    read_publish = wire.read_publish
 
-    def note(one: Any, client: Any, userdata: object, message: Any) -> None:
-        arrived.append(message.qos)
-        if message.qos == 0:
+    def note(*packet: Any, **version: bool) -> Any:
+        topic, payload, packet_id = read_publish(*packet, **version)
+        arrived.append(int(packet_id > 0))
+        if not packet_id:
             marked.set()
-        message_arrived(one, client, userdata, message)
+        return topic, payload, packet_id
 
-    monkeypatch.setattr(session.Session, "_message_arrived", note)
+    monkeypatch.setattr(wire, "read_publish", note)
     replies = 2 * RECEIVE_MAXIMUM + 500
     reply, event = (f"thing/product/dock-001/{end}" for end in ("services_reply", "events"))
     five = aiomqtt.ProtocolVersion.V5

@@ -245,8 +245,12 @@ async def test_a_watch_of_one_device_with_its_state_is_quiet_about_others(parts:
 async def test_a_watch_ends_when_the_gateway_stops(parts: Parts) -> None:
     """UNAVAILABLE: watch again."""
     watch = parts.stub.WatchDevices(pb.WatchDevicesRequest())
-    with pytest.raises(grpc.aio.AioRpcError) as ended:
+
+    async def until_complete_and_on() -> None:
         async for update in watch:
             if update.HasField("complete"):
                 parts.registry.feed.close()
+
+    with pytest.raises(grpc.aio.AioRpcError) as ended:
+        await until_complete_and_on()
     assert ended.value.code() is grpc.StatusCode.UNAVAILABLE

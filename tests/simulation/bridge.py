@@ -75,7 +75,10 @@ class SimulatedBridge:
     @property
     def receive_maximum(self) -> int:
         """See :class:`~dockgate_server.bridge.interface.Bridge`."""
-        return self._link.receive_maximum if self.connected and self._link else 0
+        if not self.connected or self._link is None:
+            return 0
+        # As the real bridge: one place is kept for replies to requests.
+        return self._link.receive_maximum - 1
 
     def publish(
         self, topic: str, payload: bytes, expiry_seconds: int
@@ -159,7 +162,7 @@ class SimulatedBridge:
         link = self._broker.connect(self._session, self._lost)
         self._link = link
         link.is_v5 = not world.strikes("broker speaks MQTT 3.1.1", 0.02)
-        link.receive_maximum = world.rng.choice((1, 3, 8, 20, 65_535, 65_535))
+        link.receive_maximum = world.rng.choice((2, 4, 8, 20, 65_535, 65_535))
         # CONNACK and SUBACK take their time; what waits for us comes before them.
         world.after(world.between(0.001, 0.02), self._subscribed, link, kept)
         if world.strikes("connection broke", 0.7):

@@ -25,7 +25,7 @@ class Conduct:
         self._world = world
         self._record = record
         self._newest_published: dict[str, int] = {}
-        self._last_published: dict[str, Life] = {}
+        self._newest_sent: dict[str, Life] = {}
         self.publishes = 0
 
     def publishing(self, message: Message, expiry_seconds: int) -> None:
@@ -47,7 +47,8 @@ class Conduct:
         message.life = life
         message.due = life.due[1]
         if not life.streams:
-            self._last_published[life.gateway_id] = life
+            newest = self._newest_sent.get(life.gateway_id, life)
+            self._newest_sent[life.gateway_id] = max(newest, life, key=lambda one: one.seq)
 
     def acknowledging(self, message: Message) -> None:
         """The gateway lets the broker forget a message; all that it causes is committed."""
@@ -109,11 +110,12 @@ class Conduct:
         if "sending_at" not in life.state:
             return "before the intent to send was committed"
         if life.used_intents == life.intents:
-            # An intent is for one message; what is safe to repeat may go again behind nothing.
+            # An intent is for one message; what is safe to repeat may go again, but not behind
+            # what was accepted after it.
             if not life.repeatable:
                 return "twice"
-            if self._last_published[life.gateway_id] is not life:
-                return f"again behind {self._last_published[life.gateway_id]}"
+            if self._newest_sent[life.gateway_id].seq > life.seq:
+                return f"again behind {self._newest_sent[life.gateway_id]}"
         if life.alone:
             return self._wrong_to_publish_alone(life)
         if not (life.messages or life.overtakes or life.streams):

@@ -251,7 +251,7 @@ class Dock:
                 return
             seconds = world.between(0.01, 1.0)
             if strikes("report at the last moment", 0.03):
-                seconds = JOB_SILENCE_SECONDS + world.between(-0.01, 0.01)
+                seconds = JOB_SILENCE_SECONDS + world.between(-0.003, 0.003)
             world.after(seconds, self._report, life, step + 1)
         elif strikes("job went on after its end", 0.2):
             world.after(world.between(0.01, 1.0), self._report, life, step + 1)

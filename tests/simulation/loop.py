@@ -7,10 +7,12 @@ process that is killed never runs anything again: no ``finally``, no callback, n
 
 import asyncio
 import contextlib
+import sys
 from collections import deque
 from collections.abc import Callable, Coroutine
 from contextvars import Context
 from typing import Any
+from unittest.mock import patch
 
 from simulation.world import LAG, World
 
@@ -71,14 +73,19 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         """Drop what the dead process was doing; whatever that still tries has no effect."""
         asyncio._set_running_loop(self)
         try:
-            for task in self._tasks:
-                if not task.done():
-                    task._log_destroy_pending = False  # type: ignore[attr-defined]
-                    with contextlib.suppress(Exception):
-                        task.get_coro().close()  # type: ignore[union-attr]
+            # Generators that are torn out of the middle complain where nobody can hear it.
+            with patch.object(sys, "unraisablehook", lambda _: None):
+                self._drop_tasks()
         finally:
             asyncio._set_running_loop(None)
-        self._tasks.clear()
+
+    def _drop_tasks(self) -> None:
+        tasks, self._tasks = self._tasks, []
+        for task in tasks:
+            if not task.done():
+                task._log_destroy_pending = False  # type: ignore[attr-defined]
+                with contextlib.suppress(Exception):
+                    task.get_coro().close()  # type: ignore[union-attr]
 
     # What asyncio asks of a loop.
 

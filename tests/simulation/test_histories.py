@@ -84,9 +84,10 @@ def test_the_command_line_counts_and_says_how_to_repeat(
     assert figures["lives"] >= 60
     assert figures["violations"] == {}
 
-    broken = COMMANDS["confirm_delivery"].replace("AND status = 'ACCEPTED'", "")
-    with patch.dict(COMMANDS, {"confirm_delivery": broken}):
+    broken = COMMANDS["begin_sending"].replace("id = :id AND", "")
+    with patch.dict(COMMANDS, {"begin_sending": broken}):
         assert command_line.main(asked) == 1
     shown = capsys.readouterr().out
-    assert "python -m simulation --seed 1 --lives-per-seed 30 --trace" in shown
-    assert "violations            2" in shown
+    for seed in (1, 2):
+        assert f"python -m simulation --seed {seed} --lives-per-seed 30 --trace" in shown
+    assert shown.endswith("violations            2\n")

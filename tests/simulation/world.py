@@ -80,7 +80,7 @@ class World:
         """How much more often than usual a fault strikes in this history."""
         intensity = self._intensity.get(fault)
         if intensity is None:
-            intensity = self._intensity[fault] = self.rng.choice((0.3, 1.0, 1.0, 3.0))
+            intensity = self._intensity[fault] = self.rng.choice((0.2, 0.7, 1.0, 1.0, 3.0, 8.0))
         return intensity
 
     def between(self, low: float, high: float) -> float:

@@ -1,16 +1,21 @@
 """Events of devices in the store: once each, whose they are, and for how long they are kept."""
 
+import asyncio
 import sqlite3
 from contextlib import closing
 from pathlib import Path
 
 import pytest
+from support import gateway
 from support.records import NOW
 
+from dockgate_server import errors
 from dockgate_server.clock import ManualClock
 from dockgate_server.errors import DockgateError, Reason
 from dockgate_server.model.device import Topology
 from dockgate_server.model.event import DeviceEvent, NewEvent, Repetition
+from dockgate_server.retention import ROUND_SECONDS, Retention
+from dockgate_server.store.interface import Swept
 from dockgate_server.store.sqlite import SqliteStore, backup
 from dockgate_server.store.sqlite import events as sqlite_events
 
@@ -134,3 +139,33 @@ async def test_a_restored_copy_has_other_numbers_and_expired_cursors(tmp_path: P
         repeated, other = await restored.events.record([new(1), new(3)])
         assert (repeated, other.seq) == (Repetition(1, None), newest + 1)
         assert await seqs(restored, after=newest) == [newest + 1]
+
+
+async def test_the_hourly_round_takes_events_as_well(store: SqliteStore) -> None:
+    """Also when what comes before them cannot be removed just now."""
+
+    def fails(cutoff: int, now: int, after: int) -> asyncio.Future[Swept]:
+        raise errors.unavailable("not now")
+
+    clock = ManualClock(NOW + HOUR)
+    await store.events.record([new(1), new(2, NOW + HOUR)])
+    removing = {"commands": fails, "events": store.events.remove_old}
+    loop = asyncio.create_task(Retention(removing, clock, 1).run())
+    await asyncio.sleep(0)
+    clock.advance(ROUND_SECONDS)
+    for _ in range(3):
+        await store.forget_nonces(0)
+    assert await seqs(store, after=1) == [2]
+    assert await refusal(store, 0) is Reason.CURSOR_EXPIRED
+    loop.cancel()
+    await asyncio.wait((loop,))
+
+
+async def test_the_gateway_keeps_as_many_events_as_it_is_told(tmp_path: Path) -> None:
+    """The setting reaches the store."""
+    section = {"path": tmp_path / "dockgate.db", "keep_events": 1000}
+    async with gateway.running("mqtt://127.0.0.1:1", tmp_path, store=section) as running:
+        store = running.app.store
+        await store.events.record([new(number) for number in range(1003)])
+        assert len(await seqs(store, after=3)) == 1000
+        assert await refusal(store, 2) is Reason.CURSOR_EXPIRED

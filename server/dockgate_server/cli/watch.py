@@ -88,9 +88,7 @@ def watch_one(
     )
 
     def lost(delay: float) -> None:
-        say_lost(
-            client.server, f"behind revision {request.after_revision}", delay, as_json=as_json
-        )
+        say_lost(client.server, f"behind revision {request.after_revision}", delay, as_json=as_json)
 
     last: command_pb2.Command | None = None
     with display(follow_job=follow_job) if not as_json else Lines() as lines:

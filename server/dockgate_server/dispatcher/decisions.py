@@ -8,6 +8,15 @@ from dockgate_server.dispatcher.recorder import Recorder
 from dockgate_server.model.command import Command, FailureCode
 from dockgate_server.model.transitions import CompleteSend, ConfirmDelivery, Refuse, TakeBack
 
+LATE = "it was outdated before it could be sent"
+NOT_CONNECTED = "the connection to the broker broke before it could be sent"
+BEHIND_OTHERS = "others that were accepted before it have to be sent first"
+CANNOT_EXPIRE = (
+    "the broker speaks MQTT 3.1.1, where a message cannot expire: a dock that comes back later "
+    "would still carry the command out"
+)
+"""Why a message has reached nobody, or may not leave."""
+
 
 class Decisions:
     """Records what became of messages, with the time."""

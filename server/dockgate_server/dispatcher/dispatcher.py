@@ -22,13 +22,14 @@ from dockgate_server.bridge.interface import Bridge
 from dockgate_server.clock import Clock
 from dockgate_server.codec import catalogue
 from dockgate_server.devices.presence import PresenceBook
+from dockgate_server.dispatcher import decisions
 from dockgate_server.dispatcher.absent import Absent
 from dockgate_server.dispatcher.backlog import Backlog, Waiting, goes_alone, waiting
 from dockgate_server.dispatcher.deadlines import Deadlines
 from dockgate_server.dispatcher.decisions import Decisions
 from dockgate_server.dispatcher.publisher import Publisher, Sending
 from dockgate_server.dispatcher.recorder import Recorder
-from dockgate_server.dispatcher.streams import ControlStreams
+from dockgate_server.dispatcher.streams import EXPIRY_SECONDS, ControlStreams
 from dockgate_server.dispatcher.window import Window
 from dockgate_server.errors import DockgateError
 from dockgate_server.model.command import Command, CommandEvent, FailureCode
@@ -38,9 +39,6 @@ from dockgate_server.store.interface import Store
 _log = structlog.get_logger(__name__)
 
 _RETRY_SECONDS = 1.0
-_LATE = "its deadline passed before it could be sent"
-_NOT_CONNECTED = "the connection to the broker broke before it could be sent"
-_BEHIND_OTHERS = "others that were accepted before it have to be sent first"
 
 
 class Dispatcher:
@@ -217,7 +215,7 @@ class Dispatcher:
         self._deadlines.add(accepted.command)
         one = waiting(accepted.command, intended=had_place)
         if one.streams:
-            (self._streams.send if had_place else self._streams.refuse)(one.command)
+            self._stream(one)
         elif had_place:
             self._send_at_once(one)
         else:
@@ -230,17 +228,27 @@ class Dispatcher:
         else:
             ahead = self._backlog.has_ordinary or self._sending_group
         if ahead or (self._absent.is_away(one.command.gateway_id) and not one.overtakes):
-            self._decisions.take_back((one,), _BEHIND_OTHERS)
+            self._decisions.take_back((one,), decisions.BEHIND_OTHERS)
             self._enqueue(one)
             return
         match self._publisher.send(one):
             case Sending.TOO_LATE:
-                self._decisions.take_back((one,), _LATE)
+                self._decisions.take_back((one,), decisions.LATE)
             case Sending.NOT_CONNECTED:
                 self._not_connected((one,))
 
+    def _stream(self, one: Waiting) -> None:
+        command = one.command
+        age = command.timeout_seconds - self._deadlines.seconds_left(command.id)
+        if not one.intended:
+            self._streams.refuse(command)
+        elif age >= EXPIRY_SECONDS:
+            self._decisions.take_back((one,), decisions.LATE)  # accepting it has taken too long
+        else:
+            self._streams.send(command)
+
     def _not_connected(self, unsent: Sequence[Waiting]) -> None:
-        self._decisions.take_back(unsent, _NOT_CONNECTED)
+        self._decisions.take_back(unsent, decisions.NOT_CONNECTED)
         self._backlog.put(*unsent)
         # Not at once again: a bridge whose connection is just breaking says no before it says that
         # it is not connected, and would never get to it.
@@ -279,7 +287,7 @@ class Dispatcher:
                 for index, one in enumerate(begun):
                     sending = self._publisher.send(one)
                     if sending is Sending.TOO_LATE:
-                        self._decisions.take_back((one,), _LATE)
+                        self._decisions.take_back((one,), decisions.LATE)
                     elif sending is Sending.NOT_CONNECTED:
                         self._not_connected(begun[index:])
                         return False
@@ -315,15 +323,16 @@ class Dispatcher:
     def _still_sendable(self, one: Waiting) -> bool:
         if self._deadlines.seconds_left(one.command.id) <= 0:
             return False  # it has ended, or its deadline is ending it
+        if one.may_have_left and not self._publisher.is_last(one):
+            return (
+                False  # an emergency has overtaken it meanwhile; the answer or the deadline decides
+            )
         if self._absent.takes(one) or not self._backlog.go_out(one):
             return False
         if self._may_send(one.repeatable):
             return True
-        reason = (
-            "the broker speaks MQTT 3.1.1, where a message cannot expire: a dock that comes "
-            "back later would still carry the command out"
-        )
-        self._decisions.refuse(one.command, FailureCode.EXPIRY_UNSUPPORTED, reason)
+        code = FailureCode.EXPIRY_UNSUPPORTED
+        self._decisions.refuse(one.command, code, decisions.CANNOT_EXPIRE)
         return False
 
     def _acknowledged(self) -> None:

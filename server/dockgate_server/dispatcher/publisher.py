@@ -26,7 +26,8 @@ class Sending(enum.Enum):
     NOT_CONNECTED = enum.auto()
     """It certainly has not left."""
     TOO_LATE = enum.auto()
-    """The command has ended, or its deadline has passed; it has not left."""
+    """The command has ended, or its deadline has passed, or others have overtaken one that was to
+    be sent again; it has not left now."""
 
 
 class Publisher:
@@ -63,13 +64,13 @@ class Publisher:
         self._clock = clock
         self._again = again
         self._when_acknowledged = acknowledged
-        self._last_sent: dict[str, int] = {}  # by gateway, the seq of the last command
+        self._newest_sent: dict[str, int] = {}  # by gateway, the seq of the newest command
 
     def send(self, one: Waiting) -> Sending:
         """Hand the message to the network; the broker's answer is recorded when it comes."""
         command = one.command
         left = self._deadlines.seconds_left(command.id)
-        if left <= 0:
+        if left <= 0 or (one.may_have_left and not self.is_last(one)):
             return Sending.TOO_LATE
         topic, payload = channels.compose(command, self._clock.now_ms())
         try:
@@ -79,20 +80,21 @@ class Publisher:
         except NotConnected:
             return Sending.NOT_CONNECTED
         self._window.in_flight += 1
-        self._last_sent[command.gateway_id] = command.seq
+        newest = self._newest_sent.get(command.gateway_id, 0)
+        self._newest_sent[command.gateway_id] = max(newest, command.seq)
         sent.add_done_callback(partial(self._acknowledged, one))
         return Sending.HANDED_OVER
 
     def was_sent_before(self, last_sent: Mapping[str, int]) -> None:
-        """Take over what an earlier process has sent: by gateway, the seq of the last command."""
-        self._last_sent.update(last_sent)
+        """Take over what an earlier process has sent: by gateway, the seq of the newest."""
+        self._newest_sent.update(last_sent)
 
     def is_last(self, one: Waiting) -> bool:
-        """Whether nothing was sent to the gateway device behind this command.
+        """Whether nothing that was accepted after this command has been sent to its gateway device.
 
         Otherwise a repeated charge_open might come after a charge_close and undo it.
         """
-        return self._last_sent.get(one.command.gateway_id, 0) <= one.command.seq
+        return self._newest_sent.get(one.command.gateway_id, 0) <= one.command.seq
 
     def _acknowledged(self, one: Waiting, sent: "asyncio.Future[Acknowledgement]") -> None:
         self._window.in_flight -= 1

@@ -10,7 +10,8 @@ from dockgate_server.codec import channels
 from dockgate_server.dispatcher.decisions import Decisions
 from dockgate_server.model.command import Command, FailureCode
 
-_EXPIRY_SECONDS = 1
+EXPIRY_SECONDS = 1
+"""After this a message of a control stream is outdated."""
 
 
 class ControlStreams:
@@ -28,7 +29,7 @@ class ControlStreams:
         """Hand the message to the network, which ends the command one way or the other."""
         topic, payload = channels.compose(command, self._clock.now_ms())
         try:
-            self._bridge.stream(topic, payload, _EXPIRY_SECONDS)
+            self._bridge.stream(topic, payload, EXPIRY_SECONDS)
         except (NotConnected, ConnectionLost):
             self.refuse(command)
         else:
