@@ -95,6 +95,23 @@ async def test_without_a_connection_nothing_is_sent(broker: RunningBroker) -> No
             observed.bridge.publish(SERVICES, b"{}", expiry_seconds=5)
 
 
+async def test_a_message_that_nobody_acknowledges_has_left_when_the_call_returns(
+    broker: RunningBroker,
+) -> None:
+    """Its command ends on nothing but that: without a turn of the event loop in between."""
+    async with running_bridge(broker) as observed, dock(broker) as client:
+        await observed.wait_up()
+        session = observed.bridge._session
+        assert session is not None
+        assert session._socket is not None
+        observed.bridge.stream(SERVICES, b"steer", expiry_seconds=1)
+        assert not session._socket._unsent
+        assert not session._paho._out_packet
+        async with asyncio.timeout(5):
+            message = await anext(aiter(client.messages))
+        assert message.payload == b"steer"
+
+
 async def test_the_bridge_comes_back_after_the_broker(mosquitto: RunningBroker) -> None:
     """By itself, and what was on its way is given up for lost, not sent later."""
     async with running_bridge(mosquitto) as observed:

@@ -13,13 +13,13 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from chaos import clients
-from chaos.processes import Broker, NotReady, Server, choose_ports, ended_at_the_end, environment
+from chaos.processes import NotReady, Server, choose_ports, ended_at_the_end, environment
 from support import brokers
 
 from dockgate.downlink.v1 import command_pb2
@@ -57,18 +57,16 @@ class StormPlan:
 async def run(plan: StormPlan, folder: Path) -> Result:
     """Broker, server and docks; measure in the quiet, then in the storm, then count."""
     result = Result("events")
-    broker_port, grpc_port = choose_ports(2)
-    broker, server = Broker(folder, broker_port), Server(folder, grpc_port, broker_port)
-    async with SqliteStore(server.database) as store:
-        probe = Topology(PROBE, "", (), database.now_ms())
-        await store.devices.save_topology(DEFAULT_TENANT, probe)
-    async with AsyncExitStack() as stack:
-        await stack.enter_async_context(ended_at_the_end(broker))
-        await broker.start()
-        await stack.enter_async_context(ended_at_the_end(server))
-        await server.start()
-        await server.until_ready()
-        told = await _measured(plan, folder, broker_port, server, result)
+    (grpc_port,) = choose_ports(1)
+    with brokers.running("mosquitto") as broker:
+        server = Server(folder, grpc_port, broker.port)
+        async with SqliteStore(server.database) as store:
+            probe = Topology(PROBE, "", (), database.now_ms())
+            await store.devices.save_topology(DEFAULT_TENANT, probe)
+        async with ended_at_the_end(server):
+            await server.start()
+            await server.until_ready()
+            told = await _measured(plan, folder, broker.port, server, result)
     _judge(plan, told, server, result)
     return result
 

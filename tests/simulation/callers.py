@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import aclosing
 from typing import Any
 
 from dockgate.downlink.v1 import command_pb2
@@ -293,25 +294,28 @@ class Watch:
     async def _stream(self, commands: Commands, connection: int) -> None:
         """What the server does for the call: hand on what the use case yields."""
         if self._command_id is None:
-            updates = commands.watch_all(LOCAL, pb.WatchCommandsRequest(resume_token=self._token))
-            async for update in updates:
-                if self._connection == connection:
-                    self._all_got(update)
-                    if self._world.strikes("slow watcher", 0.003):
-                        await asyncio.sleep(self._world.between(0.1, 5.0))
-                        self._idle_since = self._world.now
+            fleet = pb.WatchCommandsRequest(resume_token=self._token)
+            async with aclosing(commands.watch_all(LOCAL, fleet)) as updates:
+                async for update in updates:
+                    if self._connection == connection:
+                        self._all_got(update)
+                        await self._dawdle(0.003)
             return
         request = pb.WatchCommandRequest(
             command_id=self._command_id,
             after_revision=self._seen,
             follow_job=self._follow_job,
         )
-        async for event in commands.watch(LOCAL, request):
-            if event is not None and self._connection == connection:
-                self._got(event)
-                if self._world.strikes("slow watcher", 0.05):
-                    await asyncio.sleep(self._world.between(0.1, 3.0))
-                    self._idle_since = self._world.now
+        async with aclosing(commands.watch(LOCAL, request)) as events:
+            async for event in events:
+                if event is not None and self._connection == connection:
+                    self._got(event)
+                    await self._dawdle(0.05)
+
+    async def _dawdle(self, probability: float) -> None:
+        if self._world.strikes("slow watcher", probability):
+            await asyncio.sleep(self._world.between(0.1, 3.0))
+            self._idle_since = self._world.now
 
     def _got(self, event: Any) -> None:
         life = self._callers.record.by_id[self._command_id or ""]

@@ -25,7 +25,6 @@ class Conduct:
         self._world = world
         self._record = record
         self._newest_published: dict[str, int] = {}
-        self._newest_sent: dict[str, Life] = {}
         self.publishes = 0
 
     def publishing(self, message: Message, expiry_seconds: int) -> None:
@@ -46,9 +45,6 @@ class Conduct:
         life.used_intents = life.intents
         message.life = life
         message.due = life.due[1]
-        if not life.streams:
-            newest = self._newest_sent.get(life.gateway_id, life)
-            self._newest_sent[life.gateway_id] = max(newest, life, key=lambda one: one.seq)
 
     def acknowledging(self, message: Message) -> None:
         """The gateway lets the broker forget a message; all that it causes is committed."""
@@ -114,8 +110,10 @@ class Conduct:
             # what was accepted after it.
             if not life.repeatable:
                 return "twice"
-            if self._newest_sent[life.gateway_id].seq > life.seq:
-                return f"again behind {self._newest_sent[life.gateway_id]}"
+            for other in self._record.lives.values():
+                alike = other.gateway_id == life.gateway_id and not other.streams
+                if alike and other.seq > life.seq and other.may_arrive:
+                    return f"again behind {other}"
         if life.alone:
             return self._wrong_to_publish_alone(life)
         if not (life.messages or life.overtakes or life.streams):

@@ -233,7 +233,8 @@ class Call:
         try:
             answer = await self._ask(commands)
         except (Exception, asyncio.CancelledError) as error:
-            answer = error
+            # Without its traceback, whose frames would live until a garbage collection.
+            answer = error.with_traceback(None)
         self._process.calls.pop(self, None)
         if self._process.loop.alive:
             world = self._gateway.world

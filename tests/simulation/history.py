@@ -1,8 +1,10 @@
 """One history: a seed, a number of lives, and what came of them."""
 
+import gc
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -186,6 +188,18 @@ class History:
                 self.world.violate(f"the task {task!r} has ended")
 
 
+@contextmanager
+def _collecting_nothing() -> Iterator[None]:
+    """No garbage is collected meanwhile: when it would be depends on what ran before."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
 def run(
     seed: int,
     lives: int,
@@ -195,7 +209,7 @@ def run(
 ) -> Outcome:
     """Run one history from its beginning to its end, or to the first violation."""
     world = World(seed, tracing=tracing, emphasis=emphasis)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, _collecting_nothing():
         history = History(world, lives, Path(folder))
         record = history.record
         with patches.applied(world):

@@ -165,8 +165,10 @@ class Session:
         sent = self._paho.publish(topic, payload, qos=0, retain=False, properties=properties)
         if sent.rc == paho.MQTT_ERR_NO_CONN:
             raise NotConnected
-        if sent.rc != paho.MQTT_ERR_SUCCESS:
-            raise ConnectionLost(paho.error_string(sent.rc))
+        # Else it would leave with the event loop's next turn, and be called sent before.
+        written = self._write_together() if sent.rc == paho.MQTT_ERR_SUCCESS else sent.rc
+        if written != paho.MQTT_ERR_SUCCESS:
+            raise ConnectionLost(paho.error_string(written))
 
     def answer(self, topic: str, payload: bytes) -> None:
         """See :class:`~dockgate_server.bridge.interface.Bridge`."""
