@@ -17,7 +17,7 @@ from unittest import mock
 import pytest
 from hypothesis import event as count
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, multiple, rule
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule
 from support.bridge import ScriptedBridge
 from support.core import running
 from support.followers import CHARGE, PHOTO, RECORDING, Follower, OfAll, OfCommand, Record
@@ -48,6 +48,8 @@ CALLERS = st.sampled_from([LOCAL, LOCAL, Caller("other", "tests", ORDINARY)])
 
 WHATS = st.sampled_from(["send", "deliver", "succeed", "start", "start", "fail", "odd", "expire"])
 
+FOLLOWERS = st.runner().flatmap(lambda machine: st.sampled_from(machine.followers))
+
 APPETITES = st.sampled_from([0, 1, 3, math.inf, math.inf])
 
 
@@ -55,7 +57,6 @@ class Watching(RuleBasedStateMachine):
     """A gateway that is played turn by turn, and those who follow what it does."""
 
     commands = Bundle("commands")
-    followers = Bundle("followers")
 
     def __init__(self) -> None:
         super().__init__()
@@ -69,24 +70,28 @@ class Watching(RuleBasedStateMachine):
         self.disk = Disk(self.record.note)
         self._patch(opening, "connect", self.disk.connect)
         self._clock = ManualClock()
-        self._all: list[Follower] = []
+        self.followers: list[Follower] = []
         self._callers: dict[str, Caller] = {}
-        self._at = self._old = NOW
+        self._at = NOW
 
     @initialize(
         target=commands,
         tail=st.sampled_from([1, 4, 1000]),
         topic=st.sampled_from([1, 3, 1000]),
         page=st.sampled_from([1, 2, 200]),
-        method=st.sampled_from([CHARGE, RECORDING]),
+        method=st.sampled_from([CHARGE, CHARGE, PHOTO, RECORDING]),
+        appetite=APPETITES,
     )
-    def begin(self, tail: int, topic: int, page: int, method: str) -> str:
-        """A gateway with little memory, and a command."""
+    def begin(self, tail: int, topic: int, page: int, method: str, appetite: float) -> str:
+        """A gateway with little memory, a command, and some who follow it."""
         self._patch(hub, "TAIL_EVENTS", tail)
         self._patch(hub, "TOPIC_EVENTS", topic)
         self._patch(watching, "_EVENTS_PER_READ", page)
         self._start()
-        return self.submit(method, "drone-001", LOCAL)
+        command = self.submit(method, "drone-001", LOCAL)
+        self.follow_all(LOCAL, "", "", appetite)
+        self.follow(command, appetite)
+        return command
 
     def teardown(self) -> None:
         """Everybody comes back, and has seen everything in the end."""
@@ -149,51 +154,55 @@ class Watching(RuleBasedStateMachine):
 
     @rule(share=st.integers(1, 4))
     def remove_old(self, share: int) -> None:
-        """Ended commands go: all that were not touched lately, or only the older ones of them."""
-        cutoff = NOW + (self._old - NOW) * share // 4 + 1
-        self._ask(lambda: self.core.store.remove_old(cutoff, self._at, 0))
+        """Ended commands go: all that have ended by now, or only the older ones of them."""
+        self.settle()
+        cutoff = NOW + (self._at - NOW) * share // 4 + 1
+        self._ask(lambda: self.core.store.remove_old(cutoff, cutoff, 0))
 
     # What happens to those who follow.
 
-    @rule(target=followers, command=commands, appetite=APPETITES)
-    def follow(self, command: str, appetite: float) -> Any:
+    @rule(command=commands, appetite=APPETITES)
+    def follow(self, command: str, appetite: float) -> None:
         """Two follow a command from its beginning, one of them to the end of its job."""
-        if not self._is_committed(command):
-            return multiple()
-        found = [
-            OfCommand(self.record, self._callers[command], command, follow_job=follow_job)
-            for follow_job in (False, True)
-        ]
-        return multiple(*(self._follow(one, appetite) for one in found))
+        if self._is_committed(command):
+            caller = self._callers[command]
+            for follow_job in (False, True):
+                follower = OfCommand(self.record, caller, command, follow_job=follow_job)
+                self._follow(follower, appetite)
 
     @rule(
-        target=followers,
         caller=CALLERS,
         device=st.sampled_from(["", "", "drone-001"]),
         method=st.sampled_from(["", "", CHARGE]),
         appetite=APPETITES,
     )
-    def follow_all(self, caller: Caller, device: str, method: str, appetite: float) -> Follower:
+    def follow_all(self, caller: Caller, device: str, method: str, appetite: float) -> None:
         """All commands, from now on: behind whatever watchers have been told already."""
         follower = OfAll(self.record, caller, device, method, self.core.hub.newest_seq)
-        return self._follow(follower, appetite)
+        self._follow(follower, appetite)
 
-    @rule(follower=followers, appetite=APPETITES)
+    @rule(follower=FOLLOWERS, appetite=APPETITES)
     def feed(self, follower: Follower, appetite: float) -> None:
         """A slow one takes some more."""
         follower.feed(appetite)
 
-    @rule(follower=followers)
+    @rule(follower=FOLLOWERS)
     def drop(self, follower: Follower) -> None:
         """The connection breaks, wherever the watch is."""
         follower.drop()
 
-    @rule(follower=followers)
+    @rule(follower=FOLLOWERS)
     def resume(self, follower: Follower) -> None:
         """It comes back; one that has seen the end gets nothing more."""
         if not follower.is_following:
             count(f"{type(follower).__name__} resumed{' at its end' * follower.over}")
             follower.open(self.loop, self.core.commands)
+
+    @rule()
+    def resume_all(self) -> None:
+        """Whoever has lost the connection comes back."""
+        for follower in self.followers:
+            self.resume(follower)
 
     @rule(command=commands, by=st.integers(1, 3))
     def ask_for_the_future(self, command: str, by: int) -> None:
@@ -228,9 +237,8 @@ class Watching(RuleBasedStateMachine):
     def settle(self) -> None:
         """Everything happens that can; who takes what comes has seen all there is."""
         self.loop.settle()
-        self._old = self._at
         self._look()
-        for follower in self._all:
+        for follower in self.followers:
             if follower.is_following and follower.is_greedy and not self._is_removed(follower):
                 assert list(follower.missing()) == []
 
@@ -238,7 +246,7 @@ class Watching(RuleBasedStateMachine):
     def let_time_pass(self) -> None:
         """Who hears of nothing gets a sign of life, or hears that nothing will come."""
         self.settle()
-        heard = {follower: follower.signs_of_life for follower in self._all}
+        heard = {follower: follower.signs_of_life for follower in self.followers}
         self.loop.now += HEARTBEAT
         self.settle()
         for follower, before in heard.items():
@@ -255,7 +263,7 @@ class Watching(RuleBasedStateMachine):
         else:
             self.core.hub.close()
             self.loop.settle()
-        for follower in self._all:
+        for follower in self.followers:
             follower.drop()
         self._stop()
         self._start()
@@ -269,21 +277,24 @@ class Watching(RuleBasedStateMachine):
 
     def _look(self) -> None:
         assert self._trouble == [], self._trouble
-        for follower in self._all:
+        for follower in self.followers:
             if how := follower.look():
                 count(f"{type(follower).__name__} {how}")
 
     def _end_well(self) -> None:
         self.disk.pause(0)
-        for _ in range(2):  # one whose events have been removed begins anew
-            for follower in self._all:
+        for _ in range(2):  # who loses the connection at the very end gets nothing twice
+            self.settle()
+            self.resume_all()
+            for follower in self.followers:
                 follower.feed(math.inf)
-                self.resume(follower)  # also one that has seen the end: there is nothing more
+            self.settle()
+            self.resume_all()  # who was told that events have been removed begins anew
             self.let_time_pass()
-        for follower in self._all:
-            assert follower.over or follower.is_following
-            assert list(follower.missing()) == [] or self._is_removed(follower)
-            follower.drop()
+            for follower in self.followers:
+                assert follower.over or follower.is_following
+                assert list(follower.missing()) == [] or self._is_removed(follower)
+                follower.drop()
         self.settle()
         assert self.core.hub._topics == {}
         assert self.core.hub._fleet == set()
@@ -293,11 +304,10 @@ class Watching(RuleBasedStateMachine):
         """Whether it follows a command of which there may be nothing more to see."""
         return isinstance(follower, OfCommand) and follower.command_id in self.record.removed
 
-    def _follow(self, follower: Follower, appetite: float) -> Follower:
-        self._all.append(follower)
+    def _follow(self, follower: Follower, appetite: float) -> None:
+        self.followers.append(follower)
         follower.feed(appetite)
         follower.open(self.loop, self.core.commands)
-        return follower
 
     def _is_committed(self, command_id: str) -> bool:
         """Whether a submission has been answered; the gateway may have been killed before."""
