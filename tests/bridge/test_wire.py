@@ -111,7 +111,7 @@ def test_what_the_other_side_does_not_take_waits(
     sent = bytearray()
     number = 0
     while buffered.flush():
-        piece = b"\x40%09d" % number * 1000
+        piece = b"\x40%09d" % number * 100_000  # more than a system takes at once
         buffered.send(piece)
         sent += piece
         number += 1

@@ -306,6 +306,7 @@ class Watching(RuleBasedStateMachine):
 
     def _follow(self, follower: Follower, appetite: float) -> None:
         self.followers.append(follower)
+        follower.name = f"{type(follower).__name__} {len(self.followers)}"
         follower.feed(appetite)
         follower.open(self.loop, self.core.commands)
 

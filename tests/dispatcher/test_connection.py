@@ -7,7 +7,9 @@ from support.bridge import ScriptedBridge
 from support.records import CHARGE_OPEN, NOW, SETUP_ABORT
 from support.rig import BreakingBridge, Rig, Start
 
-from dockgate_server.model.command import EventKind, FailureCode, Status
+from dockgate_server.errors import unavailable
+from dockgate_server.model.command import CommandEvent, EventKind, FailureCode, Status
+from dockgate_server.model.transitions import TakeBack, Transition
 
 
 async def test_what_is_accepted_without_a_connection_waits_and_goes_out_in_order(
@@ -245,3 +247,36 @@ async def test_a_deadline_that_passes_while_the_intent_is_committed_says_never_s
     rig.clock.advance(0)
     assert await rig.ended(command_id) == (Status.TIMED_OUT, FailureCode.DELIVERY_TIMEOUT)
     assert rig.sent() == []
+
+
+async def test_nobody_overtakes_what_is_still_being_taken_back(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk was full just then: until it is on record that it has not left, all wait for it."""
+    bridge = BreakingBridge()
+    async with start(bridge) as rig:
+        refused: list[Transition] = []
+        apply = rig.store.apply
+
+        def failing_once(transition: Transition) -> asyncio.Future[tuple[CommandEvent, ...]]:
+            if refused or not isinstance(transition, TakeBack):
+                return apply(transition)
+            refused.append(transition)
+            future: asyncio.Future[tuple[CommandEvent, ...]]
+            future = asyncio.get_running_loop().create_future()
+            future.set_exception(unavailable("the disk is full"))
+            return future
+
+        monkeypatch.setattr(rig.store, "apply", failing_once)
+        bridge.broken = True
+        first = await rig.accept()
+        await rig.settle()
+        bridge.broken = False
+        rig.connect()
+        second = await rig.accept()
+        await rig.settle()
+        assert rig.sent() == []
+        rig.clock.advance(1)
+        await bridge.wait_published(2)
+        assert rig.sent() == [first, second]
+        assert rig.kinds(first)[2:] == [EventKind.NOT_SENT, EventKind.SENDING]

@@ -143,6 +143,17 @@ async def test_only_what_asks_for_an_answer_gets_one(
     assert (len(desk.answered), desk.acknowledged, len(await desk.stored())) == (answers, 1, 1)
 
 
+async def test_one_copy_that_asks_is_enough(desk: Desk) -> None:
+    """Whether it comes before the first is stored, or after."""
+    desk.receive(told(need_reply=0))
+    desk.receive(told())
+    desk.receive(told(tid="U", need_reply=0))
+    await desk.settle()
+    assert desk.answered == ["T"]
+    desk.receive(told(tid="U"))
+    assert desk.answered == ["T", "U"]
+
+
 @pytest.mark.parametrize("at_once", [True, False])
 async def test_ten_copies_are_one_event_with_one_answer(desk: Desk, at_once: bool) -> None:
     """Whether they come before the first is stored or after it was answered."""
@@ -354,6 +365,9 @@ async def test_an_answer_of_an_earlier_process_holds_as_long_as_ones_own(
         desk.receive(told())
         await desk.settle()
         assert (len(desk.answered), len(await desk.stored())) == (answers, 1)
+        desk.clock.advance(ANSWER_HOLDS_SECONDS)
+        desk.receive(told())
+        assert len(desk.answered) == answers + 1
 
 
 async def test_an_event_that_is_no_longer_remembered_is_known_to_the_store(

@@ -125,6 +125,19 @@ SET_ANSWERS: list[tuple[object, Answer | None]] = [
 THEMES = [tuple(METHODS), *((method,) for method in METHODS), ("drc_camera_aim", "charge_open")]
 """Which methods there are in a run: fewer of them meet more often."""
 
+WHATS: dict[str, Callable[[str, int], Transition]] = {
+    "begin": lambda command, at: BeginSending((command,), at),
+    "take back": lambda command, at: TakeBack((command,), "nobody listened", at),
+    "confirm": ConfirmDelivery,
+    "cancel": Cancel,
+    "send": CompleteSend,
+    "refuse": lambda command, at: Refuse(command, FailureCode.DEVICE_OFFLINE, "it is away", at),
+    "expire": lambda command, at: Expire((command,), at),
+}
+"""What happens without the device."""
+
+JOB_GOES_ON = (JobState.SENT, JobState.IN_PROGRESS, JobState.PAUSED)
+
 SUBMISSION = {
     "method": st.runner().flatmap(lambda machine: st.sampled_from(machine.methods)),
     "tenant": st.sampled_from(TENANTS),
@@ -150,7 +163,6 @@ class Lifecycle(RuleBasedStateMachine):
     """Asks the store and the model for the same."""
 
     ids = Bundle("ids")
-    some_ids = st.lists(ids, min_size=1, max_size=4)
 
     def __init__(self) -> None:
         super().__init__()
@@ -241,46 +253,29 @@ class Lifecycle(RuleBasedStateMachine):
         self._accept(an_accept(key, id=command_id, tenant=tenant, sending=sending, **times))
         return multiple() if known else command_id
 
-    @rule(command=ids, steps=st.integers(1, 4))
-    def go_on(self, command: str, steps: int) -> None:
-        """The next steps of an ordinary life, so that some come far."""
-        for _ in range(steps):
-            now = self.lives.commands.get(command)
-            if now is None or now.status.is_end:
-                self.report(command, JobState.IN_PROGRESS, 50)
-            elif now.sending_at is None:
-                self.send([command], "begin")
-            elif now.status is Status.ACCEPTED:
-                self.send([command], "confirm")
-            else:
-                self.answer(command, 2)
+    @rule(
+        command=ids,
+        whats=st.lists(st.sampled_from(["begin", "confirm", *WHATS]), min_size=1, max_size=5),
+    )
+    def happen(self, command: str, whats: list[str]) -> None:
+        """The gateway, the broker or the caller decides something about one command."""
+        for what in whats:
+            self._ask(WHATS[what](command, self._now()))
 
-    @rule(ids=some_ids, what=st.sampled_from(["begin", "take back", "confirm"]))
-    def send(self, ids: list[str], what: str) -> None:
-        """Messages are announced, go out, or reach nobody; the broker takes them."""
-        if what == "begin":
-            self._ask(BeginSending(tuple(ids), self._now()))
-        elif what == "take back":
-            self._ask(TakeBack(tuple(ids), "nobody listened", self._now()))
-        else:
-            self._ask(ConfirmDelivery(ids[0], self._now()))
+    @rule(
+        ids=st.lists(ids, min_size=2, max_size=4),
+        change=st.sampled_from([BeginSending, TakeBack, Expire]),
+    )
+    def happen_to_many(self, ids: list[str], change: type[Transition]) -> None:
+        """A group is sent, none of it reached anybody, or their deadlines pass together."""
+        reason = ["nobody listened"] * (change is TakeBack)
+        self._ask(change(tuple(ids), *reason, self._now()))  # type: ignore[arg-type]
 
-    @rule(ids=some_ids, how=st.sampled_from(["cancel", "send", "refuse", "expire"]))
-    def end(self, ids: list[str], how: str) -> None:
-        """Without an answer: withdrawn, sent as one that has none, refused, too late."""
-        if how == "cancel":
-            self._ask(Cancel(ids[0], self._now()))
-        elif how == "send":
-            self._ask(CompleteSend(ids[0], self._now()))
-        elif how == "refuse":
-            self._ask(Refuse(ids[0], FailureCode.DEVICE_OFFLINE, "it is away", self._now()))
-        else:
-            self._ask(Expire(tuple(ids), self._now()))
-
-    @rule(command=ids, which=st.integers(0, 9))
-    def answer(self, command: str, which: int) -> None:
-        """The device that has the command answers as it should, whatever it says."""
-        self._hear(command, which)
+    @rule(command=ids, whiches=st.lists(st.integers(0, 9), min_size=1, max_size=3))
+    def answer(self, command: str, whiches: list[int]) -> None:
+        """The device that has the command answers as it should, whatever it says, also again."""
+        for which in whiches:
+            self._hear(command, which)
 
     @rule(command=ids, which=st.integers(0, 9), odd=st.lists(ODDITIES, min_size=1, max_size=2))
     def answer_oddly(self, command: str, which: int, odd: list[tuple[str, Any]]) -> None:
@@ -289,15 +284,16 @@ class Lifecycle(RuleBasedStateMachine):
 
     @rule(
         command=ids,
-        state=st.sampled_from([JobState.IN_PROGRESS, JobState.PAUSED, *JobState]),
+        states=st.lists(st.sampled_from([*JOB_GOES_ON, *JobState]), min_size=1, max_size=4),
         percent=st.one_of(st.none(), st.integers(0, 100)),
     )
-    def report(self, command: str, state: JobState, percent: int | None) -> None:
+    def report(self, command: str, states: list[JobState], percent: int | None) -> None:
         """The device reports on the command's job, which may be that of others as well."""
         about = self.lives.commands.get(command)
         if about is not None and about.job_key is not None:
             methods = (about.command_type, "flight_setup_abort")
-            self._report(about.gateway_id, methods, about.job_key, state, percent)
+            for state in states:
+                self._report(about.gateway_id, methods, about.job_key, state, percent)
 
     @rule(
         gateway=st.sampled_from(GATEWAYS),

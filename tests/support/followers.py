@@ -97,12 +97,16 @@ class Follower(ABC):
 
     def __init__(self, record: Record) -> None:
         self.record = record
+        self.name = ""
         self.over = False
         """There is nothing more to come: it has seen the end, or was told that nothing is left."""
         self.signs_of_life = 0
         self._appetite = 0.0
         self._hunger = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+
+    def __repr__(self) -> str:
+        return f"<{self.name}>"
 
     @property
     def is_following(self) -> bool:

@@ -1,14 +1,19 @@
-"""Commands whose gateway device is away.
+"""Commands whose gateway device is away, or that cannot be sent for another reason.
 
 A gateway device is away when its last will has come, or when the broker said that nobody listens
 for it. Commands that fail fast end then; the others wait here, in the order accepted, until the
 device is back. In the second case that may go unnoticed, so now and then, and at each sign of life,
 one of those that wait is sent to find out. Only when the broker has taken that one do the others
 follow it: so nothing is published again and again, and nobody is overtaken.
+
+Where a message did not leave, its intent to send is taken back first, and until that is recorded
+everything for its gateway device waits here as well.
 """
 
 from bisect import insort
+from collections import Counter
 from collections.abc import Callable, Iterable
+from functools import partial
 
 from dockgate_server.clock import Clock, Handle
 from dockgate_server.devices.presence import PresenceBook
@@ -50,7 +55,10 @@ class Absent:
         self._is_open = is_open
         self._wake = wake
         self._waiting: dict[str, list[Waiting]] = {}
+        self._silent: set[str] = set()  # gateways for which nobody listened when last tried
         self._probes: dict[str, str] = {}  # by gateway, the command that is finding out
+        self._taking_back: Counter[str] = Counter()  # by gateway, intents not yet taken back
+        self._to_probe: set[str] = set()  # as soon as these are
         self._timer: Handle | None = None
 
     def __len__(self) -> int:
@@ -78,11 +86,17 @@ class Absent:
         self._probe(gateway_id)
         return True
 
+    def wait(self, one: Waiting, reason: str) -> None:
+        """A command could not be sent after all, and waits here until it can."""
+        self._keep(one, reason)
+        self._probe(one.command.gateway_id)
+
     def nobody_listened(self, one: Waiting) -> None:
         """The broker said so of this message; whoever waited to find out knows now."""
         gateway_id = one.command.gateway_id
         reason = f"nobody at the broker listens for gateway {gateway_id}"
         self._presence.doubt(gateway_id)
+        self._silent.add(gateway_id)
         self._probes.pop(gateway_id, None)
         self._fail_fast(gateway_id, reason)
         self._away(one, reason)
@@ -90,7 +104,8 @@ class Absent:
     def was_taken(self, gateway_id: str) -> None:
         """Somebody listens: the broker has taken, or refused, a message for the gateway device."""
         self._probes.pop(gateway_id, None)
-        self._release(self._waiting.pop(gateway_id, ()))
+        self._silent.discard(gateway_id)
+        self._probe(gateway_id)
 
     def done_with(self, command: Command) -> None:
         """A command has ended, or is lost; if it was to find out, the next one does."""
@@ -121,10 +136,13 @@ class Absent:
 
     def _keep(self, one: Waiting, reason: str) -> None:
         gateway_id = one.command.gateway_id
-        self._decisions.take_back((one,), reason)
+        taken_back = partial(self._taken_back, gateway_id)
+        if self._decisions.take_back(one, reason, taken_back):
+            self._taking_back[gateway_id] += 1
         if self._probes.get(gateway_id) == one.command.id:
             del self._probes[gateway_id]
-        if self._backlog.is_in(one.command):
+        # One that may have left may still be answered, and then others of its kind have to wait.
+        if not one.may_have_left and self._backlog.is_in(one.command):
             self._wake()
         insort(self._waiting.setdefault(gateway_id, []), one, key=_seq)
         self._arm()
@@ -135,17 +153,39 @@ class Absent:
         for one in waiting or ():
             self._away(one, reason)
 
+    def _taken_back(self, gateway_id: str) -> None:
+        self._taking_back[gateway_id] -= 1
+        if not self._taking_back[gateway_id]:
+            del self._taking_back[gateway_id]
+            if gateway_id in self._to_probe:
+                self._probe(gateway_id)
+
     def _probe(self, gateway_id: str) -> None:
-        """Send the first that waits, unless one is on its way or the device has left."""
-        if gateway_id not in self._waiting or gateway_id in self._probes:
+        """Send what waits: the first alone, if nobody listened when last tried.
+
+        Nothing if that one is on its way, or the device has left; but emergencies always.
+        """
+        if gateway_id in self._taking_back:
+            self._to_probe.add(gateway_id)
+            return
+        self._to_probe.discard(gateway_id)
+        if gateway_id not in self._waiting:
             return
         waiting = [one for one in self._waiting[gateway_id] if self._is_open(one.command.id)]
+        self._release(one for one in waiting if one.overtakes)
+        waiting = [one for one in waiting if not one.overtakes]
+        self._waiting[gateway_id] = waiting
+        if gateway_id in self._probes:
+            return
         if not waiting:
             # Everything that waited has ended; the next command finds out by itself.
             del self._waiting[gateway_id]
-            return
-        self._waiting[gateway_id] = waiting
-        if not self._has_left(gateway_id):
+            self._silent.discard(gateway_id)
+        elif self._has_left(gateway_id):
+            pass
+        elif gateway_id not in self._silent:
+            self._release(self._waiting.pop(gateway_id))
+        else:
             first = waiting.pop(0)
             self._probes[gateway_id] = first.command.id
             self._release((first,))

@@ -1,6 +1,6 @@
 """What the gateway itself decides about a command that has not ended: recorded here."""
 
-from collections.abc import Iterable
+from collections.abc import Callable
 
 from dockgate_server.clock import Clock
 from dockgate_server.dispatcher.backlog import Waiting
@@ -37,15 +37,13 @@ class Decisions:
         """The message has been handed to the network, and nothing more will be heard of it."""
         self._recorder.record(CompleteSend(command.id, self._clock.now_ms()))
 
-    def take_back(self, waiting: Iterable[Waiting], reason: str) -> None:
-        """The messages of these have certainly reached nobody, unless an earlier copy may have.
+    def take_back(self, one: Waiting, reason: str, then: Callable[[], None] = lambda: None) -> bool:
+        """Its message has certainly reached nobody; False if an earlier copy may have.
 
-        The store makes changes in the order asked for, so the intent to send may be committed anew
-        without waiting for this.
+        It must not be sent before this is recorded, which ``then`` tells.
         """
-        unsent = [one for one in waiting if one.intended and not one.may_have_left]
-        for one in unsent:
-            one.intended = False
-        if unsent:
-            ids = tuple(one.command.id for one in unsent)
-            self._recorder.record(TakeBack(ids, reason, self._clock.now_ms()))
+        if not one.intended or one.may_have_left:
+            return False
+        one.intended = False
+        self._recorder.record(TakeBack((one.command.id,), reason, self._clock.now_ms()), then)
+        return True

@@ -228,12 +228,11 @@ class Dispatcher:
         else:
             ahead = self._backlog.has_ordinary or self._sending_group
         if ahead or (self._absent.is_away(one.command.gateway_id) and not one.overtakes):
-            self._decisions.take_back((one,), decisions.BEHIND_OTHERS)
-            self._enqueue(one)
+            self._absent.wait(one, decisions.BEHIND_OTHERS)
             return
         match self._publisher.send(one):
             case Sending.TOO_LATE:
-                self._decisions.take_back((one,), decisions.LATE)
+                self._decisions.take_back(one, decisions.LATE)
             case Sending.NOT_CONNECTED:
                 self._not_connected((one,))
 
@@ -243,13 +242,13 @@ class Dispatcher:
         if not one.intended:
             self._streams.refuse(command)
         elif age >= EXPIRY_SECONDS:
-            self._decisions.take_back((one,), decisions.LATE)  # accepting it has taken too long
+            self._decisions.take_back(one, decisions.LATE)  # accepting it has taken too long
         else:
             self._streams.send(command)
 
     def _not_connected(self, unsent: Sequence[Waiting]) -> None:
-        self._decisions.take_back(unsent, decisions.NOT_CONNECTED)
-        self._backlog.put(*unsent)
+        for one in unsent:
+            self._absent.wait(one, decisions.NOT_CONNECTED)
         # Not at once again: a bridge whose connection is just breaking says no before it says that
         # it is not connected, and would never get to it.
         self._is_breaking = True
@@ -263,7 +262,8 @@ class Dispatcher:
             self._streams.refuse(command) if one.streams else self._enqueue(one)
         elif one.repeatable and command.delivered_at is None and self._publisher.is_last(one):
             one.may_have_left = True
-            self._enqueue(one)
+            if self._backlog.go_out(one):
+                self._enqueue(one)
         else:
             self._backlog.go_out(one)  # it may be out: others of its kind wait
 
@@ -287,7 +287,7 @@ class Dispatcher:
                 for index, one in enumerate(begun):
                     sending = self._publisher.send(one)
                     if sending is Sending.TOO_LATE:
-                        self._decisions.take_back((one,), decisions.LATE)
+                        self._decisions.take_back(one, decisions.LATE)
                     elif sending is Sending.NOT_CONNECTED:
                         self._not_connected(begun[index:])
                         return False
@@ -313,11 +313,7 @@ class Dispatcher:
             begun = {event.command.id for event in events}
             for one in unintended:
                 one.intended = one.command.id in begun
-                # A guard that failed means that the command has ended meanwhile; else an earlier
-                # intent has still to be taken back, which the store could not do so far.
-                if not one.intended and self._deadlines.seconds_left(one.command.id) > 0:
-                    self._backlog.put(one)
-                    self._wake_later()
+        # A guard that failed means that the command has ended meanwhile.
         return [one for one in group if one.intended]
 
     def _still_sendable(self, one: Waiting) -> bool:

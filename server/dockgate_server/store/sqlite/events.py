@@ -97,7 +97,7 @@ def _remove_old(tx: Transaction, cutoff: int, now: int, after: int) -> Swept:
     found = tx.db.execute(EVENTS["next_in_order"], looked_at).fetchall()
     old = [seq for seq, is_old, _ in found if is_old]
     _remove(tx, old)
-    ends = len(found) < REMOVED_AT_ONCE or (not old and any(is_young for *_, is_young in found))
+    ends = len(found) < REMOVED_AT_ONCE or any(is_young for *_, is_young in found)
     return Swept(len(old), None if ends else found[-1][0])
 
 
