@@ -59,7 +59,7 @@ async def test_what_the_broker_does_not_take_yet_leaves_later(mosquitto: Running
         loop = asyncio.get_running_loop()
         with closing(connected(mosquitto, REPLY)) as dock:
             mosquitto.freeze()
-            answers = [b"%d" % n * 200_000 for n in range(10, 40)]
+            answers = [b"%d" % n * 200_000 for n in range(10, 99)]
             for answer in answers:
                 observed.bridge.answer(REPLY, answer)
                 await asyncio.sleep(0)

@@ -46,7 +46,10 @@ HEARTBEAT = 15.0
 
 CALLERS = st.sampled_from([LOCAL, LOCAL, Caller("other", "tests", ORDINARY)])
 
-WHATS = st.sampled_from(["send", "deliver", "succeed", "start", "start", "fail", "odd", "expire"])
+WHATS = ["send", "deliver", "succeed", "start", "start", "fail", "odd", "expire"]
+SEVERAL_WHATS = st.lists(st.sampled_from(WHATS), min_size=1, max_size=4)
+
+PAUSES = st.lists(st.sampled_from([0, 1, 2, 5, 30]), min_size=1, max_size=5)
 
 FOLLOWERS = st.runner().flatmap(lambda machine: st.sampled_from(machine.followers))
 
@@ -81,8 +84,19 @@ class Watching(RuleBasedStateMachine):
         page=st.sampled_from([1, 2, 200]),
         method=st.sampled_from([CHARGE, CHARGE, PHOTO, RECORDING]),
         appetite=APPETITES,
+        pauses=PAUSES,
+        whats=SEVERAL_WHATS,
     )
-    def begin(self, tail: int, topic: int, page: int, method: str, appetite: float) -> str:
+    def begin(
+        self,
+        tail: int,
+        topic: int,
+        page: int,
+        method: str,
+        appetite: float,
+        pauses: list[int],
+        whats: list[str],
+    ) -> str:
         """A gateway with little memory, a command, and some who follow it."""
         self._patch(hub, "TAIL_EVENTS", tail)
         self._patch(hub, "TOPIC_EVENTS", topic)
@@ -91,6 +105,8 @@ class Watching(RuleBasedStateMachine):
         command = self.submit(method, "drone-001", LOCAL)
         self.follow_all(LOCAL, "", "", appetite)
         self.follow(command, appetite)
+        self.disk.pause(*pauses)
+        self.change(command, whats)
         return command
 
     def teardown(self) -> None:
@@ -127,7 +143,7 @@ class Watching(RuleBasedStateMachine):
         self._ask(self.core.dispatcher.accept, new, catalogue.METHODS[method])
         return command_id
 
-    @rule(command=commands, whats=st.lists(WHATS, min_size=1, max_size=4))
+    @rule(command=commands, whats=SEVERAL_WHATS)
     def change(self, command: str, whats: list[str]) -> None:
         """The gateway, the broker or the device says something of the command."""
         for what in whats:
@@ -143,7 +159,11 @@ class Watching(RuleBasedStateMachine):
             }
             self._ask(self.core.store.apply, said[what])
 
-    @rule(command=commands, times=st.integers(1, 6), last=st.sampled_from([None, None, *JobState]))
+    @rule(
+        command=commands,
+        times=st.integers(1, 6),
+        last=st.sampled_from([None, None, None, JobState.OK, JobState.FAILED]),
+    )
     def report(self, command: str, times: int, last: JobState | None) -> None:
         """The device reports on the command's job, more than the hub keeps."""
         states = [JobState.IN_PROGRESS] * times + ([last] if last else [])
@@ -228,12 +248,6 @@ class Watching(RuleBasedStateMachine):
         for _ in range(turns):
             self.loop.turn()
 
-    @rule(pauses=st.lists(st.sampled_from([0, 1, 2, 5, 30]), min_size=1, max_size=5))
-    def slow_disk(self, pauses: list[int]) -> None:
-        """What is asked of the database takes its time, and so does its answer."""
-        self.disk.pause(*pauses)
-
-    @rule()
     def settle(self) -> None:
         """Everything happens that can; who takes what comes has seen all there is."""
         self.loop.settle()
@@ -254,15 +268,21 @@ class Watching(RuleBasedStateMachine):
                 assert follower.signs_of_life > before
                 assert not self._is_removed(follower)
 
-    @rule(killed=st.booleans())
-    def restart(self, killed: bool) -> None:
-        """A new gateway on the same database; the old one stopped, or just is no more."""
+    @rule(killed=st.booleans(), pauses=PAUSES)
+    def restart(self, killed: bool, pauses: list[int]) -> None:
+        """A new gateway on the same database; the old one stopped, or just is no more.
+
+        What is asked of the database takes as long from now on as the pauses say.
+        """
+        self.disk.pause(*pauses)
         self.record.closing = True
         if killed:
             self.disk.dead = True
         else:
             self.core.hub.close()
             self.loop.settle()
+            self._look()
+            assert not any(one.is_following and one.is_greedy for one in self.followers)
         for follower in self.followers:
             follower.drop()
         self._stop()

@@ -136,6 +136,8 @@ WHATS: dict[str, Callable[[str, int], Transition]] = {
 }
 """What happens without the device."""
 
+SEVERAL_WHATS = st.lists(st.sampled_from(["begin", "confirm", *WHATS]), min_size=1, max_size=5)
+
 JOB_GOES_ON = (JobState.SENT, JobState.IN_PROGRESS, JobState.PAUSED)
 
 SUBMISSION = {
@@ -144,7 +146,7 @@ SUBMISSION = {
     "gateway": st.sampled_from(GATEWAYS),
     "job": st.sampled_from([None, "own", "flight-1"]),
     "policy": st.sampled_from(OfflinePolicy),
-    "sending": st.booleans(),
+    "so_far": st.sampled_from([[], ["begin"], ["begin", "confirm"], ["begin", "confirm"]]),
 }
 """What new commands may be like."""
 
@@ -210,7 +212,7 @@ class Lifecycle(RuleBasedStateMachine):
         """Without a command, nothing else can happen."""
         self.methods = methods
         self._group = size
-        return self.submit(methods[0], tenant, gateway, job, OfflinePolicy.QUEUE, True)
+        return self.submit(methods[0], tenant, gateway, job, OfflinePolicy.QUEUE, ["begin"])
 
     @rule(target=ids, **SUBMISSION)
     def submit(
@@ -220,9 +222,9 @@ class Lifecycle(RuleBasedStateMachine):
         gateway: str,
         job: str | None,
         policy: OfflinePolicy,
-        sending: bool,
+        so_far: list[str],
     ) -> str:
-        """A new command."""
+        """A new command, which may go out at once."""
         self._made += 1
         command_id, at = f"command-{self._made}", self._now()
         new = an_accept(
@@ -238,9 +240,10 @@ class Lifecycle(RuleBasedStateMachine):
             deadline_at=at + 30_000,
             job_key=command_id if job == "own" else job,
             offline_policy=policy,
-            sending=sending,
+            sending=so_far[:1] == ["begin"],
         )
         self._accept(new)
+        self.happen(command_id, so_far[1:])
         return command_id
 
     @rule(target=ids, key=ids, tenant=st.sampled_from(TENANTS), sending=st.booleans())
@@ -253,10 +256,7 @@ class Lifecycle(RuleBasedStateMachine):
         self._accept(an_accept(key, id=command_id, tenant=tenant, sending=sending, **times))
         return multiple() if known else command_id
 
-    @rule(
-        command=ids,
-        whats=st.lists(st.sampled_from(["begin", "confirm", *WHATS]), min_size=1, max_size=5),
-    )
+    @rule(command=ids, whats=SEVERAL_WHATS)
     def happen(self, command: str, whats: list[str]) -> None:
         """The gateway, the broker or the caller decides something about one command."""
         for what in whats:
@@ -317,20 +317,20 @@ class Lifecycle(RuleBasedStateMachine):
 
     # What else can happen to a store.
 
-    @rule(size=st.integers(1, 5), seconds=st.integers(-50, 50))
-    def commit_together(self, size: int, seconds: int) -> None:
-        """So many changes fall into one commit from here on; and the wall clock steps."""
+    @rule(
+        size=st.integers(1, 5),
+        can_write=st.sampled_from([True, True, True, False]),
+        seconds=st.integers(-50, 50),
+    )
+    def go_on_differently(self, size: int, can_write: bool, seconds: int) -> None:
+        """So many changes fall into one commit; a disk is full for a while; the clock steps."""
         self._settle()
         self._group = size
+        pragma = f"PRAGMA query_only = {'OFF' if can_write else 'ON'}"
+        writing = self.store._writer._connection
+        self._run(writing.run, lambda db: db.execute(pragma).fetchall())
+        self._can_write = can_write
         self._clock += seconds * 1000
-
-    @rule(can=st.sampled_from([False, True, True]))
-    def may_write(self, can: bool) -> None:
-        """A disk that is full for a while."""
-        self._settle()
-        pragma = f"PRAGMA query_only = {'OFF' if can else 'ON'}"
-        self._run(self.store._writer._connection.run, lambda db: db.execute(pragma).fetchall())
-        self._can_write = can
 
     @rule()
     def close_and_open(self) -> None:
