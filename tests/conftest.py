@@ -14,7 +14,13 @@ from support.log import Log
 from dockgate_server import simulate
 
 # How long an example takes depends on what else the machine is doing.
-hypothesis.settings.register_profile("dockgate", deadline=None)
+# A failure is shown as it was found. Looking for a smaller one can take minutes, in which the time
+# limit of the test counts as another failure to look into.
+hypothesis.settings.register_profile(
+    "dockgate",
+    deadline=None,
+    phases=(hypothesis.Phase.explicit, hypothesis.Phase.reuse, hypothesis.Phase.generate),
+)
 hypothesis.settings.load_profile("dockgate")
 
 
