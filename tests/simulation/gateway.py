@@ -150,7 +150,7 @@ class Process:
             await dispatcher.recover()
             await jobs.recover(store)
         except (StoreProblem, DockgateError) as problem:
-            world.note("gateway", "cannot start", problem)
+            world.note("gateway", "cannot start", type(problem).__name__)
             gateway.kill()
             return
         gateway.record.started()

@@ -223,9 +223,8 @@ class Dispatcher:
 
     def _send_at_once(self, one: Waiting) -> None:
         # Those ahead may have lost their place since, to a connection that broke.
-        if one.overtakes:
-            ahead = self._backlog.has_urgent
-        else:
+        ahead = self._backlog.has_urgent
+        if not one.overtakes:
             ahead = self._backlog.has_ordinary or self._sending_group
         if ahead or (self._absent.is_away(one.command.gateway_id) and not one.overtakes):
             self._absent.wait(one, decisions.BEHIND_OTHERS)
@@ -233,6 +232,8 @@ class Dispatcher:
         match self._publisher.send(one):
             case Sending.TOO_LATE:
                 self._decisions.take_back(one, decisions.LATE)
+            case Sending.NO_ROOM:
+                self._absent.wait(one, decisions.NO_ROOM)
             case Sending.NOT_CONNECTED:
                 self._not_connected((one,))
 
@@ -288,6 +289,8 @@ class Dispatcher:
                     sending = self._publisher.send(one)
                     if sending is Sending.TOO_LATE:
                         self._decisions.take_back(one, decisions.LATE)
+                    elif sending is Sending.NO_ROOM:
+                        self._absent.wait(one, decisions.NO_ROOM)
                     elif sending is Sending.NOT_CONNECTED:
                         self._not_connected(begun[index:])
                         return False

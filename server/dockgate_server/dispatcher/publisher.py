@@ -25,6 +25,8 @@ class Sending(enum.Enum):
     HANDED_OVER = enum.auto()
     NOT_CONNECTED = enum.auto()
     """It certainly has not left."""
+    NO_ROOM = enum.auto()
+    """The broker would end the connection for it: another one than when the place was given."""
     TOO_LATE = enum.auto()
     """The command has ended, or its deadline has passed, or others have overtaken one that was to
     be sent again; it has not left now."""
@@ -72,6 +74,8 @@ class Publisher:
         left = self._deadlines.seconds_left(command.id)
         if left <= 0 or (one.may_have_left and not self.is_last(one)):
             return Sending.TOO_LATE
+        if self._window.room_for_emergencies <= 0:
+            return Sending.NO_ROOM if self._bridge.connected else Sending.NOT_CONNECTED
         topic, payload = channels.compose(command, self._clock.now_ms())
         try:
             # Whole seconds are the finest that MQTT knows, and 0 would be dropped at once. So a
