@@ -14,7 +14,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help venv run test sim chaos load storm gen gen-java check-gen docs check-docs lint format types breaking release-image ci clean validate-proto
+.PHONY: help venv run test sim chaos load machines storm gen gen-java check-gen docs check-docs lint format types breaking release-image ci clean validate-proto
 
 help: ## Show this help
 	@echo "Usage: make <target> [ARGS=…]"
@@ -44,6 +44,10 @@ storm: $(READY) ## Let 100 docks tell 5,000 events a second, and measure (ARGS=-
 
 sim: $(READY) ## Let a million commands live in virtual time, with every fault there is
 	@PYTHONPATH=tests $(BIN)/python -m simulation --lives 1000000 $(ARGS)
+
+machines: $(READY) ## Look for a sequence of steps that breaks the lifecycle or a watch, for minutes
+	@$(BIN)/python -m pytest --hypothesis-profile=large --hypothesis-show-statistics --show-capture=no \
+		tests/store/test_lifecycle_machine.py tests/commands/test_watch_machine.py $(ARGS)
 
 gen: validate-proto ## Generate gen/ from proto/ (ARGS=python for that language alone)
 	@$(BIN)/python -m tools.generate $(ARGS)

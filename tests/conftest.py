@@ -19,7 +19,16 @@ from dockgate_server import simulate
 hypothesis.settings.register_profile(
     "dockgate",
     deadline=None,
+    stateful_step_count=20,
     phases=(hypothesis.Phase.explicit, hypothesis.Phase.reuse, hypothesis.Phase.generate),
+)
+# For `make machines`, which looks further, and for a smaller failure as well.
+hypothesis.settings.register_profile(
+    "large",
+    deadline=None,
+    max_examples=2_000,
+    stateful_step_count=60,
+    phases=(*hypothesis.settings.get_profile("dockgate").phases, hypothesis.Phase.shrink),
 )
 hypothesis.settings.load_profile("dockgate")
 

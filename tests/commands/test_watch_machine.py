@@ -392,4 +392,5 @@ def _reply(command_id: str, data: object, at: int) -> RecordReply:
     return RecordReply(a_reply(command_id, data, received_at=at))
 
 
-TestWatching = Watching.TestCase
+# What hangs is noticed by the loop itself; `make machines` takes longer than a test may.
+TestWatching = pytest.mark.timeout(0)(Watching.TestCase)

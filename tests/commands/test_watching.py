@@ -229,3 +229,25 @@ async def test_a_watch_that_is_given_up_leaves_nothing_behind(core: Core) -> Non
     task.cancel()
     await asyncio.wait((task,), timeout=5)
     assert core.hub._topics == {}
+
+
+async def test_a_job_that_shows_up_behind_the_end_does_not_begin_a_new_watch(core: Core) -> None:
+    """A single photo need not report one; whoever was told that it was over is not told more."""
+    request = pb.SubmitCommandRequest(device_id="drone-001", idempotency_key="k")
+    request.dji.camera_photo_take.payload_index = "39-0-7"
+    command_id = (await core.commands.submit(LOCAL, request)).command.id
+    await core.reply(command_id, {"result": 0})
+    job = a_job(JobState.IN_PROGRESS)
+    events = [
+        event
+        async for event in core.commands.watch(
+            LOCAL, pb.WatchCommandRequest(command_id=command_id, follow_job=True)
+        )
+    ]
+    last = events[-1]
+    assert last is not None
+    await core.store.apply(RecordJob("dock-001", ("camera_photo_take",), command_id, job))
+    resumed = pb.WatchCommandRequest(
+        command_id=command_id, follow_job=True, after_revision=last.revision
+    )
+    assert [event async for event in core.commands.watch(LOCAL, resumed)] == []

@@ -638,4 +638,10 @@ def _end(command: Command) -> tuple[object, ...]:
     )
 
 
-TestLifecycle = Lifecycle.TestCase
+# What hangs is noticed by the loop itself; `make machines` takes longer than a test may.
+TestLifecycle = pytest.mark.timeout(0)(Lifecycle.TestCase)
+
+
+def test_every_change_is_asked_for() -> None:
+    """A new one must join the machine."""
+    assert {change.__name__ for change in changes.CHANGES} <= set(globals())

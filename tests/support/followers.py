@@ -211,7 +211,10 @@ class OfCommand(Follower):
             return
         self._check(update)
         due = next(iter(self.missing()), None)
-        assert due is not None, f"revision {update.revision} behind the end"
+        if due is None:
+            # Removed just as the watch was resumed; what it was is known to nobody any more.
+            assert self.command_id in self.record.removed, f"{update.revision} is behind the end"
+            return
         assert update.revision == due.revision == self._seen + 1
         self._seen += 1
 

@@ -123,11 +123,14 @@ class Watching:
     ) -> bool:
         """Whether the event of that revision, which the watcher has seen, was the last one.
 
-        What is only recorded behind the end, such as a second reply, does not begin a new watch.
+        What is only recorded behind the end, such as a second reply or a job of a method that need
+        not start one, does not begin a new watch.
         """
-        if not revision or not _is_over(command, follow_job):
+        if not revision or not command.status.is_end:
             return False
         seen = await self._store.events_of_command(caller.tenant, command.id, revision - 1, 1)
+        if not seen:  # it has just been removed as old, and nothing shows any more what it was
+            await requests.find(self._store, caller, command.id)
         return bool(seen) and _is_over(seen[0].command, follow_job)
 
 
