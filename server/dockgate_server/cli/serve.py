@@ -1,6 +1,5 @@
 """``dockgate serve``."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -68,14 +67,7 @@ def _run(settings: "Settings", *, as_json: bool) -> None:
         _say_ready(running, as_json=as_json)
 
     try:
-        import uvloop
-
-        new_loop: Callable[[], asyncio.AbstractEventLoop] | None = uvloop.new_event_loop
-    except ImportError:  # it has no Windows build
-        new_loop = None
-    try:
-        with asyncio.Runner(loop_factory=new_loop) as runner:
-            runner.run(app.serve(settings, on_ready=ready))
+        asyncio.run(app.serve(settings, on_ready=ready))
     except app.StartProblem as problem:
         raise Problem(str(problem), code="CANNOT_START") from problem
     except supervision.TaskEnded as ended:
