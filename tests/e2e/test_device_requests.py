@@ -10,7 +10,7 @@ from typing import Any
 import aiohttp
 import orjson
 import pytest
-from support import gateway
+from support import gateway, health
 from support.brokers import RunningBroker
 from support.gateway import Gateway
 from support.signed_client import SignedClient
@@ -79,6 +79,8 @@ async def test_a_dock_that_insists_on_the_whole_registration_comes_online(
 ) -> None:
     """In less than a second; bound once, it need not be bound again. No secret is left behind."""
     async with gateway.running(broker.url, tmp_path, **SETTINGS) as running:
+        # A dock repeats what nobody heard after 5 s only.
+        await health.until(running.channel, "dispatch")
         began = time.monotonic()
         async with _dock(broker) as dock:
             await dock.wait_ready(within=10)

@@ -105,8 +105,8 @@ class SimulatedBridge:
         self._packet_ids += 1
         self._pending[self._packet_ids] = acknowledgement
         link.unacknowledged += 1
-        if link.unacknowledged > link.receive_maximum:
-            world.violate("more messages are unacknowledged than the broker allows")
+        if link.unacknowledged > self.receive_maximum:
+            world.violate("more commands are unacknowledged than the broker allows")
         link.up.send(self._take, message, link, self._packet_ids)
         if world.strikes("killed after a publish", 0.0005):
             self._kill()

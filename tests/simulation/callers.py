@@ -214,21 +214,26 @@ class Submission:
 
     def _cancel(self, command_id: str) -> None:
         request = pb.CancelCommandRequest(command_id=command_id)
+        was_cancelled = self._is_cancelled(command_id)
 
         def ask(commands: Commands) -> Any:
             return commands.cancel(LOCAL, request)
 
         def answered(answer: Any) -> None:
-            self._cancelled(command_id, answer)
+            self._cancelled(command_id, answer, was_cancelled)
 
         Call(self._callers.gateway, ask, answered, _PATIENCE_SECONDS)
 
-    def _cancelled(self, command_id: str, answer: Any) -> None:
+    def _is_cancelled(self, command_id: str) -> bool:
+        state = self._callers.record.by_id[command_id].state
+        return bool(state.get("failure_code") == FailureCode.CANCELLED)
+
+    def _cancelled(self, command_id: str, answer: Any, was_cancelled: bool) -> None:
         world, life = self._world, self._callers.record.by_id[command_id]
         world.note("caller", f"cancel of {life}: {answer!r:.80}")
         if isinstance(answer, DockgateError):
             if answer.reason is Reason.COMMAND_NOT_CANCELLABLE:
-                if life.state.get("failure_code") == FailureCode.CANCELLED:
+                if was_cancelled:
                     world.violate(f"{life} was cancelled, and the caller was told the contrary")
             elif answer.reason is not Reason.UNAVAILABLE:
                 world.violate(f"the cancelling of {life} was answered {answer!r}")
@@ -236,7 +241,7 @@ class Submission:
             pass
         elif isinstance(answer, BaseException):
             world.violate(f"the cancelling of {life} was answered {answer!r}")
-        elif life.state.get("failure_code") != FailureCode.CANCELLED:
+        elif not self._is_cancelled(command_id):
             world.violate(f"{life} was not cancelled, and the caller was told so")
 
 
