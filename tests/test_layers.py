@@ -12,11 +12,11 @@ SERVER = ROOT / "server"
 PACKAGE = "dockgate_server"
 
 LAYERS = (
-    ("errors", "clock", "mqtt"),
+    ("errors", "clock", "mqtt", "sealing", "tls"),
     ("model",),
     ("config", "codec", "hub"),
-    ("store", "bridge", "asking"),
-    ("devices", "presence", "retention"),
+    ("store", "bridge", "asking", "limits"),
+    ("devices", "presence", "retention", "audit"),
     ("dispatcher", "providers"),
     ("inbound",),
     ("commands", "events", "fleet", "inbox", "access", "docs"),

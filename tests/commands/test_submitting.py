@@ -32,7 +32,7 @@ async def test_a_submission_is_stored_with_all_that_it_said(core: Core) -> None:
     accepted = await core.commands.submit(LOCAL, recording_start("k1", timeout_seconds=12))
     command = await core.store.get_command("default", accepted.command.id)
     assert command is not None
-    assert (command.tenant, command.principal) == ("default", "grpc")
+    assert (command.tenant, command.principal) == ("default", "local")
     assert (command.vendor, command.command_type) == (Vendor.DJI, "camera_recording_start")
     assert (command.device_id, command.gateway_id) == ("drone-001", "dock-001")
     assert command.data == b'{"payload_index":"39-0-7"}'

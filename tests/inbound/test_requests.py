@@ -430,5 +430,5 @@ async def test_a_persons_answer_from_long_ago_is_not_sent(tmp_path: Path) -> Non
         clock.advance(0)
         await desk.settle()
         found = (await desk.recorded())[0]
-        assert (found.status, found.replied_by) == (RequestStatus.EXPIRED, "grpc")
+        assert (found.status, found.replied_by) == (RequestStatus.EXPIRED, "local")
         assert await desk.store.requests.unsent() == []

@@ -69,7 +69,7 @@ async def test_a_request_is_answered_seen_and_listed(core: Core, stub: Any) -> N
     assert answered.HasField("reply_code")
     seen = MessageToDict(answered, preserving_proto_field_name=True)
     assert seen["standardized_reply"] == {"ntp_server_host": "ntp.example"}
-    assert (seen["reply_source"], seen["replied_by"]) == ("REPLY_SOURCE_MANUAL", "grpc")
+    assert (seen["reply_source"], seen["replied_by"]) == ("REPLY_SOURCE_MANUAL", "local")
     got = await stub.GetDeviceRequest(pb.GetDeviceRequestRequest(request_id="r-1"))
     listed = await stub.ListDeviceRequests(pb.ListDeviceRequestsRequest())
     assert got.request == answered

@@ -27,13 +27,37 @@ ORDINARY = frozenset({Scope.CREATE, Scope.READ})
 
 
 @dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a call came from; for the audit log, decides nothing."""
+
+    transport: str = ""
+    """``grpc`` or ``http``."""
+    peer: str = ""
+    """The address at the other end, as HOST:PORT."""
+    request_id: str = ""
+    """The call's own id, which its answer and the log carry."""
+
+
+@dataclass(frozen=True, slots=True)
 class Caller:
     """Who asks: the tenant whose commands and devices it may see, itself, and its scopes."""
 
     tenant: str
     principal: str
     scopes: frozenset[Scope] = ORDINARY
+    devices: tuple[str, ...] = ()
+    """The devices that it may reach, by serial number or alias, or by how these begin
+    (``dock-*``); all of its tenant when there are none."""
+    origin: Origin = Origin()
+
+    def may_reach(self, *names: str) -> bool:
+        """Whether a device that goes by those names is among its own."""
+        return not self.devices or any(
+            name == allowed or (allowed.endswith("*") and name.startswith(allowed[:-1]))
+            for allowed in self.devices
+            for name in names
+        )
 
 
-LOCAL = Caller(DEFAULT_TENANT, "grpc", frozenset(Scope))
-"""A caller over gRPC, which is for internal services and has no identities yet."""
+LOCAL = Caller(DEFAULT_TENANT, "local", frozenset(Scope))
+"""A caller on this machine over gRPC without TLS, which is for development: it may do all."""

@@ -101,6 +101,11 @@ const (
 	// HTTP 409, FAILED_PRECONDITION. The device's request has been answered
 	// otherwise, or nobody answered it in time. Metadata: device_request_id, status.
 	ErrorReason_ERROR_REASON_DEVICE_REQUEST_CLOSED ErrorReason = 23
+	// HTTP 429 with Retry-After, RESOURCE_EXHAUSTED with google.rpc.RetryInfo. A
+	// limit of the credential or the device is reached; nothing was accepted.
+	// Metadata: limit, the gateway's setting that sets it, and
+	// retry_after_seconds.
+	ErrorReason_ERROR_REASON_RATE_LIMITED ErrorReason = 24
 )
 
 // Enum value maps for ErrorReason.
@@ -130,6 +135,7 @@ var (
 		21: "ERROR_REASON_COMMAND_NOT_CANCELLABLE",
 		22: "ERROR_REASON_DEVICE_REQUEST_NOT_FOUND",
 		23: "ERROR_REASON_DEVICE_REQUEST_CLOSED",
+		24: "ERROR_REASON_RATE_LIMITED",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":              0,
@@ -156,6 +162,7 @@ var (
 		"ERROR_REASON_COMMAND_NOT_CANCELLABLE":  21,
 		"ERROR_REASON_DEVICE_REQUEST_NOT_FOUND": 22,
 		"ERROR_REASON_DEVICE_REQUEST_CLOSED":    23,
+		"ERROR_REASON_RATE_LIMITED":             24,
 	}
 )
 
@@ -277,7 +284,7 @@ var File_dockgate_downlink_v1_error_reason_proto protoreflect.FileDescriptor
 
 const file_dockgate_downlink_v1_error_reason_proto_rawDesc = "" +
 	"\n" +
-	"'dockgate/downlink/v1/error_reason.proto\x12\x14dockgate.downlink.v1*\xe4\x06\n" +
+	"'dockgate/downlink/v1/error_reason.proto\x12\x14dockgate.downlink.v1*\x83\a\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12%\n" +
 	"!ERROR_REASON_INVALID_REQUEST_BODY\x10\x01\x12\"\n" +
@@ -303,7 +310,8 @@ const file_dockgate_downlink_v1_error_reason_proto_rawDesc = "" +
 	"\x1bERROR_REASON_CURSOR_EXPIRED\x10\x14\x12(\n" +
 	"$ERROR_REASON_COMMAND_NOT_CANCELLABLE\x10\x15\x12)\n" +
 	"%ERROR_REASON_DEVICE_REQUEST_NOT_FOUND\x10\x16\x12&\n" +
-	"\"ERROR_REASON_DEVICE_REQUEST_CLOSED\x10\x17*\xe2\x02\n" +
+	"\"ERROR_REASON_DEVICE_REQUEST_CLOSED\x10\x17\x12\x1d\n" +
+	"\x19ERROR_REASON_RATE_LIMITED\x10\x18*\xe2\x02\n" +
 	"\vFailureCode\x12\x1c\n" +
 	"\x18FAILURE_CODE_UNSPECIFIED\x10\x00\x12(\n" +
 	"$FAILURE_CODE_DEVICE_EXECUTION_FAILED\x10\x01\x12\x1f\n" +

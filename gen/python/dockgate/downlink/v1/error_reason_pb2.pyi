@@ -109,6 +109,12 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """HTTP 409, FAILED_PRECONDITION. The device's request has been answered
     otherwise, or nobody answered it in time. Metadata: device_request_id, status.
     """
+    ERROR_REASON_RATE_LIMITED: _ErrorReason.ValueType  # 24
+    """HTTP 429 with Retry-After, RESOURCE_EXHAUSTED with google.rpc.RetryInfo. A
+    limit of the credential or the device is reached; nothing was accepted.
+    Metadata: limit, the gateway's setting that sets it, and
+    retry_after_seconds.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call was refused. Over gRPC the name without its prefix is the `reason`
@@ -204,6 +210,12 @@ caller's. Metadata: device_request_id.
 ERROR_REASON_DEVICE_REQUEST_CLOSED: ErrorReason.ValueType  # 23
 """HTTP 409, FAILED_PRECONDITION. The device's request has been answered
 otherwise, or nobody answered it in time. Metadata: device_request_id, status.
+"""
+ERROR_REASON_RATE_LIMITED: ErrorReason.ValueType  # 24
+"""HTTP 429 with Retry-After, RESOURCE_EXHAUSTED with google.rpc.RetryInfo. A
+limit of the credential or the device is reached; nothing was accepted.
+Metadata: limit, the gateway's setting that sets it, and
+retry_after_seconds.
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
 

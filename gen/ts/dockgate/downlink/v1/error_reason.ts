@@ -124,6 +124,13 @@ export enum ErrorReason {
    * otherwise, or nobody answered it in time. Metadata: device_request_id, status.
    */
   ERROR_REASON_DEVICE_REQUEST_CLOSED = 23,
+  /**
+   * ERROR_REASON_RATE_LIMITED - HTTP 429 with Retry-After, RESOURCE_EXHAUSTED with google.rpc.RetryInfo. A
+   * limit of the credential or the device is reached; nothing was accepted.
+   * Metadata: limit, the gateway's setting that sets it, and
+   * retry_after_seconds.
+   */
+  ERROR_REASON_RATE_LIMITED = 24,
   UNRECOGNIZED = -1,
 }
 
