@@ -7,14 +7,14 @@ READY := $(VENV)/.installed
 # Extra arguments: make run ARGS=--help, make test ARGS="-k watch".
 ARGS :=
 # What CI checks, in this order.
-CI_STEPS := lint types check-gen check-docs breaking test
+CI_STEPS := lint types audit-code audit-deps check-gen check-docs breaking test
 
 # buf looks for python and the plugins on PATH.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help venv run test sim chaos load machines storm gen gen-java check-gen docs check-docs lint format types breaking release-image ci clean validate-proto
+.PHONY: help venv run test sim chaos load machines storm gen gen-java check-gen docs check-docs lint format types breaking release-image ci clean validate-proto fuzz schemathesis audit-code audit-deps
 
 help: ## Show this help
 	@echo "Usage: make <target> [ARGS=…]"
@@ -44,6 +44,13 @@ storm: $(READY) ## Let 100 docks tell 5,000 events a second, and measure (ARGS=-
 
 sim: $(READY) ## Let a million commands live in virtual time, with every fault there is
 	@PYTHONPATH=tests $(BIN)/python -m simulation --lives 1000000 $(ARGS)
+
+fuzz: $(READY) ## Feed the gateway what nobody meant, over MQTT and HTTP (ARGS=--help)
+	@PYTHONPATH=tests $(BIN)/python -m fuzz $(ARGS)
+
+schemathesis: $(READY) ## Call all that the OpenAPI document describes, for minutes, and compare
+	@CONFORMANCE_PHASES=examples,coverage,fuzzing CONFORMANCE_EXAMPLES=300 CONFORMANCE_OPTIONS="$(ARGS)" \
+		$(BIN)/python -m pytest -rP --show-capture=stdout tests/conformance
 
 machines: $(READY) ## Look for a sequence of steps that breaks the lifecycle or a watch, for minutes
 	@$(BIN)/python -m pytest --hypothesis-profile=large --hypothesis-show-statistics --show-capture=no \
@@ -77,6 +84,12 @@ format: $(READY) ## Format Python and schema
 
 types: $(READY) ## Check types
 	@$(BIN)/mypy
+
+audit-code: $(READY) ## Look for what is insecure in our own code
+	@$(BIN)/bandit --quiet --configfile pyproject.toml --recursive server tools
+
+audit-deps: $(READY) ## Look for dependencies that are known to be insecure (needs the internet; ARGS=--strict)
+	@$(BIN)/python -m tools.audit_deps $(ARGS)
 
 breaking: validate-proto ## Check that the schema still serves clients of the last release
 	@$(BIN)/python tools/check_breaking.py

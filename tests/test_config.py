@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from dockgate_server import config
+from dockgate_server import app, config
 from dockgate_server.config import ConfigProblem
 
 
@@ -76,6 +76,49 @@ def test_every_mistake_is_reported_at_once(tmp_path: Path, monkeypatch: pytest.M
         assert any(line.startswith(start) for line in found), (start, found)
 
 
+@pytest.mark.parametrize(
+    ("devices", "tenants"),
+    [
+        ({"dock-1": (None, None)}, {"dock-1": None}),
+        ({"dock-1": (None, "north")}, {"dock-1": "north"}),
+        # A drone follows its dock, and a dock what is said of its drone.
+        ({"dock-1": (None, "north"), "drone-1": ("dock-1", None)}, {"drone-1": "north"}),
+        ({"dock-1": (None, None), "drone-1": ("dock-1", "north")}, {"dock-1": "north"}),
+        ({"dock-1": (None, "default")}, {"dock-1": "default"}),
+    ],
+)
+def test_a_device_is_of_the_tenant_that_the_configuration_says(
+    tmp_path: Path,
+    devices: dict[str, tuple[str | None, str | None]],
+    tenants: dict[str, str | None],
+) -> None:
+    """Where it says none, whatever is known of the device holds."""
+    lines = []
+    for name, (gateway, tenant) in devices.items():
+        lines += ["[[devices]]", f'id = "{name}"']
+        lines += [f'gateway = "{gateway}"'] if gateway else []
+        lines += [f'tenant = "{tenant}"'] if tenant else []
+    seeds, assigned = app._seeds(config.load(toml(tmp_path, "\n".join(lines))))
+    assert {one.id for one in seeds} == set(devices)
+    found = {one.id: one.tenant for one in assigned}
+    assert {name: found.get(name) for name in tenants} == tenants
+
+
+@pytest.mark.parametrize(
+    ("second", "problem"),
+    [
+        ('id = "dock-1"\ntenant = "south"', "devices (DOCKGATE_DEVICES): dock-1 is given two"),
+        ('id = "d"\ngateway = "dock-1"\ntenant = "south"', "devices (DOCKGATE_DEVICES): dock-1 is"),
+        ('id = "d"\ntenant = "a b"', "devices.1.tenant (DOCKGATE_DEVICES__1__TENANT): must be 1"),
+    ],
+)
+def test_a_device_has_one_tenant(tmp_path: Path, second: str, problem: str) -> None:
+    """A drone that another tenant's dock carries would let each see the other's commands."""
+    first = '[[devices]]\nid = "dock-1"\ntenant = "north"\n'
+    (found,) = mistakes(toml(tmp_path, f"{first}[[devices]]\n{second}\n"))
+    assert found.startswith(problem)
+
+
 @pytest.mark.parametrize("section", ["grpc", "http"])
 @pytest.mark.parametrize("listen", ["0.0.0.0:1", "[::]:1", "192.0.2.1:1", "dock.example:1"])
 def test_a_listener_beyond_loopback_needs_tls(section: str, listen: str) -> None:
@@ -89,6 +132,14 @@ def test_a_listener_beyond_loopback_needs_tls(section: str, listen: str) -> None
 def test_loopback_needs_none(listen: str) -> None:
     """In any of its spellings."""
     assert config.load(grpc={"listen": listen}).grpc.listen == listen
+
+
+def test_clients_are_asked_for_certificates_over_tls_only(tmp_path: Path) -> None:
+    """Authorities of clients without a certificate of our own are a setting that does nothing."""
+    authority = tmp_path / "ca.pem"
+    authority.touch()
+    (found,) = mistakes(grpc={"tls_client_ca": authority})
+    assert "tls_client_ca needs tls_certificate and tls_key" in found
 
 
 def test_a_declared_proxy_may_end_tls_for_http() -> None:

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 import structlog
 
 from dockgate.downlink.v1 import command_service_pb2
+from dockgate_server.access import unlocking
 from dockgate_server.access.keys import Keys
-from dockgate_server.access.sealing import SealingProblem
 from dockgate_server.access.verifier import Verifier
+from dockgate_server.audit import Audit
 from dockgate_server.bridge.interface import Inbound
 from dockgate_server.bridge.mqtt import Broker, MqttBridge
 from dockgate_server.clock import SystemClock
@@ -37,6 +38,7 @@ from dockgate_server.inbound.events import Events
 from dockgate_server.inbound.request_replies import RequestReplies
 from dockgate_server.inbound.requests import Requests
 from dockgate_server.inbox import Inbox
+from dockgate_server.limits import Limits
 from dockgate_server.model.caller import DEFAULT_TENANT
 from dockgate_server.model.command import CommandEvent
 from dockgate_server.model.device import Device
@@ -46,6 +48,7 @@ from dockgate_server.providers.wiring import providers
 from dockgate_server.retention import Retention
 from dockgate_server.rpc.health import Health
 from dockgate_server.rpc.server import RpcServer
+from dockgate_server.sealing import SealingProblem
 from dockgate_server.store.sqlite import SqliteStore, StoreProblem
 from dockgate_server.supervision import Supervisor
 
@@ -104,6 +107,7 @@ async def running(settings: Settings) -> AsyncIterator[App]:
         StartProblem: It cannot start.
     """
     clock = SystemClock()
+    limits = Limits(settings.limits, clock)
     hub = Hub()
     told: Feed[DeviceEvent] = Feed()
     health = Health()
@@ -113,6 +117,7 @@ async def running(settings: Settings) -> AsyncIterator[App]:
     def committed(events: Sequence[CommandEvent]) -> None:
         dispatcher.committed(events)
         jobs.committed(events)
+        limits.open_commands.committed(events)
         hub.publish(events)
 
     def received(message: Inbound) -> None:
@@ -124,7 +129,7 @@ async def running(settings: Settings) -> AsyncIterator[App]:
             presence.forget()
         dispatcher.connection_changed()
         replies.connection_changed()
-        incoming.connection_changed()
+        inbound.connection_changed()
 
     try:
         broker = _broker(settings.mqtt)
@@ -134,6 +139,8 @@ async def running(settings: Settings) -> AsyncIterator[App]:
             on_writable=health.store_changed,
             keep_events=settings.store.keep_events,
         ) as store:
+            vault = await unlocking.vault(store, settings.store.sealing_key)
+            await store.secrets.clean(vault)
             subscriptions = [up.value for up in topics.Up]
             bridge = MqttBridge(broker, subscriptions, received, connection_changed)
             recorder = Recorder(store, clock)
@@ -146,11 +153,13 @@ async def running(settings: Settings) -> AsyncIterator[App]:
                 recorder,
                 presence,
                 clock,
+                vault,
                 send_without_expiry=settings.mqtt.send_without_expiry,
             )
-            registry = Registry(store.devices, presence, _seeds(settings))
+            audit = Audit(store.audit, clock)
+            registry = Registry(store.devices, presence, *_seeds(settings))
             patience = settings.requests.answer_seconds
-            replies = RequestReplies(bridge, store.requests, clock, patience)
+            replies = RequestReplies(bridge, store.requests, clock, vault, patience)
             answering = providers(settings, store.sources, clock, registry.bound)
             requests = Requests(store.requests, answering, replies, clock, patience)
             incoming = Events(bridge, store.events, told, clock)
@@ -161,6 +170,7 @@ async def running(settings: Settings) -> AsyncIterator[App]:
                 recorder,
                 clock,
                 incoming,
+                dispatcher.outstanding,
                 requests=requests,
                 states=states,
                 raw_methods=settings.commands.raw_methods,
@@ -171,35 +181,53 @@ async def running(settings: Settings) -> AsyncIterator[App]:
                 hub,
                 registry,
                 clock,
+                vault,
                 heartbeat_seconds=settings.watch_heartbeat_seconds,
                 permissions=Permissions(
                     raw_methods=settings.commands.raw_methods,
                     control_streams=settings.commands.control_streams,
                 ),
+                limits=limits,
+                on_replay=audit.replayed,
             )
-            fleet = Fleet(registry, states, heartbeat_seconds=settings.watch_heartbeat_seconds)
+            heartbeat = settings.watch_heartbeat_seconds
+            fleet = Fleet(registry, states, heartbeat_seconds=heartbeat, limits=limits)
             events = EventWatching(
-                store.events, told, registry, heartbeat_seconds=settings.watch_heartbeat_seconds
+                store.events, told, registry, heartbeat_seconds=heartbeat, limits=limits
             )
             inbox = Inbox(
-                store.requests, replies, clock, heartbeat_seconds=settings.watch_heartbeat_seconds
+                store.requests,
+                replies,
+                clock,
+                registry,
+                heartbeat_seconds=heartbeat,
+                limits=limits,
             )
             rules.warm_up(command_service_pb2.SubmitCommandRequest())
             await registry.load()
             hub.start_from(await store.newest_event_seq())
             told.start_from(await store.events.newest_seq())
+            limits.open_commands.recover(await store.open_places())
             await dispatcher.recover()
             await replies.recover()
             await jobs.recover(store)
-            async with Supervisor() as supervisor:
+            async with audit, Supervisor() as supervisor:
                 supervisor.watch(store.writing)
                 supervisor.start("bridge", bridge.run())
                 supervisor.start("dispatcher", dispatcher.run())
                 removing = {"commands": store.remove_old, "events": store.events.remove_old}
                 retention = Retention(removing, clock, settings.store.keep_hours)
                 supervisor.start("retention", retention.run())
+                keep_hours = settings.audit.keep_days * 24
+                removing = {"audit_entries": store.audit.remove_old}
+                audit_retention = Retention(removing, clock, keep_hours)
+                supervisor.start("audit-retention", audit_retention.run())
+                supervisor.start("audit", audit.run())
                 whereabouts = WhereaboutsLog(store.devices, presence, registry)
                 supervisor.start("whereabouts", whereabouts.run())
+                keys = Keys(store, settings.store.sealing_key, clock)
+                if settings.http.enabled or settings.grpc.tls_certificate is not None:
+                    await keys.check()
                 async with AsyncExitStack() as servers:
                     rpc = RpcServer(
                         settings.grpc,
@@ -209,15 +237,23 @@ async def running(settings: Settings) -> AsyncIterator[App]:
                         fleet=fleet,
                         events=events,
                         inbox=inbox,
+                        keys=keys,
+                        take=limits.rate.take,
+                        refused=audit.refused,
                     )
                     await servers.enter_async_context(rpc)
                     http = None
                     if settings.http.enabled:
-                        keys = Keys(store, settings.store.sealing_key_file, clock)
-                        await keys.check()
-                        verifier = Verifier(store, keys, clock, settings.http.clock_skew_seconds)
+                        skew = settings.http.clock_skew_seconds
+                        verifier = Verifier(store, keys, clock, skew, limits.rate)
                         http = HttpServer(
-                            settings.http, commands, verifier, settings.stop_seconds, inbox=inbox
+                            settings.http,
+                            commands,
+                            verifier,
+                            settings.stop_seconds,
+                            inbox=inbox,
+                            limits=limits,
+                            refused=audit.refused,
                         )
                         await servers.enter_async_context(http)
                     try:
@@ -266,8 +302,17 @@ def _broker(mqtt: Mqtt) -> Broker:
     )
 
 
-def _seeds(settings: Settings) -> list[Device]:
-    return [Device(DEFAULT_TENANT, seed.id, seed.gateway or seed.id) for seed in settings.devices]
+def _seeds(settings: Settings) -> tuple[list[Device], list[Device]]:
+    """The devices of the configuration, and those of them of which it says whose they are."""
+    decided: dict[str | None, str] = {}
+    for seed in settings.devices:
+        if seed.tenant is not None:
+            decided |= {seed.id: seed.tenant, seed.gateway or seed.id: seed.tenant}
+    seeds = []
+    for seed in settings.devices:
+        tenant = decided.get(seed.id) or decided.get(seed.gateway) or DEFAULT_TENANT
+        seeds.append(Device(tenant, seed.id, seed.gateway or seed.id))
+    return seeds, [one for one in seeds if one.id in decided or one.gateway_id in decided]
 
 
 @contextmanager

@@ -22,6 +22,15 @@ def need(caller: Caller, scope: Scope) -> None:
         )
 
 
+def out_of_reach(caller: Caller, device_id: str) -> DockgateError:
+    """The caller's credential is limited to other devices than this one."""
+    return DockgateError(
+        Reason.FORBIDDEN,
+        f"{caller.principal} is limited to other devices than {device_id!r}",
+        metadata={"device_id": device_id},
+    )
+
+
 def check(request: Message) -> None:
     """Hold a request against the rules beside its fields.
 

@@ -33,6 +33,16 @@ class Clock(Protocol):
         """Call ``callback`` from the event loop when ``monotonic()`` reaches ``when``."""
 
 
+async def pause(clock: Clock, seconds: float) -> None:
+    """Wait so long by a clock."""
+    over = asyncio.Event()
+    handle = clock.call_at(clock.monotonic() + seconds, over.set)
+    try:
+        await over.wait()
+    finally:
+        handle.cancel()
+
+
 class SystemClock:
     """The machine's clocks, on the running event loop."""
 

@@ -88,6 +88,18 @@ class FieldViolation:
     description: str
 
 
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What a refused call was about, for the audit log alone."""
+
+    device_id: str = ""
+    method: str = ""
+    is_dangerous: bool = False
+
+
+_NO_SUBJECT = Subject()
+
+
 class DockgateError(Exception):
     """A call that is refused.
 
@@ -111,6 +123,7 @@ class DockgateError(Exception):
         self.message = message
         self.metadata: Mapping[str, str] = metadata or {}
         self.violations = tuple(violations)
+        self.subject = _NO_SUBJECT
 
 
 class CannotListen(Exception):

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from dockgate.downlink.v1 import device_service_pb2 as pb
 from dockgate_server import asking, errors
 from dockgate_server.codec import cursor
+from dockgate_server.devices.reach import Reach
 from dockgate_server.devices.registry import Registry
 from dockgate_server.hub import Feed
+from dockgate_server.limits import Limits, unlimited
 from dockgate_server.model.caller import Caller, Scope
 from dockgate_server.model.event import DeviceEvent
 from dockgate_server.store.events import DeviceEvents
@@ -32,6 +34,7 @@ class EventWatching:
         feed: Wakes watchers.
         registry: Knows by which gateway device a device is reached.
         heartbeat_seconds: After how long of nothing a watcher gets a sign of life.
+        limits: How many watches may be open; none by default.
     """
 
     def __init__(
@@ -41,11 +44,13 @@ class EventWatching:
         registry: Registry,
         *,
         heartbeat_seconds: float = 15.0,
+        limits: Limits | None = None,
     ) -> None:
         self._store = store
         self._feed = feed
         self._registry = registry
         self._heartbeat_seconds = heartbeat_seconds
+        self._watches = (limits or unlimited()).watches
 
     async def watch(
         self, caller: Caller, request: pb.WatchEventsRequest
@@ -62,8 +67,12 @@ class EventWatching:
         asking.need(caller, Scope.READ)
         asking.check(request)
         gateway_id, methods = "", frozenset(request.methods)
+        reach = Reach(self._registry, caller)
         if request.device_id:
-            gateway_id = self._registry.resolve(caller.tenant, request.device_id).gateway_id
+            gateway_id = reach.resolve(request.device_id).gateway_id
+            # Who may reach only the drone would never see anything.
+            if not reach.has_gateway(gateway_id):
+                raise asking.out_of_reach(caller, gateway_id)
         after = self._feed.newest_seq
         if request.after:
             after = cursor.read(cursor.EVENTS, request.after, "after")
@@ -76,6 +85,7 @@ class EventWatching:
                 event.tenant == caller.tenant
                 and (not gateway_id or event.gateway_id == gateway_id)
                 and (not methods or event.method in methods)
+                and reach.has_gateway(event.gateway_id)
             )
 
         following = self._feed.follow(
@@ -85,7 +95,8 @@ class EventWatching:
             page=_EVENTS_PER_READ,
             heartbeat_seconds=self._heartbeat_seconds,
         )
-        async with aclosing(following):
-            async for event, behind in following:
-                yield EventUpdate(event, cursor.write(cursor.EVENTS, behind))
+        with self._watches.one_more(caller):
+            async with aclosing(following):
+                async for event, behind in following:
+                    yield EventUpdate(event, cursor.write(cursor.EVENTS, behind))
         raise errors.unavailable("the gateway is stopping; watch again with the last cursor")

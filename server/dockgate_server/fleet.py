@@ -5,10 +5,15 @@ from dataclasses import dataclass, replace
 
 from dockgate.downlink.v1 import device_service_pb2 as pb
 from dockgate_server import asking, errors
+from dockgate_server.clock import Clock, SystemClock
 from dockgate_server.codec import cursor
 from dockgate_server.devices.feed import Changed
-from dockgate_server.devices.registry import Registry
+from dockgate_server.devices.reach import Reach
+from dockgate_server.devices.registry import Registry, unknown_device
 from dockgate_server.devices.state import State, StateBoard
+from dockgate_server.errors import DockgateError, Reason
+from dockgate_server.limits import Limits, unlimited
+from dockgate_server.model.audit import Entry, by
 from dockgate_server.model.caller import Caller, Scope
 from dockgate_server.model.device import Device, Presence
 
@@ -45,41 +50,51 @@ class Fleet:
         registry: Knows them.
         states: Knows how they are.
         heartbeat_seconds: After how long of nothing a watcher gets a sign of life.
+        limits: How many watches may be open; none by default.
+        clock: The time; the machine's by default.
     """
 
     def __init__(
-        self, registry: Registry, states: StateBoard, *, heartbeat_seconds: float = 15.0
+        self,
+        registry: Registry,
+        states: StateBoard,
+        *,
+        heartbeat_seconds: float = 15.0,
+        limits: Limits | None = None,
+        clock: Clock | None = None,
     ) -> None:
         self._registry = registry
+        self._clock = clock or SystemClock()
         self._states = states
         self._heartbeat_seconds = heartbeat_seconds
+        self._watches = (limits or unlimited()).watches
 
     def get(self, caller: Caller, request: pb.GetDeviceRequest) -> Seen:
         """A device with its state.
 
         Raises:
-            DockgateError: VALIDATION_FAILED, DEVICE_NOT_FOUND.
+            DockgateError: VALIDATION_FAILED, FORBIDDEN, DEVICE_NOT_FOUND.
         """
         asking.need(caller, Scope.READ)
         asking.check(request)
-        device = self._registry.resolve(caller.tenant, request.device_id)
+        device = Reach(self._registry, caller).resolve(request.device_id)
         return self._seen(device, with_state=True)
 
     def list(self, caller: Caller, request: pb.ListDevicesRequest) -> tuple[list[Seen], str]:
         """A page of devices in the order of their names, and the token of the next one.
 
         Raises:
-            DockgateError: VALIDATION_FAILED.
+            DockgateError: VALIDATION_FAILED, FORBIDDEN.
         """
         asking.need(caller, Scope.READ)
         asking.check(request)
-        behind = ""
+        reach, behind = Reach(self._registry, caller), ""
         if request.page_token:
             behind = cursor.read_name(cursor.DEVICE, request.page_token, "page_token")
         found = [
             device
             for device in self._registry.list(caller.tenant, request.gateway_id)
-            if device.name > behind
+            if device.name > behind and reach.has(device)
         ]
         limit = request.page_size or _DEFAULT_PAGE
         page = found[:limit]
@@ -93,20 +108,23 @@ class Fleet:
         """Every device as it is, then each that changes; None is a sign of life.
 
         Raises:
-            DockgateError: VALIDATION_FAILED; UNAVAILABLE when the gateway stops.
+            DockgateError: VALIDATION_FAILED, FORBIDDEN, RATE_LIMITED; UNAVAILABLE when the gateway
+                stops.
         """
         asking.need(caller, Scope.READ)
         asking.check(request)
+        reach = Reach(self._registry, caller)
+        reach.check_name(request.device_id)
         told: dict[str, Seen] = {}  # by serial number, what the watcher knows
-        with self._registry.feed.watch() as changed:
+        with self._watches.one_more(caller), self._registry.feed.watch() as changed:
             for device in self._registry.list(caller.tenant):
-                for update in self._news(caller, request, told, device.id):
+                for update in self._news(reach, request, told, device.id):
                     yield update
             yield Complete()
             while True:
                 something = False
                 async for serial_number in self._next(changed, request.with_state):
-                    for update in self._news(caller, request, told, serial_number):
+                    for update in self._news(reach, request, told, serial_number):
                         something = True
                         yield update
                 if not something:
@@ -115,37 +133,64 @@ class Fleet:
     async def register(self, caller: Caller, request: pb.RegisterDeviceRequest) -> Seen:
         """Give a device a name, or make one known.
 
+        What is not known becomes the tenant's, the gateway device too.
+
         Raises:
-            DockgateError: VALIDATION_FAILED, DEVICE_NOT_FOUND (the serial number is another
-                tenant's), UNAVAILABLE.
+            DockgateError: VALIDATION_FAILED; FORBIDDEN; DEVICE_NOT_FOUND, as the serial number or
+                the gateway device is another tenant's; UNAVAILABLE.
         """
         asking.need(caller, Scope.CREATE)
         asking.check(request)
         serial_number = request.serial_number or request.device_id
         known = self._registry.get(serial_number)
-        if known is not None:
-            known = self._registry.resolve(caller.tenant, serial_number)
+        if known is not None and not self._registry.belongs(known, caller.tenant):
+            raise unknown_device(serial_number)
         gateway_id = request.gateway_id or (known.gateway_id if known else serial_number)
-        alias = None if request.device_id == serial_number else request.device_id
         device = replace(
             known or Device(caller.tenant, serial_number, gateway_id),
             gateway_id=gateway_id,
-            alias=alias,
+            alias=None if request.device_id == serial_number else request.device_id,
         )
-        await self._registry.register(device)
-        return self._seen(self._registry.resolve(caller.tenant, serial_number), with_state=False)
+        self._check_registration(Reach(self._registry, caller), known, device)
+        audit = self._audit(caller, "register_device", device)
+        await self._registry.register(device, audit)
+        return self._seen(self._registry.get(serial_number) or device, with_state=False)
 
     async def remove(self, caller: Caller, request: pb.RemoveDeviceRequest) -> None:
         """Forget a device.
 
         Raises:
-            DockgateError: VALIDATION_FAILED, DEVICE_NOT_FOUND, UNAVAILABLE.
+            DockgateError: VALIDATION_FAILED, FORBIDDEN, DEVICE_NOT_FOUND, UNAVAILABLE.
         """
         asking.need(caller, Scope.CREATE)
         asking.check(request)
-        device = self._registry.resolve(caller.tenant, request.device_id)
-        await self._registry.remove(device)
+        device = Reach(self._registry, caller).resolve(request.device_id)
+        audit = self._audit(caller, "remove_device", device)
+        await self._registry.remove(device, audit)
         self._states.forget(device.id)
+
+    def _check_registration(self, reach: Reach, known: Device | None, device: Device) -> None:
+        """A caller who is limited to some devices must not come by others with it.
+
+        Raises:
+            DockgateError: FORBIDDEN.
+        """
+        if not reach.is_limited:
+            return
+        before = known or replace(device, alias=None)
+        if not reach.has(before):
+            raise asking.out_of_reach(reach.caller, device.id)
+        is_moved = known is None or device.gateway_id != known.gateway_id
+        is_elsewhere = device.gateway_id != device.id
+        if is_moved and is_elsewhere and not reach.has_gateway(device.gateway_id):
+            raise asking.out_of_reach(reach.caller, device.gateway_id)
+        if device.alias != before.alias:
+            # Limits go by names: with a name it could widen its own, or take another's device.
+            raise DockgateError(
+                Reason.FORBIDDEN,
+                f"{reach.caller.principal} is limited to some devices, and cannot name any",
+                metadata={"device_id": device.name},
+            )
 
     async def _next(self, changed: Changed, with_state: bool) -> AsyncIterator[str]:
         """What has changed by the time something has; nothing after a heartbeat's time."""
@@ -163,21 +208,26 @@ class Fleet:
 
     def _news(
         self,
-        caller: Caller,
+        reach: Reach,
         request: pb.WatchDevicesRequest,
         told: dict[str, Seen],
         serial_number: str,
     ) -> Iterator[Seen | Removed]:
         """What the watcher is to be told of a device, if it is to be told anything."""
         device = self._registry.get(serial_number)
-        is_ours = device is not None and device.tenant == caller.tenant
-        if device is not None and is_ours and request.device_id in ("", device.id, device.alias):
+        is_ours = device is not None and self._registry.belongs(device, reach.caller.tenant)
+        is_meant = device is not None and request.device_id in ("", device.id, device.alias)
+        if device is not None and is_ours and is_meant and reach.has(device):
             told[serial_number] = self._seen(device, with_state=request.with_state)
             yield told[serial_number]
             return
         before = told.pop(serial_number, None)
         if before is not None:
             yield Removed(before.device.name)
+
+    def _audit(self, caller: Caller, action: str, device: Device) -> Entry:
+        entry = by(caller, self._clock.now_ms(), action)
+        return entry._replace(target=device.alias or "", device_id=device.id)
 
     def _seen(self, device: Device, *, with_state: bool) -> Seen:
         return Seen(

@@ -7,8 +7,9 @@ get here. The hub is filled by the store's commit callback, on the event loop.
 """
 
 import asyncio
+from bisect import bisect_right
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from typing import Generic, Protocol, TypeVar
@@ -70,7 +71,8 @@ class Feed(Generic[Event]):
 
     def __init__(self) -> None:
         self._fleet: set[Watcher] = set()
-        self._tail: deque[Event] = deque(maxlen=TAIL_EVENTS)
+        # A list, as a watcher that is woken must find its place in it without walking there.
+        self._tail: list[Event] = []
         self._newest = 0
         self._closed = False
 
@@ -86,6 +88,9 @@ class Feed(Generic[Event]):
     def publish(self, events: Sequence[Event]) -> None:
         """Take in the events of a commit and wake those who wait for them."""
         self._tail.extend(events)
+        # Not at each commit: a drop moves all that stay.
+        if len(self._tail) > TAIL_EVENTS + TAIL_EVENTS // 10:
+            del self._tail[:-TAIL_EVENTS]
         self._newest = events[-1].seq
         for watcher in self._hand_out(events):
             watcher.wake()
@@ -102,7 +107,8 @@ class Feed(Generic[Event]):
             return ()
         if not self._tail or self._tail[0].seq > after + 1:
             return None
-        return list(islice(_behind(self._tail, after), limit))
+        begin = bisect_right(self._tail, after, key=_seq)
+        return self._tail[begin : begin + limit]
 
     async def follow(
         self,
@@ -229,14 +235,8 @@ class Hub(Feed[CommandEvent]):
         return self._fleet.union(*(topic.watchers for topic in self._topics.values()))
 
 
-def _behind(tail: deque[Event], after: int) -> Iterable[Event]:
-    # Watchers are close to the newest end: walk back from there, not through the whole tail.
-    count = 0
-    for event in reversed(tail):
-        if event.seq <= after:
-            break
-        count += 1
-    return islice(tail, len(tail) - count, None)
+def _seq(event: Numbered) -> int:
+    return event.seq
 
 
 def _end_wait(waiter: asyncio.Future[None]) -> None:

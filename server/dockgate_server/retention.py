@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 
 import structlog
 
-from dockgate_server.clock import Clock
+from dockgate_server.clock import Clock, pause
 from dockgate_server.errors import DockgateError
 from dockgate_server.store.interface import Swept
 
@@ -47,7 +47,7 @@ class Retention:
         """A round an hour, until cancelled."""
         wall, monotonic = self._clock.now_ms(), self._clock.monotonic()
         while True:
-            await self._pause(ROUND_SECONDS)
+            await pause(self._clock, ROUND_SECONDS)
             passed = round((self._clock.monotonic() - monotonic) * 1000)
             believed = min(self._clock.now_ms(), wall + passed)
             wall, monotonic = self._clock.now_ms(), self._clock.monotonic()
@@ -71,13 +71,5 @@ class Retention:
             swept = await remove(now - self._keep_ms, now, after)
             removed += swept.removed
             after = swept.position
-            await self._pause(PAUSE_SECONDS)
+            await pause(self._clock, PAUSE_SECONDS)
         return removed
-
-    async def _pause(self, seconds: float) -> None:
-        over = asyncio.Event()
-        handle = self._clock.call_at(self._clock.monotonic() + seconds, over.set)
-        try:
-            await over.wait()
-        finally:
-            handle.cancel()

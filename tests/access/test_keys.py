@@ -1,15 +1,19 @@
-"""API keys: made, sealed, listed, disabled."""
+"""API keys: made, sealed, listed, rotated, disabled."""
 
+import asyncio
 import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from dockgate_server.access import sealing
-from dockgate_server.access.keys import Keys, UnknownKey
-from dockgate_server.access.sealing import SealingKey, SealingProblem
+from dockgate_server import sealing
+from dockgate_server.access.forms import InvalidField
+from dockgate_server.access.keys import CACHE_SECONDS, CannotRotate, Keys, NewKey, UnknownKey
 from dockgate_server.clock import ManualClock
+from dockgate_server.model.caller import Caller, Scope
+from dockgate_server.sealing import SealingKey, SealingProblem
+from dockgate_server.store.interface import Credential
 from dockgate_server.store.sqlite import SqliteStore
 
 
@@ -20,8 +24,13 @@ async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
 
 
 @pytest.fixture
-def keys(store: SqliteStore, tmp_path: Path) -> Keys:
-    return Keys(store, tmp_path / "sealing.key", ManualClock())
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def keys(store: SqliteStore, tmp_path: Path, clock: ManualClock) -> Keys:
+    return Keys(store, tmp_path / "sealing.key", clock)
 
 
 async def test_new_key_can_be_opened_again_by_another_process(
@@ -31,7 +40,7 @@ async def test_new_key_can_be_opened_again_by_another_process(
     new = await keys.create("for the test", tenant="one")
     opened = await Keys(store, tmp_path / "sealing.key", ManualClock()).open(new.key.api_id)
     assert opened is not None
-    assert opened.secret == new.secret.encode()
+    assert opened.secrets == (new.secret.encode(),)
     assert (opened.caller.tenant, opened.caller.principal) == ("one", new.key.api_id)
 
 
@@ -83,6 +92,136 @@ async def test_label_that_would_spoil_a_list_is_refused(keys: Keys, label: str) 
     """Labels are printed on terminals."""
     with pytest.raises(ValueError, match="printable"):
         await keys.create(label)
+
+
+async def test_a_caller_has_what_its_key_was_made_with(keys: Keys) -> None:
+    """Tenant, scopes, devices: whatever transport it comes by."""
+    new = await keys.create(
+        "all of it", "north", {Scope.READ}, ["dock-*", "SN-1", "dock-*"], "planner.example.com"
+    )
+    caller = Caller("north", new.key.api_id, frozenset({Scope.READ}), ("dock-*", "SN-1"))
+    for opened in (
+        await keys.open(new.key.api_id),
+        await keys.open_by_certificate("planner.example.com"),
+    ):
+        assert opened is not None
+        assert opened.caller == caller
+        assert opened.holds(new.secret.encode())
+        assert not opened.holds(b"")
+    assert (new.key.tenant, new.key.devices) == ("north", ("dock-*", "SN-1"))
+    assert list(await keys.list()) == [new.key]
+
+
+async def test_one_certificate_stands_for_one_key_in_use(keys: Keys) -> None:
+    """Or nobody could say who calls; a disabled key sets the name free."""
+    first = await keys.create(client_certificate="planner")
+    with pytest.raises(InvalidField, match="another API key"):
+        await keys.create(client_certificate="planner")
+    assert len(await keys.list()) == 1
+    assert await keys.open_by_certificate("Planner") is None
+    await keys.disable(first.key.api_id)
+    assert await keys.open_by_certificate("planner") is None
+    second = await keys.create(client_certificate="planner")
+    opened = await keys.open_by_certificate("planner")
+    assert opened is not None
+    assert opened.caller.principal == second.key.api_id
+
+
+async def test_a_rotated_key_has_two_secrets_until_one_is_ended(
+    keys: Keys, clock: ManualClock
+) -> None:
+    """The newer stays after --finish, the older after --undo."""
+    first = await keys.create()
+    api_id = first.key.api_id
+    clock.advance(60)
+    second = await keys.rotate(api_id)
+    assert second.secret != first.secret
+    assert (second.key.secret_at, second.key.older_secret_at) == (
+        first.key.created_at + 60_000,
+        first.key.created_at,
+    )
+    assert await _secrets(keys, api_id) == {first.secret, second.secret}
+    undone = await keys.undo_rotation(api_id)
+    assert (undone.secret_at, undone.older_secret_at) == (first.key.created_at, None)
+    assert await _secrets(keys, api_id) == {first.secret}
+    third = await keys.rotate(api_id)
+    finished = await keys.finish_rotation(api_id)
+    assert (finished.secret_at, finished.older_secret_at) == (third.key.secret_at, None)
+    assert await _secrets(keys, api_id) == {third.secret}
+
+
+async def _secrets(keys: Keys, api_id: str) -> set[str]:
+    opened = await keys.open(api_id)
+    assert opened is not None
+    return {secret.decode() for secret in opened.secrets}
+
+
+async def test_what_cannot_be_rotated_is_told_what_to_do(keys: Keys) -> None:
+    """Nothing is changed."""
+    key = (await keys.create()).key
+    for ending in (keys.finish_rotation, keys.undo_rotation):
+        with pytest.raises(CannotRotate, match="one secret only"):
+            await ending(key.api_id)
+    rotated = await keys.rotate(key.api_id)
+    with pytest.raises(CannotRotate, match="--finish"):
+        await keys.rotate(key.api_id)
+    assert list(await keys.list()) == [rotated.key]
+    await keys.disable(key.api_id)
+    for change in (keys.rotate, keys.finish_rotation, keys.undo_rotation):
+        with pytest.raises(CannotRotate, match="is disabled"):
+            await change(key.api_id)
+        with pytest.raises(UnknownKey, match="dk_nobody"):
+            await change("dk_nobody")
+
+
+async def test_of_two_that_rotate_at_once_one_is_refused(keys: Keys, store: SqliteStore) -> None:
+    """Or the first one's new secret would be gone before anybody used it."""
+    key = (await keys.create()).key
+    done = await asyncio.gather(
+        keys.rotate(key.api_id), keys.rotate(key.api_id), return_exceptions=True
+    )
+    assert sorted(type(one).__name__ for one in done) == ["CannotRotate", "NewKey"]
+    (held,) = (one for one in done if isinstance(one, NewKey))
+    assert held.secret in await _secrets(keys, key.api_id)
+
+
+async def test_neither_of_two_secrets_shows_in_the_database(keys: Keys, tmp_path: Path) -> None:
+    """The older one is gone from its row when it is ended."""
+    first = await keys.create()
+    second = await keys.rotate(first.key.api_id)
+    with sqlite3.connect(tmp_path / "dockgate.db") as database:
+        dump = repr(database.execute("SELECT * FROM credential").fetchall())
+        assert first.secret not in dump
+        assert second.secret not in dump
+        await keys.finish_rotation(first.key.api_id)
+        rows = database.execute("SELECT older_secret, older_secret_at FROM credential").fetchall()
+    database.close()
+    assert rows == [(None, None)]
+
+
+async def test_what_is_opened_is_remembered_for_a_moment(
+    keys: Keys, store: SqliteStore, clock: ManualClock, tmp_path: Path
+) -> None:
+    """By ID and by certificate; a change that another process makes counts when it is over."""
+    key = (await keys.create(client_certificate="planner")).key
+    assert await keys.open(key.api_id) is await keys.open(key.api_id)
+    assert await keys.open_by_certificate("planner") is not None
+    other = Keys(store, tmp_path / "sealing.key", clock)
+    await other.disable(key.api_id)
+    clock.advance(CACHE_SECONDS - 0.001)
+    assert await keys.open(key.api_id) is not None
+    assert await keys.open_by_certificate("planner") is not None
+    clock.advance(0.001)
+    assert await keys.open(key.api_id) is None
+    assert await keys.open_by_certificate("planner") is None
+
+
+async def test_unknown_ids_are_not_remembered(keys: Keys) -> None:
+    """Anybody can make them up: they must not fill the memory."""
+    for number in range(10):
+        assert await keys.open(f"dk_{number}") is None
+        assert await keys.open_by_certificate(f"name-{number}") is None
+    assert keys._by_id == keys._by_certificate == {}
 
 
 async def test_key_file_is_made_for_its_owner_alone(keys: Keys, tmp_path: Path) -> None:
@@ -167,10 +306,30 @@ def test_sealed_secret_is_worth_nothing_elsewhere_or_damaged() -> None:
         (SealingKey(b"o" * 32), "dk_1", sealed),
         (key, "dk_2", sealed),
         (key, "dk_1", sealed[:-1]),
-        (key, "dk_1", b"\x02" + sealed[1:]),
+        (key, "dk_1", b"\x09" + sealed[1:]),
         (key, "dk_1", sealed[:5]),
         (key, "dk_1", b""),
     ]
     for with_key, api_id, what in wrong:
         with pytest.raises(SealingProblem):
             with_key.unseal(api_id, what)
+
+
+async def test_all_who_ask_at_once_cost_one_read(
+    keys: Keys, store: SqliteStore, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Thousands of watches of a key look at the same moment whether it is still good."""
+    new = await keys.create()
+    reads: list[str] = []
+    read = store.get_credential
+
+    async def counted(api_id: str) -> Credential | None:
+        reads.append(api_id)
+        return await read(api_id)
+
+    monkeypatch.setattr(store, "get_credential", counted)
+    for _ in range(2):
+        opened = await asyncio.gather(*(keys.open(new.key.api_id) for _ in range(100)))
+        assert all(one is opened[0] is not None for one in opened)
+        clock.advance(CACHE_SECONDS)
+    assert len(reads) == 2

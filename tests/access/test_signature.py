@@ -4,7 +4,7 @@ import pytest
 
 from dockgate_server.access import signature
 
-# RFC 4231: key, data, HMAC-SHA256. Case 5, which is about truncation, has no full value.
+# RFC 4231: key, data, HMAC-SHA256. Of case 5, which is about truncation, the first 128 bits.
 RFC_4231 = [
     (
         b"\x0b" * 20,
@@ -48,6 +48,36 @@ def test_vectors_of_rfc_4231_come_out(key: bytes, message: bytes, expected: str)
     assert signature.sign(key, message) == expected
     assert signature.fits(key, message, expected)
     assert not signature.fits(key, message, expected[:-1] + "0")
+
+
+def test_truncated_vector_of_rfc_4231_is_what_it_begins_with() -> None:
+    """A shortened signature is none here."""
+    signed = signature.sign(b"\x0c" * 20, b"Test With Truncation")
+    assert signed[:32] == "a3b6167473100ee06e0c796c2955552b"
+    assert not signature.fits(b"\x0c" * 20, b"Test With Truncation", signed[:32])
+
+
+def test_every_key_is_tried_whichever_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So the time does not tell which of two secrets was used."""
+    signed = signature.sign(b"old", b"message")
+    tried = _count_hmacs(monkeypatch)
+    for keys in ((b"old", b"new"), (b"new", b"old")):
+        assert signature.fits_one_of(keys, b"message", signed)
+    assert not signature.fits_one_of((b"new", b"newer"), b"message", signed)
+    assert tried == [b"old", b"new", b"new", b"old", b"new", b"newer"]
+
+
+def _count_hmacs(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """The keys with which something is signed from now on."""
+    tried: list[bytes] = []
+    sign = signature.sign
+
+    def counted(key: bytes, message: bytes) -> str:
+        tried.append(key)
+        return sign(key, message)
+
+    monkeypatch.setattr(signature, "sign", counted)
+    return tried
 
 
 def test_vector_of_the_documentation_comes_out() -> None:

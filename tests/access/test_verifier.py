@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from dockgate_server.access import signature
-from dockgate_server.access.keys import Keys, NewKey
-from dockgate_server.access.verifier import KEY_CACHE_SECONDS, SignedRequest, Verifier
+from dockgate_server.access.keys import CACHE_SECONDS, Keys, NewKey
+from dockgate_server.access.verifier import SignedRequest, Verifier
 from dockgate_server.clock import ManualClock
 from dockgate_server.errors import DockgateError, Reason
 from dockgate_server.store.sqlite import SqliteStore
@@ -98,6 +98,71 @@ async def test_malformed_header_is_named(bundle: Bundle, name: str, value: str) 
     assert error.metadata == {"header": name.replace("_", "-")}
 
 
+async def test_both_secrets_are_good_while_keys_are_rotated(bundle: Bundle) -> None:
+    """Callers change over one by one; then the older one ends."""
+    before = bundle.key
+    bundle.key = await bundle.keys.rotate(before.key.api_id)
+    await bundle.verifier.verify(bundle.request(nonce="new"))
+    after, bundle.key = bundle.key, before
+    await bundle.verifier.verify(bundle.request(nonce="old"))
+    await bundle.keys.finish_rotation(before.key.api_id)
+    assert (await _refusal(bundle, bundle.request(nonce="n"))).reason is Reason.SIGNATURE_INVALID
+    bundle.key = after
+    await bundle.verifier.verify(bundle.request(nonce="n"))
+
+
+async def test_a_nonce_is_used_up_for_both_secrets(bundle: Bundle) -> None:
+    """It belongs to the API ID: what was sent with one is not sent again with the other."""
+    await bundle.verifier.verify(bundle.request(nonce="n"))
+    bundle.key = await bundle.keys.rotate(bundle.key.key.api_id)
+    assert (await _refusal(bundle, bundle.request(nonce="n"))).reason is Reason.NONCE_REPLAYED
+
+
+async def test_the_same_work_is_done_whatever_is_wrong(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An API ID that is unknown or disabled, a wrong signature, one secret or two: two HMACs."""
+    rotated = await bundle.keys.create()
+    rotated = await bundle.keys.rotate(rotated.key.api_id)
+    disabled = await bundle.keys.create()
+    await bundle.keys.disable(disabled.key.api_id)
+    right = {one: _signed(bundle, one) for one in (bundle.key, rotated, disabled)}
+    requests = [*right.values(), bundle.request(X_Api_Id="dk_nobody")]
+    requests += [_signed(bundle, one, X_Api_Signature="0" * 64) for one in right]
+    signed = []
+    sign = signature.sign
+    monkeypatch.setattr(
+        signature, "sign", lambda key, message: signed.append(key) or sign(key, message)
+    )
+    reasons = []
+    for request in requests:
+        signed.clear()
+        try:
+            await bundle.verifier.verify(request)
+        except DockgateError as refused:
+            reasons.append(refused.reason)
+        assert len(signed) == 2
+    wrong, unknown = Reason.SIGNATURE_INVALID, Reason.UNAUTHORIZED
+    assert reasons == [unknown, unknown, wrong, wrong, unknown]
+
+
+def _signed(bundle: Bundle, key: NewKey, **headers: str) -> SignedRequest:
+    """A request with another key and a nonce of its own."""
+    bundle.key, before = key, bundle.key
+    request = bundle.request(nonce=f"n-{key.key.api_id}", **headers)
+    bundle.key = before
+    return request
+
+
+async def test_what_stands_in_for_a_missing_secret_signs_nothing(bundle: Bundle) -> None:
+    """Nobody can know it, and it is never the same twice."""
+    opened = await bundle.keys.open(bundle.key.key.api_id)
+    assert opened is not None
+    assert len(opened.secrets) == 1
+    empty = replace(bundle.key, secret="")
+    assert (await _refusal(bundle, _signed(bundle, empty))).reason is Reason.SIGNATURE_INVALID
+
+
 async def test_every_verb_but_get_needs_a_nonce(bundle: Bundle) -> None:
     """What changes something must not be repeatable."""
     await bundle.verifier.verify(bundle.request("GET", nonce=""))
@@ -110,7 +175,7 @@ async def test_disabled_key_is_refused_within_seconds(bundle: Bundle) -> None:
     """A key that another process disables is remembered for the cache's time and no longer."""
     await bundle.verifier.verify(bundle.request(nonce="n-1"))
     await bundle.keys.disable(bundle.key.key.api_id)
-    bundle.clock.advance(KEY_CACHE_SECONDS)
+    bundle.clock.advance(CACHE_SECONDS)
     error = await _refusal(bundle, bundle.request(nonce="n-2"))
     assert error.reason is Reason.UNAUTHORIZED
 

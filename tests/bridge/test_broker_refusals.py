@@ -1,7 +1,5 @@
 """Brokers that do not let us in, or not listen: told with their reason, and asked again."""
 
-import base64
-import hashlib
 from pathlib import Path
 
 import pytest
@@ -64,7 +62,7 @@ async def test_a_broker_that_does_not_let_us_in_is_asked_again(
 ) -> None:
     """With a wrong password and with none; somebody may set it right at the broker."""
     file = tmp_path / "passwords"
-    _set_password(file, "right")
+    brokers.write_passwords(file, {"gateway": "right"})
     broker = start(f"allow_anonymous false\npassword_file {file}")
     user = {"username": "gateway" if password else None, "password": password}
     async with running_bridge(broker, **user) as observed:
@@ -75,22 +73,13 @@ async def test_a_broker_that_does_not_let_us_in_is_asked_again(
         broker.stop()
         broker.extra = ""
         if password:
-            _set_password(file, password)
+            brokers.write_passwords(file, {"gateway": password})
             broker.extra = f"allow_anonymous false\npassword_file {file}"
         broker.start()
         await observed.wait_up()
         assert await observed.works()
     assert events(log)[0] == "broker_unreachable"
     assert len([entry for entry in log if "uthori" in entry.get("problem", "")]) == 1
-
-
-def _set_password(file: Path, password: str) -> None:
-    """A user's line in mosquitto's form: PBKDF2 with SHA-512."""
-    salt = b"salt-of-test"
-    hashed = hashlib.pbkdf2_hmac("sha512", password.encode(), salt, 101)
-    both = "$".join(base64.b64encode(part).decode() for part in (salt, hashed))
-    file.write_text(f"gateway:$7$101${both}\n", encoding="utf-8")
-    file.chmod(0o600)
 
 
 async def test_a_broker_that_refuses_a_subscription_leaves_us_without_a_connection(

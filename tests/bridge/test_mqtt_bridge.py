@@ -10,6 +10,7 @@ from support.bridge_on_broker import dock, running_bridge
 from support.brokers import RunningBroker
 
 from dockgate_server.bridge.interface import ConnectionLost, NotConnected, Verdict
+from dockgate_server.bridge.session import LARGEST_PACKET
 from dockgate_server.codec import topics
 
 pytestmark = pytest.mark.broker
@@ -60,6 +61,17 @@ async def test_what_a_dock_says_arrives_with_its_topic(broker: RunningBroker) ->
         message = await observed.receive()
 
         assert (message.topic, message.payload) == (REPLIES, b"{}")
+
+
+async def test_what_is_larger_than_any_message_does_not_arrive(mosquitto: RunningBroker) -> None:
+    """The broker throws it away; what comes behind it arrives, and the connection stays."""
+    async with running_bridge(mosquitto) as observed, dock(mosquitto) as client:
+        await observed.wait_up()
+        for size in (LARGEST_PACKET, 3, LARGEST_PACKET - 1000, 4):
+            await client.publish(REPLIES, bytes(size), qos=1)
+        sizes = [len((await observed.receive()).payload) for _ in range(3)]
+        assert sizes == [3, LARGEST_PACKET - 1000, 4]
+        assert not observed.down.is_set()
 
 
 async def test_nobody_listens_is_told_from_success(mosquitto: RunningBroker) -> None:

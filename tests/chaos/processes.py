@@ -86,6 +86,8 @@ class Server:
             "DOCKGATE_STORE__PATH": str(self.database),
             "DOCKGATE_COMMANDS__CONTROL_STREAMS": "true",
             "DOCKGATE_LOG__FORMAT": "json",
+            # More than a dock could ever do in time is what these runs are about.
+            "DOCKGATE_LIMITS__OPEN_COMMANDS_PER_DEVICE": "1000000",
             **(settings or {}),
         }
         self._process: asyncio.subprocess.Process | None = None

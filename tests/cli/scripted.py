@@ -73,10 +73,12 @@ class Script(pb_grpc.CommandServiceServicer):
 
     answers: dict[str, list[Any]] = field(default_factory=dict)
     requests: list[Any] = field(default_factory=list)
+    metadata: list[dict[str, Any]] = field(default_factory=list)
     address: str = ""
 
     def _next(self, method: str, request: Any, context: grpc.ServicerContext) -> Any:
         self.requests.append(request)
+        self.metadata.append(dict(context.invocation_metadata()))
         answer = self.answers[method].pop(0)
         if isinstance(answer, Exception):
             refuse(context, answer)

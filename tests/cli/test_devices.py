@@ -11,6 +11,7 @@ from cli.scripted import Run, refuse
 
 from dockgate.downlink.v1 import device_pb2, device_service_pb2_grpc
 from dockgate.downlink.v1 import device_service_pb2 as pb
+from dockgate_server.cli import acl
 from dockgate_server.errors import DockgateError, Reason
 
 DOCK = device_pb2.Device(
@@ -136,3 +137,15 @@ def test_a_name_is_given_and_taken(run: Run, devices: Devices) -> None:
         device_id="roof", serial_number="SN-DOCK"
     )
     assert run("devices", "remove", "roof").out == "roof is forgotten\n"
+
+
+def test_acl_gives_every_drone_to_the_dock_that_announced_it(run: Run, devices: Devices) -> None:
+    """Beside what every dock may; over all pages."""
+    devices.answers = [
+        pb.ListDevicesResponse(devices=[DOCK], next_page_token="more"),
+        pb.ListDevicesResponse(devices=[UNHEARD_OF]),
+    ]
+    result = run("devices", "acl", "--gateway-user", "gateway")
+    assert result.code == 0
+    assert result.out == acl.write({"SN-DOCK": ["SN-2"]}, "gateway")
+    assert "user SN-DOCK\ntopic write thing/product/SN-2/osd\n" in result.out

@@ -13,6 +13,7 @@ from google.protobuf import json_format
 from dockgate.downlink.v1 import command_service_pb2, device_pb2, device_service_pb2_grpc
 from dockgate.downlink.v1 import device_service_pb2 as pb
 from dockgate_server.cli import following
+from dockgate_server.codec import device_events, job_words
 from dockgate_server.errors import DockgateError, Reason
 
 END = DockgateError(Reason.CURSOR_EXPIRED, "events behind the cursor are no longer kept")
@@ -70,6 +71,66 @@ def test_each_event_is_a_line(run: Run, devices: Devices) -> None:
     assert second.endswith('dock-001  x y  {"number":2}  asks for an answer')
     assert called.code == 2
     assert devices.requests == [pb.WatchEventsRequest(device_id="drone-001", methods=["hms", "x"])]
+
+
+def told(method: str, data: Any) -> pb.WatchEventsResponse:
+    """An event as the server gives it."""
+    message = event(1, method=method)
+    json_format.ParseDict(data, message.event.data)
+    device_events.fill(method, data, message.event.dji)
+    return message
+
+
+@pytest.mark.parametrize(
+    ("method", "data", "line"),
+    [
+        (
+            "flighttask_progress",
+            {
+                "output": {
+                    "ext": {
+                        "track_id": "",
+                        "media_count": 0,
+                        "break_point": {"break_reason": 1283},
+                    },
+                    "progress": {"current_step": 35, "percent": 15},
+                    "status": "failed",
+                },
+                "result": 314004,
+            },
+            "15 %, failed, media_count 0, break_reason user triggered return to home, step 35: "
+            + job_words.step_of_event("flighttask_progress", "35")
+            + ", result 314004: not in DJI's list",
+        ),
+        (
+            "hms",
+            {"list": [{"level": 2, "code": "0x1", "imminent": 9}, *[{"code": "0x2"}] * 4]},
+            "list (level warning, code 0x1, imminent 9) (code 0x2) (code 0x2) … 5 in all",
+        ),
+        ("charge_open", {"result": 0, "output": {"status": "ok"}}, "ok"),
+        (
+            "fly_to_point_progress",
+            {"result": 314008},
+            "result 314008: aircraft task preparation timeout",
+        ),
+        ("flighttask_ready", {"flight_ids": ["a", "b"]}, "flight_ids a b"),
+        ("psdk_floating_window_text", {"value": "two\nlines"}, "value two lines"),
+        ("obstacle_avoidance_notify", {"is_final_report": True}, "is_final_report yes"),
+        # What the schema cannot say is given as it is.
+        ("joystick_invalid_notify", {"reason": "new"}, '{"reason":"new"}'),
+        ("track", {"list": []}, '{"list":[]}'),
+        ("hms", None, "null"),
+    ],
+)
+def test_an_event_that_the_schema_knows_is_told_in_words(
+    run: Run, devices: Devices, method: str, data: Any, line: str
+) -> None:
+    """In one line, with what its numbers mean; `--json` gives it as it is."""
+    devices.steps = [[told(method, data), END]]
+    called = run("events")
+    assert called.out.rstrip("\n").split("  ", 3)[3] == line
+    devices.steps = [[told(method, data), END]]
+    assert json.loads(run("events", "--json").out).get("data") == data
 
 
 def test_a_lost_connection_is_taken_up_behind_the_last_cursor(run: Run, devices: Devices) -> None:

@@ -1,6 +1,7 @@
 """``dockgate watch``: lines, exit codes, and going on after a lost connection."""
 
 import json
+from typing import Any
 
 import pytest
 from cli.scripted import LIFE, Run, Script, command, event
@@ -72,6 +73,41 @@ def test_the_exit_code_counts_the_job_only_where_it_is_followed(
     assert called.code == code
     assert "job FAILED 40 % drone" in called.out
     assert script.requests[0].follow_job is not bool(options)
+
+
+@pytest.mark.parametrize(
+    ("job", "line"),
+    [
+        (
+            {
+                "percent": 15,
+                "step": "35",
+                "step_message": "Notifying task result",
+                "result": 314004,
+                "result_message": "the device answered with result 314004",
+            },
+            "job FAILED 15 % step 35: Notifying task result; result 314004: not in DJI's list",
+        ),
+        (
+            {
+                "step": "close_cover",
+                "result": 314008,
+                "result_message": "the device answered with result 314008: timed\nout",
+                "break_reason": 1281,
+                "break_reason_message": "User exit",
+            },
+            "job FAILED close_cover; result 314008: timed out; broken off, 1281: User exit",
+        ),
+        ({"break_reason": 9}, "job FAILED; broken off, 9: not in DJI's list"),
+    ],
+)
+def test_a_failed_job_says_all_that_is_known_of_why(
+    run: Run, script: Script, job: dict[str, Any], line: str
+) -> None:
+    """Where, with which code, and what DJI says of these, if anything."""
+    failed = command_pb2.Job(state=command_pb2.JOB_STATE_FAILED, **job)
+    script.answers["watch"] = [(event("JOB_PROGRESSED", "SUCCEEDED", 5, job=failed),)]
+    assert run("watch", "c-1").out.rstrip("\n").endswith(line)
 
 
 def test_a_watch_behind_the_end_still_gives_the_exit_code(run: Run, script: Script) -> None:

@@ -71,7 +71,6 @@ async def test_a_watch_cut_anywhere_and_resumed_yields_exactly_the_rest(
 ) -> None:
     """From the tail or from the store; going on while events are committed."""
     monkeypatch.setattr(hub, "TAIL_EVENTS", tail)
-    core.hub._tail = type(core.hub._tail)(maxlen=tail)
     watch = watching(core)
     await anext(watch)
     told = await lives(core, 3)

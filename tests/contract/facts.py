@@ -12,6 +12,10 @@
 - ``required``: only where a page says so. ``required_by_code``: what up to three code bases
   enforce. ``required_by_platform``: what the open platform asks of the methods that its pages show.
 
+``events.jsonl`` holds the same of events: of an event whose examples wrap members of its table, how
+they are wrapped (``examples_wrap``); of one whose ``data`` is a list, how the schema calls the list
+(``data_is_list_of``). Steps that older pages copied from the page on firmware are left out.
+
 Each function here is one general rule. What they do not cover is a line in ``exceptions.txt``.
 """
 
@@ -30,6 +34,10 @@ _INTEGER = re.compile(r"-?\d+")
 
 METHODS: list[dict[str, Any]] = [
     json.loads(line) for line in (_HERE / "methods.jsonl").read_text(encoding="utf-8").splitlines()
+]
+
+EVENTS: list[dict[str, Any]] = [
+    json.loads(line) for line in (_HERE / "events.jsonl").read_text(encoding="utf-8").splitlines()
 ]
 
 
@@ -52,6 +60,33 @@ def method_facts(method: dict[str, Any]) -> Facts:
         facts[f"{name}.reply"] = {"message": f"{pascal(name)}Reply"}
         facts.update(_fields(reply, f"{name}.reply", is_reply=True))
     return facts
+
+
+def event_facts(event: dict[str, Any]) -> Facts:
+    """What the schema must say about an event and its fields. Nothing of it is ever refused."""
+    name = f"{event['event']}.event"
+    facts: Facts = {
+        name: {
+            "message": f"{pascal(event['event'])}Event",
+            "devices": " ".join(sorted(event["devices"])),
+            "deprecated": _yes(event.get("deprecated")),
+        }
+    }
+    facts.update(_fields(event_fields(event), name, is_reply=True))
+    return facts
+
+
+def event_fields(event: dict[str, Any]) -> list[dict[str, Any]]:
+    """As examples show them where tables leave out what is around them."""
+    fields: list[dict[str, Any]] = event["fields"]
+    if "data_is_list_of" in event:
+        whole = {"name": event["data_is_list_of"], "type": "array", "item_type": "struct"}
+        return [{**whole, "fields": fields}]
+    for wrapper in [field for field in fields if "examples_wrap" in field]:
+        wrapped = [field for field in fields if field["name"] in wrapper["examples_wrap"]]
+        others = [field for field in fields if field not in (wrapper, *wrapped)]
+        return [{**wrapper, "fields": wrapped}, *others]
+    return fields
 
 
 def _spec(method: dict[str, Any]) -> dict[str, str]:
@@ -121,7 +156,8 @@ def _kind(field: dict[str, Any]) -> str:
     An enum of which no document lists a value is a number.
     """
     is_list = field["type"] == "array"
-    declared: str = field.get("item_type", "unknown") if is_list else field["type"]
+    item = field.get("item_type", "struct" if field.get("fields") else "unknown")
+    declared: str = item if is_list else field["type"]
     keys, shown = field.get("enum", []), field.get("example_types", [])
     if declared == "enum_string" and "int" in shown:
         return "enum" if all(_INTEGER.fullmatch(key) for key in keys) else "double"
@@ -130,6 +166,7 @@ def _kind(field: dict[str, Any]) -> str:
     if declared == "int":
         return "int64" if _is_long(field) else "int32"
     kinds = {"text": "string", "enum_string": "string", "float": "double", "struct": "message"}
+    kinds["date"] = "string"
     return kinds.get(declared, declared)
 
 
@@ -138,6 +175,7 @@ def _is_long(field: dict[str, Any]) -> bool:
     return (
         field.get("unit") == "ms"
         or field.get("max_length") == 13
+        or field.get("bits") == 64
         or _limit(field, "max", max) > _INT32_MAX
     )
 
@@ -181,12 +219,20 @@ def _rules(field: dict[str, Any], kind: str, *, required: bool) -> Iterator[tupl
 
 def documented_words(field: dict[str, Any]) -> list[str]:
     """Patterns that the comment of a field has to hold: its unit, the values nothing enforces."""
-    words = [_UNITS[field["unit"]]] if "unit" in field else []
+    words = [f"(?i:{_UNITS[field['unit']]})"] if "unit" in field else []
     kind = _kind(field)
     if "enum" in field and kind in ("string", "double"):
         quote = '"' if kind == "string" else ""
         words += [f"{quote}{re.escape(key)}{quote}" for key in field["enum"]]
     return words
+
+
+def documented_range(field: dict[str, Any]) -> list[str]:
+    """The pattern of its range, for the comment of a field that nothing holds to it."""
+    if "min" not in field or "max" not in field:
+        return []
+    low, high = field["min"], field["max"]
+    return [re.escape(f"{low:g}..{high:g}") + r"\b"]
 
 
 _UNITS = {
@@ -200,6 +246,8 @@ _UNITS = {
     "s": r"\bseconds?\b",
     "ms": r"\bmilliseconds?\b|\bin the unit of start_time\b",
     "byte": r"\bbytes\b",
+    "min": r"\bminutes\b",
+    "%": r"\bpercent\b",
 }
 
 

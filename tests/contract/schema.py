@@ -1,7 +1,7 @@
 """What the schema says about every method, in the same words as ``facts``."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from contract.facts import Facts
@@ -36,14 +36,31 @@ def method_facts(method: catalogue.Method) -> Facts:
     return facts
 
 
+def event_facts(event: str) -> Facts:
+    """What the schema says about an event and its fields."""
+    message = catalogue.EVENTS[event]
+    options = message.GetOptions()
+    devices = options.Extensions[options_pb2.event_spec].devices
+    spec = {
+        "message": message.name,
+        "devices": _devices(devices),
+        "deprecated": _yes(options.deprecated),
+    }
+    return {f"{event}.event": spec, **_fields(message, f"{event}.event", is_reply=True)}
+
+
+def _devices(devices: Iterable["options_pb2.DeviceModel.ValueType"]) -> str:
+    names = [options_pb2.DeviceModel.Name(one) for one in devices]
+    return " ".join(sorted(name.removeprefix("DEVICE_MODEL_").lower() for name in names))
+
+
 def _spec(method: catalogue.Method) -> dict[str, str]:
     spec = method.spec
-    devices = [options_pb2.DeviceModel.Name(one) for one in spec.devices]
     return {
         "message": method.descriptor.name,
         "channel": options_pb2.Channel.Name(spec.channel).removeprefix("CHANNEL_").lower(),
         "domain": options_pb2.Domain.Name(spec.domain).removeprefix("DOMAIN_").lower(),
-        "devices": " ".join(sorted(n.removeprefix("DEVICE_MODEL_").lower() for n in devices)),
+        "devices": _devices(spec.devices),
         "deprecated": _yes(method.descriptor.GetOptions().deprecated),
         "empty data": "null" if spec.empty_data == options_pb2.EMPTY_DATA_NULL else "{}",
         "seq": "top-level" if spec.seq == options_pb2.SEQ_FORM_TOP_LEVEL else "none",
@@ -60,7 +77,7 @@ def _fields(descriptor: Descriptor, path: str, *, is_reply: bool = False) -> Fac
         if not is_reply:
             facts[here].update(_rules(field, rules))
         elif rules.ByteSize():
-            facts[here]["rules"] = "a reply is never refused"
+            facts[here]["rules"] = "what a device says is never refused"
         if field.message_type is not None:
             facts.update(_fields(field.message_type, here, is_reply=is_reply))
     return facts

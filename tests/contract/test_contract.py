@@ -8,6 +8,7 @@ from contract import facts, schema
 from contract.facts import Facts
 from google.protobuf.descriptor import Descriptor
 
+from dockgate.dji.v1 import options_pb2
 from dockgate_server.codec import catalogue
 
 EXCEPTIONS = Path(__file__).parent / "exceptions.txt"
@@ -51,6 +52,13 @@ FOUND = {
     for key, documents in differences(
         facts.method_facts(method), schema.method_facts(catalogue.METHODS[method["method"]])
     ).items()
+} | {
+    key: documents
+    for event in facts.EVENTS
+    if event["event"] in catalogue.EVENTS
+    for key, documents in differences(
+        facts.event_facts(event), schema.event_facts(event["event"])
+    ).items()
 }
 EXPLAINED = read_exceptions(EXCEPTIONS.read_text(encoding="utf-8"))
 
@@ -66,6 +74,13 @@ def test_the_schema_has_every_documented_method() -> None:
     documented = {method["method"] for method in facts.METHODS}
     assert len(documented) == 187
     assert documented - catalogue.METHODS.keys() == set()
+
+
+def test_the_schema_has_every_documented_event() -> None:
+    """43 of DJI's pages, and one of DJI's Java SDK."""
+    documented = {event["event"] for event in facts.EVENTS}
+    assert len(documented) == 44
+    assert documented - catalogue.EVENTS.keys() == set()
 
 
 def test_every_difference_from_the_documents_has_a_reason() -> None:
@@ -113,6 +128,14 @@ def test_pages_are_those_of_the_method() -> None:
             assert page.stem.endswith("properties"), method["method"]
 
 
+def test_pages_are_those_of_the_event() -> None:
+    """All but the one that no page describes."""
+    for event in facts.EVENTS:
+        options = catalogue.EVENTS[event["event"]].GetOptions()
+        page = Path(options.Extensions[options_pb2.event_spec].page)
+        assert page.stem in (event["pages"] or [""]), event["event"]
+
+
 def test_secrets_are_redacted() -> None:
     """Everything whose name says that it is a secret."""
     shown = {
@@ -131,7 +154,7 @@ ALL = [
     for method in catalogue.METHODS.values()
     for message in (method.descriptor, catalogue.REPLIES.get(method.name))
     if message is not None
-]
+] + list(catalogue.EVENTS.values())
 
 
 @pytest.mark.parametrize("message", ALL, ids=lambda message: message.name)
@@ -149,23 +172,28 @@ def test_everything_is_explained(message: Descriptor) -> None:
             assert COMMENTS[name], name
 
 
-def _words(fields: list[dict[str, object]], message: Descriptor) -> dict[str, list[str]]:
+def _words(
+    fields: list[dict[str, object]], message: Descriptor, *, with_ranges: bool = False
+) -> dict[str, list[str]]:
     """What the comments of the fields lack."""
     lacking: dict[str, list[str]] = {}
     for said in fields:
         field = message.fields_by_name.get(str(said["name"]))
         if field is not None:
             comment = COMMENTS[schema.short(field)]
-            words = [one for one in facts.documented_words(said) if not re.search(one, comment)]
+            wanted = facts.documented_words(said)
+            wanted += facts.documented_range(said) if with_ranges else []
+            words = [one for one in wanted if not re.search(one, comment)]
             if words:
                 lacking[schema.short(field)] = words
             if field.message_type is not None:
-                lacking.update(_words(said.get("fields", []), field.message_type))  # type: ignore[arg-type]
+                parts = said.get("fields", [])
+                lacking.update(_words(parts, field.message_type, with_ranges=with_ranges))  # type: ignore[arg-type]
     return lacking
 
 
 def test_comments_name_the_unit_and_the_values_that_nothing_enforces() -> None:
-    """In requests and replies."""
+    """In requests and replies; in events, of which nothing is enforced, also the ranges."""
     lacking: dict[str, list[str]] = {}
     for method in facts.METHODS:
         known = catalogue.METHODS[method["method"]]
@@ -173,4 +201,7 @@ def test_comments_name_the_unit_and_the_values_that_nothing_enforces() -> None:
         reply = catalogue.REPLIES.get(known.name)
         if reply is not None:
             lacking.update(_words(method["reply"], reply))
+    for event in facts.EVENTS:
+        message = catalogue.EVENTS[event["event"]]
+        lacking.update(_words(facts.event_fields(event), message, with_ranges=True))
     assert lacking == {}

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.log import Log
 from support.records import NOW
 
 from dockgate_server.clock import ManualClock
@@ -36,6 +37,38 @@ async def test_a_device_belongs_to_the_latest_topology(tmp_path: Path) -> None:
         await registry.load()
         drone = registry.resolve("default", "drone-001")
         assert (drone.gateway_id, drone.model) == ("dock-002", "0-67-0")
+
+
+async def test_a_dock_is_nobodys_sub_device(tmp_path: Path, log: Log) -> None:
+    """Or whoever names it as one would be sent its commands; its drone may move."""
+    database = tmp_path / "dockgate.db"
+    claim = Topology("dock-002", "3-2-0", (("dock-001", "0-67-0"), *DRONE), NOW + 1)
+    async with SqliteStore(database) as store:
+        registry = Registry(store.devices, PresenceBook(ManualClock()))
+        await registry.learn(Topology("dock-001", "3-3-0", DRONE, NOW))
+        await registry.learn(claim)
+    async with SqliteStore(database) as store:
+        registry = Registry(store.devices, PresenceBook(ManualClock()))
+        await registry.load()
+        await registry.learn(claim)
+        dock = registry.resolve("default", "dock-001")
+        assert (dock.gateway_id, dock.model) == ("dock-001", "3-3-0")
+        assert registry.resolve("default", "drone-001").gateway_id == "dock-002"
+    assert [(one["gateway"], one["first"]) for one in log] == [("dock-002", "dock-001")] * 2
+
+
+async def test_made_up_sub_devices_do_not_fill_the_memory(tmp_path: Path) -> None:
+    """Neither in one announcement nor in many; what is known still comes and goes."""
+    async with SqliteStore(tmp_path / "dockgate.db") as store:
+        registry = Registry(store.devices, PresenceBook(ManualClock()))
+        for number in range(10):
+            subs = [{"sn": f"made-up-{number}-{one}"} for one in range(1000)]
+            topology = read_topology("dock-001", {"sub_devices": subs}, NOW)
+            assert topology is not None
+            await registry.learn(topology)
+        assert len(await store.devices.list()) == len(registry.list("default")) <= 100
+        await registry.learn(Topology("dock-001", "3-3-0", (("made-up-0-1", "0-67-0"),), NOW))
+        assert registry.resolve("default", "made-up-0-1").listed
 
 
 async def test_a_topology_counts_when_it_is_stored(tmp_path: Path) -> None:

@@ -26,9 +26,18 @@ def test_made_up_members_do_not_fill_the_memory() -> None:
     board.regular("d", {"m0-0": 1, "new": 1}, NOW)
     state = board.of("d")
     assert state is not None
-    assert len(state.osd) <= 600
+    assert len(state.osd) == 500
     assert state.osd["m0-0"] == 1
     assert "new" not in state.osd
+
+
+def test_nor_do_they_in_one_message() -> None:
+    """It may have any number of them."""
+    board = StateBoard()
+    board.on_change("d", {f"m{one}": 0 for one in range(10_000)}, NOW)
+    state = board.of("d")
+    assert state is not None
+    assert len(state.reported) == 500
 
 
 def test_a_device_that_is_forgotten_has_no_state() -> None:

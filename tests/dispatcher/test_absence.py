@@ -157,6 +157,26 @@ async def test_an_emergency_goes_out_whatever_is_believed(rig: Rig, urgent_metho
     assert rig.sent() == [command_id]
 
 
+async def test_an_emergency_for_which_nobody_listens_does_not_change_who_finds_out(
+    rig: Rig, urgent_method: str
+) -> None:
+    """That one may still wait for its turn: another one would overtake it, or none would go."""
+    rig.bridge.receive_maximum = 3  # one place beside those that are kept for emergencies
+    emergency = await rig.accept(command_type=urgent_method, **QUEUE)
+    rig.bridge.published[-1].acknowledge(NOBODY)
+    await rig.settle()
+    waiting = [await rig.accept(**QUEUE) for _ in range(2)]
+    answered = 1
+    while answered < len(rig.bridge.published) < 10:
+        rig.bridge.published[answered].acknowledge(NOBODY)
+        answered += 1
+        await rig.settle()
+    # Each newcomer lets the first one ask anew, the emergency with it; then there is silence.
+    assert rig.sent()[:3] == [emergency, emergency, waiting[0]]
+    assert len(rig.sent()) <= 5
+    assert waiting[1] not in rig.sent()
+
+
 async def test_presence_is_doubted_when_the_broker_has_forgotten_our_session(rig: Rig) -> None:
     """Signs of life may have been missed: those that wait find out."""
     rig.receive("will", STATUS_TOPIC, LAST_WILL)

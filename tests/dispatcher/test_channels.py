@@ -176,3 +176,30 @@ async def test_a_control_stream_that_cannot_leave_says_why(
     async with start(Breaking()) as rig:
         command_id = await rig.accept(**STICK)
         assert await rig.ended(command_id) == (Status.FAILED, FailureCode.NOT_CONNECTED)
+
+
+async def test_an_answer_without_a_number_is_not_for_a_command_that_has_not_left(rig: Rig) -> None:
+    """It came while that one was being accepted: it is the first one's second answer."""
+    await rig.accept(**RESET)
+    await drc_up(rig, "drc_gimbal_reset", seq=1)
+    accepting = rig.submit(**RESET)
+    rig.receive("again", "thing/product/dock-001/drc/up", _answer_without_number())
+    second = (await accepting).command.id
+    await rig.settle()
+    assert (await rig.now(second)).status is Status.ACCEPTED
+    assert len(await ledger(rig.store)) == 1
+    await drc_up(rig, "drc_gimbal_reset")
+    assert (await rig.now(second)).status is Status.SUCCEEDED
+
+
+async def test_an_answer_without_a_number_finds_its_command_after_a_restart(start: Start) -> None:
+    """It may come from an earlier life's command, or from a copy of it."""
+    async with start() as before:
+        command_id = await before.accept(**RESET)
+    async with start() as after:
+        await drc_up(after, "drc_gimbal_reset")
+        assert (await after.now(command_id)).status is Status.SUCCEEDED
+
+
+def _answer_without_number() -> dict[str, Any]:
+    return {"method": "drc_gimbal_reset", "data": {"result": 0}}

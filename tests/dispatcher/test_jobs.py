@@ -72,6 +72,20 @@ async def test_a_job_that_is_never_reported_is_marked(parts: Parts) -> None:
     assert len(parts.jobs) == 0
 
 
+async def test_a_report_counts_also_if_the_clock_was_set_back_to_the_time_of_the_one_before(
+    parts: Parts,
+) -> None:
+    """Two reports then look alike."""
+    command_id = await parts.started()
+    await parts.report()
+    await parts.after(SILENCE - 1, command_id)
+    parts.clock.step_wall_clock(1 - SILENCE)
+    await parts.report()
+    command = await parts.after(SILENCE - 1, command_id)
+    assert command.job is not None
+    assert command.job.state is JobState.IN_PROGRESS
+
+
 async def test_a_report_starts_the_patience_anew(parts: Parts) -> None:
     """And what was known stays when it ends after all."""
     command_id = await parts.started()

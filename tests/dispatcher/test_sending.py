@@ -2,18 +2,20 @@
 
 import asyncio
 import sqlite3
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support.bridge import ScriptedBridge
-from support.records import CHARGE_OPEN, NOW
+from support.records import CHARGE_OPEN, NOW, a_reply
 from support.rig import Rig, Start
 
 from dockgate_server.bridge.interface import Acknowledgement, Verdict
 from dockgate_server.dispatcher.window import WINDOW
 from dockgate_server.model.command import EventKind, FailureCode, Status
+from dockgate_server.model.transitions import RecordReply
 
 
 async def test_a_command_travels_as_djis_message(rig: Rig) -> None:
@@ -344,3 +346,16 @@ async def test_gateways_take_turns(rig: Rig) -> None:
     assert [one for one in sent if one in many] == many[: WINDOW - 3]
     assert [one for one in sent if one in other] == other
     assert set(sent[:6]) == {*many[:3], *other}
+
+
+async def test_a_command_that_was_ended_by_the_commit_of_its_acceptance_is_not_sent(
+    rig: Rig,
+) -> None:
+    """Whoever knows its id already: a forged answer, perhaps."""
+    command_id = str(uuid.uuid4())
+    accepting = rig.submit(id=command_id)
+    rig.store.apply(RecordReply(a_reply(command_id)))
+    await accepting
+    await rig.settle()
+    assert (await rig.now(command_id)).status is Status.SUCCEEDED
+    assert rig.sent() == []

@@ -87,6 +87,8 @@ async def test_a_flight_that_fails_is_a_failed_job_on_a_command_that_succeeded(
     assert (job.state, job.result) == (command_pb2.JOB_STATE_FAILED, 314004)
     assert job.percent == 15
     assert job.result_message == "the device answered with result 314004"
+    assert job.step.isdecimal()
+    assert job.step_message
 
 
 async def test_a_flight_goes_on_being_followed_over_a_restart_of_the_gateway(

@@ -10,7 +10,6 @@ from dockgate_server.access.keys import NewKey
 from dockgate_server.model.caller import Scope
 from dockgate_server.model.device_request import (
     DeviceRequest,
-    NewRequest,
     Reply,
     ReplySource,
     Routing,
@@ -30,20 +29,7 @@ async def key(api: OpenApiUnderTest) -> NewKey:
 async def _recorded(
     api: OpenApiUnderTest, number: int = 1, reply: Reply | None = None, **changed: Any
 ) -> DeviceRequest:
-    now = api.clock.now_ms()
-    values: dict[str, Any] = {
-        "id": f"00000000-0000-0000-0000-00000000000{number}",
-        "gateway_id": "dock-001",
-        "request_type": "a_newer_request",
-        "tid": f"t{number}",
-        "bid": "b1",
-        "payload": b'{"big":12345678901234567890}',
-        "routing": Routing.INBOX,
-        "received_at": now,
-        "expires_at": now + 40_000,
-        **changed,
-    }
-    return await api.store.requests.record(NewRequest(**values), reply)
+    return await api.device_asks(f"00000000-0000-0000-0000-00000000000{number}", reply, **changed)
 
 
 async def _reply(

@@ -1,8 +1,6 @@
 """The HTTP server around the endpoints: paths, verbs, ids, faults, TLS, stopping."""
 
 import asyncio
-import datetime
-import ipaddress
 import ssl
 import uuid
 from pathlib import Path
@@ -12,15 +10,12 @@ import aiohttp
 import orjson
 import pytest
 import structlog
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from support import certificates
 from support.open_api import COMMANDS, JSON, OpenApiUnderTest, serving, submission
 
 from dockgate_server.config import Http
 from dockgate_server.errors import unavailable
-from dockgate_server.http import server
+from dockgate_server.http import connections
 from dockgate_server.http.server import CannotListen, HttpServer
 
 BODY = orjson.dumps(submission())
@@ -190,13 +185,13 @@ async def test_client_that_goes_away_does_not_stop_its_submission(
     """A submission that has begun is carried through, so that the caller can find it again."""
     gate = Gate(api, monkeypatch)
     lost = asyncio.Event()
-    connection_lost = server._Connection.connection_lost
+    connection_lost = connections.Connection.connection_lost
 
     def noted(self: Any, exc: BaseException | None) -> None:
         connection_lost(self, exc)
         lost.set()
 
-    monkeypatch.setattr(server._Connection, "connection_lost", noted)
+    monkeypatch.setattr(connections.Connection, "connection_lost", noted)
     _, writer = await asyncio.open_connection(*api.server.address.split(":"))
     headers = {**JSON, **api.sign("POST", COMMANDS, BODY), "Content-Length": str(len(BODY))}
     lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
@@ -269,37 +264,9 @@ async def test_unreadable_tls_files_are_one_clear_line(
 
 async def test_tls_is_served_where_it_is_configured(tmp_path: Path) -> None:
     """With a certificate the API is spoken over TLS."""
-    certificate, key = _certificate(tmp_path)
+    certificate, key = certificates.write(tmp_path / "tls")
     async with serving(tmp_path, tls_certificate=certificate, tls_key=key) as api:
         trusting = ssl.create_default_context(cafile=certificate)
         url = f"https://{api.server.address}/"
         async with api.session.get(url, ssl=trusting) as response:
             assert (await response.json())["code"] == "NOT_FOUND"
-
-
-def _certificate(folder: Path) -> tuple[Path, Path]:
-    private = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
-    now = datetime.datetime.now(datetime.UTC)
-    address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(private.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(hours=1))
-        .add_extension(x509.SubjectAlternativeName([address]), critical=False)
-        .sign(private, hashes.SHA256())
-    )
-    files = folder / "certificate.pem", folder / "private.pem"
-    files[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    files[1].write_bytes(
-        private.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
-    return files

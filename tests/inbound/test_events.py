@@ -9,7 +9,9 @@ from typing import Any
 
 import orjson
 import pytest
+from support import log as log_support
 from support.bridge import ScriptedBridge
+from support.log import Log
 from support.records import CHARGE_OPEN, an_accept
 
 from dockgate_server.bridge.interface import Inbound
@@ -51,11 +53,11 @@ class Desk:
         self.events = Events(bridge, store.events, self.feed, clock)
         self.acknowledged = 0
 
-    def receive(self, message: Inbound, copies: int = 1) -> None:
+    def receive(self, message: Inbound, copies: int = 1, *, comes_again: bool = True) -> None:
         """A message comes, so many times."""
         gateway = message.topic.split("/")[2]
         for _ in range(copies):
-            copy = Inbound(message.topic, message.payload, self._acknowledge)
+            copy = Inbound(message.topic, message.payload, self._acknowledge, comes_again)
             self.events.handle(gateway, envelope.read(message.payload), copy)
 
     async def settle(self) -> None:
@@ -269,6 +271,46 @@ async def test_nothing_is_answered_before_a_store_that_fails_has_recovered(desk:
     await desk.settle()
     assert (desk.answered, desk.acknowledged) == (["1", "2"], 2)
     assert len(await desk.stored()) == 2
+
+
+@pytest.mark.parametrize(
+    "limit", [{"MOST_WAITING": 3}, {"MOST_WAITING_BYTES": 3 * len(told(tid="1").payload)}]
+)
+async def test_what_the_broker_does_not_keep_waits_only_up_to_a_bound(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, log: Log, limit: dict[str, int]
+) -> None:
+    """While the store is down: the newest are lost, which is said once and then with the number.
+
+    What the broker keeps is taken all the same, and what is told again when there is room.
+    """
+    for name, value in limit.items():
+        monkeypatch.setattr(inbound_events, name, value)
+    writing = desk.store._writer._connection
+    await writing.run(lambda db: db.execute("PRAGMA query_only = ON").fetchall())
+    for tid in "12345":
+        desk.receive(told(tid=tid), comes_again=False)
+        desk.receive(told(tid=tid), comes_again=False)
+    desk.receive(told(tid="kept"))
+    await _let_the_store_fail(desk)
+    assert log_support.events(log).count("events_are_being_lost") == 1
+    await writing.run(lambda db: db.execute("PRAGMA query_only = OFF").fetchall())
+    desk.clock.advance(1)
+    await desk.settle()
+    assert desk.answered == ["1", "2", "3", "kept"]
+    assert [entry["lost"] for entry in log if entry["event"] == "events_were_lost"] == [4]
+    desk.receive(told(tid="4"), comes_again=False)
+    await desk.settle()
+    assert desk.answered[4:] == ["4"]
+    assert len(await desk.stored()) == 5
+
+
+async def test_copies_that_the_broker_does_not_keep_leave_nothing_behind(desk: Desk) -> None:
+    """A device may repeat one event for as long as the store is down."""
+    desk.receive(told(), copies=1000, comes_again=False)
+    (waiting,) = desk.events._known.values()
+    assert waiting.unacknowledged == []
+    await desk.settle()
+    assert (desk.answered, len(await desk.stored())) == (["T"], 1)
 
 
 async def _let_the_store_fail(desk: Desk) -> None:

@@ -75,9 +75,11 @@ async def _measured(
     plan: StormPlan, folder: Path, port: int, server: Server, result: Result
 ) -> Told:
     async with _storming(plan, folder, port) as storm, clients.connected(server.address) as stub:
-        quiet = await _lives(stub, "quiet", asyncio.sleep(plan.quiet_seconds))
+        quiet = await _lives(
+            stub, "quiet", asyncio.sleep(plan.quiet_seconds), plan.quiet_seconds, result
+        )
         used, began = _cpu_seconds(server.pid), time.monotonic()
-        stormy = await _lives(stub, "storm", storm.blow())
+        stormy = await _lives(stub, "storm", storm.blow(), plan.seconds, result)
         share = (_cpu_seconds(server.pid) - used) / (time.monotonic() - began)
         books = await storm.books()
     result.show_times("submission to SUCCEEDED, quiet", quiet)
@@ -111,17 +113,26 @@ def _judge(plan: StormPlan, told: Told, server: Server, result: Result) -> None:
             result.problems.append(f"in the server's log: {line}")
 
 
-async def _lives(stub: Any, name: str, meanwhile: Awaitable[None]) -> list[float]:
-    """Submit one command after another for the dock that answers; seconds until SUCCEEDED."""
+async def _lives(
+    stub: Any, name: str, meanwhile: Awaitable[None], seconds: float, result: Result
+) -> list[float]:
+    """Submit one command after another for the dock that answers; seconds until SUCCEEDED.
+
+    Of those submitted in the first so many seconds: behind them the storm may have calmed down
+    already. One that never succeeds must not be missing in silence: it is the slowest of all.
+    """
     submitted: dict[str, float] = {}
     succeeded: dict[str, float] = {}
     watching = asyncio.Event()
+    drained: asyncio.Event | None = None
 
     async def watch() -> None:
         async for update in stub.WatchCommands(pb.WatchCommandsRequest(device_id=PROBE)):
             watching.set()
             if update.event.command.status == command_pb2.COMMAND_STATUS_SUCCEEDED:
                 succeeded[update.event.command.command_id] = time.monotonic()
+                if drained is not None and succeeded.keys() >= submitted.keys():
+                    drained.set()
 
     async def submit() -> None:
         await watching.wait()
@@ -134,16 +145,29 @@ async def _lives(stub: Any, name: str, meanwhile: Awaitable[None]) -> list[float
             submitted[answer.command.command_id] = began
             await asyncio.sleep(_EVERY_SECONDS)
 
-    tasks = [asyncio.create_task(watch()), asyncio.create_task(submit())]
+    start = time.monotonic()
+    tasks = [asyncio.create_task(submit()), asyncio.create_task(watch())]
     try:
         await meanwhile
+        tasks[0].cancel()
+        drained = asyncio.Event()
+        if not succeeded.keys() >= submitted.keys():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(drained.wait(), _CALL_SECONDS)
     finally:
         for task in tasks:
             task.cancel()
         for ended in await asyncio.gather(*tasks, return_exceptions=True):
             if not isinstance(ended, asyncio.CancelledError):
                 raise ended
-    return [succeeded[one] - began for one, began in submitted.items() if one in succeeded]
+    missing = submitted.keys() - succeeded.keys()
+    if missing:
+        result.problems.append(f"{name}: {len(missing)} commands have not succeeded")
+    return [
+        succeeded[one] - began
+        for one, began in submitted.items()
+        if one in succeeded and began < start + seconds
+    ]
 
 
 class _Storm:

@@ -60,10 +60,12 @@ class Dock(asyncio.Protocol):
         name: The dock's serial number.
         receives: The last part of the topic that it listens to.
         on_message: Is given each message's payload.
+        client_id: What the broker knows it by; after its name by default.
     """
 
-    def __init__(self, name: str, receives: str, on_message: Any) -> None:
+    def __init__(self, name: str, receives: str, on_message: Any, client_id: str = "") -> None:
         self.name = name
+        self._client_id = client_id or f"storm-{name}"
         self._receives = receives
         self._on_message = on_message
         self._buffer = bytearray()
@@ -73,7 +75,7 @@ class Dock(asyncio.Protocol):
     def connection_made(self, transport: Any) -> None:
         """Say who this is, and to what it listens."""
         self._transport = transport
-        body = _text("MQTT") + b"\x04\x02" + (60).to_bytes(2, "big") + _text(f"storm-{self.name}")
+        body = _text("MQTT") + b"\x04\x02" + (60).to_bytes(2, "big") + _text(self._client_id)
         topic = f"thing/product/{self.name}/{self._receives}"
         subscription = (1).to_bytes(2, "big") + _text(topic) + b"\x01"
         transport.write(_packet(_CONNECT, body) + _packet(_SUBSCRIBE, subscription))

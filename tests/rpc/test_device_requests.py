@@ -10,6 +10,7 @@ from google.protobuf.json_format import MessageToDict
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 from support.core import Core
+from support.vault import VAULT
 
 from dockgate.downlink.v1 import device_request_service_pb2 as pb
 from dockgate.downlink.v1.device_request_service_pb2_grpc import DeviceRequestServiceStub
@@ -31,8 +32,8 @@ NEW = NewRequest(
 async def stub(core: Core) -> AsyncIterator[Any]:
     """A client of a server with an inbox."""
     clock = SystemClock()
-    replies = RequestReplies(core.bridge, core.store.requests, clock, 40)
-    inbox = Inbox(core.store.requests, replies, clock, heartbeat_seconds=0.05)
+    replies = RequestReplies(core.bridge, core.store.requests, clock, VAULT, 40)
+    inbox = Inbox(core.store.requests, replies, clock, core.registry, heartbeat_seconds=0.05)
     settings = Grpc(listen="127.0.0.1:0")
     async with (
         RpcServer(settings, core.commands, Health(), stop_seconds=5, inbox=inbox) as server,

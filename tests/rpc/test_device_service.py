@@ -148,7 +148,7 @@ async def test_a_registered_name_stands_for_the_device(parts: Parts) -> None:
     await parts.stub.RegisterDevice(other)
     assert (await parts.get("roof")).serial_number == "SN-2"
     assert (await parts.get("SN-DOCK")).device_id == "SN-DOCK"
-    assert await parts.ids() == ["SN-DOCK", "SN-DRONE", "roof"]
+    assert await parts.ids() == ["SN-3", "SN-DOCK", "SN-DRONE", "roof"]
 
 
 async def test_a_name_survives_the_announcement_and_a_restart(parts: Parts, tmp_path: Path) -> None:

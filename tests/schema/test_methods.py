@@ -7,7 +7,7 @@ import pytest
 from google.protobuf import descriptor_pb2
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
-from dockgate.dji.v1 import method_pb2, options_pb2, raw_pb2, reply_pb2
+from dockgate.dji.v1 import event_pb2, method_pb2, options_pb2, raw_pb2, reply_pb2
 from dockgate_server.codec import catalogue
 
 BLOCKS = {
@@ -25,6 +25,7 @@ BLOCKS = {
 EVERY_ARM = list(method_pb2.Method.DESCRIPTOR.oneofs_by_name["method"].fields)
 ARMS = [arm for arm in EVERY_ARM if arm.name != catalogue.RAW]
 REPLIES = list(reply_pb2.Reply.DESCRIPTOR.oneofs_by_name["reply"].fields)
+EVENTS = list(event_pb2.Event.DESCRIPTOR.oneofs_by_name["event"].fields)
 SECRET = re.compile(r"secret|token|password|access_key|licen[cs]e$|app_key|credential_value", re.I)
 REDACTED_ALTHOUGH_NAMED_PLAINLY = {
     "DrcModeEnter.MqttBroker.client_id",  # with the name and the password it is the credentials
@@ -49,7 +50,11 @@ def _fields(descriptor: Descriptor) -> Iterator[FieldDescriptor]:
 
 
 FIELDS = sorted(
-    {field.full_name: field for arm in ARMS + REPLIES for field in _fields(_message(arm))}.values(),
+    {
+        field.full_name: field
+        for arm in ARMS + REPLIES + EVENTS
+        for field in _fields(_message(arm))
+    }.values(),
     key=lambda field: field.full_name,
 )
 
@@ -119,6 +124,38 @@ def test_a_reply_is_named_and_numbered_like_its_method(arm: FieldDescriptor) -> 
     assert _message(arm).file.name == _message(method).file.name
 
 
+@pytest.mark.parametrize("arm", EVENTS, ids=lambda arm: arm.name)
+def test_an_event_is_named_and_numbered_like_its_domain(arm: FieldDescriptor) -> None:
+    """It stands in the file of its domain; those of none stand beside the oneof."""
+    message = _message(arm)
+    assert message.name == "".join(word.capitalize() for word in arm.name.split("_")) + "Event"
+    spec = message.GetOptions().Extensions[options_pb2.event_spec]
+    assert len(spec.devices) == len(set(spec.devices)) > 0
+    assert re.fullmatch(r"([a-z0-9/_-]+\.html)?", spec.page)
+    (domain,) = re.findall(r"dockgate/dji/v1/(\w+)\.proto", message.file.name)
+    first = BLOCKS.get(domain, 0)
+    assert first <= arm.number < first + 100
+    assert (domain == "event") == (first == 0)
+
+
+def test_the_catalogue_knows_every_event() -> None:
+    """By DJI's name."""
+    assert list(catalogue.EVENTS) == [arm.name for arm in EVENTS]
+
+
+def test_a_list_without_a_name_is_all_that_its_event_holds() -> None:
+    """It is the whole of `data`, so nothing could stand beside it."""
+    whole = {
+        field.containing_type.name: field
+        for field in FIELDS
+        if field.GetOptions().Extensions[options_pb2.field_spec].whole_data
+    }
+    assert list(whole) == ["AirsenseWarningEvent"]
+    for field in whole.values():
+        assert field.is_repeated
+        assert list(field.containing_type.fields) == [field]
+
+
 def test_absent_and_zero_differ() -> None:
     """DJI gives 0 a meaning, so every single value says whether it was given."""
     assert [
@@ -167,7 +204,12 @@ def test_the_catalogue_knows_every_arm() -> None:
 def test_every_file_sets_the_packages_of_other_languages() -> None:
     """Set from the start: changing them later breaks every client."""
     files = {_message(arm).file for arm in EVERY_ARM}
-    files |= {method_pb2.DESCRIPTOR, reply_pb2.DESCRIPTOR, options_pb2.DESCRIPTOR}
+    files |= {
+        event_pb2.DESCRIPTOR,
+        method_pb2.DESCRIPTOR,
+        reply_pb2.DESCRIPTOR,
+        options_pb2.DESCRIPTOR,
+    }
     for file in files:
         options = file.GetOptions()
         assert isinstance(options, descriptor_pb2.FileOptions)

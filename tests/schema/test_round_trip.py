@@ -5,6 +5,7 @@ from typing import Any
 
 import orjson
 import pytest
+from google.protobuf.descriptor import Descriptor
 from schema import generated
 
 from dockgate_server.codec import catalogue, dji_json, rules
@@ -34,10 +35,14 @@ def test_what_is_allowed_survives(name: str, make: generated.Make) -> None:
         assert _bytes(dji_json.to_dict(copy)) == text
 
 
-@pytest.mark.parametrize("name", catalogue.REPLIES)
-def test_what_a_device_answers_survives(name: str) -> None:
-    """A reply is read as tolerantly as can be, and nothing of it is lost."""
-    descriptor = catalogue.REPLIES[name]
+@pytest.mark.parametrize(
+    "descriptor",
+    [*catalogue.REPLIES.values(), *catalogue.EVENTS.values()],
+    ids=lambda descriptor: descriptor.name,
+)
+def test_what_a_device_says_survives(descriptor: Descriptor) -> None:
+    """A reply or event is read as tolerantly as can be, and nothing of it is lost."""
+    name = descriptor.name
     chance = random.Random(name)
     for _ in range(3):
         answer = generated.maximal(descriptor, chance)

@@ -27,6 +27,12 @@ PROGRAM = "import typer; from dockgate_server.simulate.command import simulate; 
         (["--broker", "mqtt://:secret@h"], "without a user"),
         (["--ca-file", "/nowhere.pem"], "is for TLS"),
         (["--broker", "mqtts://h", "--ca-file", "/nowhere.pem"], "no readable PEM"),
+        (["--key-file", "/nowhere.key"], "--key-file: is for TLS"),
+        (["--broker", "mqtts://h", "--cert-file", "/nowhere.pem"], "must be given together"),
+        (
+            ["--broker", "mqtts://h", "--cert-file", "/nowhere.pem", "--key-file", "/nowhere.key"],
+            "no certificate and its unencrypted key",
+        ),
         (["--dock", "a/b"], "not a serial number"),
         (["--dock", "same", "--drone", "same"], "cannot both be same"),
         (["--answer-after", "soon"], "--answer-after: 'soon' is not a time"),

@@ -5,6 +5,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from support.vault import VAULT
+
 from dockgate_server.bridge.interface import Inbound
 from dockgate_server.clock import Handle
 from dockgate_server.commands import Commands, Permissions
@@ -130,11 +132,13 @@ class Process:
             self.deadlines = deadlines = Deadlines(recorder, clock)
             self.jobs = jobs = Jobs(recorder, clock)
             self.dispatcher = dispatcher = Dispatcher(
-                store, bridge, deadlines, recorder, presence, clock
+                store, bridge, deadlines, recorder, presence, clock, VAULT
             )
             registry = Registry(store.devices, presence, gateway.devices)
             events = Events(bridge, store.events, Feed(), clock)
-            inbound = wiring.router(bridge, registry, presence, recorder, clock, events)
+            inbound = wiring.router(
+                bridge, registry, presence, recorder, clock, events, dispatcher.outstanding
+            )
             self.hub = hub
             commands = Commands(
                 store,
@@ -142,6 +146,7 @@ class Process:
                 hub,
                 registry,
                 clock,
+                VAULT,
                 heartbeat_seconds=_HEARTBEAT_SECONDS,
                 permissions=Permissions(raw_methods=False, control_streams=True),
             )

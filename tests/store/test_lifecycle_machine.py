@@ -521,7 +521,8 @@ class Lifecycle(RuleBasedStateMachine):
             **odd,
         }
         reply = Reply(data=data, raw_data=orjson.dumps(data), received_at=at, **values)
-        self._ask(RecordReply(reply), answer)
+        left = (one.id for one in self.model.commands.values() if one.sending_at is not None)
+        self._ask(RecordReply(reply, tuple(left)), answer)
 
     def _report(
         self,

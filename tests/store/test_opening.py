@@ -262,6 +262,28 @@ def test_a_database_whose_journal_another_process_is_changing_is_waited_for(
         assert late.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 
+def test_credentials_from_before_rotation_go_on_as_they_were(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One secret, of the day on which the key was made; every device; no certificate."""
+    connection = sqlite3.connect(tmp_path / "dockgate.db", isolation_level=None)
+    files = migrations.known()
+    monkeypatch.setattr(migrations, "known", lambda: files[:6])
+    migrations.migrate(connection)
+    connection.execute(
+        "INSERT INTO credential (api_id, tenant, label, scopes, sealed_secret, created_at) "
+        "VALUES ('dk_1', 'default', '', '', x'00', 5)"
+    )
+    monkeypatch.setattr(migrations, "known", lambda: files)
+    migrations.migrate(connection)
+    row = connection.execute(
+        "SELECT secret_at, older_secret, older_secret_at, devices, client_certificate "
+        "FROM credential"
+    ).fetchone()
+    connection.close()
+    assert row == (5, None, None, "", None)
+
+
 def test_a_migration_that_breaks_in_the_middle_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -164,7 +164,7 @@ async def test_a_device_belongs_to_the_latest_topology(store: SqliteStore) -> No
 async def test_keys_of_the_open_api_are_kept(store: SqliteStore) -> None:
     """Disabled once, never deleted."""
     key = Credential("id-1", "default", "ours", "open:command:read", b"sealed", NOW)
-    await store.add_credential(key)
+    assert await store.add_credential(key)
     assert await store.get_credential("id-1") == key
     assert await store.get_credential("id-2") is None
     assert await store.disable_credential("id-1", NOW + 1)

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import sqlite3
-from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
@@ -293,7 +292,7 @@ async def refusal(watch: AsyncIterator[FleetUpdate | CommandEvent | None]) -> Re
 
 def keep_in_memory(core: Core, events: int) -> None:
     """Let the hub keep fewer events."""
-    core.hub._tail = deque(core.hub._tail, maxlen=events)
+    core.hub._tail = core.hub._tail[-events:] if events else []
 
 
 async def test_a_watch_from_before_what_was_removed_is_refused(core: Core) -> None:

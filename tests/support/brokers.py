@@ -4,7 +4,9 @@ mosquitto where it is installed, and the NATS server that pip installs, which sp
 only. Tests that need one are marked ``broker``.
 """
 
+import base64
 import getpass
+import hashlib
 import os
 import shutil
 import signal
@@ -13,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,6 +43,8 @@ class RunningBroker:
     folder: Path
     port: int
     extra: str = ""
+    whole: str = ""
+    """The whole configuration; the usual one and ``extra`` when it is empty."""
     _process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
 
     @property
@@ -58,7 +62,8 @@ class RunningBroker:
         program = binary(self.name)
         assert program is not None, f"{self.name} is not installed"
         file = self.folder / f"{self.name}.conf"
-        file.write_text(_mosquitto(self) if self.name == "mosquitto" else _nats(self))
+        usual = _mosquitto if self.name == "mosquitto" else _nats
+        file.write_text(self.whole or usual(self))
         with (self.folder / "broker.log").open("ab") as log:
             self._process = subprocess.Popen([program, "-c", str(file)], stdout=log, stderr=log)
         give_up = time.monotonic() + _LIMIT_SECONDS
@@ -66,6 +71,11 @@ class RunningBroker:
             assert self._process.poll() is None, (self.folder / "broker.log").read_text()
             assert time.monotonic() < give_up, f"{self.name} does not listen"
             time.sleep(0.01)  # another program: there is no signal to wait for
+
+    def reload(self) -> None:
+        """Ask it to read its files anew; it does so a moment later."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGHUP)
 
     def freeze(self) -> None:
         """Let it do nothing any more, without closing anything."""
@@ -114,6 +124,18 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def write_passwords(file: Path, passwords: Mapping[str, str]) -> None:
+    """Each user's line in mosquitto's form: PBKDF2 with SHA-512."""
+    salt = b"salt-of-test"
+    lines = []
+    for user, password in passwords.items():
+        hashed = hashlib.pbkdf2_hmac("sha512", password.encode(), salt, 101)
+        both = "$".join(base64.b64encode(part).decode() for part in (salt, hashed))
+        lines.append(f"{user}:$7$101${both}\n")
+    file.write_text("".join(lines), encoding="utf-8")
+    file.chmod(0o600)
 
 
 def _listens(port: int) -> bool:

@@ -16,6 +16,7 @@ from dockgate_server.dispatcher.deadlines import Deadlines
 from dockgate_server.dispatcher.dispatcher import Dispatcher
 from dockgate_server.dispatcher.recorder import Recorder
 from dockgate_server.hub import Hub
+from dockgate_server.limits import Limits, unlimited
 from dockgate_server.model.caller import DEFAULT_TENANT
 from dockgate_server.model.command import CommandEvent, CommandFilter
 from dockgate_server.model.device import Device
@@ -24,6 +25,7 @@ from dockgate_server.model.transitions import RecordReply
 from dockgate_server.store.sqlite import SqliteStore
 from dockgate_server.supervision import Supervisor
 from support.bridge import ScriptedBridge
+from support.vault import VAULT
 
 DEVICES = (
     Device(DEFAULT_TENANT, "drone-001", "dock-001"),
@@ -38,6 +40,7 @@ class Core:
     store: SqliteStore
     bridge: ScriptedBridge
     hub: Hub
+    registry: Registry
     dispatcher: Dispatcher
     commands: Commands
 
@@ -65,28 +68,39 @@ async def running(
     bridge: ScriptedBridge,
     clock: Clock | None = None,
     heartbeat_seconds: float = 15.0,
+    limits: Limits | None = None,
 ) -> AsyncIterator[Core]:
     """The parts, started; stopped at the end."""
     clock = clock or SystemClock()
+    limits = limits or unlimited()
     hub = Hub()
 
     def committed(events: Sequence[CommandEvent]) -> None:
         dispatcher.committed(events)
+        limits.open_commands.committed(events)
         hub.publish(events)
 
     async with SqliteStore(database, committed) as store:
         recorder = Recorder(store, clock)
         deadlines = Deadlines(recorder, clock)
         presence = PresenceBook(clock)
-        dispatcher = Dispatcher(store, bridge, deadlines, recorder, presence, clock)
+        dispatcher = Dispatcher(store, bridge, deadlines, recorder, presence, clock, VAULT)
         registry = Registry(store.devices, presence, DEVICES)
         commands = Commands(
-            store, dispatcher, hub, registry, clock, heartbeat_seconds=heartbeat_seconds
+            store,
+            dispatcher,
+            hub,
+            registry,
+            clock,
+            VAULT,
+            heartbeat_seconds=heartbeat_seconds,
+            limits=limits,
         )
         await registry.load()
         hub.start_from(await store.newest_event_seq())
+        limits.open_commands.recover(await store.open_places())
         await dispatcher.recover()
         async with Supervisor() as supervisor:
             supervisor.start("dispatcher", dispatcher.run())
-            yield Core(store, bridge, hub, dispatcher, commands)
+            yield Core(store, bridge, hub, registry, dispatcher, commands)
         deadlines.close()

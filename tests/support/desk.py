@@ -13,6 +13,8 @@ from dockgate.downlink.v1 import device_request_service_pb2 as pb
 from dockgate_server.bridge.interface import Inbound
 from dockgate_server.clock import ManualClock
 from dockgate_server.codec import envelope
+from dockgate_server.devices.presence import PresenceBook
+from dockgate_server.devices.registry import Registry
 from dockgate_server.inbound.request_replies import RequestReplies
 from dockgate_server.inbound.requests import Requests
 from dockgate_server.inbox import Inbox
@@ -21,6 +23,7 @@ from dockgate_server.model.device_request import DeviceRequest, RequestFilter
 from dockgate_server.providers import Provider, Providers
 from dockgate_server.store.sqlite import SqliteStore
 from support.bridge import Published, ScriptedBridge
+from support.vault import VAULT
 
 ANSWER_SECONDS = 40.0
 
@@ -111,9 +114,11 @@ async def sitting(
     if not isinstance(providers, Providers):
         providers = Providers(providers or {})
     async with SqliteStore(database) as store:
-        replies = RequestReplies(bridge, store.requests, clock, ANSWER_SECONDS)
+        replies = RequestReplies(bridge, store.requests, clock, VAULT, ANSWER_SECONDS)
         requests = Requests(store.requests, providers, replies, clock, ANSWER_SECONDS)
-        inbox = Inbox(store.requests, replies, clock, heartbeat_seconds=0.05)
+        registry = Registry(store.devices, PresenceBook(clock))
+        await registry.load()
+        inbox = Inbox(store.requests, replies, clock, registry, heartbeat_seconds=0.05)
         await replies.recover()
         try:
             yield Desk(clock, bridge, store, replies, requests, inbox)

@@ -129,7 +129,7 @@ class Lives:
         """
         before = len(self.events)
         match change:
-            case RecordReply(reply):
+            case RecordReply(reply, _):
                 self._reply(reply, answer)
             case RecordJob():
                 self._job(change)

@@ -17,24 +17,35 @@ from dockgate_server.access.verifier import Verifier
 from dockgate_server.clock import ManualClock
 from dockgate_server.commands import Commands
 from dockgate_server.config import Http
+from dockgate_server.config.limits import LimitsSection
 from dockgate_server.devices.presence import PresenceBook
 from dockgate_server.devices.registry import Registry
 from dockgate_server.dispatcher.deadlines import Deadlines
 from dockgate_server.dispatcher.dispatcher import Dispatcher
 from dockgate_server.dispatcher.recorder import Recorder
+from dockgate_server.errors import Reason
 from dockgate_server.http.server import HttpServer
 from dockgate_server.hub import Hub
 from dockgate_server.inbound.request_replies import RequestReplies
 from dockgate_server.inbox import Inbox
+from dockgate_server.limits import Limits, unlimited
 from dockgate_server.model.caller import DEFAULT_TENANT
 from dockgate_server.model.command import CommandEvent
 from dockgate_server.model.device import Device
+from dockgate_server.model.device_request import DeviceRequest, NewRequest, Reply, Routing
 from dockgate_server.store.sqlite import SqliteStore
 from support.bridge import ScriptedBridge
+from support.vault import VAULT
 
 COMMANDS = "/api/v1/open/downlink/commands"
 JSON = {"Content-Type": "application/json"}
 SKEW_SECONDS = 300
+NEVER_OVER_HTTP = {
+    Reason.CURSOR_OUT_OF_RANGE,
+    Reason.CURSOR_EXPIRED,
+    Reason.COMMAND_NOT_CANCELLABLE,
+}
+"""Reasons of calls that only gRPC has."""
 
 _nonces = itertools.count()
 
@@ -121,6 +132,25 @@ class OpenApiUnderTest:
         """Send a rightly signed query."""
         return await self.send("GET", target, self.sign("GET", target, key=key))
 
+    async def device_asks(
+        self, request_id: str, reply: Reply | None = None, **changed: Any
+    ) -> DeviceRequest:
+        """A dock has asked for something that waits for a person, unless it has its reply."""
+        now = self.clock.now_ms()
+        values: dict[str, Any] = {
+            "id": request_id,
+            "gateway_id": "dock-001",
+            "request_type": "a_newer_request",
+            "tid": f"t{request_id[-1]}",
+            "bid": "b1",
+            "payload": b'{"big":12345678901234567890}',
+            "routing": Routing.INBOX,
+            "received_at": now,
+            "expires_at": now + 40_000,
+            **changed,
+        }
+        return await self.store.requests.record(NewRequest(**values), reply)
+
     async def nothing_was_stored(self) -> bool:
         """Whether no command has come to be, and nothing was sent."""
         return await self.store.newest_event_seq() == 0 and not self.bridge.published
@@ -128,31 +158,35 @@ class OpenApiUnderTest:
 
 @asynccontextmanager
 async def serving(
-    folder: Path, *, body_seconds: float = 30, **settings: Any
+    folder: Path, *, limits: Mapping[str, Any] | None = None, **settings: Any
 ) -> AsyncIterator[OpenApiUnderTest]:
     """The open API with its database in ``folder``, and the devices drone-001 and dock-001."""
     clock = ManualClock()
     bridge = ScriptedBridge()
     hub = Hub()
+    counted = unlimited() if limits is None else Limits(LimitsSection(**limits), clock)
     events: list[CommandEvent] = []
 
     def committed(committed: Sequence[CommandEvent]) -> None:
         events.extend(committed)
         dispatcher.committed(committed)
+        counted.open_commands.committed(committed)
         hub.publish(committed)
 
     async with SqliteStore(folder / "dockgate.db", committed) as store:
         recorder = Recorder(store, clock)
         deadlines = Deadlines(recorder, clock)
         presence = PresenceBook(clock)
-        dispatcher = Dispatcher(store, bridge, deadlines, recorder, presence, clock)
+        dispatcher = Dispatcher(store, bridge, deadlines, recorder, presence, clock, VAULT)
         seeds = [Device(DEFAULT_TENANT, one, "dock-001") for one in ("drone-001", "dock-001")]
-        commands = Commands(store, dispatcher, hub, Registry(store.devices, presence, seeds), clock)
+        registry = Registry(store.devices, presence, seeds)
+        commands = Commands(store, dispatcher, hub, registry, clock, VAULT, limits=counted)
         keys = Keys(store, folder / "dockgate.db.key", clock)
-        verifier = Verifier(store, keys, clock, SKEW_SECONDS)
+        verifier = Verifier(store, keys, clock, SKEW_SECONDS, counted.rate)
         http = Http(**{"listen": "127.0.0.1:0", **settings})
-        inbox = Inbox(store.requests, RequestReplies(bridge, store.requests, clock, 40), clock)
-        server = HttpServer(http, commands, verifier, 5, body_seconds=body_seconds, inbox=inbox)
+        replies = RequestReplies(bridge, store.requests, clock, VAULT, 40)
+        inbox = Inbox(store.requests, replies, clock, registry)
+        server = HttpServer(http, commands, verifier, 5, inbox=inbox, limits=counted)
         async with server, aiohttp.ClientSession() as session:
             key = await keys.create("test")
             yield OpenApiUnderTest(

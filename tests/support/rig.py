@@ -27,6 +27,7 @@ from dockgate_server.model.command import Command, CommandEvent, EventKind, Fail
 from dockgate_server.store.sqlite import SqliteStore
 from support.bridge import Published, ScriptedBridge
 from support.records import CHARGE_OPEN, SETUP_ABORT, an_accept
+from support.vault import VAULT
 
 URGENT = "camera_recording_start"
 """Stands in for an emergency method, of which the schema has none yet: see ``urgent_method``."""
@@ -167,10 +168,14 @@ async def starting(
         recorder = Recorder(store, clock)
         deadlines = Deadlines(recorder, clock)
         presence = PresenceBook(clock)
-        dispatcher = Dispatcher(store, bridge, deadlines, recorder, presence, clock, **options)
+        dispatcher = Dispatcher(
+            store, bridge, deadlines, recorder, presence, clock, VAULT, **options
+        )
         registry = Registry(store.devices, presence)
         events = Events(bridge, store.events, Feed(), clock)
-        inbound = wiring.router(bridge, registry, presence, recorder, clock, events)
+        inbound = wiring.router(
+            bridge, registry, presence, recorder, clock, events, dispatcher.outstanding
+        )
         await dispatcher.recover()
         running = asyncio.create_task(dispatcher.run())
         parts = (clock, bridge, store, registry, presence, recorder, deadlines, dispatcher, inbound)

@@ -38,11 +38,16 @@ def spoil(rng: random.Random, message: Message) -> Spoilt:
         payload = rng.choice(_SHAPES)(rng, payload)
     content = json.dumps(payload, ensure_ascii=rng.random() < 0.5).encode(errors="surrogatepass")
     if rng.random() < 0.3:
-        content = rng.choice(_BYTES)(rng, content)
+        content = spoil_bytes(rng, content)
     topic = message.topic
     if topics.parse(topic) is None or rng.random() < 0.3:
         topic = rng.choice(UP).replace("+", message.gateway_id)
     return topic, content
+
+
+def spoil_bytes(rng: random.Random, content: bytes) -> bytes:
+    """A payload that is no longer what was written."""
+    return rng.choice(_BYTES)(rng, content)
 
 
 def _without(rng: random.Random, payload: Any) -> Any:

@@ -1,23 +1,36 @@
-"""The API keys of the open API: made, listed, disabled, and opened for checking a request."""
+"""Credentials: made, listed, rotated, disabled, and opened for checking who calls.
+
+A credential is an API ID with a secret, or two of them while keys are rotated, and perhaps a client
+certificate that stands for the secret.
+"""
 
 import asyncio
+import hmac
 import secrets
-from collections.abc import Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from weakref import WeakValueDictionary
 
-from dockgate_server.access import sealing
-from dockgate_server.access.sealing import SealingKey, SealingProblem
+from dockgate_server.access import unlocking
+from dockgate_server.access.forms import check
 from dockgate_server.clock import Clock
-from dockgate_server.model.caller import DEFAULT_TENANT, ORDINARY, Caller, Scope
+from dockgate_server.model.audit import Action, Entry, by
+from dockgate_server.model.caller import DEFAULT_TENANT, LOCAL, ORDINARY, Caller, Scope
+from dockgate_server.sealing import KeySource, SealingKey
 from dockgate_server.store.interface import Credential, Store
 
-LONGEST_LABEL = 100
-"""Characters."""
+CACHE_SECONDS = 2.0
+"""For how long a credential is taken to be as it was: after ``dockgate keys disable``, which runs
+in another process, calls may still pass for so long."""
 
 
 class UnknownKey(Exception):
     """There is no API key of that ID."""
+
+
+class CannotRotate(Exception):
+    """The secrets of an API key are not so that this can be done; the message says what can."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,13 +42,21 @@ class Key:
     label: str
     scopes: frozenset[Scope]
     created_at: int
-    """UTC milliseconds since 1970, as is ``disabled_at``."""
+    """UTC milliseconds since 1970, as are all times here."""
+    secret_at: int
+    """When its newest secret was made."""
+    older_secret_at: int | None = None
+    """When the one before was made; None when only one is good."""
     disabled_at: int | None = None
+    devices: tuple[str, ...] = ()
+    """Which devices it may reach, see :attr:`~dockgate_server.model.caller.Caller.devices`."""
+    client_certificate: str | None = None
+    """The name in a client certificate that stands for the secret."""
 
 
 @dataclass(frozen=True, slots=True)
 class NewKey:
-    """An API key that was just made: the only time that its secret can be seen."""
+    """An API key with a secret that was just made: the only time that it can be seen."""
 
     key: Key
     secret: str = field(repr=False)
@@ -43,27 +64,44 @@ class NewKey:
 
 @dataclass(frozen=True, slots=True)
 class OpenKey:
-    """An API key that may be used, with its secret."""
+    """An API key that may be used, with its secrets."""
 
     caller: Caller
-    secret: bytes = field(repr=False)
-    """The key of the HMAC: the secret as UTF-8."""
+    secrets: tuple[bytes, ...] = field(repr=False)
+    """The keys of the HMAC, each the secret as UTF-8: one, or two while keys are rotated."""
+
+    def holds(self, secret: bytes) -> bool:
+        """Whether that is one of the secrets, in a time that does not tell how nearly it is."""
+        alike = [hmac.compare_digest(secret, one) for one in self.secrets]
+        return any(alike)
 
 
 class Keys:
     """The API keys in a store.
 
+    What is opened is remembered for a moment, for every transport alike.
+
     Args:
         store: Where they are.
-        key_file: The sealing key. Made when the first API key is; read when it is needed.
+        sealing_key: The key that seals secrets, or its file. Made when the first API key is; read
+            when it is needed.
         clock: The time.
+        who: Who changes them, for the audit log.
     """
 
-    def __init__(self, store: Store, key_file: Path, clock: Clock) -> None:
+    def __init__(
+        self, store: Store, sealing_key: KeySource | Path, clock: Clock, who: Caller = LOCAL
+    ) -> None:
+        self._who = who
         self._store = store
-        self._key_file = key_file
+        self._source = KeySource(sealing_key) if isinstance(sealing_key, Path) else sealing_key
         self._clock = clock
         self._sealing_key: SealingKey | None = None
+        # Holds keys that exist and no others, so that it cannot be made to grow from outside.
+        self._by_id: dict[str, tuple[float, OpenKey]] = {}
+        self._by_certificate: dict[str, tuple[float, OpenKey]] = {}
+        # Each lives for as long as somebody holds it.
+        self._reading: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def check(self) -> None:
         """Make sure that the keys in use can be opened, so that a server need not find out later.
@@ -72,88 +110,220 @@ class Keys:
             SealingProblem: The sealing key is missing although there are API keys, cannot be
                 used, or is not the one with which they were sealed.
         """
-        in_use = [one for one in await self._store.list_credentials() if one.disabled_at is None]
-        for credential in in_use:
-            (await self._key()).unseal(credential.api_id, credential.sealed_secret)
+        for credential in await self._store.list_credentials():
+            if credential.disabled_at is None:
+                await self._opened(credential)
 
     async def create(
         self,
         label: str = "",
         tenant: str = DEFAULT_TENANT,
         scopes: Collection[Scope] = ORDINARY,
+        devices: Sequence[str] = (),
+        client_certificate: str | None = None,
     ) -> NewKey:
         """Make an API key.
 
         Args:
             label: What it is for, for people; up to 100 characters.
-            tenant: Whose commands it may see.
+            tenant: Whose commands and devices it may see.
             scopes: What it may do.
+            devices: Which devices it may reach; all of its tenant when there are none.
+            client_certificate: The name in a client certificate that stands for the secret.
 
         Raises:
-            ValueError: The label is too long or has control characters.
+            InvalidField: One of these cannot be so, or the certificate is another key's. Nothing
+                was stored.
             SealingProblem: See :meth:`check`.
         """
-        if len(label) > LONGEST_LABEL or not (label.isprintable()):
-            raise ValueError(f"must be up to {LONGEST_LABEL} printable characters")
+        fields = check(label, tenant, devices, client_certificate)
         sealing_key = await self._key()
-        api_id = f"dk_{secrets.token_hex(8)}"
-        # With a prefix, as tools that look for leaked secrets find it by that.
-        secret = f"dks_{secrets.token_urlsafe(32)}"
+        api_id, secret, now = f"dk_{secrets.token_hex(8)}", _new_secret(), self._clock.now_ms()
         credential = Credential(
             api_id=api_id,
             tenant=tenant,
             label=label,
             scopes=" ".join(sorted(scopes)),
             sealed_secret=sealing_key.seal(api_id, secret),
-            created_at=self._clock.now_ms(),
+            created_at=now,
+            devices=" ".join(fields.devices),
+            client_certificate=client_certificate,
+            secret_at=now,
         )
-        await self._store.add_credential(credential)
+        audit = self._audit(Action.KEY_CREATED, api_id, tenant)
+        audit = audit._replace(dangerous=Scope.DANGEROUS in scopes or Scope.RAW in scopes)
+        if not await self._store.add_credential(credential, audit):
+            raise fields.certificate_is_taken()
         return NewKey(_shown(credential), secret)
+
+    async def rotate(self, api_id: str) -> NewKey:
+        """Give an API key a second secret; both are good until one is ended.
+
+        Raises:
+            UnknownKey: There is no such key.
+            CannotRotate: It has two secrets already, or is disabled.
+            SealingProblem: See :meth:`check`.
+        """
+        before = await self._usable(api_id)
+        if before.older_secret is not None:
+            raise _two_are_good(api_id)
+        secret = _new_secret()
+        sealed = (await self._key()).seal(api_id, secret)
+        audit = self._audit(Action.KEY_ROTATED, api_id, before.tenant)
+        if not await self._store.rotate_credential(api_id, sealed, audit.at, audit):
+            raise _two_are_good(api_id)  # somebody else has just done the same
+        return NewKey(await self._changed(api_id), secret)
+
+    async def finish_rotation(self, api_id: str) -> Key:
+        """End the older of two secrets.
+
+        A server that runs on the same database takes note within :data:`CACHE_SECONDS`.
+
+        Raises:
+            UnknownKey: There is no such key.
+            CannotRotate: It has only one secret, or is disabled.
+        """
+        audit = await self._ending(api_id, Action.KEY_ROTATION_FINISHED)
+        if not await self._store.end_older_secret(api_id, audit):
+            raise _one_is_good(api_id)
+        return await self._changed(api_id)
+
+    async def undo_rotation(self, api_id: str) -> Key:
+        """End the newer of two secrets, as it was lost or seen by somebody.
+
+        Otherwise as :meth:`finish_rotation`.
+        """
+        audit = await self._ending(api_id, Action.KEY_ROTATION_UNDONE)
+        if not await self._store.end_newer_secret(api_id, audit):
+            raise _one_is_good(api_id)
+        return await self._changed(api_id)
 
     async def disable(self, api_id: str) -> bool:
         """Let an API key be used no more; False when it is disabled already.
 
-        A server that runs on the same database takes note within
-        :data:`~dockgate_server.access.verifier.KEY_CACHE_SECONDS`.
+        A server that runs on the same database takes note within :data:`CACHE_SECONDS`.
 
         Raises:
             UnknownKey: There is no such key.
         """
-        if await self._store.disable_credential(api_id, self._clock.now_ms()):
-            return True
-        if await self._store.get_credential(api_id) is None:
-            raise UnknownKey(f"there is no API key {api_id!r}")
-        return False
+        tenant = (await self._credential(api_id)).tenant
+        await self._key()  # which opens the audit log
+        audit = self._audit(Action.KEY_DISABLED, api_id, tenant)
+        changed = await self._store.disable_credential(api_id, audit.at, audit)
+        await self._changed(api_id)
+        return changed
 
     async def list(self) -> Sequence[Key]:
         """Every key, oldest first."""
         return [_shown(credential) for credential in await self._store.list_credentials()]
 
     async def open(self, api_id: str) -> OpenKey | None:
-        """The key of that API ID with its secret; None when it is unknown or disabled.
+        """The key of that API ID with its secrets; None when it is unknown or disabled.
 
         Raises:
+            DockgateError: UNAVAILABLE.
             SealingProblem: See :meth:`check`.
         """
+        return await self._recall(self._by_id, api_id, self._store.get_credential)
+
+    async def open_by_certificate(self, name: str) -> OpenKey | None:
+        """The key whose client certificate has that name; None when there is none.
+
+        Raises:
+            DockgateError: UNAVAILABLE.
+            SealingProblem: See :meth:`check`.
+        """
+        find = self._store.get_credential_of_certificate
+        return await self._recall(self._by_certificate, name, find)
+
+    async def _recall(
+        self,
+        cache: dict[str, tuple[float, OpenKey]],
+        name: str,
+        find: Callable[[str], Awaitable[Credential | None]],
+    ) -> OpenKey | None:
+        until, known = cache.get(name, (0.0, None))
+        if self._clock.monotonic() < until:
+            return known
+        # One read for all who ask at once: thousands of watches of a key may.
+        async with self._reading.setdefault(name, asyncio.Lock()):
+            now = self._clock.monotonic()
+            until, known = cache.get(name, (0.0, None))
+            if now < until:
+                return known
+            credential = await find(name)
+            if credential is None or credential.disabled_at is not None:
+                cache.pop(name, None)
+                return None
+            opened = await self._opened(credential)
+            # From before the reading on: it may have been changed since.
+            cache[name] = (now + CACHE_SECONDS, opened)
+            return opened
+
+    async def _opened(self, credential: Credential) -> OpenKey:
+        key = await self._key()
+        sealed = (credential.sealed_secret, credential.older_secret)
+        opened = [key.unseal(credential.api_id, one) for one in sealed if one is not None]
+        caller = Caller(
+            credential.tenant,
+            credential.api_id,
+            _scopes(credential),
+            tuple(credential.devices.split()),
+        )
+        return OpenKey(caller, tuple(secret.encode() for secret in opened))
+
+    async def _usable(self, api_id: str) -> Credential:
+        credential = await self._credential(api_id)
+        if credential.disabled_at is not None:
+            raise CannotRotate(f"the API key {api_id} is disabled; make a new one")
+        return credential
+
+    async def _ending(self, api_id: str, action: Action) -> Entry:
+        """What the audit log says of the end of a rotation."""
+        tenant = (await self._usable(api_id)).tenant
+        await self._key()  # which opens the audit log
+        return self._audit(action, api_id, tenant)
+
+    def _audit(self, action: Action, api_id: str, tenant: str) -> Entry:
+        entry = by(self._who, self._clock.now_ms(), action)
+        return entry._replace(tenant=tenant, target=api_id)
+
+    async def _credential(self, api_id: str) -> Credential:
         credential = await self._store.get_credential(api_id)
-        if credential is None or credential.disabled_at is not None:
-            return None
-        secret = (await self._key()).unseal(api_id, credential.sealed_secret)
-        return OpenKey(Caller(credential.tenant, api_id, _scopes(credential)), secret.encode())
+        if credential is None:
+            raise UnknownKey(f"there is no API key {api_id!r}")
+        return credential
+
+    async def _changed(self, api_id: str) -> Key:
+        """Forget what is remembered of a key, and give it as it is now."""
+        self._by_id.pop(api_id, None)
+        key = _shown(await self._credential(api_id))
+        self._by_certificate.pop(key.client_certificate or "", None)
+        return key
 
     async def _key(self) -> SealingKey:
         if self._sealing_key is None:
-            key = await asyncio.to_thread(sealing.read_key, self._key_file)
-            if key is None:
-                if await self._store.list_credentials():
-                    # A new one would open nothing and hide that the old one is gone.
-                    raise SealingProblem(
-                        f"the sealing key {self._key_file} is missing, but there are API keys "
-                        "that were sealed with it; put it back where it was"
-                    )
-                key = await asyncio.to_thread(sealing.make_key, self._key_file)
-            self._sealing_key = key
+            self._sealing_key = await unlocking.sealing_key(self._store, self._source)
         return self._sealing_key
+
+
+def _new_secret() -> str:
+    # With a prefix, as tools that look for leaked secrets find it by that.
+    return f"dks_{secrets.token_urlsafe(32)}"
+
+
+def _two_are_good(api_id: str) -> CannotRotate:
+    return CannotRotate(
+        f"the API key {api_id} has two secrets that are good; end one of them first, "
+        "the older one (--finish) or the newer one (--undo)"
+    )
+
+
+def _one_is_good(api_id: str) -> CannotRotate:
+    return CannotRotate(
+        f"the API key {api_id} has one secret only, and no other to end; rotate it first, "
+        "or disable it"
+    )
 
 
 def _scopes(credential: Credential) -> frozenset[Scope]:
@@ -162,10 +332,14 @@ def _scopes(credential: Credential) -> frozenset[Scope]:
 
 def _shown(credential: Credential) -> Key:
     return Key(
-        credential.api_id,
-        credential.tenant,
-        credential.label,
-        _scopes(credential),
-        credential.created_at,
-        credential.disabled_at,
+        api_id=credential.api_id,
+        tenant=credential.tenant,
+        label=credential.label,
+        scopes=_scopes(credential),
+        created_at=credential.created_at,
+        secret_at=credential.secret_at,
+        older_secret_at=credential.older_secret_at,
+        disabled_at=credential.disabled_at,
+        devices=tuple(credential.devices.split()),
+        client_certificate=credential.client_certificate,
     )

@@ -21,6 +21,7 @@ The query was sent as ``b=%20&a=2&a=1``, the body as ``{}``, and the signature i
 
 import hashlib
 import hmac
+from collections.abc import Sequence
 
 ALGORITHM = "UTMOS-HMAC-SHA256"
 """The first line, and the scheme that a 401 names in ``WWW-Authenticate``."""
@@ -85,6 +86,12 @@ def fits(key: bytes, message: bytes, signature: str) -> bool:
     """Whether that is the signature, found out in a time that does not tell how nearly it is."""
     given = signature.encode("utf-8", "surrogateescape")
     return hmac.compare_digest(sign(key, message).encode(), given)
+
+
+def fits_one_of(keys: Sequence[bytes], message: bytes, signature: str) -> bool:
+    """Whether one of the keys has made the signature; each is tried, whichever it is."""
+    fitting = [fits(key, message, signature) for key in keys]
+    return any(fitting)
 
 
 def signed_headers(

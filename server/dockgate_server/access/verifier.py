@@ -5,20 +5,19 @@ and a nonce is used up last, so that nobody without the secret can use up anothe
 """
 
 import re
+import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NoReturn
 
 from dockgate_server.access import signature
-from dockgate_server.access.keys import Keys, OpenKey
+from dockgate_server.access.keys import Keys
 from dockgate_server.clock import Clock
 from dockgate_server.errors import DockgateError, Reason
+from dockgate_server.limits import unlimited
+from dockgate_server.limits.rate import Rate
 from dockgate_server.model.caller import Caller
 from dockgate_server.store.interface import Store
-
-KEY_CACHE_SECONDS = 2.0
-"""For how long a key is taken to be as it was: after ``dockgate keys disable``, which runs in
-another process, requests may still pass for so long."""
 
 _FORGET_EVERY_SECONDS = 10.0
 # On top of the window, for a wall clock that is set back a little.
@@ -28,7 +27,8 @@ _API_ID = re.compile(r"[!-~]{1,64}")
 _TIMESTAMP = re.compile(r"[0-9]{1,12}")
 _NONCE = re.compile(r"[!-~]{1,128}")
 
-_NOBODY = OpenKey(Caller("", ""), b"the secret of no key")
+# What stands in for secrets that are not there. Made anew by every process: nobody knows them.
+_NO_SECRETS = (secrets.token_bytes(32), secrets.token_bytes(32))
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,23 +52,30 @@ class Verifier:
         keys: The API keys.
         clock: The time.
         skew_seconds: How far a timestamp may be from our clock.
+        rate: How many requests each of them may send; as many as there come by default.
     """
 
-    def __init__(self, store: Store, keys: Keys, clock: Clock, skew_seconds: int) -> None:
+    def __init__(
+        self,
+        store: Store,
+        keys: Keys,
+        clock: Clock,
+        skew_seconds: int,
+        rate: Rate | None = None,
+    ) -> None:
         self._store = store
         self._keys = keys
         self._clock = clock
         self._skew_seconds = skew_seconds
-        # Holds keys that exist and no others, so that it cannot be made to grow from outside.
-        self._cache: dict[str, tuple[float, OpenKey]] = {}
+        self._rate = rate or unlimited().rate
         self._forget_at = 0.0
 
     async def verify(self, request: SignedRequest) -> Caller:
         """The caller, whose nonce is used up now.
 
         Raises:
-            DockgateError: UNAUTHORIZED, TIMESTAMP_EXPIRED, SIGNATURE_INVALID, NONCE_REPLAYED;
-                UNAVAILABLE when the store cannot take the nonce.
+            DockgateError: UNAUTHORIZED, TIMESTAMP_EXPIRED, SIGNATURE_INVALID, RATE_LIMITED,
+                NONCE_REPLAYED; UNAVAILABLE when the store cannot take the nonce.
             SealingProblem: The sealing key has been lost since the start, see ``Keys.check``.
         """
         headers = _headers(request.headers)
@@ -89,9 +96,10 @@ class Verifier:
             nonce=nonce,
             body=request.body,
         )
-        key = await self._open(api_id)
-        # For an unknown ID too, so that it takes no less time than a wrong signature.
-        fits = signature.fits((key or _NOBODY).secret, message, given)
+        key = await self._keys.open(api_id)
+        # As many for an ID that is unknown, or has one secret: the time tells nothing of either.
+        tried = (() if key is None else key.secrets) + _NO_SECRETS
+        fits = signature.fits_one_of(tried[: len(_NO_SECRETS)], message, given)
         if key is None:
             _unauthorized(signature.API_ID, "is not the ID of an API key that can be used")
         if not fits:
@@ -100,8 +108,12 @@ class Verifier:
                 f"{signature.SIGNATURE} does not fit the request; it must be the HMAC-SHA256, in "
                 "64 lower-case hex digits, of the eight lines that the documentation lists",
             )
+        # Whoever sends too much is refused before anything is written, and may send the same
+        # request again. A token is taken only behind the nonce: a replay must not use up another's.
+        self._rate.check(key.caller)
         if nonce:
             await self._use_up(api_id, nonce, int(timestamp))
+        self._rate.take(key.caller)
         return key.caller
 
     def _check_time(self, timestamp: int) -> None:
@@ -116,19 +128,6 @@ class Verifier:
                     "allowed_skew_seconds": str(self._skew_seconds),
                 },
             )
-
-    async def _open(self, api_id: str) -> OpenKey | None:
-        now = self._clock.monotonic()
-        until, key = self._cache.get(api_id, (0.0, _NOBODY))
-        if now < until:
-            return key
-        opened = await self._keys.open(api_id)
-        if opened is None:
-            self._cache.pop(api_id, None)
-        else:
-            # From before the reading on: it may have been disabled since.
-            self._cache[api_id] = (now + KEY_CACHE_SECONDS, opened)
-        return opened
 
     async def _use_up(self, api_id: str, nonce: str, timestamp: int) -> None:
         # Until then its timestamp is accepted; later the timestamp alone refuses it.

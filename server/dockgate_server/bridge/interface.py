@@ -47,6 +47,9 @@ class Inbound:
     acknowledge: Callable[[], None]
     """Tell the broker that it may forget the message: to be called when what the message
     caused has been committed. One that is never acknowledged comes again."""
+    comes_again: bool = True
+    """Whether the broker keeps it until then (QoS 1). It lets us have only so many of these open
+    at once; of others (QoS 0) it hands on whatever comes, once."""
 
 
 class Bridge(Protocol):

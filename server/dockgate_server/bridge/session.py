@@ -49,6 +49,10 @@ RECEIVE_MAXIMUM: Final = 2000
 """Inbound messages that may be unacknowledged at once; beyond it the broker holds back, which
 keeps a slow store from drowning."""
 
+LARGEST_PACKET: Final = 1_048_576
+"""Bytes of the largest message that the broker may bring us (MQTT 5); it throws larger ones away.
+No device has that much to say, and what one makes up would have to be read whole."""
+
 PATIENCE_KEEPALIVES: Final = 2
 """How long a message may wait for its acknowledgement, in keepalives; then the connection is given
 up. A broker that still answers pings but acknowledges nothing is as dead to us as one that is
@@ -94,6 +98,7 @@ class Session:
             properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
             properties.SessionExpiryInterval = session_expiry_seconds
             properties.ReceiveMaximum = RECEIVE_MAXIMUM
+            properties.MaximumPacketSize = LARGEST_PACKET
             # MQTT 5 begins with a clean session unless told otherwise.
             options = options | {"clean_start": False, "properties": properties}
         else:
@@ -248,7 +253,7 @@ class Session:
             if packet_id:
                 self._send(wire.puback(packet_id))
 
-        inbound = Inbound(topic, payload, acknowledge)
+        inbound = Inbound(topic, payload, acknowledge, comes_again=bool(packet_id))
         try:
             self._on_message(inbound)
         except Exception:

@@ -19,6 +19,7 @@ from typing import Annotated
 import typer
 
 from dockgate_server.cli import (
+    audit,
     backup,
     cancel,
     dev,
@@ -90,6 +91,7 @@ app.command("backup", epilog=backup.EXAMPLES)(backup.backup)
 app.add_typer(devices.app, name="devices")
 app.add_typer(requests.app, name="requests")
 app.add_typer(keys.app, name="keys")
+app.add_typer(audit.app, name="audit")
 
 
 def main() -> None:

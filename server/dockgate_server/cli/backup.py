@@ -59,10 +59,9 @@ def backup(
             f"{made.open_commands} of them were open and have ended in it as OUTCOME_UNKNOWN",
             err=True,
         )
-    if settings.sealing_key_file.is_file():
-        typer.echo(
-            f"keep {settings.sealing_key_file} as well: without it no API key can be used", err=True
-        )
+    if settings.key is not None or settings.sealing_key_file.is_file():
+        keep = f"keep {settings.sealing_key} as well: without it the copy cannot be started from"
+        typer.echo(keep, err=True)
 
 
 def _beside(database: Path) -> Path:

@@ -4,7 +4,16 @@ from typing import Annotated
 
 import typer
 
-from dockgate_server.cli.options import DEFAULT_SERVER, AsJson, Server, TlsCa, examples
+from dockgate_server.cli.options import (
+    DEFAULT_SERVER,
+    AsJson,
+    Server,
+    Tls,
+    TlsCa,
+    TlsCert,
+    TlsKey,
+    examples,
+)
 
 EXAMPLES = examples(
     "dockgate cancel 0b0e8f5e-6d4e-4d0c-9b1f-6c0b2f6f0a11",
@@ -16,6 +25,8 @@ def cancel(
     command_id: Annotated[str, typer.Argument(metavar="ID", help="The command's id.")],
     server: Server = DEFAULT_SERVER,
     tls_ca: TlsCa = None,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
     as_json: AsJson = False,
 ) -> None:
     """Withdraw a command that has not been sent.
@@ -27,7 +38,7 @@ def cancel(
     from dockgate_server.cli import render, words
     from dockgate_server.cli.client import connected
 
-    with connected(server, tls_ca) as client:
+    with connected(server, Tls(tls_ca, tls_cert, tls_key)) as client:
         request = pb.CancelCommandRequest(command_id=command_id)
         command = client.call(client.stub.CancelCommand, request).command
     if as_json:

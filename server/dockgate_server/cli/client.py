@@ -1,5 +1,6 @@
 """The blocking connection to a server."""
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from typing import Any, TypeVar
 import grpc
 
 from dockgate.downlink.v1 import command_service_pb2_grpc as pb_grpc
+from dockgate_server.cli.options import API_ID, API_KEY, Tls
 from dockgate_server.cli.problem import Problem, from_rpc_error, usage
 
 _ANSWER_SECONDS = 30.0
@@ -64,11 +66,11 @@ class Client:
 
 
 @contextmanager
-def connected(server: str, tls_ca: Path | None) -> Iterator[Client]:
+def connected(server: str, tls: Tls) -> Iterator[Client]:
     """A connection to the server; nothing is sent before the first call.
 
     Raises:
-        Problem: The address or the certificate file cannot be used.
+        Problem: The address, a file or the credentials in the environment cannot be used.
     """
     host, colon, port = server.rpartition(":")
     if not (host and colon and port.isdigit()):
@@ -78,13 +80,46 @@ def connected(server: str, tls_ca: Path | None) -> Iterator[Client]:
     # A proxy that the environment names cannot reach this machine's own ports.
     own = host in ("127.0.0.1", "localhost", "[::1]")
     options = [*_RECONNECT, *_KEEPALIVE, ("grpc.enable_http_proxy", 0 if own else 1)]
-    if tls_ca is None:
+    credentials = _credentials(tls)
+    if credentials is None:
         channel = grpc.insecure_channel(server, options)
     else:
-        try:
-            credentials = grpc.ssl_channel_credentials(tls_ca.read_bytes())
-        except OSError as error:
-            raise Problem(f"--tls-ca: cannot read {tls_ca}: {error.strerror}") from error
         channel = grpc.secure_channel(server, credentials, options)
     with channel:
         yield Client(server, channel, pb_grpc.CommandServiceStub(channel))
+
+
+def _credentials(tls: Tls) -> grpc.ChannelCredentials | None:
+    """TLS, and who calls; None where there is to be no TLS."""
+    if (tls.certificate is None) != (tls.key is None):
+        raise usage("--tls-cert and --tls-key must be given together")
+    api_id, secret = os.environ.get(API_ID, ""), os.environ.get(API_KEY, "")
+    if bool(api_id) != bool(secret):
+        raise usage(f"{API_ID} and {API_KEY} must be set together, or neither")
+    if tls.ca is None:
+        if tls.certificate is not None or api_id:
+            shown = f"{API_ID} and {API_KEY} are" if api_id else "--tls-cert is"
+            raise usage(f"{shown} for a server with TLS; name its authority with --tls-ca")
+        return None
+    if not f"{api_id}{secret}".isascii() or not f"{api_id}{secret}".isprintable():
+        raise usage(f"{API_ID} and {API_KEY}: must be as dockgate keys create has printed them")
+    credentials = grpc.ssl_channel_credentials(
+        _read("--tls-ca", tls.ca),
+        _read("--tls-key", tls.key) if tls.key else None,
+        _read("--tls-cert", tls.certificate) if tls.certificate else None,
+    )
+    if not api_id:
+        return credentials
+    caller = grpc.access_token_call_credentials(f"{api_id}.{secret}")
+    return grpc.composite_channel_credentials(credentials, caller)
+
+
+def _read(option: str, file: Path) -> bytes:
+    try:
+        pem = file.read_bytes()
+    except OSError as error:
+        raise Problem(f"{option}: cannot read {file}: {error.strerror}") from error
+    if b"-----BEGIN " not in pem:
+        # gRPC would only say that there is no connection.
+        raise Problem(f"{option}: {file} is no PEM file")
+    return pem

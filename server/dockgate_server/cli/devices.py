@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dockgate_server.cli.options import DEFAULT_SERVER, AsJson, Server, TlsCa, examples
+from dockgate_server.cli.options import (
+    DEFAULT_SERVER,
+    AsJson,
+    Server,
+    Tls,
+    TlsCa,
+    TlsCert,
+    TlsKey,
+    examples,
+)
 
 if TYPE_CHECKING:
     from dockgate.downlink.v1 import device_pb2, device_service_pb2_grpc
@@ -35,6 +44,8 @@ def list_devices(
     ] = "",
     server: Server = DEFAULT_SERVER,
     tls_ca: TlsCa = None,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
     as_json: AsJson = False,
 ) -> None:
     """List every device."""
@@ -42,7 +53,7 @@ def list_devices(
     from dockgate_server.cli import render, table
 
     request = pb.ListDevicesRequest(gateway_id=gateway)
-    with _connected(server, tls_ca) as (client, stub):
+    with _connected(server, Tls(tls_ca, tls_cert, tls_key)) as (client, stub):
         found = [d for page in client.pages(stub.ListDevices, request, None) for d in page.devices]
     if as_json:
         for device in found:
@@ -64,13 +75,15 @@ def get(
     device_id: DeviceId,
     server: Server = DEFAULT_SERVER,
     tls_ca: TlsCa = None,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
     as_json: AsJson = False,
 ) -> None:
     """Show a device with its latest state."""
     from dockgate.downlink.v1 import device_service_pb2 as pb
     from dockgate_server.cli import render
 
-    with _connected(server, tls_ca) as (client, stub):
+    with _connected(server, Tls(tls_ca, tls_cert, tls_key)) as (client, stub):
         request = pb.GetDeviceRequest(device_id=device_id)
         device = client.call(stub.GetDevice, request).device
     document = render.to_json(device)
@@ -94,6 +107,8 @@ def watch(
     ] = False,
     server: Server = DEFAULT_SERVER,
     tls_ca: TlsCa = None,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
     as_json: AsJson = False,
 ) -> None:
     """Show devices as they are and as they come, go and change, until Ctrl-C."""
@@ -103,7 +118,7 @@ def watch(
     from dockgate_server.cli import render
     from dockgate_server.cli.problem import from_rpc_error
 
-    with _connected(server, tls_ca) as (_, stub):
+    with _connected(server, Tls(tls_ca, tls_cert, tls_key)) as (_, stub):
         request = pb.WatchDevicesRequest(device_id=device, with_state=state)
         try:
             for update in stub.WatchDevices(request):
@@ -140,13 +155,15 @@ def register(
     ] = "",
     server: Server = DEFAULT_SERVER,
     tls_ca: TlsCa = None,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
     as_json: AsJson = False,
 ) -> None:
     """Give a device a name, or make one known before it announces itself."""
     from dockgate.downlink.v1 import device_service_pb2 as pb
     from dockgate_server.cli import render
 
-    with _connected(server, tls_ca) as (client, stub):
+    with _connected(server, Tls(tls_ca, tls_cert, tls_key)) as (client, stub):
         request = pb.RegisterDeviceRequest(
             device_id=device_id, serial_number=serial_number, gateway_id=gateway
         )
@@ -163,13 +180,15 @@ def remove(
     device_id: DeviceId,
     server: Server = DEFAULT_SERVER,
     tls_ca: TlsCa = None,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
     as_json: AsJson = False,
 ) -> None:
     """Forget a device and its name; one that announces itself again is known again."""
     from dockgate.downlink.v1 import device_service_pb2 as pb
     from dockgate_server.cli import render
 
-    with _connected(server, tls_ca) as (client, stub):
+    with _connected(server, Tls(tls_ca, tls_cert, tls_key)) as (client, stub):
         client.call(stub.RemoveDevice, pb.RemoveDeviceRequest(device_id=device_id))
     if as_json:
         render.print_json({"removed_device_id": device_id})
@@ -177,14 +196,45 @@ def remove(
         typer.echo(f"{device_id} is forgotten")
 
 
+@app.command(
+    "acl",
+    epilog=examples(
+        "dockgate devices acl > acl.new && diff /etc/mosquitto/dockgate/acl acl.new",
+        "dockgate devices acl --gateway-user dockgate-2",
+    ),
+)
+def acl(
+    gateway_user: Annotated[
+        str,
+        typer.Option("--gateway-user", metavar="NAME", help="The broker's user for the gateway."),
+    ] = "dockgate",
+    server: Server = DEFAULT_SERVER,
+    tls_ca: TlsCa = None,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
+) -> None:
+    """Print the topics that each user of a mosquitto broker needs, for its acl_file."""
+    from dockgate.downlink.v1 import device_service_pb2 as pb
+    from dockgate_server.cli.acl import write
+
+    with _connected(server, Tls(tls_ca, tls_cert, tls_key)) as (client, stub):
+        pages = client.pages(stub.ListDevices, pb.ListDevicesRequest(), None)
+        found = [device for page in pages for device in page.devices]
+    drones: dict[str, list[str]] = {device.gateway_id: [] for device in found}
+    for device in found:
+        if device.serial_number != device.gateway_id:
+            drones[device.gateway_id].append(device.serial_number)
+    typer.echo(write(drones, gateway_user), nl=False)
+
+
 @contextmanager
 def _connected(
-    server: str, tls_ca: TlsCa
+    server: str, tls: Tls
 ) -> "Iterator[tuple[Client, device_service_pb2_grpc.DeviceServiceStub]]":
     from dockgate.downlink.v1.device_service_pb2_grpc import DeviceServiceStub
     from dockgate_server.cli.client import connected
 
-    with connected(server, tls_ca) as client:
+    with connected(server, tls) as client:
         yield client, DeviceServiceStub(client.channel)
 
 

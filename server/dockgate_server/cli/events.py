@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dockgate_server.cli.options import DEFAULT_SERVER, AsJson, Server, TlsCa, examples
+from dockgate_server.cli.options import (
+    DEFAULT_SERVER,
+    AsJson,
+    Server,
+    Tls,
+    TlsCa,
+    TlsCert,
+    TlsKey,
+    examples,
+)
 from dockgate_server.cli.watch import say_lost
 
 if TYPE_CHECKING:
@@ -45,12 +54,15 @@ def events(
     ] = "",
     server: Server = DEFAULT_SERVER,
     tls_ca: TlsCa = None,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
     as_json: AsJson = False,
 ) -> None:
     """Follow what devices tell by themselves, until Ctrl-C.
 
     Progress of jobs, warnings, files that were uploaded: each as it is stored, from now on or from
-    a cursor. A lost connection is taken up again where it broke, with nothing left out.
+    a cursor, in words where the schema knows it. A lost connection is taken up again where it
+    broke, with nothing left out.
     """
     from dockgate.downlink.v1 import device_service_pb2 as pb
     from dockgate_server.cli import render
@@ -63,7 +75,7 @@ def events(
 
     if not as_json and sys.stderr.isatty():
         typer.echo("events from now on; Ctrl-C ends this", err=True)
-    with connected(server, tls_ca) as client:
+    with connected(server, Tls(tls_ca, tls_cert, tls_key)) as client:
         for event in _following(client, request, lost):
             if as_json:
                 render.print_json(render.to_json(event))
@@ -86,9 +98,9 @@ def _following(
 
 
 def _line(event: "device_pb2.DeviceEvent") -> str:
-    from dockgate_server.cli import render, words
+    from dockgate_server.cli import event_words, words
 
     asks = "  asks for an answer" if event.need_reply else ""
     method = typer.style(words.one_line(event.method), fg="cyan")
-    data = render.dumps(render.plain(event.data))
-    return f"{words.clock_time(event.received_at)}  {event.gateway_id}  {method}  {data}{asks}"
+    told = words.one_line(event_words.told(event))
+    return f"{words.clock_time(event.received_at)}  {event.gateway_id}  {method}  {told}{asks}"

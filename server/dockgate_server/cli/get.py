@@ -4,7 +4,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dockgate_server.cli.options import DEFAULT_SERVER, AsJson, Server, TlsCa, examples
+from dockgate_server.cli.options import (
+    DEFAULT_SERVER,
+    AsJson,
+    Server,
+    Tls,
+    TlsCa,
+    TlsCert,
+    TlsKey,
+    examples,
+)
 
 if TYPE_CHECKING:
     from dockgate.downlink.v1 import command_pb2
@@ -19,6 +28,8 @@ def get(
     command_id: Annotated[str, typer.Argument(metavar="ID", help="The command's id.")],
     server: Server = DEFAULT_SERVER,
     tls_ca: TlsCa = None,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
     as_json: AsJson = False,
 ) -> None:
     """Show a command as it is now."""
@@ -26,7 +37,7 @@ def get(
     from dockgate_server.cli import render
     from dockgate_server.cli.client import connected
 
-    with connected(server, tls_ca) as client:
+    with connected(server, Tls(tls_ca, tls_cert, tls_key)) as client:
         request = pb.GetCommandRequest(command_id=command_id)
         command = client.call(client.stub.GetCommand, request).command
     if as_json:

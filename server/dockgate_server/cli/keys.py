@@ -1,4 +1,4 @@
-"""``dockgate keys``: the API keys of the HTTP open API, in the gateway's own database."""
+"""``dockgate keys``: who may call, in the gateway's own database."""
 
 import re
 from collections.abc import AsyncIterator, Coroutine
@@ -9,17 +9,19 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from dockgate_server.cli import reseal
 from dockgate_server.cli.options import AsJson, Config, examples
 from dockgate_server.cli.problem import Problem, no_database, usage
 
 if TYPE_CHECKING:
-    from dockgate_server.access.keys import Key, Keys
+    from dockgate_server.access.forms import InvalidField
+    from dockgate_server.access.keys import Key, Keys, NewKey
     from dockgate_server.model.caller import Scope
 
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="""Make, list and disable API keys for the HTTP open API.
+    help="""Make, list, rotate and disable API keys.
 
 They are in the gateway's database, which these commands open themselves: run them where the
 gateway runs, with its configuration; it may be running.""",
@@ -27,12 +29,30 @@ gateway runs, with its configuration; it may be running.""",
 
 Result = TypeVar("Result")
 
+ApiId = Annotated[str, typer.Argument(metavar="API_ID", help="The key's API ID.")]
+
+_COLUMNS = (
+    "API ID",
+    "LABEL",
+    "TENANT",
+    "SCOPES",
+    "DEVICES",
+    "CERTIFICATE",
+    "CREATED",
+    "SECRETS",
+    "STATE",
+)
+
+app.command(epilog=reseal.EXAMPLES)(reseal.reseal)
+
 
 @app.command(
     "create",
     epilog=examples(
         'dockgate keys create --label "maintenance portal"',
         "dockgate keys create --scope create --scope read --scope dangerous",
+        "dockgate keys create --tenant north --device 7CTDLCE00A0001 --device 'dock-*'",
+        "dockgate keys create --client-certificate planner.example.com",
         "dockgate keys create --config dockgate.toml --json",
     ),
 )
@@ -49,23 +69,87 @@ def create(
             "request-create. create and read by default.",
         ),
     ] = None,
+    tenant: Annotated[
+        str,
+        typer.Option("--tenant", metavar="NAME", help="Whose commands and devices it may see."),
+    ] = "default",
+    device: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--device",
+            metavar="NAME",
+            help="A device that it may reach; repeatable. Its serial number or alias, how these "
+            "begin ('dock-*'), or the serial number of its dock. All of its tenant by default.",
+        ),
+    ] = None,
+    client_certificate: Annotated[
+        str | None,
+        typer.Option(
+            "--client-certificate",
+            metavar="NAME",
+            help="The name in a client certificate that stands for the secret (mutual TLS).",
+        ),
+    ] = None,
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
     """Make an API key and print its ID and its secret, which cannot be shown again."""
+    from dockgate_server.access.forms import InvalidField, check
+
+    scopes, devices = _scopes(scope), device or []
+    try:
+        # Before the database is opened, which makes one where there is none.
+        check(label, tenant, devices, client_certificate)
+    except InvalidField as wrong:
+        raise _wrong_option(wrong) from None
 
     async def work() -> None:
         async with _opened(config, must_exist=False) as keys:
             try:
-                new = await keys.create(label, scopes=_scopes(scope))
-            except ValueError as wrong:
-                raise usage(f"--label: {wrong}") from None
+                new = await keys.create(label, tenant, scopes, devices, client_certificate)
+            except InvalidField as wrong:
+                raise _wrong_option(wrong) from None
+        _show_new(new, as_json)
+
+    _run(work())
+
+
+@app.command(
+    "rotate",
+    epilog=examples(
+        "dockgate keys rotate dk_0123456789abcdef",
+        "dockgate keys rotate dk_0123456789abcdef --finish",
+    ),
+)
+def rotate(
+    api_id: ApiId,
+    finish: Annotated[
+        bool, typer.Option("--finish", help="End the older secret: nobody uses it any more.")
+    ] = False,
+    undo: Annotated[
+        bool, typer.Option("--undo", help="End the newer secret: it was lost, or somebody saw it.")
+    ] = False,
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Give an API key a second secret; both are good until one is ended.
+
+    Hand the new secret to whoever calls, then end the older one with --finish. A running gateway
+    takes note within seconds.
+    """
+    if finish and undo:
+        raise usage("--finish and --undo: one of them, or neither")
+
+    async def work() -> None:
+        async with _opened(config, must_exist=True) as keys:
+            if not (finish or undo):
+                _show_new(await keys.rotate(api_id), as_json)
+                return
+            key = await (keys.finish_rotation(api_id) if finish else keys.undo_rotation(api_id))
         if as_json:
-            _print(_document(new.key) | {"secret": new.secret})
-            return
-        typer.echo(f"API ID  {new.key.api_id}")
-        typer.echo(f"secret  {new.secret}")
-        typer.echo("Keep the secret now: it cannot be shown again.", err=True)
+            _print(_document(key))
+        else:
+            typer.echo(f"{api_id} has one secret, of {_day(key.secret_at)}")
 
     _run(work())
 
@@ -90,33 +174,32 @@ def list_keys(config: Config = None, as_json: AsJson = False) -> None:
             [
                 key.api_id,
                 key.label or "-",
+                key.tenant,
                 ", ".join(sorted(map(_short, key.scopes))),
+                ", ".join(key.devices) or "all",
+                key.client_certificate or "-",
                 _day(key.created_at),
+                _secrets(key),
                 ("in use", "green") if key.disabled_at is None else f"off {_day(key.disabled_at)}",
             ]
             for key in found
         ]
-        table.show(("API ID", "LABEL", "SCOPES", "CREATED", "STATE"), rows)
+        table.show(_COLUMNS, rows)
 
     _run(work())
 
 
 @app.command("disable", epilog=examples("dockgate keys disable dk_0123456789abcdef"))
 def disable(
-    api_id: Annotated[str, typer.Argument(metavar="API_ID", help="The key's API ID.")],
+    api_id: ApiId,
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
     """Disable an API key for good. A running gateway takes note within seconds."""
 
     async def work() -> None:
-        from dockgate_server.access.keys import UnknownKey
-
         async with _opened(config, must_exist=True) as keys:
-            try:
-                changed = await keys.disable(api_id)
-            except UnknownKey as unknown:
-                raise Problem(str(unknown), code="API_KEY_NOT_FOUND") from None
+            changed = await keys.disable(api_id)
         if as_json:
             _print({"api_id": api_id, "disabled": True, "changed": changed})
         else:
@@ -127,10 +210,11 @@ def disable(
 
 @asynccontextmanager
 async def _opened(config: Path | None, *, must_exist: bool) -> "AsyncIterator[Keys]":
-    from dockgate_server.access.keys import Keys
-    from dockgate_server.access.sealing import SealingProblem
+    from dockgate_server.access.keys import CannotRotate, Keys, UnknownKey
+    from dockgate_server.cli.audit import on_this_machine
     from dockgate_server.cli.serve import load
     from dockgate_server.clock import SystemClock
+    from dockgate_server.sealing import SealingProblem
     from dockgate_server.store.sqlite import SqliteStore, StoreProblem
 
     settings = load(config).store
@@ -141,7 +225,11 @@ async def _opened(config: Path | None, *, must_exist: bool) -> "AsyncIterator[Ke
         typer.echo(f"making a new database: {settings.path}", err=True)
     try:
         async with SqliteStore(settings.path, exclusive=False) as store:
-            yield Keys(store, settings.sealing_key_file, SystemClock())
+            yield Keys(store, settings.sealing_key, SystemClock(), on_this_machine())
+    except UnknownKey as unknown:
+        raise Problem(str(unknown), code="API_KEY_NOT_FOUND") from None
+    except CannotRotate as why:
+        raise Problem(str(why), code="CANNOT_ROTATE") from None
     except (StoreProblem, SealingProblem) as problem:
         raise Problem(str(problem), code="NO_DATABASE") from problem
 
@@ -177,12 +265,47 @@ def _document(key: "Key") -> dict[str, Any]:
     document = {
         "api_id": key.api_id,
         "label": key.label,
+        "tenant": key.tenant,
         "scopes": sorted(key.scopes),
+        "devices": key.devices,
         "created_at": render.rfc3339(key.created_at),
+        "secret_at": render.rfc3339(key.secret_at),
     }
+    if key.client_certificate is not None:
+        document["client_certificate"] = key.client_certificate
+    if key.older_secret_at is not None:
+        document["older_secret_at"] = render.rfc3339(key.older_secret_at)
     if key.disabled_at is not None:
         document["disabled_at"] = render.rfc3339(key.disabled_at)
     return document
+
+
+def _show_new(new: "NewKey", as_json: bool) -> None:
+    if as_json:
+        _print(_document(new.key) | {"secret": new.secret})
+        return
+    typer.echo(f"API ID  {new.key.api_id}")
+    typer.echo(f"secret  {new.secret}")
+    typer.echo("Keep the secret now: it cannot be shown again.", err=True)
+    if new.key.older_secret_at is not None:
+        typer.echo(
+            f"The one of {_day(new.key.older_secret_at)} is good as well, until "
+            f"`dockgate keys rotate {new.key.api_id} --finish`.",
+            err=True,
+        )
+
+
+def _secrets(key: "Key") -> str:
+    """The days of those that are good."""
+    if key.disabled_at is not None:
+        return "-"
+    both = (key.older_secret_at, key.secret_at)
+    return ", ".join(_day(at) for at in both if at is not None)
+
+
+def _wrong_option(wrong: "InvalidField") -> Problem:
+    option = {"devices": "device"}.get(wrong.field, wrong.field.replace("_", "-"))
+    return usage(f"--{option}: {wrong.problem}")
 
 
 def _print(document: dict[str, Any]) -> None:

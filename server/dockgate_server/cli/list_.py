@@ -4,7 +4,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dockgate_server.cli.options import DEFAULT_SERVER, AsJson, Server, TlsCa, examples
+from dockgate_server.cli.options import (
+    DEFAULT_SERVER,
+    AsJson,
+    Server,
+    Tls,
+    TlsCa,
+    TlsCert,
+    TlsKey,
+    examples,
+)
 from dockgate_server.cli.problem import usage
 
 if TYPE_CHECKING:
@@ -40,6 +49,8 @@ def list_commands(
     everything: Annotated[bool, typer.Option("--all", help="Show all, however many.")] = False,
     server: Server = DEFAULT_SERVER,
     tls_ca: TlsCa = None,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
     as_json: AsJson = False,
 ) -> None:
     """List commands, newest first."""
@@ -52,7 +63,7 @@ def list_commands(
         command_type=command_type,
         statuses=[_status(name) for name in status or ()],
     )
-    with connected(server, tls_ca) as client:
+    with connected(server, Tls(tls_ca, tls_cert, tls_key)) as client:
         pages = client.pages(client.stub.ListCommands, request, None if everything else limit)
         found = (command for page in pages for command in page.commands)
         if as_json:

@@ -16,6 +16,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 from dockgate_server.cli.problem import Problem, usage
 from dockgate_server.cli.render import enum_prefix
+from dockgate_server.codec import redaction
 
 _WHOLE = frozenset(
     {FieldDescriptor.CPPTYPE_INT32, FieldDescriptor.CPPTYPE_INT64}
@@ -71,7 +72,8 @@ def read(
         token = rest.pop(0)
         if not token.startswith("--"):
             if seen_json:
-                raise usage(f"{token!r}: there is one payload, and it has been given already")
+                again = _quoted(token)
+                raise usage(f"{again}: there is one payload, and it has been given already")
             seen_json = True
             payload = json_object(token, read_source) | payload
             continue
@@ -99,7 +101,8 @@ def json_object(word: str, read_source: Callable[[str], str]) -> dict[str, Any]:
         hint = "" if text.lstrip()[:1] in ("{", "[") else "; fields are given as --field value"
         raise usage(f"the payload is not JSON: {wrong}{hint}") from None
     if not isinstance(value, dict):
-        raise usage(f'the payload must be an object, like {{"payload_index": "39-0-7"}}: {word}')
+        example = '{"payload_index": "39-0-7"}'
+        raise usage(f"the payload must be an object, like {example}: {_quoted(word)}")
     return value
 
 
@@ -185,6 +188,14 @@ def _index(text: str, container: list[Any], option: str) -> int:
     return index
 
 
+def _quoted(text: str, field: FieldDescriptor | None = None) -> str:
+    """What was given, unless it may hold secrets: what is printed here may end up in a log."""
+    marked = field is not None and field.GetOptions().debug_redact
+    if marked or redaction.may_hold_secrets(text.encode()):
+        return "what was given"
+    return repr(text)
+
+
 def _value(place: _Place, option: str, text: str) -> Any:
     field = place.field
     if not place.is_scalar:
@@ -193,14 +204,15 @@ def _value(place: _Place, option: str, text: str) -> Any:
         except ValueError:
             parts = "0" if place.is_list else "field"
             raise usage(
-                f"{option}: must be {place.kind} as JSON, not {text!r}; or give its parts "
-                f"as {option}.{parts} …"
+                f"{option}: must be {place.kind} as JSON, not {_quoted(text, field)}; "
+                f"or give its parts as {option}.{parts} …"
             ) from None
     if field.cpp_type in _WHOLE or field.cpp_type in _REAL:
         try:
             return int(text) if re.fullmatch(r"[+-]?[0-9]+", text) else _real(field, text)
         except ValueError:
-            raise usage(f"{option}: must be {_kind(field)}, not {text!r}") from None
+            wrong = _quoted(text, field)
+            raise usage(f"{option}: must be {_kind(field)}, not {wrong}") from None
     if field.type == FieldDescriptor.TYPE_BOOL:
         if text.lower() not in _BOOLS:
             raise usage(f"{option}: must be true or false, not {text!r}")

@@ -1,5 +1,6 @@
 """What may go wrong and is nobody's bug: a line on standard error, and an exit code."""
 
+import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -7,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import typer
+
+from dockgate_server.cli.options import API_ID, API_KEY
 
 if TYPE_CHECKING:
     import grpc
@@ -139,6 +142,8 @@ def from_rpc_error(error: "grpc.RpcError", server: str) -> Problem:
             detail.Unpack(bad)
     if not info.reason:
         return _without_details(code, text, server)
+    if info.reason == "UNAUTHORIZED" and API_ID not in os.environ:
+        text = f"{text} (the API key is taken from {API_ID} and {API_KEY})"
     details = _violations(bad)
     wrong_call = code in (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.OUT_OF_RANGE)
     return Problem(
@@ -185,6 +190,11 @@ def _unreachable(text: str, server: str) -> str:
     """What UNAVAILABLE means when it does not come from a gateway."""
     # gRPC says that it failed to connect to all addresses, and then how with the last one.
     reason = text.rpartition("last error: ")[2]
+    if "CERTIFICATE_VERIFY_FAILED" in text:
+        why = reason.rpartition("CERTIFICATE_VERIFY_FAILED: ")[2].removesuffix(": OK")
+        return f"the authorities in --tls-ca do not vouch for {server}: {why}"
+    if "Hostname Verification" in text:
+        return f"the certificate of {server} is for another host; use a name that it has"
     if "handshak" in text.lower():
         return f"no secure connection to {server}: {reason}"
     if any(words in text for words in _NO_NAME):
@@ -192,7 +202,10 @@ def _unreachable(text: str, server: str) -> str:
     if "http1.x" in text:
         return f"{server} speaks HTTP, not gRPC; --server wants the gRPC address"
     if text.startswith("failed to connect") and "Socket closed" in text:
-        return f"{server} closes the connection; if it wants TLS, name its authority with --tls-ca"
+        return (
+            f"{server} closes the connection; if it wants TLS, name its authority with --tls-ca, "
+            "and if it wants a client certificate, give it one with --tls-cert and --tls-key"
+        )
     if any(words in text for words in _NO_CONNECTION):
         return f"no dockgate server at {server} (start one with: dockgate serve)"
     return f"lost the connection to {server}: {reason}"

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dockgate_server.cli.options import DEFAULT_SERVER, AsJson, Server, TlsCa, examples
+from dockgate_server.cli.options import (
+    DEFAULT_SERVER,
+    AsJson,
+    Server,
+    Tls,
+    TlsCa,
+    TlsCert,
+    TlsKey,
+    examples,
+)
 from dockgate_server.cli.problem import notice_json, usage
 
 if TYPE_CHECKING:
@@ -57,6 +66,8 @@ def list_requests(
     ] = 20,
     server: Server = DEFAULT_SERVER,
     tls_ca: TlsCa = None,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
     as_json: AsJson = False,
 ) -> None:
     """List requests of devices, newest first."""
@@ -68,7 +79,7 @@ def list_requests(
         request_type=request_type,
         statuses=[_status(name) for name in status or ()],
     )
-    with _connected(server, tls_ca) as (client, stub):
+    with _connected(server, Tls(tls_ca, tls_cert, tls_key)) as (client, stub):
         pages = client.pages(stub.ListDeviceRequests, request, limit)
         found = [one for page in pages for one in page.requests]
     if as_json:
@@ -86,12 +97,14 @@ def get(
     request_id: RequestId,
     server: Server = DEFAULT_SERVER,
     tls_ca: TlsCa = None,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
     as_json: AsJson = False,
 ) -> None:
     """Show a request: what was asked, who answered it, when and how."""
     from dockgate.downlink.v1 import device_request_service_pb2 as pb
 
-    with _connected(server, tls_ca) as (client, stub):
+    with _connected(server, Tls(tls_ca, tls_cert, tls_key)) as (client, stub):
         request = pb.GetDeviceRequestRequest(request_id=request_id)
         found = client.call(stub.GetDeviceRequest, request).request
     _show(found, as_json=as_json)
@@ -126,6 +139,8 @@ def reply(
     ] = "",
     server: Server = DEFAULT_SERVER,
     tls_ca: TlsCa = None,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
     as_json: AsJson = False,
 ) -> None:
     """Answer a request that waits. The first answer holds; the same one again is no error."""
@@ -145,7 +160,7 @@ def reply(
             json_format.ParseDict(json_object(payload, source), request.payload)
         except json_format.ParseError as wrong:
             raise usage(f"--payload: {wrong}") from None
-    with _connected(server, tls_ca) as (client, stub):
+    with _connected(server, Tls(tls_ca, tls_cert, tls_key)) as (client, stub):
         answered = client.call(stub.ReplyDeviceRequest, request).request
     _show(answered, as_json=as_json)
 
@@ -158,6 +173,8 @@ def watch(
     request_type: RequestType = "",
     server: Server = DEFAULT_SERVER,
     tls_ca: TlsCa = None,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
     as_json: AsJson = False,
 ) -> None:
     """Show the requests that wait, then each one that comes or changes, until Ctrl-C."""
@@ -172,7 +189,7 @@ def watch(
             typer.echo(text, err=True)
 
     request = pb.WatchDeviceRequestsRequest(device_id=device, request_type=request_type)
-    with _connected(server, tls_ca) as (_, stub):
+    with _connected(server, Tls(tls_ca, tls_cert, tls_key)) as (_, stub):
         if not as_json and sys.stderr.isatty():
             typer.echo("requests that wait or come; Ctrl-C ends this", err=True)
         updates = following.resuming(
@@ -189,12 +206,12 @@ def watch(
 
 @contextmanager
 def _connected(
-    server: str, tls_ca: TlsCa
+    server: str, tls: Tls
 ) -> "Iterator[tuple[Client, device_request_service_pb2_grpc.DeviceRequestServiceStub]]":
     from dockgate.downlink.v1.device_request_service_pb2_grpc import DeviceRequestServiceStub
     from dockgate_server.cli.client import connected
 
-    with connected(server, tls_ca) as client:
+    with connected(server, tls) as client:
         yield client, DeviceRequestServiceStub(client.channel)
 
 

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from dockgate_server import app
     from dockgate_server.config import Settings
 
+_MOST_FILES = 65_536
+
 EXAMPLES = examples(
     "dockgate serve",
     "dockgate serve --config dockgate.toml",
@@ -62,6 +64,7 @@ def _run(settings: "Settings", *, as_json: bool) -> None:
     from dockgate_server import app, logs, supervision
 
     logs.configure(settings.log.level, settings.log.format)
+    _allow_many_connections()
 
     def ready(running: app.App) -> None:
         _say_ready(running, as_json=as_json)
@@ -73,6 +76,18 @@ def _run(settings: "Settings", *, as_json: bool) -> None:
     except supervision.TaskEnded as ended:
         # Its traceback is a bug's, and in the log.
         raise Problem(f"stopped, because {ended}", code="STOPPED") from ended
+
+
+def _allow_many_connections() -> None:
+    """Open as many files as the system allows: many systems begin at 1,024, old programs' sake."""
+    try:
+        import resource
+    except ImportError:  # no such limit on this system
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, _MOST_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _say_ready(running: "app.App", *, as_json: bool) -> None:

@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dockgate_server.cli.options import DEFAULT_SERVER, AsJson, Server, TlsCa, examples
+from dockgate_server.cli.options import (
+    DEFAULT_SERVER,
+    AsJson,
+    Server,
+    Tls,
+    TlsCa,
+    TlsCert,
+    TlsKey,
+    examples,
+)
 from dockgate_server.cli.problem import FAILURE, Problem, from_refusal, usage
 
 if TYPE_CHECKING:
@@ -123,6 +132,8 @@ def submit(
     ] = True,
     server: Server = DEFAULT_SERVER,
     tls_ca: TlsCa = None,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
     as_json: AsJson = False,
 ) -> None:
     """Submit a command for a device.
@@ -135,7 +146,7 @@ def submit(
     request = _request(method, payload or [], device=device, key=key, timeout=timeout)
     if offline is not None:
         request.offline_policy = offline.policy
-    with connected(server, tls_ca) as client:
+    with connected(server, Tls(tls_ca, tls_cert, tls_key)) as client:
         response = _send(client, request)
         _show(response, request, server, as_json=as_json, watched=watch)
         if watch:

@@ -4,7 +4,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dockgate_server.cli.options import DEFAULT_SERVER, AsJson, Server, TlsCa, examples
+from dockgate_server.cli.options import (
+    DEFAULT_SERVER,
+    AsJson,
+    Server,
+    Tls,
+    TlsCa,
+    TlsCert,
+    TlsKey,
+    examples,
+)
 
 if TYPE_CHECKING:
     from dockgate.downlink.v1 import command_pb2
@@ -25,6 +34,8 @@ def unmatched(
     ] = 20,
     server: Server = DEFAULT_SERVER,
     tls_ca: TlsCa = None,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
     as_json: AsJson = False,
 ) -> None:
     """List replies from devices that fit no command, newest first.
@@ -36,7 +47,7 @@ def unmatched(
     from dockgate_server.cli.client import connected
 
     request = pb.ListUnmatchedResponsesRequest(gateway_id=gateway)
-    with connected(server, tls_ca) as client:
+    with connected(server, Tls(tls_ca, tls_cert, tls_key)) as client:
         pages = list(client.pages(client.stub.ListUnmatchedResponses, request, limit))
     found = [reply for page in pages for reply in page.responses]
     if as_json:

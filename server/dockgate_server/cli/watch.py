@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dockgate_server.cli.options import DEFAULT_SERVER, AsJson, Server, TlsCa, examples
+from dockgate_server.cli.options import (
+    DEFAULT_SERVER,
+    AsJson,
+    Server,
+    Tls,
+    TlsCa,
+    TlsCert,
+    TlsKey,
+    examples,
+)
 from dockgate_server.cli.problem import FAILURE, notice_json, usage
 
 if TYPE_CHECKING:
@@ -53,6 +62,8 @@ def watch(
     ] = "",
     server: Server = DEFAULT_SERVER,
     tls_ca: TlsCa = None,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
     as_json: AsJson = False,
 ) -> None:
     """Follow a command to its end, or all commands until Ctrl-C.
@@ -63,7 +74,7 @@ def watch(
     """
     from dockgate_server.cli.client import connected
 
-    with connected(server, tls_ca) as client:
+    with connected(server, Tls(tls_ca, tls_cert, tls_key)) as client:
         if command_id is None:
             _watch_all(client, after or "", device, command_type, as_json=as_json)
             return

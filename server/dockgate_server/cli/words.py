@@ -7,6 +7,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from dockgate.downlink.v1 import command_pb2 as pb
 from dockgate.downlink.v1 import error_reason_pb2
 from dockgate_server.cli.render import dumps, enum_name, plain
+from dockgate_server.codec import error_codes
 
 _STATUS = pb.CommandStatus.DESCRIPTOR
 _JOB_STATE = pb.JobState.DESCRIPTOR
@@ -96,13 +97,19 @@ def job(of: pb.Job) -> str:
     if of.HasField("percent"):
         parts.append(f"{of.percent} %")
     if of.step:
-        parts.append(one_line(of.step))
-    if of.result:
-        parts.append(f"(result {of.result})")
+        # A number by itself, behind the percentage, would not look like a step.
+        parts.append(one_line(f"step {of.step}" if of.step.isdecimal() else of.step))
     text = " ".join(parts)
-    # Without words of DJI's own the message says no more than the number.
-    meanings = (of.result_message.partition(": ")[2], of.break_reason_message)
-    return ": ".join((text, *(one_line(meaning) for meaning in meanings if meaning)))
+    if of.step_message:
+        text += f": {one_line(of.step_message)}"
+    if of.result:
+        # Without words of DJI's own the message says no more than the number.
+        meaning = one_line(of.result_message.partition(": ")[2]) or error_codes.UNLISTED
+        text += f"; result {of.result}: {meaning}"
+    if of.break_reason:
+        meaning = one_line(of.break_reason_message) or error_codes.UNLISTED
+        text += f"; broken off, {of.break_reason}: {meaning}"
+    return text
 
 
 def failure(command: pb.Command) -> str:

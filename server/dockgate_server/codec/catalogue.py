@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import Message
 
-from dockgate.dji.v1 import method_pb2, options_pb2, raw_pb2, reply_pb2
+from dockgate.dji.v1 import event_pb2, method_pb2, options_pb2, raw_pb2, reply_pb2
 from dockgate_server.errors import DockgateError, Reason
 from dockgate_server.model.command import OfflinePolicy
 
@@ -127,6 +127,13 @@ REPLIES: Mapping[str, Descriptor] = {
     if field.message_type is not None
 }
 """The typed replies, by method."""
+
+EVENTS: Mapping[str, Descriptor] = {
+    field.name: field.message_type
+    for field in event_pb2.Event.DESCRIPTOR.oneofs_by_name["event"].fields
+    if field.message_type is not None
+}
+"""The typed events, by DJI's name."""
 
 METHODS: Mapping[str, Method] = dict(_read())
 """Every method by its DJI name."""

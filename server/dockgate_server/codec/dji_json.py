@@ -156,8 +156,9 @@ def _join(path: str, name: str) -> str:
 def read_tolerantly(values: Mapping[str, Any], message: Message) -> None:
     """Fill a message with what a device sent, as far as it fits; the rest is passed over.
 
-    Devices write digits as text and numbers for text, 0 and 1 for bools, and send members that no
-    document names: nothing of that must cost the members that can be read.
+    Devices write digits as text and numbers for text, 0 and 1 for bools, one object where a list
+    of them is documented, and send members that no document names: nothing of that must cost the
+    members that can be read.
     """
     plan = _plan(message.DESCRIPTOR)
     for name, value in values.items():
@@ -165,7 +166,7 @@ def read_tolerantly(values: Mapping[str, Any], message: Message) -> None:
         if field is None or value is None:
             continue
         if field.is_repeated:
-            for element in value if isinstance(value, list) else ():
+            for element in value if isinstance(value, list) else [value]:
                 _read_element(message, field, element)
         elif field.message_type is not None:
             if isinstance(value, dict):
@@ -194,6 +195,8 @@ def _tolerant_scalar(field: FieldDescriptor, value: object) -> Any:
         value = str(value)
     elif field.type != FieldDescriptor.TYPE_STRING and isinstance(value, str):
         number = float(value)  # ValueError is what the caller expects
+        if not math.isfinite(number):
+            raise ValueError("must be a number that JSON can write")
         value = int(number) if number.is_integer() else number
     return _scalar(field, _ANY_FORM, value)
 
@@ -238,8 +241,9 @@ def _set(
         if field.message_type.full_name == _STRUCT:
             try:
                 json_format.ParseDict(value, part)
-            except json_format.ParseError as wrong:
-                return [FieldViolation(where, str(wrong)[:200])]
+            except json_format.ParseError:
+                # Its own words may quote the value, which may be secret.
+                return [FieldViolation(where, "holds something that JSON cannot be here")]
             return []
         part.SetInParent()  # {} is present and empty, which is not the same as absent
         return from_dict(value, part, where)
@@ -298,7 +302,8 @@ def _scalar(field: FieldDescriptor, spec: options_pb2.FieldSpec, value: object) 
         except OverflowError:
             raise ValueError("must be a number that fits into 64 bits") from None
     if isinstance(value, float) and not value.is_integer():
-        raise ValueError(f"must be a whole number, not {value}")
+        shown = "a fraction" if field.GetOptions().debug_redact else value
+        raise ValueError(f"must be a whole number, not {shown}")
     low, high = _INT_BOUNDS.get(field.type, _INT_BOUNDS[FieldDescriptor.TYPE_INT32])
     if not low <= value <= high:
         raise ValueError(f"must be between {low} and {high}")

@@ -11,6 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
 
+UNLISTED = "not in DJI's list"
+"""What to say of a code that the dictionary does not have, where there is room for no more."""
+
 _CODE = re.compile(r"(?P<source>\d)(?P<module>\d\d)\d{3}", re.ASCII)
 _SOURCES = {"3": "device", "5": "device", "4": "pilot2", "6": "pilot2"}
 

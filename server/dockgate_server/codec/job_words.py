@@ -4,7 +4,7 @@ import functools
 from collections.abc import Mapping
 from importlib import resources
 
-from dockgate_server.codec import error_codes
+from dockgate_server.codec import catalogue, error_codes
 from dockgate_server.model.command import Job
 
 
@@ -21,8 +21,35 @@ def break_reason(of: Job) -> str:
     return "" if of.break_reason is None else _break_reasons().get(of.break_reason, "")
 
 
+def step(command_type: str, of: Job) -> str:
+    """What the number of the job's step means, see :func:`step_of_event`."""
+    method = catalogue.METHODS.get(command_type)
+    links = method.progress if method is not None and of.step else ()
+    return next(filter(None, (step_of_event(link.event, of.step) for link in links)), "")
+
+
+def step_of_event(event: str, number: str) -> str:
+    """What the number of a step means; "" for one that speaks for itself, or that nobody explains.
+
+    Source: DJI's wayline and DRC pages, ``progress.current_step``. The first Dock numbers the
+    steps of a flight otherwise than Dock 2 and 3 do; which of them it is, a number does not say.
+    """
+    words, on_dock1 = _steps().get((event, number), ("", ""))
+    return f"{words} (on the first Dock: {on_dock1})" if on_dock1 else words
+
+
 @functools.cache
 def _break_reasons() -> Mapping[int, str]:
-    table = resources.files(__package__).joinpath("break_reasons.tsv").read_text(encoding="utf-8")
-    lines = (line.split("\t") for line in table.splitlines())
-    return {int(number): words for number, words in lines}
+    return {int(number): words for number, words in _table("break_reasons.tsv")}
+
+
+@functools.cache
+def _steps() -> Mapping[tuple[str, str], tuple[str, str]]:
+    return {
+        (event, number): (words, on_dock1) for event, number, words, on_dock1 in _table("steps.tsv")
+    }
+
+
+def _table(name: str) -> list[list[str]]:
+    text = resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
+    return [line.split("\t") for line in text.splitlines()]

@@ -4,9 +4,12 @@ Requests come as the messages of ``proto/dockgate/downlink/v1``: the rules besid
 the rules for gRPC and HTTP alike.
 """
 
+import asyncio
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import orjson
 from google.protobuf.message import Message
@@ -15,16 +18,20 @@ from dockgate.downlink.v1 import command_pb2
 from dockgate.downlink.v1 import command_service_pb2 as pb
 from dockgate_server import asking, errors
 from dockgate_server.clock import Clock
-from dockgate_server.codec import catalogue, channels, cursor, dji_json
+from dockgate_server.codec import catalogue, channels, cursor, dji_json, redaction
 from dockgate_server.commands import requests
 from dockgate_server.commands.watching import FleetUpdate, Watching
+from dockgate_server.devices.reach import Reach
 from dockgate_server.devices.registry import Registry
 from dockgate_server.dispatcher.dispatcher import Dispatcher
 from dockgate_server.errors import DockgateError, Reason
 from dockgate_server.hub import Hub
+from dockgate_server.limits import Limits, unlimited
+from dockgate_server.model.audit import Entry, Outcome, by
 from dockgate_server.model.caller import Caller, Scope
 from dockgate_server.model.command import Command, CommandEvent, FailureCode, OfflinePolicy, Vendor
-from dockgate_server.model.transitions import Accept, Accepted, Cancel
+from dockgate_server.model.transitions import Accept, Accepted, BeginSending, Cancel
+from dockgate_server.sealing import Vault
 from dockgate_server.store.interface import LedgerPage, Page, Store
 
 _DEFAULT_PAGE = 50
@@ -51,8 +58,11 @@ class Commands:
         hub: Wakes watchers.
         registry: Knows which devices there are.
         clock: The time.
+        vault: Seals what is secret.
         heartbeat_seconds: After how long of nothing a watcher gets a sign of life.
         permissions: What is switched on beyond the ordinary.
+        limits: How many commands and watches may be open; none by default.
+        on_replay: Is told of a submission that was made before, for the audit log.
     """
 
     def __init__(
@@ -62,16 +72,23 @@ class Commands:
         hub: Hub,
         registry: Registry,
         clock: Clock,
+        vault: Vault,
         *,
         heartbeat_seconds: float = 15.0,
         permissions: Permissions | None = None,
+        limits: Limits | None = None,
+        on_replay: Callable[[Entry], None] = lambda _: None,
     ) -> None:
         self._store = store
         self._dispatcher = dispatcher
         self._registry = registry
         self._clock = clock
-        self._watching = Watching(store, hub, heartbeat_seconds)
+        self._vault = vault
+        limits = limits or unlimited()
+        self._open_commands = limits.open_commands
+        self._watching = Watching(store, hub, registry, heartbeat_seconds, limits.watches)
         self._permissions = permissions or Permissions()
+        self._on_replay = on_replay
         self._stopping = False
 
     def stop_accepting(self) -> None:
@@ -83,23 +100,41 @@ class Commands:
 
         Raises:
             DockgateError: VALIDATION_FAILED, UNSUPPORTED_VENDOR, UNSUPPORTED_COMMAND,
-                DEVICE_NOT_FOUND, IDEMPOTENCY_CONFLICT, UNAVAILABLE. Nothing was stored.
+                FORBIDDEN, DEVICE_NOT_FOUND, IDEMPOTENCY_CONFLICT, RATE_LIMITED, UNAVAILABLE.
+                Nothing was stored.
         """
+        try:
+            accepted = await self._submitted(caller, request)
+        except DockgateError as refused:
+            refused.subject = requests.subject(request)
+            raise
+        if accepted.replayed:
+            command_id, content = accepted.command.id, accepted.content_hash
+            now, outcome = self._clock.now_ms(), Outcome.REPLAYED
+            self._on_replay(requests.entry(caller, now, outcome, request, command_id, content))
+        return accepted
+
+    async def _submitted(self, caller: Caller, request: pb.SubmitCommandRequest) -> Accepted:
         asking.need(caller, Scope.CREATE)
         method, message = requests.method_of(request)
         values = dji_json.to_data(message, method.spec.empty_data)
-        content = requests.content_hash(request, method, values)
+        content = plain = requests.content_hash(request, method, values)
+        kept = redaction.to_keep(method.name, values)
+        if kept is not values:
+            content = self._vault.digest(plain)
         try:
             data = orjson.dumps(values)
-            accepted = await self._accept(caller, request, method, message, data, content)
+            without = None if kept is values else orjson.dumps(kept)
+            accepted = await self._accept(caller, request, method, message, data, without, content)
         except DockgateError:
             # A repetition gets the first answer whatever rules, devices and the state of the
             # gateway say by now. Looking only here saves everybody else the read.
             known = await self._store.find_accepted(caller.tenant, request.idempotency_key)
-            if known is None:
+            if known is None or not requests.may_see(Reach(self._registry, caller), known.command):
                 raise
             accepted = known
-        if accepted.content_hash != content:
+        # Without a key it was digested when not all that is secret now was marked.
+        if accepted.content_hash not in (content, plain):
             raise _conflict(request.idempotency_key, accepted.command.id)
         return accepted
 
@@ -107,24 +142,30 @@ class Commands:
         """The command as it is now.
 
         Raises:
-            DockgateError: VALIDATION_FAILED, COMMAND_NOT_FOUND.
+            DockgateError: VALIDATION_FAILED, FORBIDDEN, COMMAND_NOT_FOUND.
         """
         asking.need(caller, Scope.READ)
         asking.check(request)
-        return await requests.find(self._store, caller, request.command_id)
+        reach = Reach(self._registry, caller)
+        return await requests.find(self._store, reach, request.command_id)
 
     async def list(self, caller: Caller, request: pb.ListCommandsRequest) -> tuple[Page, str]:
         """A page of commands, newest first, and the token of the next one ("" behind the last).
 
         Raises:
-            DockgateError: VALIDATION_FAILED.
+            DockgateError: VALIDATION_FAILED, FORBIDDEN.
         """
         asking.need(caller, Scope.READ)
         asking.check(request)
         before = asking.position(cursor.PAGE, request.page_token)
         which = requests.filter_of(request)
+        reach, among = Reach(self._registry, caller), None
+        reach.check_name(which.device_id)
+        if reach.is_limited:
+            targets = await self._store.targets(caller.tenant)
+            among = [one for one in targets if reach.has_target(*one)]
         limit = request.page_size or _DEFAULT_PAGE
-        page = await self._store.list_commands(caller.tenant, which, before, limit)
+        page = await self._store.list_commands(caller.tenant, which, before, limit, among)
         return page, asking.next_page(cursor.PAGE, page.next_before)
 
     def watch(
@@ -143,17 +184,22 @@ class Commands:
         """Withdraw a command that has not been sent; one that is cancelled stays so.
 
         Raises:
-            DockgateError: VALIDATION_FAILED, COMMAND_NOT_FOUND, COMMAND_NOT_CANCELLABLE,
-                UNAVAILABLE.
+            DockgateError: VALIDATION_FAILED, FORBIDDEN, COMMAND_NOT_FOUND,
+                COMMAND_NOT_CANCELLABLE, UNAVAILABLE.
         """
         asking.need(caller, Scope.CREATE)
         asking.check(request)
-        command = await requests.find(self._store, caller, request.command_id)
-        cancelled = await self._store.apply(Cancel(command.id, self._clock.now_ms()))
+        reach = Reach(self._registry, caller)
+        command = await requests.find(self._store, reach, request.command_id)
+        now = self._clock.now_ms()
+        audit = by(caller, now, "cancel_command")._replace(
+            target=command.id, device_id=command.device_id, method=command.command_type
+        )
+        cancelled = await self._store.apply(Cancel(command.id, now, audit))
         if cancelled:
             return cancelled[-1].command
         # Somebody else has decided before: the dispatcher, the device, the deadline, a canceller.
-        command = await requests.find(self._store, caller, request.command_id)
+        command = await requests.find(self._store, reach, request.command_id)
         if command.failure_code is not FailureCode.CANCELLED:
             raise requests.not_cancellable(command)
         return command
@@ -164,13 +210,19 @@ class Commands:
         """A page of the replies that fit no command, and the token of the next one.
 
         Raises:
-            DockgateError: VALIDATION_FAILED.
+            DockgateError: VALIDATION_FAILED, FORBIDDEN.
         """
         asking.need(caller, Scope.READ)
         asking.check(request)
         before = asking.position(cursor.LEDGER, request.page_token)
+        reach, among = Reach(self._registry, caller), None
+        reach.check_name(request.gateway_id)
+        if reach.is_limited:
+            gateways = await self._store.unmatched_gateways(caller.tenant)
+            among = [one for one in gateways if reach.has_gateway(one)]
+        limit = request.page_size or _DEFAULT_PAGE
         page = await self._store.list_unmatched(
-            caller.tenant, request.gateway_id, before, request.page_size or _DEFAULT_PAGE
+            caller.tenant, request.gateway_id, before, limit, among
         )
         return page, asking.next_page(cursor.LEDGER, page.next_before)
 
@@ -193,6 +245,7 @@ class Commands:
         method: catalogue.Method,
         message: Message,
         data: bytes,
+        kept: bytes | None,
         content: bytes,
     ) -> Accepted:
         if violations := requests.violations(request, method, message, data):
@@ -200,7 +253,7 @@ class Commands:
         self._check_permitted(caller, request, method)
         if self._stopping:
             raise errors.unavailable("the gateway is stopping; nothing was accepted")
-        device = self._registry.resolve(caller.tenant, request.device_id)
+        device = Reach(self._registry, caller).resolve(request.device_id)
         command_id = str(uuid.uuid4())
         timeout = request.timeout_seconds or method.default_timeout_seconds
         now = self._clock.now_ms()
@@ -215,15 +268,38 @@ class Commands:
             gateway_id=device.gateway_id,
             channel=channels.BY_OPTION[method.spec.channel],
             command_type=method.name,
-            data=data,
+            data=data if kept is None else kept,
+            sealed=None if kept is None else self._vault.seal(command_id, data),
             timeout_seconds=timeout,
             accepted_at=now,
             deadline_at=now + timeout * 1000,
             job_key=method.job_key(message, command_id),
             offline_policy=_POLICIES.get(request.offline_policy, method.offline_policy),
             sending=False,
+            audit=requests.entry(caller, now, Outcome.ACCEPTED, request, command_id, content),
         )
-        return await self._dispatcher.accept(new, method)
+        self._open_commands.reserve(
+            caller, command_id, device.gateway_id, urgent=method.spec.overtakes
+        )
+        try:
+            accepted = await self._dispatcher.accept(new, method)
+        except asyncio.CancelledError:
+            # The caller has gone, and what becomes of the command is not known yet. Changes are
+            # made in order: when one that is asked for now is done, so is the acceptance.
+            behind = self._store.apply(BeginSending((), now))
+            behind.add_done_callback(partial(self._settled, command_id))
+            raise
+        except BaseException:
+            self._open_commands.give_back(command_id)
+            raise
+        if accepted.replayed:
+            self._open_commands.give_back(command_id)
+        return accepted
+
+    def _settled(self, command_id: str, behind: "asyncio.Future[Any]") -> None:
+        if not behind.cancelled():
+            behind.exception()  # nobody else looks at it
+        self._open_commands.give_back(command_id)
 
 
 def _switched_off(what: str, setting: str) -> DockgateError:

@@ -8,9 +8,11 @@ from google.protobuf.message import Message
 
 from dockgate.downlink.v1 import command_pb2
 from dockgate.downlink.v1 import command_service_pb2 as pb
-from dockgate_server import errors
+from dockgate_server import asking, errors
 from dockgate_server.codec import catalogue, dji_json, rules
-from dockgate_server.errors import DockgateError, FieldViolation, Reason
+from dockgate_server.devices.reach import Reach
+from dockgate_server.errors import DockgateError, FieldViolation, Reason, Subject
+from dockgate_server.model.audit import Entry, Outcome
 from dockgate_server.model.caller import Caller
 from dockgate_server.model.command import Command, CommandFilter, Status, Vendor
 from dockgate_server.store.interface import Store
@@ -87,20 +89,68 @@ def filter_of(request: pb.ListCommandsRequest | pb.WatchCommandsRequest) -> Comm
     return CommandFilter(request.device_id, request.command_type, statuses)
 
 
-async def find(store: Store, caller: Caller, command_id: str) -> Command:
+def subject(request: pb.SubmitCommandRequest) -> Subject:
+    """What a submission is about, whatever is wrong with it."""
+    name = request.dji.WhichOneof("method") or ""
+    if name == catalogue.RAW:
+        return Subject(request.device_id, request.dji.raw_method.method, is_dangerous=True)
+    method = catalogue.METHODS.get(name)
+    is_dangerous = method is not None and method.spec.dangerous
+    return Subject(request.device_id, name, is_dangerous)
+
+
+def entry(
+    caller: Caller,
+    at: int,
+    outcome: Outcome,
+    request: pb.SubmitCommandRequest,
+    command_id: str,
+    content: bytes,
+) -> Entry:
+    """What the audit log says of a submission that was accepted, now or before."""
+    about, origin = subject(request), caller.origin
+    # Every submission makes one: written out, this is three times as fast as _replace().
+    return Entry(
+        at,
+        "submit_command",
+        outcome.value,
+        caller.tenant,
+        caller.principal,
+        True,
+        origin.transport,
+        origin.peer,
+        origin.request_id,
+        "",
+        command_id,
+        about.device_id,
+        about.method,
+        about.is_dangerous,
+        content,
+    )
+
+
+async def find(store: Store, reach: Reach, command_id: str) -> Command:
     """The caller's command.
 
     Raises:
-        DockgateError: COMMAND_NOT_FOUND, also for another tenant's.
+        DockgateError: COMMAND_NOT_FOUND, also for another tenant's; FORBIDDEN for one of its own
+            that went to a device out of reach.
     """
-    command = await store.get_command(caller.tenant, command_id)
+    command = await store.get_command(reach.caller.tenant, command_id)
     if command is None:
         raise DockgateError(
             Reason.COMMAND_NOT_FOUND,
             f"no command {command_id!r} is known",
             metadata={"command_id": command_id},
         )
+    if not may_see(reach, command):
+        raise asking.out_of_reach(reach.caller, command.device_id)
     return command
+
+
+def may_see(reach: Reach, command: Command) -> bool:
+    """Whether a command of the caller's tenant went to a device within its reach."""
+    return reach.has_target(command.gateway_id, command.device_id)
 
 
 def not_cancellable(command: Command) -> DockgateError:

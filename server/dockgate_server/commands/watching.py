@@ -8,7 +8,10 @@ from dockgate.downlink.v1 import command_service_pb2 as pb
 from dockgate_server import asking, errors
 from dockgate_server.codec import catalogue, cursor
 from dockgate_server.commands import requests
+from dockgate_server.devices.reach import Reach
+from dockgate_server.devices.registry import Registry
 from dockgate_server.hub import Hub
+from dockgate_server.limits.watches import Watches
 from dockgate_server.model.caller import Caller, Scope
 from dockgate_server.model.command import Command, CommandEvent
 from dockgate_server.store.interface import Store
@@ -30,13 +33,24 @@ class Watching:
     Args:
         store: Where events are read.
         hub: Wakes watchers.
+        registry: Knows which devices are whose.
         heartbeat_seconds: After how long of nothing a watcher gets a sign of life.
+        watches: How many may be open.
     """
 
-    def __init__(self, store: Store, hub: Hub, heartbeat_seconds: float) -> None:
+    def __init__(
+        self,
+        store: Store,
+        hub: Hub,
+        registry: Registry,
+        heartbeat_seconds: float,
+        watches: Watches,
+    ) -> None:
         self._store = store
         self._hub = hub
+        self._registry = registry
         self._heartbeat_seconds = heartbeat_seconds
+        self._watches = watches
 
     async def watch(
         self, caller: Caller, request: pb.WatchCommandRequest
@@ -46,18 +60,20 @@ class Watching:
         Ends behind the event that ended the command, or its job where that is followed.
 
         Raises:
-            DockgateError: VALIDATION_FAILED, COMMAND_NOT_FOUND (also when the command is removed
-                as old meanwhile), CURSOR_OUT_OF_RANGE; UNAVAILABLE when the gateway stops.
+            DockgateError: VALIDATION_FAILED, FORBIDDEN, COMMAND_NOT_FOUND (also when the command
+                is removed as old meanwhile), CURSOR_OUT_OF_RANGE, RATE_LIMITED; UNAVAILABLE when
+                the gateway stops.
         """
         asking.need(caller, Scope.READ)
         asking.check(request)
         command_id, after = request.command_id, request.after_revision
-        with self._hub.watch_command(command_id) as watcher:
+        reach = Reach(self._registry, caller)
+        with self._watches.one_more(caller), self._hub.watch_command(command_id) as watcher:
             # Watching begins before reading, so that nothing falls between the two.
-            command = await requests.find(self._store, caller, command_id)
+            command = await requests.find(self._store, reach, command_id)
             if after > command.revision:
                 raise asking.beyond(f"revision {command.revision}", newest=str(command.revision))
-            if await self._was_over(caller, command, after, request.follow_job):
+            if await self._was_over(reach, command, after, request.follow_job):
                 return
             while True:
                 events = self._hub.events_of_command(command_id, after)
@@ -77,7 +93,7 @@ class Watching:
                         )
                     if not await watcher.wait(self._heartbeat_seconds):
                         # Nothing more will come of a command that has been removed as old.
-                        await requests.find(self._store, caller, command_id)
+                        await requests.find(self._store, reach, command_id)
                         yield None
 
     async def watch_all(
@@ -88,13 +104,15 @@ class Watching:
         The first update is a sign of life, so that the caller has a token from the start.
 
         Raises:
-            DockgateError: VALIDATION_FAILED, CURSOR_OUT_OF_RANGE; CURSOR_EXPIRED, also on the
-                way, when events have been removed before they were read; UNAVAILABLE when the
-                gateway stops.
+            DockgateError: VALIDATION_FAILED, FORBIDDEN, CURSOR_OUT_OF_RANGE, RATE_LIMITED;
+                CURSOR_EXPIRED, also on the way, when events have been removed before they were
+                read; UNAVAILABLE when the gateway stops.
         """
         asking.need(caller, Scope.READ)
         asking.check(request)
         which = requests.filter_of(request)
+        reach = Reach(self._registry, caller)
+        reach.check_name(which.device_id)
         after = self._hub.newest_seq
         if request.resume_token:
             after = cursor.read(cursor.RESUME, request.resume_token, "resume_token")
@@ -104,7 +122,9 @@ class Watching:
                 raise asking.beyond("event of this gateway")
 
         def concerns(event: CommandEvent) -> bool:
-            return event.command.tenant == caller.tenant and which.matches(event.command)
+            command = event.command
+            is_ours = command.tenant == caller.tenant and which.matches(command)
+            return is_ours and requests.may_see(reach, command)
 
         following = self._hub.follow(
             after,
@@ -113,13 +133,14 @@ class Watching:
             page=_EVENTS_PER_READ,
             heartbeat_seconds=self._heartbeat_seconds,
         )
-        async with aclosing(following):
-            async for event, behind in following:
-                yield FleetUpdate(event, cursor.write(cursor.RESUME, behind))
+        with self._watches.one_more(caller):
+            async with aclosing(following):
+                async for event, behind in following:
+                    yield FleetUpdate(event, cursor.write(cursor.RESUME, behind))
         raise errors.unavailable("the gateway is stopping; watch again with the last resume_token")
 
     async def _was_over(
-        self, caller: Caller, command: Command, revision: int, follow_job: bool
+        self, reach: Reach, command: Command, revision: int, follow_job: bool
     ) -> bool:
         """Whether the event of that revision, which the watcher has seen, was the last one.
 
@@ -128,9 +149,10 @@ class Watching:
         """
         if not revision or not command.status.is_end:
             return False
-        seen = await self._store.events_of_command(caller.tenant, command.id, revision - 1, 1)
+        tenant = reach.caller.tenant
+        seen = await self._store.events_of_command(tenant, command.id, revision - 1, 1)
         if not seen:  # it has just been removed as old, and nothing shows any more what it was
-            await requests.find(self._store, caller, command.id)
+            await requests.find(self._store, reach, command.id)
         return bool(seen) and _is_over(seen[0].command, follow_job)
 
 

@@ -19,6 +19,8 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from dockgate_server.config.audit import AuditSection
+from dockgate_server.config.limits import LimitsSection
 from dockgate_server.config.providers import (
     ObjectStorage,
     Registration,
@@ -33,6 +35,7 @@ from dockgate_server.config.sections import (
     Mqtt,
     Section,
     SeedDevice,
+    SeedDevices,
     Store,
     is_loopback,
 )
@@ -75,14 +78,16 @@ class Settings(BaseSettings):
     mqtt: Mqtt = Mqtt()
     store: Store = Store()
     commands: CommandsSection = CommandsSection()
+    limits: LimitsSection = LimitsSection()
+    audit: AuditSection = AuditSection()
     requests: Requests = Requests()
     registration: Registration = Registration()
     takeoff: Takeoff = Takeoff()
     object_storage: ObjectStorage = ObjectStorage()
     log: Log = Log()
-    devices: tuple[SeedDevice, ...] = ()
-    """Devices that are known before they announce themselves, as a list of tables with `id` and
-    `gateway`; whatever a dock announces overrules them."""
+    devices: SeedDevices = ()
+    """Devices that are known before they announce themselves, as a list of tables with `id`,
+    `gateway` and `tenant`; whatever a dock announces overrules `gateway`."""
     watch_heartbeat_seconds: float = Field(default=15.0, ge=0.05, le=300)
     """After how long of nothing a watcher gets a heartbeat."""
     stop_seconds: float = Field(default=10.0, ge=0, le=300)
@@ -159,7 +164,9 @@ def _unknown_variables() -> list[str]:
     ]
 
 
-NOT_SETTINGS = frozenset({"DOCKGATE_SERVER", "DOCKGATE_SIM_PASSWORD"})
+NOT_SETTINGS = frozenset(
+    {"DOCKGATE_SERVER", "DOCKGATE_API_ID", "DOCKGATE_API_KEY", "DOCKGATE_SIM_PASSWORD"}
+)
 """Variables with our prefix that are read elsewhere: by the client commands and the simulator."""
 
 

@@ -16,6 +16,8 @@ from pydantic import (
     model_validator,
 )
 
+from dockgate_server import sealing
+from dockgate_server.model.caller import TENANT
 from dockgate_server.model.device import SERIAL_NUMBER
 
 
@@ -48,7 +50,7 @@ def is_loopback(address: str) -> bool:
 
 class _Listener(Section):
     tls_certificate: FilePath | None = None
-    """PEM file with the certificate chain."""
+    """PEM file with the certificate chain. A changed file is taken without a restart."""
     tls_key: FilePath | None = None
     """PEM file with the private key."""
 
@@ -75,6 +77,25 @@ class Grpc(_Listener):
     watches are resumed by the client."""
     max_message_bytes: int = Field(default=262_144, ge=1024, le=4_194_304)
     """The largest request; beyond 4 MiB the connection itself refuses it."""
+    max_metadata_bytes: int = Field(default=8192, ge=1024, le=1_048_576)
+    """The largest metadata of a call, names and values and 32 bytes for each."""
+    max_connections: int = Field(default=2000, ge=1)
+    """How many may be open at once; the next one is closed. Calls and watches share one."""
+    max_streams_per_connection: int = Field(default=20_000, ge=1)
+    """How many calls and watches may be open on one connection; the client lets the next wait."""
+    handshake_seconds: float = Field(default=10.0, ge=0.1, le=120)
+    """How long a new connection may take to speak TLS and HTTP/2."""
+    idle_seconds: float = Field(default=300.0, ge=1)
+    """How long a connection without calls stays open; clients open it again by themselves."""
+    tls_client_ca: FilePath | None = None
+    """PEM file with the authorities of clients. With it every client needs a certificate of one
+    of them; its name may stand for an API key."""
+
+    @model_validator(mode="after")
+    def _clients_are_asked_over_tls(self) -> Self:
+        if self.tls_client_ca is not None and self.tls_certificate is None:
+            raise ValueError("tls_client_ca needs tls_certificate and tls_key")
+        return self
 
     @model_validator(mode="after")
     def _no_plaintext_beyond_loopback(self) -> Self:
@@ -97,6 +118,20 @@ class Http(_Listener):
     """Say that a proxy in front of it ends TLS and is the only one that can reach it."""
     max_body_bytes: int = Field(default=262_144, ge=1024)
     """The largest request body."""
+    max_head_bytes: int = Field(default=16_384, ge=1024, le=1_048_576)
+    """The largest head of a request: its first line and all headers, of which none may be longer
+    than 8190 bytes."""
+    max_headers: int = Field(default=64, ge=8, le=1000)
+    """The most headers of a request."""
+    max_connections: int = Field(default=500, ge=1)
+    """How many may be open at once; the next one is answered 503 and closed."""
+    head_seconds: float = Field(default=10.0, ge=0.01, le=300)
+    """How long the TLS handshake may take, and from then on the first head; a later one as long
+    from its first byte on."""
+    body_seconds: float = Field(default=30.0, ge=0.01, le=3600)
+    """How long a body may take to arrive, and a client to take what it is answered."""
+    idle_seconds: float = Field(default=75.0, ge=0.01, le=3600)
+    """How long a connection stays open behind an answer."""
     clock_skew_seconds: int = Field(default=300, ge=1, le=3600)
     """How far X-Api-Timestamp may be from our clock."""
 
@@ -168,7 +203,9 @@ class Mqtt(Section):
             return None
         context = ssl.create_default_context(cafile=self.ca_certificate)
         if self.client_certificate and self.client_key:
-            context.load_cert_chain(self.client_certificate, self.client_key)
+            # Without one, OpenSSL would ask for a passphrase on the terminal, and wait.
+            files = self.client_certificate, self.client_key
+            context.load_cert_chain(*files, password="")  # nosec B106
         return context
 
 
@@ -184,13 +221,33 @@ class Store(Section):
     """How many events of devices are kept at most; they are also removed after
     ``keep_hours``."""
     key_file: Path | None = None
-    """The key that seals the secrets of API keys; made when it is missing. By default beside
-    the database, with ``.key`` appended."""
+    """The file of the key that seals secrets in the database, 32 bytes; made when it is missing.
+    By default beside the database, with ``.key`` appended."""
+    key: SecretStr | None = None
+    """The key itself, as 64 hexadecimal digits or in base64, instead of a file; better in the
+    environment than in a file."""
+
+    @model_validator(mode="after")
+    def _one_key(self) -> Self:
+        if self.key is not None:
+            if self.key_file is not None:
+                raise ValueError("key: give either key or key_file")
+            try:
+                sealing.key_of_text(self.key.get_secret_value())
+            except ValueError as wrong:
+                raise ValueError(f"key: {wrong}") from None
+        return self
 
     @property
     def sealing_key_file(self) -> Path:
-        """Where the sealing key is."""
+        """Where the sealing key is, unless :attr:`key` is given."""
         return self.key_file or self.path.with_name(self.path.name + ".key")
+
+    @property
+    def sealing_key(self) -> sealing.KeySource:
+        """Where the sealing key comes from."""
+        key = None if self.key is None else sealing.key_of_text(self.key.get_secret_value())
+        return sealing.KeySource(self.sealing_key_file, key)
 
 
 def _serial_number(value: str) -> str:
@@ -202,12 +259,40 @@ def _serial_number(value: str) -> str:
 SerialNumber = Annotated[str, AfterValidator(_serial_number)]
 
 
+def _tenant(value: str) -> str:
+    if not TENANT.fullmatch(value):
+        raise ValueError(
+            "must be 1 to 64 letters, digits, '.', '-' and '_', a letter or digit first"
+        )
+    return value
+
+
+Tenant = Annotated[str, AfterValidator(_tenant)]
+
+
 class SeedDevice(Section):
     """A device that is known before it has announced itself."""
 
     id: SerialNumber
     gateway: SerialNumber | None = None
     """The dock or remote controller that carries its commands; itself by default."""
+    tenant: Tenant | None = None
+    """Whose it is, and its gateway with it; whatever was known before by default."""
+
+
+def _of_one_tenant(devices: tuple[SeedDevice, ...]) -> tuple[SeedDevice, ...]:
+    """A device and its gateway cannot be of two tenants."""
+    tenants: dict[str, str] = {}
+    for one in devices:
+        if one.tenant is None:
+            continue
+        for serial_number in (one.id, one.gateway or one.id):
+            if tenants.setdefault(serial_number, one.tenant) != one.tenant:
+                raise ValueError(f"{serial_number} is given two tenants")
+    return devices
+
+
+SeedDevices = Annotated[tuple[SeedDevice, ...], AfterValidator(_of_one_tenant)]
 
 
 class Log(Section):

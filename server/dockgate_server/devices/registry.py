@@ -8,13 +8,25 @@ belongs to the one whose topology came last.
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from typing import TypeVar
+
+import structlog
 
 from dockgate_server.devices.feed import DeviceFeed
 from dockgate_server.devices.presence import PresenceBook
 from dockgate_server.errors import DockgateError, Reason
+from dockgate_server.model.audit import Entry
 from dockgate_server.model.caller import DEFAULT_TENANT
-from dockgate_server.model.device import Device, Presence, Topology
+from dockgate_server.model.device import Device, DeviceKind, Presence, Topology
 from dockgate_server.store.devices import DeviceStore
+
+_log = structlog.get_logger(__name__)
+
+_GATEWAYS = (DeviceKind.DOCK, DeviceKind.REMOTE_CONTROLLER)
+_MOST_OF_ONE_GATEWAY = 100
+"""Devices that one has ever named, itself among them; RemoveDevice makes room."""
+
+T = TypeVar("T")
 
 
 class Registry:
@@ -24,13 +36,19 @@ class Registry:
         store: Remembers them.
         presence: Knows which are there.
         seeds: Devices that are known before they announce themselves.
+        assigned: Those of them, or others, whose tenant is decided by the configuration.
     """
 
     def __init__(
-        self, store: DeviceStore, presence: PresenceBook, seeds: Iterable[Device] = ()
+        self,
+        store: DeviceStore,
+        presence: PresenceBook,
+        seeds: Iterable[Device] = (),
+        assigned: Iterable[Device] = (),
     ) -> None:
         self._store = store
         self._presence = presence
+        self._assigned = tuple(assigned)
         self.feed = DeviceFeed()
         """Wakes those who watch devices."""
         self._devices: dict[str, Device] = {}
@@ -41,7 +59,12 @@ class Registry:
         presence.listen(self._presence_changed)
 
     async def load(self) -> None:
-        """Take over what the store remembers; it overrules the seeds."""
+        """Take over what the store remembers; it overrules the seeds, but not their tenants."""
+        if self._assigned:
+            # Stored, as what devices say is recorded for the tenant that the store knows.
+            gateways = {one.gateway_id: one.tenant for one in self._assigned}
+            implied = [Device(tenant, one, one) for one, tenant in gateways.items()]
+            await self._store.assign([*implied, *self._assigned])
         for device in await self._store.list():
             self._put(device)
         self._presence.load(await self._store.whereabouts())
@@ -52,16 +75,23 @@ class Registry:
         Raises:
             DockgateError: DEVICE_NOT_FOUND, also for another tenant's device.
         """
-        serial_number = self._aliases.get((tenant, device_id), device_id)
-        device = self._devices.get(serial_number)
-        if device is None or device.tenant != tenant:
-            raise DockgateError(
-                Reason.DEVICE_NOT_FOUND,
-                f"no device {device_id!r} is known; a device becomes known when its dock or "
-                "remote controller announces it, by the configuration, or by RegisterDevice",
-                metadata={"device_id": device_id},
-            )
+        device = self.find(tenant, device_id)
+        if device is None:
+            raise unknown_device(device_id)
         return device
+
+    def find(self, tenant: str, device_id: str) -> Device | None:
+        """The device of that alias or serial number; None also for another tenant's."""
+        device = self._devices.get(self._aliases.get((tenant, device_id), device_id))
+        return device if device is not None and self.belongs(device, tenant) else None
+
+    def belongs(self, device: Device, tenant: str) -> bool:
+        """Whether the device is a tenant's, and so is the gateway device that it is reached by.
+
+        A dock that was removed may have become another tenant's: its drone has not been told.
+        """
+        gateway = self._devices.get(device.gateway_id)
+        return device.tenant == tenant and (gateway is None or gateway.tenant == tenant)
 
     def knows(self, serial_number: str) -> bool:
         """Whether there is such a device, whosever it is."""
@@ -76,7 +106,7 @@ class Registry:
         found = (
             device
             for device in self._devices.values()
-            if device.tenant == tenant and gateway_id in ("", device.gateway_id)
+            if gateway_id in ("", device.gateway_id) and self.belongs(device, tenant)
         )
         return sorted(found, key=lambda device: device.name)
 
@@ -90,17 +120,36 @@ class Registry:
         return self._presence.heard_at(device.id)
 
     def learn(self, topology: Topology) -> asyncio.Future[None]:
-        """Remember a topology; commands can go to its devices when the future resolves."""
+        """Remember a topology; commands can go to its devices when the future resolves.
+
+        What has announced itself as a dock or remote controller is nobody's sub-device: whoever
+        names it as one would be sent its commands. Nor does a device that makes up names fill the
+        memory.
+        """
+        topology = self._believable(topology)
         saving = self._store.save_topology(DEFAULT_TENANT, topology)
         return _then(saving, lambda: self._learnt(topology))
 
-    def register(self, device: Device) -> asyncio.Future[None]:
-        """Remember a device by its alias, gateway and tenant."""
-        return _then(self._store.register(device), lambda: self._registered(device))
+    async def register(self, device: Device, audit: Entry | None = None) -> None:
+        """Remember a device by its alias and gateway.
 
-    def remove(self, device: Device) -> asyncio.Future[None]:
+        Both become its tenant's when they are not known.
+
+        Raises:
+            DockgateError: DEVICE_NOT_FOUND, as one of them is another tenant's; UNAVAILABLE.
+        """
+        for serial_number in (device.id, device.gateway_id):
+            known = self._devices.get(serial_number)
+            if known is not None and known.tenant != device.tenant:
+                raise unknown_device(serial_number)
+        registering = self._store.register(device, audit)
+        if not await _then(registering, lambda: self._registered(device, registering.result())):
+            # Another tenant was a moment faster.
+            raise unknown_device(device.id)
+
+    def remove(self, device: Device, audit: Entry | None = None) -> asyncio.Future[None]:
         """Forget a device."""
-        return _then(self._store.remove(device.id), lambda: self._removed(device))
+        return _then(self._store.remove(device.id, audit), lambda: self._removed(device))
 
     def bound(self, gateway_id: str, callsigns: Mapping[str, str]) -> None:
         """Take note that devices were bound to an organisation, by the wish of a gateway device.
@@ -116,32 +165,57 @@ class Registry:
             self._put(replace(known, callsign=callsign))
         self.feed.changed(*callsigns)
 
+    def _believable(self, topology: Topology) -> Topology:
+        room = _MOST_OF_ONE_GATEWAY - len(self._sub_devices.get(topology.gateway_id, ()))
+        taken, refused = [], []
+        for serial_number, model in topology.sub_devices:
+            known = self._devices.get(serial_number)
+            if room <= 0 if known is None else _is_gateway(known):
+                refused.append(serial_number)
+            else:
+                taken.append((serial_number, model))
+                room -= known is None
+        if refused:
+            by = topology.gateway_id
+            _log.warning(
+                "sub_devices_not_believed", gateway=by, count=len(refused), first=refused[0]
+            )
+        return replace(topology, sub_devices=tuple(taken))
+
     def _learnt(self, topology: Topology) -> None:
         gateway_id = topology.gateway_id
+        gateway = self._devices.get(gateway_id)
+        tenant = DEFAULT_TENANT if gateway is None else gateway.tenant
         changed = set()
         for serial_number in self._sub_devices.get(gateway_id, set()) - {gateway_id}:
             self._devices[serial_number] = replace(self._devices[serial_number], listed=False)
             changed.add(serial_number)
         for serial_number, model in topology.members:
-            known = self._devices.get(serial_number)
-            if known is None:
-                device = Device(DEFAULT_TENANT, serial_number, gateway_id, model)
-            else:
-                device = replace(known, gateway_id=gateway_id, model=model, listed=True)
-            self._put(device)
+            known = self._devices.get(serial_number, Device(tenant, serial_number, gateway_id))
+            # The store decides in the same way.
+            if known.tenant != tenant:
+                if known.gateway_id != gateway_id:
+                    about = {"gateway": gateway_id, "device": serial_number}
+                    _log.warning("device_of_another_tenant", **about)
+                    continue
+                known = replace(known, tenant=tenant, alias=None)
+            self._put(replace(known, gateway_id=gateway_id, model=model, listed=True))
             changed.add(serial_number)
         self.feed.changed(*changed)
 
-    def _registered(self, device: Device) -> None:
+    def _registered(self, device: Device, is_ours: bool) -> None:
+        if not is_ours:
+            return
+        if device.gateway_id not in self._devices:
+            self._put(Device(device.tenant, device.gateway_id, device.gateway_id))
+            self.feed.changed(device.gateway_id)
         if device.alias is not None:
             before = self._aliases.get((device.tenant, device.alias))
             if before is not None and before != device.id:
                 self._put(replace(self._devices[before], alias=None))
                 self.feed.changed(before)
         known = self._devices.get(device.id, device)
-        self._put(
-            replace(known, tenant=device.tenant, gateway_id=device.gateway_id, alias=device.alias)
-        )
+        self._put(replace(known, gateway_id=device.gateway_id, alias=device.alias))
         self.feed.changed(device.id)
 
     def _removed(self, device: Device) -> None:
@@ -169,10 +243,24 @@ class Registry:
         self.feed.changed(serial_number, *self._sub_devices.get(serial_number, ()))
 
 
-def _then(asked: "asyncio.Future[None]", action: Callable[[], None]) -> "asyncio.Future[None]":
+def unknown_device(device_id: str) -> DockgateError:
+    """There is no such device, or it is another tenant's: to a caller that is the same."""
+    return DockgateError(
+        Reason.DEVICE_NOT_FOUND,
+        f"no device {device_id!r} is known; a device becomes known when its dock or "
+        "remote controller announces it, by the configuration, or by RegisterDevice",
+        metadata={"device_id": device_id},
+    )
+
+
+def _is_gateway(device: Device) -> bool:
+    return device.id == device.gateway_id and device.kind in _GATEWAYS
+
+
+def _then(asked: "asyncio.Future[T]", action: Callable[[], None]) -> "asyncio.Future[T]":
     """Do something when the store has done its part, before anybody else hears of it."""
 
-    def done(asked: "asyncio.Future[None]") -> None:
+    def done(asked: "asyncio.Future[T]") -> None:
         if not asked.cancelled() and asked.exception() is None:
             action()
 

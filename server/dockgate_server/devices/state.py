@@ -51,7 +51,9 @@ class StateBoard:
 
 
 def _merge(into: dict[str, Any], data: Mapping[str, Any]) -> None:
-    if len(into) < _MOST_MEMBERS:
+    if len(into) + len(data) <= _MOST_MEMBERS:
         into.update(data)
-    else:
-        into.update((name, value) for name, value in data.items() if name in into)
+        return
+    for name, value in data.items():
+        if name in into or len(into) < _MOST_MEMBERS:
+            into[name] = value

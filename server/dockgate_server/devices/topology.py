@@ -4,6 +4,9 @@ from collections.abc import Mapping
 
 from dockgate_server.model.device import SERIAL_NUMBER, Topology
 
+MOST_SUB_DEVICES = 32
+"""Of one gateway device, which has one drone or two: the others are made up."""
+
 
 def read_topology(gateway_id: str, data: object, seen_at: int) -> Topology | None:
     """The topology that the ``data`` of an update_topo holds; None when there is none.
@@ -18,7 +21,7 @@ def read_topology(gateway_id: str, data: object, seen_at: int) -> Topology | Non
         serial_number = one.get("sn") if isinstance(one, Mapping) else None
         if isinstance(serial_number, str) and SERIAL_NUMBER.fullmatch(serial_number):
             found.append((serial_number, _model(one)))
-    return Topology(gateway_id, _model(data), tuple(found), seen_at)
+    return Topology(gateway_id, _model(data), tuple(found[:MOST_SUB_DEVICES]), seen_at)
 
 
 def _model(data: Mapping[str, object]) -> str:

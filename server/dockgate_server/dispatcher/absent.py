@@ -92,12 +92,13 @@ class Absent:
         self._probe(one.command.gateway_id)
 
     def nobody_listened(self, one: Waiting) -> None:
-        """The broker said so of this message; whoever waited to find out knows now."""
+        """The broker said so of this message; those that fail fast need not find out any more."""
         gateway_id = one.command.gateway_id
         reason = f"nobody at the broker listens for gateway {gateway_id}"
         self._presence.doubt(gateway_id)
         self._silent.add(gateway_id)
-        self._probes.pop(gateway_id, None)
+        # The one that is finding out goes on to, unless it is this one: it may still wait for a
+        # place in the window, and another one in its stead would overtake it.
         self._fail_fast(gateway_id, reason)
         self._away(one, reason)
 

@@ -27,13 +27,15 @@ from dockgate_server.dispatcher.absent import Absent
 from dockgate_server.dispatcher.backlog import Backlog, Waiting, goes_alone, waiting
 from dockgate_server.dispatcher.deadlines import Deadlines
 from dockgate_server.dispatcher.decisions import Decisions
+from dockgate_server.dispatcher.outstanding import Outstanding
 from dockgate_server.dispatcher.publisher import Publisher, Sending
 from dockgate_server.dispatcher.recorder import Recorder
-from dockgate_server.dispatcher.streams import EXPIRY_SECONDS, ControlStreams
+from dockgate_server.dispatcher.streams import ControlStreams
 from dockgate_server.dispatcher.window import Window
 from dockgate_server.errors import DockgateError
-from dockgate_server.model.command import Command, CommandEvent, FailureCode
+from dockgate_server.model.command import Command, CommandEvent, EventKind, FailureCode
 from dockgate_server.model.transitions import Accept, Accepted, BeginSending
+from dockgate_server.sealing import Vault
 from dockgate_server.store.interface import Store
 
 _log = structlog.get_logger(__name__)
@@ -51,6 +53,7 @@ class Dispatcher:
         recorder: Records what happened to a message.
         presence: Knows which gateway devices are there.
         clock: The time.
+        vault: Opens what is secret, for the moment of sending.
         send_without_expiry: Send methods that are not safe to carry out late even when the
             broker cannot expire messages (MQTT 3.1.1). For demonstrations only.
     """
@@ -63,6 +66,7 @@ class Dispatcher:
         recorder: Recorder,
         presence: PresenceBook,
         clock: Clock,
+        vault: Vault,
         *,
         send_without_expiry: bool = False,
     ) -> None:
@@ -78,13 +82,13 @@ class Dispatcher:
         self._unplaced = 0  # commands that are being accepted without a place in the window
         self._sending_group = False
         self._draining = False
-        self._is_breaking = (
-            False  # the bridge could not publish, and has not said yet that it broke
-        )
+        self._is_breaking = False  # the bridge could not publish, and has yet to say that it broke
         self._decisions = Decisions(recorder, clock)
         self._streams = ControlStreams(
             bridge, self._decisions, clock, send_without_expiry=send_without_expiry
         )
+        self.outstanding = Outstanding()
+        """Which DRC commands an answer without a number may be for."""
         self._absent = Absent(
             presence,
             self._backlog,
@@ -100,6 +104,8 @@ class Dispatcher:
             self._decisions,
             self._absent,
             clock,
+            vault,
+            self.outstanding,
             again=self._enqueue,
             acknowledged=self._acknowledged,
         )
@@ -141,8 +147,12 @@ class Dispatcher:
     def committed(self, events: Sequence[CommandEvent]) -> None:
         """Take note of a commit: what has ended needs no deadline and holds up nobody."""
         for event in events:
-            if event.command.status.is_end:
+            if event.kind is EventKind.ACCEPTED:
+                # Here, as the same commit may have ended it: then it has none any more.
+                self._deadlines.add(event.command)
+            elif event.command.status.is_end:
                 self._deadlines.discard(event.command.id)
+                self.outstanding.ended(event.command)
                 self._absent.done_with(event.command)
                 if self._backlog.is_in(event.command):
                     self._wake.set()
@@ -212,10 +222,9 @@ class Dispatcher:
         accepted = accepting.result()
         if accepted.replayed:
             return
-        self._deadlines.add(accepted.command)
         one = waiting(accepted.command, intended=had_place)
         if one.streams:
-            self._stream(one)
+            self._streams.take(one, self._deadlines.seconds_left(one.command.id))
         elif had_place:
             self._send_at_once(one)
         else:
@@ -237,16 +246,6 @@ class Dispatcher:
             case Sending.NOT_CONNECTED:
                 self._not_connected((one,))
 
-    def _stream(self, one: Waiting) -> None:
-        command = one.command
-        age = command.timeout_seconds - self._deadlines.seconds_left(command.id)
-        if not one.intended:
-            self._streams.refuse(command)
-        elif age >= EXPIRY_SECONDS:
-            self._decisions.take_back(one, decisions.LATE)  # accepting it has taken too long
-        else:
-            self._streams.send(command)
-
     def _not_connected(self, unsent: Sequence[Waiting]) -> None:
         for one in unsent:
             self._absent.wait(one, decisions.NOT_CONNECTED)
@@ -259,6 +258,8 @@ class Dispatcher:
         """A command that an earlier process has left open."""
         self._deadlines.add(command)
         one = waiting(command, intended=command.sending_at is not None)
+        if one.intended:
+            self.outstanding.left(command)
         if not one.intended:
             self._streams.refuse(command) if one.streams else self._enqueue(one)
         elif one.repeatable and command.delivered_at is None and self._publisher.is_last(one):
@@ -322,11 +323,10 @@ class Dispatcher:
     def _still_sendable(self, one: Waiting) -> bool:
         if self._deadlines.seconds_left(one.command.id) <= 0:
             return False  # it has ended, or its deadline is ending it
-        if one.may_have_left and not self._publisher.is_last(one):
-            return (
-                False  # an emergency has overtaken it meanwhile; the answer or the deadline decides
-            )
-        if self._absent.takes(one) or not self._backlog.go_out(one):
+        if self._publisher.is_overtaken(one) or self._absent.takes(one):
+            return False
+        if not self._backlog.go_out(one):
+            self._absent.done_with(one.command)
             return False
         if self._may_send(one.repeatable):
             return True

@@ -11,7 +11,7 @@ from dockgate_server.clock import Clock
 from dockgate_server.codec import catalogue
 from dockgate_server.dispatcher.agenda import Agenda
 from dockgate_server.dispatcher.recorder import Recorder
-from dockgate_server.model.command import Command, CommandEvent, JobState, Status
+from dockgate_server.model.command import Command, CommandEvent, EventKind, JobState, Status
 from dockgate_server.model.transitions import StallJob
 from dockgate_server.store.interface import Store
 
@@ -44,20 +44,21 @@ class Jobs:
         """Take note of a commit."""
         for event in events:
             if event.command.job_key is not None:
-                self._note(event.command)
+                self._note(event.command, is_report=event.kind is EventKind.JOB_PROGRESSED)
 
     def close(self) -> None:
         """Mark nothing any more."""
         self._agenda.close()
 
-    def _note(self, command: Command) -> None:
+    def _note(self, command: Command, *, is_report: bool = False) -> None:
         silence = _allowed_silence(command)
         if silence is None:
             self._patience.pop(command.id, None)
             return
         heard_at = None if command.job is None else command.job.updated_at
         known = self._patience.get(command.id)
-        if known is not None and known[1] == heard_at:
+        # A clock that was set back can give two reports the same time.
+        if known is not None and known[1] == heard_at and not is_report:
             return  # something else happened to the command, a late reply perhaps
         until = self._clock.monotonic() + silence
         self._patience[command.id] = (until, heard_at)

@@ -6,7 +6,10 @@ Only what certainly reached nobody is ever handed over a second time, and what i
 import asyncio
 import enum
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
+
+import structlog
 
 from dockgate_server.bridge.interface import Acknowledgement, Bridge, NotConnected, Verdict
 from dockgate_server.clock import Clock
@@ -15,8 +18,12 @@ from dockgate_server.dispatcher.absent import Absent
 from dockgate_server.dispatcher.backlog import Waiting
 from dockgate_server.dispatcher.deadlines import Deadlines
 from dockgate_server.dispatcher.decisions import Decisions
+from dockgate_server.dispatcher.outstanding import Outstanding
 from dockgate_server.dispatcher.window import Window
-from dockgate_server.model.command import FailureCode
+from dockgate_server.model.command import Command, FailureCode
+from dockgate_server.sealing import SealingProblem, Vault
+
+_log = structlog.get_logger(__name__)
 
 
 class Sending(enum.Enum):
@@ -42,6 +49,8 @@ class Publisher:
         decisions: Records what happened to a message.
         absent: Is told who listens.
         clock: The time.
+        vault: Opens what is secret, for the moment of sending.
+        outstanding: Is told what has left.
         again: Takes a command that is to be sent again.
         acknowledged: Told after each answer, when a place in the window is free again.
     """
@@ -54,6 +63,8 @@ class Publisher:
         decisions: Decisions,
         absent: Absent,
         clock: Clock,
+        vault: Vault,
+        outstanding: Outstanding,
         *,
         again: Callable[[Waiting], None],
         acknowledged: Callable[[], None],
@@ -64,6 +75,8 @@ class Publisher:
         self._decisions = decisions
         self._absent = absent
         self._clock = clock
+        self._vault = vault
+        self._outstanding = outstanding
         self._again = again
         self._when_acknowledged = acknowledged
         self._newest_sent: dict[str, int] = {}  # by gateway, the seq of the newest command
@@ -72,11 +85,14 @@ class Publisher:
         """Hand the message to the network; the broker's answer is recorded when it comes."""
         command = one.command
         left = self._deadlines.seconds_left(command.id)
-        if left <= 0 or (one.may_have_left and not self.is_last(one)):
+        if left <= 0 or self.is_overtaken(one):
             return Sending.TOO_LATE
         if self._window.room_for_emergencies <= 0:
             return Sending.NO_ROOM if self._bridge.connected else Sending.NOT_CONNECTED
-        topic, payload = channels.compose(command, self._clock.now_ms())
+        whole = self._whole(command)
+        if whole is None:
+            return Sending.TOO_LATE
+        topic, payload = channels.compose(whole, self._clock.now_ms())
         try:
             # Whole seconds are the finest that MQTT knows, and 0 would be dropped at once. So a
             # dock that comes back gets nothing that is late by more than a second.
@@ -84,10 +100,22 @@ class Publisher:
         except NotConnected:
             return Sending.NOT_CONNECTED
         self._window.in_flight += 1
+        self._outstanding.left(command)
         newest = self._newest_sent.get(command.gateway_id, 0)
         self._newest_sent[command.gateway_id] = max(newest, command.seq)
         sent.add_done_callback(partial(self._acknowledged, one))
         return Sending.HANDED_OVER
+
+    def _whole(self, command: Command) -> Command | None:
+        """The command with its secrets; None where these are damaged, which ends it."""
+        if command.sealed is None:
+            return command
+        try:
+            return replace(command, data=self._vault.unseal(command.id, command.sealed))
+        except SealingProblem as problem:
+            _log.error("command_cannot_be_opened", command_id=command.id, problem=str(problem))
+            self._decisions.refuse(command, FailureCode.DELIVERY_REFUSED, str(problem))
+            return None
 
     def was_sent_before(self, last_sent: Mapping[str, int]) -> None:
         """Take over what an earlier process has sent: by gateway, the seq of the newest."""
@@ -99,6 +127,17 @@ class Publisher:
         Otherwise a repeated charge_open might come after a charge_close and undo it.
         """
         return self._newest_sent.get(one.command.gateway_id, 0) <= one.command.seq
+
+    def is_overtaken(self, one: Waiting) -> bool:
+        """Whether it was to be sent again, and others have been sent to its gateway device since.
+
+        Its answer or its deadline decides then. If it was to find out whether somebody listens, the
+        next one does.
+        """
+        overtaken = one.may_have_left and not self.is_last(one)
+        if overtaken:
+            self._absent.done_with(one.command)
+        return overtaken
 
     def _acknowledged(self, one: Waiting, sent: "asyncio.Future[Acknowledgement]") -> None:
         self._window.in_flight -= 1

@@ -7,6 +7,8 @@ of them, so their end rests on the sending alone.
 from dockgate_server.bridge.interface import Bridge, ConnectionLost, NotConnected
 from dockgate_server.clock import Clock
 from dockgate_server.codec import channels
+from dockgate_server.dispatcher import decisions
+from dockgate_server.dispatcher.backlog import Waiting
 from dockgate_server.dispatcher.decisions import Decisions
 from dockgate_server.model.command import Command, FailureCode
 
@@ -25,15 +27,15 @@ class ControlStreams:
         self._clock = clock
         self._send_without_expiry = send_without_expiry
 
-    def send(self, command: Command) -> None:
-        """Hand the message to the network, which ends the command one way or the other."""
-        topic, payload = channels.compose(command, self._clock.now_ms())
-        try:
-            self._bridge.stream(topic, payload, EXPIRY_SECONDS)
-        except (NotConnected, ConnectionLost):
-            self.refuse(command)
+    def take(self, one: Waiting, seconds_left: float) -> None:
+        """A message has been accepted, and has so long until its deadline."""
+        age = one.command.timeout_seconds - seconds_left
+        if not one.intended:
+            self.refuse(one.command)
+        elif age >= EXPIRY_SECONDS:
+            self._decisions.take_back(one, decisions.LATE)  # accepting it has taken too long
         else:
-            self._decisions.sent(command)
+            self._send(one.command)
 
     def refuse(self, command: Command) -> None:
         """End a command that cannot be sent now."""
@@ -44,3 +46,13 @@ class ControlStreams:
             code = FailureCode.EXPIRY_UNSUPPORTED
             reason = "the broker cannot expire messages (MQTT 3.1.1), and this one must not be late"
         self._decisions.refuse(command, code, reason)
+
+    def _send(self, command: Command) -> None:
+        """Hand the message to the network, which ends the command one way or the other."""
+        topic, payload = channels.compose(command, self._clock.now_ms())
+        try:
+            self._bridge.stream(topic, payload, EXPIRY_SECONDS)
+        except (NotConnected, ConnectionLost):
+            self.refuse(command)
+        else:
+            self._decisions.sent(command)

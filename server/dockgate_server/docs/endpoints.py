@@ -12,7 +12,7 @@ ID = {"type": "string", "format": "uuid"}
 _COMMANDS = "/api/v1/open/downlink/commands"
 _REQUESTS = "/api/v1/open/device-requests"
 _STATUS = re.compile(r"HTTP (\d{3})")
-_WITH_A_BODY = {"INVALID_REQUEST_BODY", "VALIDATION_FAILED", "UNSUPPORTED_MEDIA_TYPE"}
+_WITH_A_BODY = {"VALIDATION_FAILED", "UNSUPPORTED_MEDIA_TYPE"}
 _OWN = {
     "Submit": {
         *_WITH_A_BODY,
@@ -26,14 +26,17 @@ _OWN = {
     "GetRequest": {"DEVICE_REQUEST_NOT_FOUND"},
     "Reply": {*_WITH_A_BODY, "DEVICE_REQUEST_NOT_FOUND", "DEVICE_REQUEST_CLOSED"},
 }
-"""By endpoint, the reasons that not all of them give."""
-# Of a request that is none of those described here.
-_ELSEWHERE = {"METHOD_NOT_ALLOWED", "NOT_FOUND"}
+"""By endpoint that wants a signature, the reasons that not all of them give."""
+_PUBLIC = {"INVALID_REQUEST_BODY", "METHOD_NOT_ALLOWED", "NOT_FOUND", "INTERNAL_ERROR"}
+"""What is given where no signature is wanted; of these, INVALID_REQUEST_BODY means that what came
+is not HTTP that can be read, or more of it than there may be."""
+_REFERENCE = "Reference"
 _TITLES = {
     400: "BadRequest",
     401: "Unauthorized",
     403: "Forbidden",
     404: "NotFound",
+    405: "MethodNotAllowed",
     409: "Conflict",
     413: "PayloadTooLarge",
     415: "UnsupportedMediaType",
@@ -43,6 +46,7 @@ _TITLES = {
 }
 _RETRY_LATER = (429, 503)
 _UNAUTHORIZED = 401
+_METHOD_NOT_ALLOWED = 405
 _SIGNATURE = """\
 HMAC-SHA256 of the request under the API key's UTF-8 bytes, as 64 lower-case hex digits. Signed are
 eight lines joined by a newline, with none at the end:
@@ -96,7 +100,7 @@ def endpoints(schema: Schema, examples: Mapping[str, Any]) -> dict[str, Any]:
         f"{_COMMANDS}/{{commandId}}": {
             "get": {
                 **_operation("Get", "getCommand", "Say what became of a command."),
-                "parameters": [command_id, _request_id_parameter()],
+                "parameters": [command_id, request_id_parameter()],
                 "responses": {
                     "200": _answer("The command as it is now.", "Command"),
                     **_errors(schema, "Get"),
@@ -106,7 +110,7 @@ def endpoints(schema: Schema, examples: Mapping[str, Any]) -> dict[str, Any]:
         _REQUESTS: {
             "get": {
                 **_operation("ListRequests", "listDeviceRequests", "List what devices ask for."),
-                "parameters": [*filters, _request_id_parameter()],
+                "parameters": [*filters, request_id_parameter()],
                 "responses": {
                     "200": _answer("The newest requests, at most 500.", "DeviceRequests"),
                     **_errors(schema, "ListRequests"),
@@ -116,7 +120,7 @@ def endpoints(schema: Schema, examples: Mapping[str, Any]) -> dict[str, Any]:
         f"{_REQUESTS}/{{requestId}}": {
             "get": {
                 **_operation("GetRequest", "getDeviceRequest", "Say what became of a request."),
-                "parameters": [request_id, _request_id_parameter()],
+                "parameters": [request_id, request_id_parameter()],
                 "responses": {
                     "200": _answer("The request as it is now.", "DeviceRequest"),
                     **_errors(schema, "GetRequest"),
@@ -127,7 +131,7 @@ def endpoints(schema: Schema, examples: Mapping[str, Any]) -> dict[str, Any]:
             "post": {
                 **_operation("Reply", "replyDeviceRequest", "Answer a request that waits."),
                 "security": [_signature(_HEADERS)],
-                "parameters": [request_id, _request_id_parameter()],
+                "parameters": [request_id, request_id_parameter()],
                 "requestBody": _body("DeviceRequestReply", {}),
                 "responses": {
                     "202": _answer("The request as it was answered.", "DeviceRequest"),
@@ -140,11 +144,17 @@ def endpoints(schema: Schema, examples: Mapping[str, Any]) -> dict[str, Any]:
 
 def responses(schema: Schema) -> dict[str, Any]:
     """Every error answer by its name, for all endpoints."""
-    made = {"OtherError": _error_response("Any other refusal.", _reasons(schema, _ELSEWHERE))}
-    for endpoint in _OWN:
-        for status, reasons in _by_status(schema, endpoint).items():
-            made[_response_name(schema, status, endpoint)] = _error_response("", reasons, status)
+    made = {
+        _response_name(schema, status, endpoint): _error_response(reasons, status)
+        for endpoint in (*_OWN, _REFERENCE)
+        for status, reasons in _by_status(schema, endpoint).items()
+    }
     return dict(sorted(made.items()))
+
+
+def public_errors(schema: Schema) -> dict[str, Any]:
+    """The error answers of an endpoint that wants no signature."""
+    return _errors(schema, _REFERENCE)
 
 
 def security_schemes() -> dict[str, Any]:
@@ -162,7 +172,7 @@ def _operation(endpoint: str, operation_id: str, summary: str) -> dict[str, Any]
         "summary": summary,
         "tags": ["commands" if endpoint in ("Submit", "Get") else "device requests"],
         "security": [_signature(_HEADERS), _signature(set(_HEADERS) - {"Nonce"})],
-        "parameters": [_request_id_parameter()],
+        "parameters": [request_id_parameter()],
     }
 
 
@@ -186,49 +196,48 @@ def _filter(name: str, text: str, schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _errors(schema: Schema, endpoint: str) -> dict[str, Any]:
-    found = {
+    return {
         str(status): _reference(_response_name(schema, status, endpoint))
         for status in sorted(_by_status(schema, endpoint))
     }
-    return {**found, "default": _reference("OtherError")}
 
 
 def _response_name(schema: Schema, status: int, endpoint: str) -> str:
     """One name for all endpoints where all give the same answers."""
     name = _TITLES.get(status, f"Http{status}")
-    found = [_by_status(schema, one).get(status) for one in _OWN]
+    having = [_by_status(schema, one) for one in (*_OWN, _REFERENCE)]
+    found = [one[status] for one in having if status in one]
     return name if all(one == found[0] for one in found) else f"{name}On{endpoint}"
 
 
 def _by_status(schema: Schema, endpoint: str) -> dict[int, list[Value]]:
     """The reasons that an endpoint may give, by their HTTP status."""
-    others = set().union(*_OWN.values()) - _OWN[endpoint]
+    others = set().union(*_OWN.values()) - _OWN.get(endpoint, set())
     found: dict[int, list[Value]] = {}
     for value in schema.values(f"{DOWNLINK}.ErrorReason"):
         status = _STATUS.match(value.comment)
-        if status and value.name not in others | _ELSEWHERE:
+        given = value.name in _PUBLIC if endpoint == _REFERENCE else value.name not in others
+        if status and given:
             found.setdefault(int(status[1]), []).append(value)
     return found
 
 
-def _reasons(schema: Schema, names: set[str]) -> list[Value]:
-    return [one for one in schema.values(f"{DOWNLINK}.ErrorReason") if one.name in names]
-
-
-def _error_response(text: str, reasons: list[Value], status: int = 0) -> dict[str, Any]:
+def _error_response(reasons: list[Value], status: int) -> dict[str, Any]:
     lines = [f"- `{value.name}`: {_meaning(value)}" for value in reasons]
-    headers: dict[str, Any] = {"X-Request-Id": _header("The id of this request.")}
+    headers: dict[str, Any] = {"X-Request-Id": header("The id of this request.")}
     if status == _UNAUTHORIZED:
-        headers["WWW-Authenticate"] = _header("The signature's algorithm.")
+        headers["WWW-Authenticate"] = header("The signature's algorithm.")
+    if status == _METHOD_NOT_ALLOWED:
+        headers["Allow"] = header("What is possible there.")
     if status in _RETRY_LATER:
-        headers["Retry-After"] = _header("Seconds to wait.")
+        headers["Retry-After"] = header("Seconds to wait.")
     shown = {
         value.name: {"value": {"code": value.name, "message": "…", "request_id": "…"}}
         for value in reasons
     }
     content = {"schema": {"$ref": "#/components/schemas/Error"}, "examples": shown}
     return {
-        "description": "\n".join([text, *lines] if text else lines),
+        "description": "\n".join(lines),
         "headers": headers,
         "content": {"application/json": content},
     }
@@ -236,18 +245,19 @@ def _error_response(text: str, reasons: list[Value], status: int = 0) -> dict[st
 
 def _meaning(value: Value) -> str:
     """The comment without the codes that it begins with."""
-    return re.sub(r"^HTTP \d{3}(, [A-Z_]+)?\. ", "", value.comment)
+    return re.sub(r"^HTTP \d{3}.*?\. (?=[A-Z])", "", value.comment)
 
 
 def _answer(text: str, schema: str) -> dict[str, Any]:
     return {
         "description": text,
-        "headers": {"X-Request-Id": _header("The id of this request.")},
+        "headers": {"X-Request-Id": header("The id of this request.")},
         "content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{schema}"}}},
     }
 
 
-def _request_id_parameter() -> dict[str, Any]:
+def request_id_parameter() -> dict[str, Any]:
+    """The header with which a caller names its request."""
     return {
         "name": "X-Request-Id",
         "in": "header",
@@ -257,7 +267,8 @@ def _request_id_parameter() -> dict[str, Any]:
     }
 
 
-def _header(text: str) -> dict[str, Any]:
+def header(text: str) -> dict[str, Any]:
+    """A header of a response."""
     return {"description": text, "schema": {"type": "string"}}
 
 

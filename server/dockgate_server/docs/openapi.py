@@ -4,7 +4,14 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from dockgate_server.docs import comments, device_requests, examples, json_schema, limits
+from dockgate_server.docs import (
+    comments,
+    device_requests,
+    examples,
+    json_schema,
+    limits,
+    reference,
+)
 from dockgate_server.docs.endpoints import DOWNLINK, ID, endpoints, responses, security_schemes
 from dockgate_server.docs.markdown import DJI_PAGES
 from dockgate_server.docs.schema import Field, Method, Schema
@@ -88,8 +95,12 @@ def document(schema: Schema, given: Examples, version: str) -> dict[str, Any]:
         "tags": [
             {"name": "commands", "description": "Commands and what became of them."},
             {"name": "device requests", "description": "What devices ask for, and answering it."},
+            {"name": "reference", "description": "This document, for programs and for people."},
         ],
-        "paths": endpoints(schema, {name: dict(given[name]) for name in sorted(given)}),
+        "paths": {
+            **endpoints(schema, {name: dict(given[name]) for name in sorted(given)}),
+            **reference.endpoints(schema),
+        },
         "components": {
             "schemas": schemas,
             "responses": responses(schema),
@@ -271,7 +282,11 @@ def _job(schema: Schema) -> dict[str, Any]:
         "state": json_schema.open_words(states),
         "percent": {"type": "integer"},
         "step": {"type": "string"},
+        "step_message": {"type": "string"},
         "result": {"type": "integer", "format": "int64"},
+        "result_message": {"type": "string"},
+        "break_reason": {"type": "integer"},
+        "break_reason_message": {"type": "string"},
         "updated_at": {"type": "string", "format": "date-time"},
     }
     return {

@@ -67,7 +67,9 @@ def in_terms_of_json(error: DockgateError, command_type: str) -> DockgateError:
         else violation
         for violation in error.violations
     ]
-    return errors.validation_failed(renamed)
+    in_terms = errors.validation_failed(renamed)
+    in_terms.subject = error.subject
+    return in_terms
 
 
 def accepted(command: Command, request_id: str) -> dict[str, Any]:
@@ -100,7 +102,7 @@ def status(command: Command, request_id: str) -> dict[str, Any]:
         "completed_at": time(command.completed_at),
         "response_received_at": time(command.response_received_at),
         "updated_at": time(command.updated_at),
-        "job": None if command.job is None else _job(command.job),
+        "job": None if command.job is None else _job(command.command_type, command.job),
         "request_id": request_id,
     }
     return present(members)
@@ -146,11 +148,12 @@ def _needs_payload(command_type: Any) -> bool:
     return method is not None and bool(method.descriptor.fields)
 
 
-def _job(job: Job) -> dict[str, Any]:
+def _job(command_type: str, job: Job) -> dict[str, Any]:
     members = {
         "state": job.state.value,
         "percent": job.percent,
         "step": job.step or None,
+        "step_message": job_words.step(command_type, job) or None,
         "result": job.result,
         "updated_at": time(job.updated_at),
         "result_message": job_words.result(job) or None,

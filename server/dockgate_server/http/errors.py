@@ -24,6 +24,7 @@ _LONGEST_VALUE = 256
 
 _HEADERS: dict[Reason, Callable[[DockgateError], dict[str, str]]] = {
     Reason.METHOD_NOT_ALLOWED: lambda error: {"Allow": error.metadata["allowed"]},
+    Reason.RATE_LIMITED: lambda error: {"Retry-After": error.metadata["retry_after_seconds"]},
     Reason.UNAVAILABLE: lambda _: {"Retry-After": str(RETRY_AFTER_SECONDS)},
 }
 

@@ -1,7 +1,9 @@
 """The open API's endpoints on top of the use cases. Source: the open-api contract."""
 
+import asyncio
 import re
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from functools import partial
 
 import structlog
@@ -9,23 +11,36 @@ from aiohttp import web
 
 from dockgate.downlink.v1 import command_service_pb2 as pb
 from dockgate.downlink.v1 import device_request_service_pb2 as inbox_pb
+from dockgate_server.access import signature
 from dockgate_server.access.verifier import SignedRequest, Verifier
+from dockgate_server.audit import Refused, unheard
 from dockgate_server.commands import Commands
 from dockgate_server.errors import DockgateError, Reason
-from dockgate_server.http import body, convert, device_requests
+from dockgate_server.http import body, convert, device_requests, origin, reference
 from dockgate_server.http.errors import error_response, internal_error
+from dockgate_server.http.origin import OriginOf
 from dockgate_server.http.responses import json_response, request_id
 from dockgate_server.inbox import Inbox
-from dockgate_server.model.caller import Caller
+from dockgate_server.model.caller import Caller, Origin
 
 COMMANDS_PATH = "/api/v1/open/downlink/commands"
 REQUESTS_PATH = "/api/v1/open/device-requests"
+
+_CALLER = web.RequestKey("caller", Caller)
+"""Who asks, on the request once that is proven."""
+
+_ORIGIN = web.RequestKey("origin", Origin)
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 _log = structlog.get_logger(__name__)
 
 _Handler = Callable[[web.BaseRequest, str, "re.Match[str]"], Awaitable[web.Response]]
+_Handlers = Mapping[str, tuple[str, _Handler]]
+"""By the HTTP method, what the audit log calls the request, and what answers it."""
+
+_UNKNOWN = "http"
+"""What it calls a request to nowhere."""
 
 
 class OpenApi:
@@ -37,6 +52,8 @@ class OpenApi:
         max_body_bytes: The largest request body.
         body_seconds: The longest that sending a body may take.
         inbox: The use cases about the requests of devices, where they are served.
+        origin_of: Where a request comes from.
+        refused: Hears of each request that is refused.
     """
 
     def __init__(
@@ -46,41 +63,71 @@ class OpenApi:
         max_body_bytes: int,
         body_seconds: float,
         inbox: Inbox | None = None,
+        *,
+        origin_of: OriginOf = origin.of_socket,
+        refused: Refused = unheard,
     ) -> None:
+        self._origin_of = origin_of
+        self._refused = refused
         self._commands = commands
         self._verifier = verifier
         self._max_body_bytes = max_body_bytes
         self._body_seconds = body_seconds
+        pages = reference.ReferencePages()
         # Over the path as sent, which is what was signed: "comm%61nds" is another path.
-        self._routes: list[tuple[re.Pattern[str], Mapping[str, _Handler]]] = [
-            (re.compile(re.escape(COMMANDS_PATH)), {"POST": self._submit}),
-            (re.compile(f"{re.escape(COMMANDS_PATH)}/([^/]+)"), {"GET": self._get}),
+        self._routes: list[tuple[re.Pattern[str], _Handlers]] = [
+            (re.compile(re.escape(COMMANDS_PATH)), {"POST": ("submit_command", self._submit)}),
+            (
+                re.compile(f"{re.escape(COMMANDS_PATH)}/([^/]+)"),
+                {"GET": ("get_command", self._get)},
+            ),
+            (reference.PATHS, dict.fromkeys(("GET", "HEAD"), ("get_reference", pages.answer))),
         ]
         if inbox is not None:
             path = re.escape(REQUESTS_PATH)
+            listing = partial(self._list_requests, inbox)
+            getting = partial(self._get_request, inbox)
+            reply = partial(self._reply, inbox)
             self._routes += [
-                (re.compile(path), {"GET": partial(self._list_requests, inbox)}),
-                (re.compile(f"{path}/([^/]+)"), {"GET": partial(self._get_request, inbox)}),
-                (re.compile(f"{path}/([^/]+)/reply"), {"POST": partial(self._reply, inbox)}),
+                (re.compile(path), {"GET": ("list_device_requests", listing)}),
+                (re.compile(f"{path}/([^/]+)"), {"GET": ("get_device_request", getting)}),
+                (re.compile(f"{path}/([^/]+)/reply"), {"POST": ("reply_device_request", reply)}),
             ]
 
     async def handle(self, request: web.BaseRequest) -> web.Response:
         """Answer a request, whatever it is."""
         asked = request_id(request)
         path, _ = _target(request)
+        action = _UNKNOWN
+        request[_ORIGIN] = self._origin_of(request, asked)
         with structlog.contextvars.bound_contextvars(request_id=asked):
             try:
-                handler, match = self._find(request.method, path)
+                (action, handler), match = self._find(request.method, path)
                 response = await handler(request, asked, match)
             except DockgateError as error:
-                _log.info("http_refused", method=request.method, path=path[:200], code=error.reason)
+                if error.reason is not Reason.RATE_LIMITED:  # a flood must not be one of lines
+                    where = {"method": request.method, "path": path[:200]}
+                    _log.info("http_refused", **where, code=error.reason)
+                self._audit(request, action, error)
                 response = error_response(error, asked)
             except Exception as error:
                 _log.error("internal_error", method=request.method, path=path[:200], exc_info=error)
+                self._audit(request, action, internal_error())
                 response = error_response(internal_error(), asked)
         return response
 
-    def _find(self, method: str, path: str) -> "tuple[_Handler, re.Match[str]]":
+    def unreadable(
+        self, transport: asyncio.BaseTransport | None, asked: str, error: DockgateError
+    ) -> None:
+        """Take note of what was refused before it was read as a request."""
+        where = Origin("http", origin.peer(transport), asked)
+        self._refused(None, "", where, _UNKNOWN, error)
+
+    def _audit(self, request: web.BaseRequest, action: str, error: DockgateError) -> None:
+        claimed = request.headers.get(signature.API_ID, "")
+        self._refused(request.get(_CALLER), claimed, request[_ORIGIN], action, error)
+
+    def _find(self, method: str, path: str) -> "tuple[tuple[str, _Handler], re.Match[str]]":
         for pattern, handlers in self._routes:
             match = pattern.fullmatch(path)
             if match is None:
@@ -152,7 +199,9 @@ class OpenApi:
         signed = SignedRequest(
             request.method, path, query, headers=tuple(request.headers.items()), body=raw
         )
-        return await self._verifier.verify(signed), raw
+        caller = replace(await self._verifier.verify(signed), origin=request[_ORIGIN])
+        request[_CALLER] = caller
+        return caller, raw
 
 
 def _id(match: "re.Match[str]", unknown: Reason, what: str) -> str:

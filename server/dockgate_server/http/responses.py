@@ -1,29 +1,26 @@
 """Making JSON responses."""
 
-import re
-import uuid
 from collections.abc import Mapping
 from typing import Any
 
 import orjson
 from aiohttp import web
 
-REQUEST_ID = "X-Request-Id"
+from dockgate_server import request_ids
+from dockgate_server.request_ids import REQUEST_ID
 
-_SANE_REQUEST_ID = re.compile(r"[ -~]{1,128}")
+SAFETY = {
+    # Otherwise aiohttp tells everybody its version and Python's.
+    "Server": "dockgate",
+    # What a caller sent comes back in errors; no browser may take it for anything but JSON.
+    "X-Content-Type-Options": "nosniff",
+}
+"""Headers of every response."""
 
 
 def request_id(request: web.BaseRequest) -> str:
     """The id that the caller gave the request, or a new one where it gave none that can be used."""
-    given = request.headers.getall(REQUEST_ID, [])
-    if len(given) == 1 and _SANE_REQUEST_ID.fullmatch(given[0]):
-        return str(given[0])
-    return new_request_id()
-
-
-def new_request_id() -> str:
-    """An id for a request whose caller gave none."""
-    return str(uuid.uuid4())
+    return request_ids.choose(request.headers.getall(REQUEST_ID, []))
 
 
 def json_response(status: int, body: Mapping[str, Any], of_request: str) -> web.Response:
@@ -42,7 +39,6 @@ def json_response(status: int, body: Mapping[str, Any], of_request: str) -> web.
             # A status is true only at the moment; no cache may answer in our place.
             "Cache-Control": "no-store",
             REQUEST_ID: of_request,
-            # Otherwise aiohttp tells everybody its version and Python's.
-            "Server": "dockgate",
+            **SAFETY,
         },
     )

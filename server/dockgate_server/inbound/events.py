@@ -22,7 +22,7 @@ import structlog
 
 from dockgate_server.bridge.interface import Bridge, Inbound
 from dockgate_server.clock import Clock
-from dockgate_server.codec import catalogue, envelope, topics
+from dockgate_server.codec import catalogue, envelope, redaction, topics
 from dockgate_server.errors import DockgateError
 from dockgate_server.hub import Feed
 from dockgate_server.inbound.answering import answer
@@ -42,6 +42,12 @@ GROUP_LIMIT = 128
 REMEMBERED = 20_000
 """Events that are known here as told; the store knows all that it keeps."""
 
+MOST_WAITING = 50_000
+"""Events that may wait for the store of those that the broker does not keep (QoS 0)."""
+
+MOST_WAITING_BYTES = 64 * 2**20
+"""The same by the size of their messages."""
+
 ANSWER_HOLDS_SECONDS = 3.0
 """A repetition within this time of our answer was under way already. Real docks repeat after 4 s,
 then 8 s."""
@@ -60,6 +66,8 @@ class _Told:
     method: str
     asks: bool
     """The device wants an answer."""
+    held_bytes: int = 0
+    """What of the room for events that the broker does not keep it takes until it is stored."""
     unacknowledged: list[Callable[[], None]] = field(default_factory=list)
     """Copies that wait for the commit and the answer."""
     seq: int | None = None
@@ -69,6 +77,39 @@ class _Told:
 
 
 _Group = list[tuple[NewEvent, _Told]]
+
+
+class _Room:
+    """Bounds the events that wait for the store and that nobody else keeps.
+
+    What comes when there is none left is lost: the newest, as what waits longest may be in the
+    store's hands already. That is said once, and with their number when all is well again.
+    """
+
+    def __init__(self) -> None:
+        self._events = 0
+        self._bytes = 0
+        self._lost = 0
+
+    def take(self, size: int) -> bool:
+        """Whether there is room for one of so many bytes, which it then takes."""
+        if self._events >= MOST_WAITING or self._bytes + size > MOST_WAITING_BYTES:
+            if not self._lost:
+                _log.error("events_are_being_lost", waiting=self._events, bytes=self._bytes)
+            self._lost += 1
+            return False
+        self._events += 1
+        self._bytes += size
+        return True
+
+    def free(self, size: int) -> None:
+        """Give back what one has taken; 0 for one that has taken none."""
+        if size:
+            self._events -= 1
+            self._bytes -= size
+            if self._lost and not self._events:
+                _log.warning("events_were_lost", lost=self._lost)
+                self._lost = 0
 
 
 class Events:
@@ -92,6 +133,7 @@ class Events:
         self._gathered: _Group = []
         self._alone: deque[_Group] = deque()
         self._storing = False
+        self._room = _Room()
         self._unanswered: list[_Told] = []
         self._answered: list[int] = []
         self._noting = False
@@ -103,15 +145,20 @@ class Events:
             _log.warning("unreadable_message", topic=message.topic, bytes=size)
             message.acknowledge()
             return
-        new = _read(gateway_id, content, self._clock.now_ms())
+        new = _read(gateway_id, content, message.payload, self._clock.now_ms())
         told = None if new.repeat_key is None else self._known.get(new.repeat_key)
         if told is None:
             told = _Told(gateway_id, new.tid, new.bid, new.method, new.need_reply)
+            if not message.comes_again:
+                told.held_bytes = len(message.payload)
+                if not self._room.take(told.held_bytes):
+                    return  # a device that wants an answer tells it again
             if new.repeat_key is not None:
                 self._remember(new.repeat_key, told)
             self._gathered.append((new, told))
         told.asks |= new.need_reply
-        told.unacknowledged.append(message.acknowledge)
+        if message.comes_again:
+            told.unacknowledged.append(message.acknowledge)
         if told.seq is None:
             self._store_next()
         else:
@@ -162,6 +209,7 @@ class Events:
             self._alone.extend([one] for one in group)
         else:
             _log.error("event_not_recorded", method=group[0][0].method, exc_info=error)
+            self._room.free(group[0][1].held_bytes)
             _acknowledge(group[0][1])  # or it would come again for ever
         self._storing = False
         self._store_next()
@@ -172,6 +220,7 @@ class Events:
             self._feed.publish(events)
         for (_, told), one in zip(group, recorded, strict=True):
             told.seq = one.seq
+            self._room.free(told.held_bytes)
             if not isinstance(one, DeviceEvent) and one.answered_at is not None:
                 # By the wall clock: an earlier process has answered it.
                 age = (self._clock.now_ms() - one.answered_at) / 1000
@@ -219,8 +268,9 @@ def _acknowledge(told: _Told) -> None:
     told.unacknowledged.clear()
 
 
-def _read(gateway_id: str, content: envelope.Envelope, now: int) -> NewEvent:
-    method, data = content.method or "", orjson.dumps(content.data)
+def _read(gateway_id: str, content: envelope.Envelope, payload: bytes, now: int) -> NewEvent:
+    method = content.method or ""
+    data = orjson.dumps(redaction.shown(content.data, payload))
     repeat_key = None
     if content.tid.lower() not in _NO_TIDS:
         about = orjson.dumps((gateway_id, content.tid, method))

@@ -5,7 +5,8 @@ import orjson
 from dockgate.dji.v1 import options_pb2
 from dockgate_server.bridge.interface import Inbound
 from dockgate_server.clock import Clock
-from dockgate_server.codec import catalogue, envelope
+from dockgate_server.codec import catalogue, envelope, redaction
+from dockgate_server.dispatcher.outstanding import Outstanding
 from dockgate_server.dispatcher.recorder import Recorder
 from dockgate_server.model.command import Channel
 from dockgate_server.model.reply import Reply
@@ -19,15 +20,23 @@ class Replies:
         channel: Which.
         recorder: Records them until the store has taken them.
         clock: The time.
+        outstanding: Knows which commands had left when an answer came.
         raw_methods: Take answers to DRC methods that the schema does not have.
     """
 
     def __init__(
-        self, channel: Channel, recorder: Recorder, clock: Clock, *, raw_methods: bool = False
+        self,
+        channel: Channel,
+        recorder: Recorder,
+        clock: Clock,
+        outstanding: Outstanding,
+        *,
+        raw_methods: bool = False,
     ) -> None:
         self._channel = channel
         self._recorder = recorder
         self._clock = clock
+        self._outstanding = outstanding
         self._raw_methods = raw_methods
 
     def handle(self, gateway_id: str, content: envelope.Envelope | None, message: Inbound) -> None:
@@ -41,7 +50,15 @@ class Replies:
             unreadable = "the message is not a JSON object, or is nested too deep"
             reason = unreadable if content is None else "the reply has no tid"
             method = (content and content.method) or ""
-            unmatched = Unmatched(gateway_id, "", method, reason, message.payload, now)
+            payload = message.payload
+            if redaction.may_hold_secrets(payload):
+                if content is not None:
+                    payload = orjson.dumps(redaction.without_secrets(orjson.loads(payload)))
+                else:
+                    # What cannot be read cannot be told apart either.
+                    reason = f"{reason}; its {len(payload)} bytes may hold secrets and are not kept"
+                    payload = b""
+            unmatched = Unmatched(gateway_id, "", method, reason, payload, now)
             self._recorder.record(unmatched, message.acknowledge)
             return
         reply = Reply(
@@ -49,12 +66,13 @@ class Replies:
             tid=content.tid,
             method=content.method,
             data=content.data,
-            raw_data=orjson.dumps(content.data),
+            raw_data=orjson.dumps(redaction.shown(content.data, message.payload)),
             received_at=now,
             channel=self._channel,
             seq=content.seq,
         )
-        self._recorder.record(RecordReply(reply), message.acknowledge)
+        among = self._outstanding.of(gateway_id, content.method or "")
+        self._recorder.record(RecordReply(reply, among), message.acknowledge)
 
     def _answers_drc(self, content: envelope.Envelope) -> bool:
         """Whether it may be an answer; most of what comes up are pushes."""

@@ -16,7 +16,9 @@ from dockgate_server.bridge.interface import Acknowledgement, Bridge, NotConnect
 from dockgate_server.clock import Clock, Handle
 from dockgate_server.codec import envelope, topics
 from dockgate_server.errors import DockgateError
+from dockgate_server.model.audit import Entry
 from dockgate_server.model.device_request import DeviceRequest, Reply, ReplySource
+from dockgate_server.sealing import SealingProblem, Vault
 from dockgate_server.store.requests import DeviceRequests
 
 _log = structlog.get_logger(__name__)
@@ -49,15 +51,22 @@ class RequestReplies:
         bridge: The way to the devices.
         store: The record of requests.
         clock: The time.
+        vault: Seals answers until they are sent.
         answer_seconds: How long a request can be answered.
     """
 
     def __init__(
-        self, bridge: Bridge, store: DeviceRequests, clock: Clock, answer_seconds: float
+        self,
+        bridge: Bridge,
+        store: DeviceRequests,
+        clock: Clock,
+        vault: Vault,
+        answer_seconds: float,
     ) -> None:
         self._bridge = bridge
         self._store = store
         self._clock = clock
+        self._vault = vault
         self._answer_seconds = answer_seconds
         self._unsent: dict[str, _Unsent] = {}
         self._in_flight: _Unsent | None = None
@@ -67,22 +76,29 @@ class RequestReplies:
         """Take up what an earlier process has left: who waits, and what was not sent."""
         for request in await self._store.waiting():
             self.expect(request)
-        for request, data in await self._store.unsent():
-            self.send(request, data)
+        for request, sealed in await self._store.unsent():
+            try:
+                data = self._vault.unseal(request.id, sealed)
+            except SealingProblem as problem:
+                _log.error("answer_cannot_be_opened", request_id=request.id, problem=str(problem))
+                self._record(partial(self._store.not_sent, request.id))
+            else:
+                self.send(request, data)
 
     def expect(self, request: DeviceRequest) -> None:
         """Let a request expire in time, unless it is answered before."""
         self._end_at(request, self._deadline(request))
 
     def answer(
-        self, request_id: str, reply: Reply, data: bytes
+        self, request_id: str, reply: Reply, data: bytes, audit: Entry | None = None
     ) -> asyncio.Future[DeviceRequest | None]:
         """Record an answer and send it; None when the request does not wait for one.
 
         What happens behind the record does not depend on the asker: cancelling the await neither
         takes the answer back nor leaves it unsent.
         """
-        answering = self._store.answer(request_id, reply, data)
+        sealed = self._vault.seal(request_id, data)
+        answering = self._store.answer(request_id, reply, sealed, audit)
         answering.add_done_callback(partial(self._answered, data))
         return asyncio.shield(answering)
 

@@ -15,6 +15,7 @@ import structlog
 from dockgate_server.bridge.interface import Inbound
 from dockgate_server.clock import Clock
 from dockgate_server.codec import envelope
+from dockgate_server.codec.redaction import without_secrets
 from dockgate_server.errors import DockgateError
 from dockgate_server.inbound.request_replies import RequestReplies
 from dockgate_server.model.device import SERIAL_NUMBER
@@ -28,7 +29,6 @@ from dockgate_server.model.device_request import (
     Routing,
 )
 from dockgate_server.providers import Answer, Providers
-from dockgate_server.providers.redaction import without_secrets
 from dockgate_server.store.requests import DeviceRequests
 
 _log = structlog.get_logger(__name__)

@@ -4,7 +4,7 @@ A message is acknowledged to the broker only when what it caused is committed, s
 between brings it again. Whatever a device sends, nothing here raises.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import structlog
 
@@ -25,11 +25,23 @@ class InboundRouter:
     Args:
         handlers: By the kind of the topic.
         presence: Is told of every sign of life, and of last wills.
+        waiting: Are called when a connection has begun: who has answers that could not be sent.
     """
 
-    def __init__(self, handlers: Mapping[topics.Up, Handler], presence: PresenceBook) -> None:
+    def __init__(
+        self,
+        handlers: Mapping[topics.Up, Handler],
+        presence: PresenceBook,
+        waiting: Sequence[Callable[[], None]] = (),
+    ) -> None:
         self._handlers = handlers
         self._presence = presence
+        self._waiting = waiting
+
+    def connection_changed(self) -> None:
+        """Let those go on who could not send: just behind a new connection's begin, or its end."""
+        for go_on in self._waiting:
+            go_on()
 
     def receive(self, message: Inbound) -> None:
         """Handle one message; it is acknowledged when its effect is committed."""

@@ -27,6 +27,8 @@ class Status:
         self._bridge = bridge
         self._registry = registry
         self._clock = clock
+        self._unanswered: dict[str, envelope.Envelope] = {}
+        """What came while nothing could be sent: the latest of each gateway device."""
 
     def handle(self, gateway_id: str, content: envelope.Envelope | None, message: Inbound) -> None:
         """See :data:`~dockgate_server.inbound.router.Handler`."""
@@ -51,6 +53,19 @@ class Status:
             # messages that are never acknowledged would use up what the broker lets us have open.
             message.acknowledge()
             if learnt.exception() is None and content.tid:
-                answer(self._bridge, self._clock, topics.status_reply(gateway_id), content)
+                self._answer(gateway_id, content)
 
         self._registry.learn(topology).add_done_callback(done)
+
+    def connection_changed(self) -> None:
+        """Answer what came before anything could be sent: just behind a new connection's begin."""
+        unanswered, self._unanswered = self._unanswered, {}
+        for gateway_id, content in unanswered.items():
+            self._answer(gateway_id, content)
+
+    def _answer(self, gateway_id: str, content: envelope.Envelope) -> None:
+        if self._bridge.connected:
+            self._unanswered.pop(gateway_id, None)
+            answer(self._bridge, self._clock, topics.status_reply(gateway_id), content)
+        else:
+            self._unanswered[gateway_id] = content

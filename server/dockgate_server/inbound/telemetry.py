@@ -5,7 +5,7 @@ from typing import Any
 
 from dockgate_server.bridge.interface import Inbound
 from dockgate_server.clock import Clock
-from dockgate_server.codec import envelope
+from dockgate_server.codec import envelope, redaction
 from dockgate_server.devices.registry import Registry
 
 Board = Callable[[str, Mapping[str, Any], int], None]
@@ -32,6 +32,7 @@ class Telemetry:
         """See :data:`~dockgate_server.inbound.router.Handler`; here the sender is any device."""
         known = self._registry.knows(serial_number)
         if content is not None and isinstance(content.data, dict) and known:
-            self._put(serial_number, content.data, self._clock.now_ms())
+            data = redaction.shown(content.data, message.payload)
+            self._put(serial_number, data, self._clock.now_ms())
             self._registry.feed.state_changed(serial_number)
         message.acknowledge()

@@ -7,6 +7,7 @@ from dockgate_server.codec.topics import Up
 from dockgate_server.devices.presence import PresenceBook
 from dockgate_server.devices.registry import Registry
 from dockgate_server.devices.state import StateBoard
+from dockgate_server.dispatcher.outstanding import Outstanding
 from dockgate_server.dispatcher.recorder import Recorder
 from dockgate_server.inbound.events import Events
 from dockgate_server.inbound.replies import Replies
@@ -24,6 +25,7 @@ def router(
     recorder: Recorder,
     clock: Clock,
     events: Events,
+    outstanding: Outstanding,
     *,
     requests: Requests | None = None,
     states: StateBoard | None = None,
@@ -32,20 +34,21 @@ def router(
     """The router with every handler there is."""
 
     def replies(channel: Channel) -> Replies:
-        return Replies(channel, recorder, clock, raw_methods=raw_methods)
+        return Replies(channel, recorder, clock, outstanding, raw_methods=raw_methods)
 
     states = states or StateBoard()
+    status = Status(bridge, registry, clock)
     handlers = {
         Up.SERVICES_REPLY: replies(Channel.SERVICES).handle,
         Up.SET_REPLY: replies(Channel.PROPERTY_SET).handle,
         Up.DRC_UP: replies(Channel.DRC).handle,
         Up.EVENTS: events.handle,
         Up.REQUESTS: requests.handle if requests is not None else _unserved,
-        Up.STATUS: Status(bridge, registry, clock).handle,
+        Up.STATUS: status.handle,
         Up.OSD: Telemetry(states.regular, registry, clock).handle,
         Up.STATE: Telemetry(states.on_change, registry, clock).handle,
     }
-    return InboundRouter(handlers, presence)
+    return InboundRouter(handlers, presence, (events.connection_changed, status.connection_changed))
 
 
 def _unserved(gateway_id: str, content: Envelope | None, message: Inbound) -> None:

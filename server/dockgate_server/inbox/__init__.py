@@ -7,12 +7,17 @@ import orjson
 from dockgate.downlink.v1 import device_request_pb2
 from dockgate.downlink.v1 import device_request_service_pb2 as pb
 from dockgate_server import errors
-from dockgate_server.asking import check, need, next_page, position
+from dockgate_server.asking import check, need, next_page, out_of_reach, position
 from dockgate_server.clock import Clock
 from dockgate_server.codec import cursor, dji_json
+from dockgate_server.codec.redaction import without_secrets
+from dockgate_server.devices.reach import Reach
+from dockgate_server.devices.registry import Registry
 from dockgate_server.errors import DockgateError, FieldViolation, Reason
 from dockgate_server.inbound.request_replies import RequestReplies
 from dockgate_server.inbox.watching import Watching
+from dockgate_server.limits import Limits, unlimited
+from dockgate_server.model.audit import by
 from dockgate_server.model.caller import Caller, Scope
 from dockgate_server.model.command import Vendor
 from dockgate_server.model.device_request import (
@@ -22,7 +27,6 @@ from dockgate_server.model.device_request import (
     RequestFilter,
     RequestStatus,
 )
-from dockgate_server.providers.redaction import without_secrets
 from dockgate_server.store.requests import DeviceRequests, RequestPage
 
 _DEFAULT_PAGE = 50
@@ -38,7 +42,9 @@ class Inbox:
         store: Where requests are.
         replies: Sends answers.
         clock: The time.
+        registry: Knows which devices are whose.
         heartbeat_seconds: After how long of nothing a watcher gets a sign of life.
+        limits: How many watches may be open; none by default.
     """
 
     def __init__(
@@ -46,13 +52,17 @@ class Inbox:
         store: DeviceRequests,
         replies: RequestReplies,
         clock: Clock,
+        registry: Registry,
         *,
         heartbeat_seconds: float = 15.0,
+        limits: Limits | None = None,
     ) -> None:
         self._store = store
         self._replies = replies
         self._clock = clock
-        self._watching = Watching(store, heartbeat_seconds)
+        self._registry = registry
+        watches = (limits or unlimited()).watches
+        self._watching = Watching(store, registry, heartbeat_seconds, watches)
 
     def close(self) -> None:
         """End every watch, and each one that still comes."""
@@ -84,9 +94,15 @@ class Inbox:
         prefix = "DEVICE_REQUEST_STATUS_"
         names = map(device_request_pb2.DeviceRequestStatus.Name, request.statuses)
         statuses = tuple(RequestStatus(name.removeprefix(prefix)) for name in names)
-        which = RequestFilter(request.device_id, request.request_type, statuses)
+        reach, among = Reach(self._registry, caller), None
+        reach.check_name(request.device_id)
+        gateway_id = reach.serial_number(request.device_id)
+        which = RequestFilter(gateway_id, request.request_type, statuses)
+        if reach.is_limited:
+            gateways = await self._store.gateways(caller.tenant)
+            among = [one for one in gateways if reach.has_gateway(one)]
         limit = request.page_size or _DEFAULT_PAGE
-        page = await self._store.list(caller.tenant, which, before, limit)
+        page = await self._store.list(caller.tenant, which, before, limit, among)
         return page, next_page(cursor.REQUESTS, page.next_before)
 
     async def reply(self, caller: Caller, request: pb.ReplyDeviceRequestRequest) -> DeviceRequest:
@@ -114,7 +130,10 @@ class Inbox:
             by=caller.principal,
             at=self._clock.now_ms(),
         )
-        answered = await self._replies.answer(known.id, reply, orjson.dumps(data))
+        audit = by(caller, reply.at, "reply_device_request")._replace(
+            target=known.id, device_id=known.gateway_id, method=known.request_type
+        )
+        answered = await self._replies.answer(known.id, reply, orjson.dumps(data), audit)
         if answered is not None:
             return answered
         # Somebody was faster, or it was too late; or this is the same answer once more.
@@ -137,6 +156,8 @@ class Inbox:
                 f"no request {request_id!r} of a device is known",
                 metadata={"device_request_id": request_id},
             )
+        if not Reach(self._registry, caller).has_gateway(request.gateway_id):
+            raise out_of_reach(caller, request.gateway_id)
         return request
 
 

@@ -1,11 +1,15 @@
 """Following the requests of devices: those that wait, then each one that comes or changes."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 
 from dockgate.downlink.v1 import device_request_service_pb2 as pb
 from dockgate_server import errors
 from dockgate_server.asking import check, need
+from dockgate_server.devices.reach import Reach
+from dockgate_server.devices.registry import Registry
 from dockgate_server.hub import Watcher
+from dockgate_server.limits.watches import Watches
 from dockgate_server.model.caller import Caller, Scope
 from dockgate_server.model.device_request import DeviceRequest, RequestFilter
 from dockgate_server.store.requests import DeviceRequests
@@ -17,18 +21,21 @@ MOST_UNSEEN = 10_000
 class _Follower(Watcher):
     """One who watches, and what has changed since it has looked."""
 
-    __slots__ = ("tenant", "unseen", "which")
+    __slots__ = ("reach", "unseen", "which")
 
-    def __init__(self, tenant: str, which: RequestFilter) -> None:
+    def __init__(self, reach: Reach, which: RequestFilter) -> None:
         super().__init__()
-        self.tenant = tenant
+        self.reach = reach
         self.which = which
         # By id, as only what a request is now counts: so a slow watcher keeps few of them.
         self.unseen: dict[str, DeviceRequest] = {}
 
     def wants(self, request: DeviceRequest) -> bool:
         """Whether it watches this request."""
-        return request.tenant == self.tenant and self.which.matches(request)
+        is_ours = request.tenant == self.reach.caller.tenant
+        return (
+            is_ours and self.which.matches(request) and self.reach.has_gateway(request.gateway_id)
+        )
 
 
 class Watching:
@@ -36,11 +43,21 @@ class Watching:
 
     Args:
         store: Where those that wait are read, and who tells of changes.
+        registry: Knows which devices are whose.
         heartbeat_seconds: After how long of nothing a watcher gets a sign of life.
+        watches: How many may be open.
     """
 
-    def __init__(self, store: DeviceRequests, heartbeat_seconds: float) -> None:
+    def __init__(
+        self,
+        store: DeviceRequests,
+        registry: Registry,
+        heartbeat_seconds: float,
+        watches: Watches,
+    ) -> None:
         self._store = store
+        self._registry = registry
+        self._watches = watches
         self._heartbeat_seconds = heartbeat_seconds
         self._followers: set[_Follower] = set()
         self._closed = False
@@ -54,15 +71,17 @@ class Watching:
         None is a sign of life. Does not end by itself.
 
         Raises:
-            DockgateError: VALIDATION_FAILED, FORBIDDEN; UNAVAILABLE when the gateway stops, or
-                the watcher is too slow.
+            DockgateError: VALIDATION_FAILED, FORBIDDEN, RATE_LIMITED; UNAVAILABLE when the
+                gateway stops, or the watcher is too slow.
         """
         need(caller, Scope.REQUESTS_READ)
         check(request)
-        follower = _Follower(caller.tenant, RequestFilter(request.device_id, request.request_type))
+        reach = Reach(self._registry, caller)
+        reach.check_name(request.device_id)
+        gateway_id = reach.serial_number(request.device_id)
+        follower = _Follower(reach, RequestFilter(gateway_id, request.request_type))
         # Following begins before reading, so that nothing falls between the two.
-        self._followers.add(follower)
-        try:
+        with self._watches.one_more(caller), self._following(follower):
             for waiting in await self._store.waiting():
                 if follower.wants(waiting):
                     yield waiting
@@ -74,14 +93,20 @@ class Watching:
                     yield None
             why = "the gateway is stopping" if self._closed else "the watch is too slow"
             raise errors.unavailable(f"{why}; watch again")
-        finally:
-            self._followers.discard(follower)
 
     def close(self) -> None:
         """End every watch, and each one that still comes."""
         self._closed = True
         for follower in self._followers:
             follower.wake()
+
+    @contextmanager
+    def _following(self, follower: _Follower) -> Iterator[None]:
+        self._followers.add(follower)
+        try:
+            yield
+        finally:
+            self._followers.discard(follower)
 
     def _changed(self, request: DeviceRequest) -> None:
         for follower in self._followers:

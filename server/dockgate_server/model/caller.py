@@ -1,7 +1,11 @@
 """On whose behalf something is asked, and what that allows."""
 
 import enum
+import re
 from dataclasses import dataclass
+
+TENANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+"""The shape of a tenant's name."""
 
 DEFAULT_TENANT = "default"
 """The tenant of every device and of every caller without an identity of its own."""

@@ -5,7 +5,7 @@ Times are UTC milliseconds since 1970; JSON is kept as the bytes it is stored an
 """
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 class Vendor(enum.StrEnum):
@@ -143,13 +143,16 @@ class Command:
     channel: Channel = Channel.SERVICES
     command_type: str
     data: bytes
-    """The DJI `data` to send, as JSON."""
+    """The DJI `data` to send, as JSON; with null for each secret where :attr:`sealed` has the
+    whole."""
     timeout_seconds: int
     accepted_at: int
     deadline_at: int
     job_key: str | None
     """The key its progress events carry; None for methods that start no job."""
     offline_policy: OfflinePolicy = OfflinePolicy.FAIL_FAST
+    sealed: bytes | None = field(default=None, repr=False)
+    """The whole `data`, sealed, until the command has ended; None where nothing in it is secret."""
 
     # What became of it.
     status: Status

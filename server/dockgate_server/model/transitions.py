@@ -7,6 +7,7 @@ changes nothing, and that is an answer, not an error.
 
 from dataclasses import dataclass
 
+from dockgate_server.model.audit import Entry
 from dockgate_server.model.command import (
     Channel,
     Command,
@@ -34,6 +35,9 @@ class Accept:
     channel: Channel = Channel.SERVICES
     command_type: str
     data: bytes
+    """Without its secrets where there are any."""
+    sealed: bytes | None = None
+    """The whole of it then, sealed."""
     timeout_seconds: int
     accepted_at: int
     deadline_at: int
@@ -41,6 +45,8 @@ class Accept:
     offline_policy: OfflinePolicy = OfflinePolicy.FAIL_FAST
     sending: bool
     """Commit the intent to send at once: the command has its place in the publish window."""
+    audit: Entry | None = None
+    """What the audit log says of it, in the same transaction."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +89,8 @@ class Cancel:
 
     id: str
     at: int
+    audit: Entry | None = None
+    """As that of :class:`Accept`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +137,8 @@ class RecordReply:
     """
 
     reply: Reply
+    among: tuple[str, ...] = ()
+    """For a DRC answer without a number: the ids of the commands that had left when it came."""
 
 
 @dataclass(frozen=True, slots=True)

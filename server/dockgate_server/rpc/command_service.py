@@ -3,24 +3,24 @@
 from collections.abc import AsyncIterator
 
 from dockgate.downlink.v1 import command_service_pb2 as pb
-from dockgate.downlink.v1 import command_service_pb2_grpc as pb_grpc
 from dockgate_server.commands import Commands
 from dockgate_server.errors import DockgateError, Reason
-from dockgate_server.model.caller import LOCAL
+from dockgate_server.model.caller import Caller
 from dockgate_server.rpc import convert
-from dockgate_server.rpc.errors import Context, streaming, unary
 
 
-class CommandService(pb_grpc.CommandServiceServicer):
-    """Translates; what each call does is documented in the schema."""
+class CommandService:
+    """Translates; what each call does is documented in the schema.
+
+    Called through :class:`~dockgate_server.rpc.calls.Calls`, which knows the caller.
+    """
 
     def __init__(self, commands: Commands, max_message_bytes: int) -> None:
         self._commands = commands
         self._max_message_bytes = max_message_bytes
 
-    @unary
     async def SubmitCommand(  # noqa: N802
-        self, request: pb.SubmitCommandRequest, context: Context
+        self, caller: Caller, request: pb.SubmitCommandRequest
     ) -> pb.SubmitCommandResponse:
         """Store a command durably."""
         if request.ByteSize() > self._max_message_bytes:
@@ -29,45 +29,41 @@ class CommandService(pb_grpc.CommandServiceServicer):
                 f"the request is larger than {self._max_message_bytes} bytes",
                 metadata={"limit_bytes": str(self._max_message_bytes)},
             )
-        accepted = await self._commands.submit(LOCAL, request)
+        accepted = await self._commands.submit(caller, request)
         return pb.SubmitCommandResponse(
             command=convert.command(accepted.command), replayed=accepted.replayed
         )
 
-    @unary
     async def GetCommand(  # noqa: N802
-        self, request: pb.GetCommandRequest, context: Context
+        self, caller: Caller, request: pb.GetCommandRequest
     ) -> pb.GetCommandResponse:
         """Give a command as it is now."""
-        command = await self._commands.get(LOCAL, request)
+        command = await self._commands.get(caller, request)
         return pb.GetCommandResponse(command=convert.command(command))
 
-    @unary
     async def ListCommands(  # noqa: N802
-        self, request: pb.ListCommandsRequest, context: Context
+        self, caller: Caller, request: pb.ListCommandsRequest
     ) -> pb.ListCommandsResponse:
         """List commands, newest first."""
-        page, next_page_token = await self._commands.list(LOCAL, request)
+        page, next_page_token = await self._commands.list(caller, request)
         commands = [convert.command(command) for command in page.commands]
         return pb.ListCommandsResponse(commands=commands, next_page_token=next_page_token)
 
-    @streaming
     async def WatchCommand(  # noqa: N802
-        self, request: pb.WatchCommandRequest, context: Context
+        self, caller: Caller, request: pb.WatchCommandRequest
     ) -> AsyncIterator[pb.WatchCommandResponse]:
         """Stream a command's events."""
-        async for event in self._commands.watch(LOCAL, request):
+        async for event in self._commands.watch(caller, request):
             if event is None:
                 yield pb.WatchCommandResponse(heartbeat=pb.Heartbeat())
             else:
                 yield pb.WatchCommandResponse(event=convert.event(event))
 
-    @streaming
     async def WatchCommands(  # noqa: N802
-        self, request: pb.WatchCommandsRequest, context: Context
+        self, caller: Caller, request: pb.WatchCommandsRequest
     ) -> AsyncIterator[pb.WatchCommandsResponse]:
         """Stream the events of all the caller's commands."""
-        async for update in self._commands.watch_all(LOCAL, request):
+        async for update in self._commands.watch_all(caller, request):
             response = pb.WatchCommandsResponse(resume_token=update.resume_token)
             if update.event is None:
                 response.heartbeat.SetInParent()
@@ -75,20 +71,18 @@ class CommandService(pb_grpc.CommandServiceServicer):
                 response.event.CopyFrom(convert.event(update.event))
             yield response
 
-    @unary
     async def CancelCommand(  # noqa: N802
-        self, request: pb.CancelCommandRequest, context: Context
+        self, caller: Caller, request: pb.CancelCommandRequest
     ) -> pb.CancelCommandResponse:
         """Withdraw a command that has not been sent."""
-        command = await self._commands.cancel(LOCAL, request)
+        command = await self._commands.cancel(caller, request)
         return pb.CancelCommandResponse(command=convert.command(command))
 
-    @unary
     async def ListUnmatchedResponses(  # noqa: N802
-        self, request: pb.ListUnmatchedResponsesRequest, context: Context
+        self, caller: Caller, request: pb.ListUnmatchedResponsesRequest
     ) -> pb.ListUnmatchedResponsesResponse:
         """List replies that fit no command."""
-        page, next_page_token = await self._commands.list_unmatched(LOCAL, request)
+        page, next_page_token = await self._commands.list_unmatched(caller, request)
         return pb.ListUnmatchedResponsesResponse(
             responses=[convert.unmatched(reply) for reply in page.replies],
             next_page_token=next_page_token,

@@ -43,7 +43,7 @@ def command(of: Command) -> command_pb2.Command:
         message.vendor_response.CopyFrom(struct(of.vendor_response))
         _fill_reply(of, message)
     if of.job is not None:
-        message.job.CopyFrom(_job(of.job))
+        message.job.CopyFrom(_job(of.command_type, of.job))
     return message
 
 
@@ -89,11 +89,12 @@ def _fill_reply(of: Command, message: command_pb2.Command) -> None:
     dji_json.read_tolerantly(members, part)
 
 
-def _job(of: Job) -> command_pb2.Job:
+def _job(command_type: str, of: Job) -> command_pb2.Job:
     return command_pb2.Job(
         state=command_pb2.JobState.Value(f"JOB_STATE_{of.state}"),
         percent=of.percent,
         step=of.step,
+        step_message=job_words.step(command_type, of),
         result=of.result,
         updated_at=timestamp(of.updated_at),
         result_message=job_words.result(of),

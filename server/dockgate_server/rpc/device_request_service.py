@@ -7,52 +7,49 @@ from google.protobuf import json_format, struct_pb2
 
 from dockgate.downlink.v1 import command_service_pb2, device_request_pb2
 from dockgate.downlink.v1 import device_request_service_pb2 as pb
-from dockgate.downlink.v1 import device_request_service_pb2_grpc as pb_grpc
 from dockgate_server.inbox import Inbox
-from dockgate_server.model.caller import LOCAL
+from dockgate_server.model.caller import Caller
 from dockgate_server.model.command import Vendor
 from dockgate_server.model.device_request import DeviceRequest
 from dockgate_server.rpc.convert import struct, timestamp
-from dockgate_server.rpc.errors import Context, streaming, unary
 
 
-class DeviceRequestService(pb_grpc.DeviceRequestServiceServicer):
-    """Translates; what each call does is documented in the schema."""
+class DeviceRequestService:
+    """Translates; what each call does is documented in the schema.
+
+    Called through :class:`~dockgate_server.rpc.calls.Calls`, which knows the caller.
+    """
 
     def __init__(self, inbox: Inbox) -> None:
         self._inbox = inbox
 
-    @unary
     async def GetDeviceRequest(  # noqa: N802
-        self, request: pb.GetDeviceRequestRequest, context: Context
+        self, caller: Caller, request: pb.GetDeviceRequestRequest
     ) -> pb.GetDeviceRequestResponse:
         """Give a request as it is now."""
-        found = await self._inbox.get(LOCAL, request)
+        found = await self._inbox.get(caller, request)
         return pb.GetDeviceRequestResponse(request=device_request(found))
 
-    @unary
     async def ListDeviceRequests(  # noqa: N802
-        self, request: pb.ListDeviceRequestsRequest, context: Context
+        self, caller: Caller, request: pb.ListDeviceRequestsRequest
     ) -> pb.ListDeviceRequestsResponse:
         """List requests, newest first."""
-        page, next_page_token = await self._inbox.list(LOCAL, request)
+        page, next_page_token = await self._inbox.list(caller, request)
         requests = [device_request(one) for one in page.requests]
         return pb.ListDeviceRequestsResponse(requests=requests, next_page_token=next_page_token)
 
-    @unary
     async def ReplyDeviceRequest(  # noqa: N802
-        self, request: pb.ReplyDeviceRequestRequest, context: Context
+        self, caller: Caller, request: pb.ReplyDeviceRequestRequest
     ) -> pb.ReplyDeviceRequestResponse:
         """Answer a request that waits."""
-        answered = await self._inbox.reply(LOCAL, request)
+        answered = await self._inbox.reply(caller, request)
         return pb.ReplyDeviceRequestResponse(request=device_request(answered))
 
-    @streaming
     async def WatchDeviceRequests(  # noqa: N802
-        self, request: pb.WatchDeviceRequestsRequest, context: Context
+        self, caller: Caller, request: pb.WatchDeviceRequestsRequest
     ) -> AsyncIterator[pb.WatchDeviceRequestsResponse]:
         """Stream the requests that wait, then each one that comes or changes."""
-        async for one in self._inbox.watch(LOCAL, request):
+        async for one in self._inbox.watch(caller, request):
             if one is None:
                 heartbeat = command_service_pb2.Heartbeat()
                 yield pb.WatchDeviceRequestsResponse(heartbeat=heartbeat)

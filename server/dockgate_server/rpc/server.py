@@ -8,21 +8,30 @@ from grpc_health.v1 import health_pb2_grpc
 from grpc_health.v1.health import SERVICE_NAME as HEALTH_SERVICE
 from grpc_reflection.v1alpha import reflection
 
-from dockgate.downlink.v1 import command_service_pb2_grpc as pb_grpc
 from dockgate.downlink.v1 import (
+    command_service_pb2,
+    command_service_pb2_grpc,
+    device_request_service_pb2,
     device_request_service_pb2_grpc,
+    device_service_pb2,
     device_service_pb2_grpc,
 )
+from dockgate_server import tls
+from dockgate_server.access.bearer import Bearers, WhoAsks, local
+from dockgate_server.access.keys import Keys
+from dockgate_server.audit import Refused, unheard
 from dockgate_server.commands import Commands
 from dockgate_server.config import Grpc
 from dockgate_server.errors import CannotListen
 from dockgate_server.events import EventWatching
 from dockgate_server.fleet import Fleet
 from dockgate_server.inbox import Inbox
+from dockgate_server.rpc.calls import Calls, Take, unlimited
 from dockgate_server.rpc.command_service import CommandService
 from dockgate_server.rpc.device_request_service import DeviceRequestService
 from dockgate_server.rpc.device_service import DeviceService
 from dockgate_server.rpc.health import SERVICES, Health
+from dockgate_server.tls import TlsProblem
 
 _AGE_GRACE_SECONDS = 30
 # Above the setting, so that a request over the limit is read and gets its reason.
@@ -43,6 +52,10 @@ class RpcServer:
         fleet: The use cases about devices, where they are served.
         events: Following what devices tell, where that is served.
         inbox: Those about the requests of devices, where they are served.
+        keys: The API keys, by which callers are known. Needed with TLS; without it everybody on
+            this machine may do all.
+        take: Counts each call against its caller's limit.
+        refused: Hears of each call that was refused.
     """
 
     def __init__(
@@ -55,20 +68,41 @@ class RpcServer:
         fleet: Fleet | None = None,
         events: EventWatching | None = None,
         inbox: Inbox | None = None,
+        keys: Keys | None = None,
+        take: Take = unlimited,
+        refused: Refused = unheard,
     ) -> None:
         self._settings = settings
         self._stop_seconds = stop_seconds
         self._server = aio.server(options=_options(settings))
-        pb_grpc.add_CommandServiceServicer_to_server(
-            CommandService(commands, settings.max_message_bytes), self._server
+        calls = Calls(
+            _who_asks(settings, keys),
+            take=take,
+            refused=refused,
+            mutual_tls=settings.tls_client_ca is not None,
+        )
+        command_service_pb2_grpc.add_CommandServiceServicer_to_server(
+            calls.through(
+                CommandService(commands, settings.max_message_bytes),
+                command_service_pb2.DESCRIPTOR.services_by_name["CommandService"],
+            ),
+            self._server,
         )
         if fleet is not None and events is not None:
             device_service_pb2_grpc.add_DeviceServiceServicer_to_server(
-                DeviceService(fleet, events), self._server
+                calls.through(
+                    DeviceService(fleet, events),
+                    device_service_pb2.DESCRIPTOR.services_by_name["DeviceService"],
+                ),
+                self._server,
             )
         if inbox is not None:
             device_request_service_pb2_grpc.add_DeviceRequestServiceServicer_to_server(
-                DeviceRequestService(inbox), self._server
+                calls.through(
+                    DeviceRequestService(inbox),
+                    device_request_service_pb2.DESCRIPTOR.services_by_name["DeviceRequestService"],
+                ),
+                self._server,
             )
         self._health = health
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
@@ -87,6 +121,8 @@ class RpcServer:
         listen = self._settings.listen
         try:
             port = self._add_port(listen)
+        except TlsProblem as error:
+            raise CannotListen(str(error)) from error
         except (RuntimeError, OSError) as error:
             raise CannotListen(f"cannot listen for gRPC on {listen}: {_why(error)}") from error
         self.address = f"{listen.rpartition(':')[0]}:{port}"
@@ -105,11 +141,47 @@ class RpcServer:
         await self._server.stop(self._stop_seconds)
 
     def _add_port(self, listen: str) -> int:
-        certificate, key = self._settings.tls_certificate, self._settings.tls_key
-        if certificate is None or key is None:
+        credentials = _credentials(self._settings)
+        if credentials is None:
             return self._server.add_insecure_port(listen)
-        pair = (key.read_bytes(), certificate.read_bytes())
-        return self._server.add_secure_port(listen, grpc.ssl_server_credentials([pair]))
+        return self._server.add_secure_port(listen, credentials)
+
+
+def _who_asks(settings: Grpc, keys: Keys | None) -> WhoAsks:
+    if settings.tls_certificate is None:
+        return local
+    if keys is None:
+        raise ValueError("TLS is for callers who are known by their API keys, so it needs these")
+    return Bearers(keys).who_asks
+
+
+def _credentials(settings: Grpc) -> grpc.ServerCredentials | None:
+    """TLS with the newest files for each connection; None for none.
+
+    Raises:
+        TlsProblem: The files cannot be used.
+    """
+    certificate, key, client_ca = (
+        settings.tls_certificate,
+        settings.tls_key,
+        settings.tls_client_ca,
+    )
+    if certificate is None or key is None:
+        return None
+
+    def load() -> grpc.ServerCertificateConfiguration:
+        pem = tls.pem_of(certificate, key, client_ca)
+        pair = (pem.key, pem.certificate)
+        return grpc.ssl_server_certificate_configuration([pair], pem.client_ca)
+
+    files = [file for file in (certificate, key, client_ca) if file is not None]
+    renewed = tls.Renewed("gRPC", files, load)
+    # gRPC asks on a thread of its own, and makes a new context of whatever it is given.
+    return grpc.dynamic_ssl_server_credentials(
+        renewed.current(),
+        renewed.change,  # type: ignore[arg-type]  # None stands for no change
+        require_client_authentication=client_ca is not None,
+    )
 
 
 def _options(settings: Grpc) -> list[tuple[str, int]]:
@@ -127,6 +199,13 @@ def _options(settings: Grpc) -> list[tuple[str, int]]:
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.max_connection_age_ms", settings.max_connection_age_seconds * 1000),
         ("grpc.max_connection_age_grace_ms", _AGE_GRACE_SECONDS * 1000),
+        ("grpc.max_connection_idle_ms", round(settings.idle_seconds * 1000)),
+        ("grpc.max_allowed_incoming_connections", settings.max_connections),
+        ("grpc.max_concurrent_streams", settings.max_streams_per_connection),
+        ("grpc.server_handshake_timeout_ms", round(settings.handshake_seconds * 1000)),
+        # Between the two gRPC refuses by chance, the more often the larger.
+        ("grpc.max_metadata_size", settings.max_metadata_bytes),
+        ("grpc.absolute_max_metadata_size", settings.max_metadata_bytes),
         ("grpc.max_receive_message_length", _LARGEST_READ_BYTES),
         ("grpc.server.max_pending_requests", _PENDING_REQUESTS),
         ("grpc.server.max_pending_requests_hard_limit", _PENDING_REQUESTS),

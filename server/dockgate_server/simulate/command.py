@@ -53,7 +53,9 @@ async def run(config: DockConfig, write: Callable[[Happening], None]) -> None:
 
 
 EXAMPLES = (
-    "dockgate simulate --broker mqtts://user@broker.example --dock dock-002 --drone drone-002",
+    "DOCKGATE_SIM_PASSWORD=… dockgate simulate --broker mqtts://dock-001@broker.example",
+    "dockgate simulate --broker mqtts://broker.example:8884 --cert-file d.pem --key-file d.key",
+    "dockgate simulate --dock dock-002 --drone drone-002",
     "dockgate simulate --behave slow:2 --behave camera_recording_start=silent",
     "dockgate simulate --behave charge_open=job-fails:314004@40 --step-every 0.2",
     "dockgate simulate --behave flighttask_execute=job-fails:314004@15",
@@ -162,6 +164,13 @@ def simulate(
         Path | None,
         typer.Option(metavar="PEM", help="Certificates to trust instead of the system's."),
     ] = None,
+    cert_file: Annotated[
+        Path | None,
+        typer.Option(metavar="PEM", help="The dock's own certificate, if the broker asks for one."),
+    ] = None,
+    key_file: Annotated[
+        Path | None, typer.Option(metavar="PEM", help="The private key of that certificate.")
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="One line of JSON for each thing that happens.")
     ] = False,
@@ -174,7 +183,11 @@ def simulate(
     try:
         config = configure(
             broker=parse_broker(
-                broker, password=os.environ.get(PASSWORD_VARIABLE) or None, ca_file=ca_file
+                broker,
+                password=os.environ.get(PASSWORD_VARIABLE) or None,
+                ca_file=ca_file,
+                cert_file=cert_file,
+                key_file=key_file,
             ),
             gateway=dock,
             drone=drone,

@@ -30,13 +30,22 @@ class UsageError(ValueError):
     """A flag has a bad value; the text says which, what is wrong and what would be right."""
 
 
-def parse_broker(url: str, *, password: str | None = None, ca_file: Path | None = None) -> Broker:
+def parse_broker(
+    url: str,
+    *,
+    password: str | None = None,
+    ca_file: Path | None = None,
+    cert_file: Path | None = None,
+    key_file: Path | None = None,
+) -> Broker:
     """Read the address of a broker.
 
     Args:
         url: mqtt://[user[:password]@]host[:port], or mqtts:// for TLS.
         password: used where the URL has none.
         ca_file: certificates to trust instead of the system's.
+        cert_file: the dock's own certificate, for a broker that asks for one.
+        key_file: the private key of that.
 
     Raises:
         UsageError: its text never repeats a password.
@@ -59,14 +68,38 @@ def parse_broker(url: str, *, password: str | None = None, ca_file: Path | None 
         raise UsageError(f"--broker: a password without a user; {like}")
     tls = None
     if parts.scheme == "mqtts":
-        try:
-            tls = ssl.create_default_context(cafile=ca_file)
-        except OSError as error:
-            raise UsageError(f"--ca-file: {ca_file} is no readable PEM file ({error})") from None
-    elif ca_file is not None:
-        raise UsageError("--ca-file: is for TLS; write --broker mqtts://…")
+        tls = _tls(ca_file, cert_file, key_file)
+    elif given := [
+        flag
+        for flag, file in (
+            ("--ca-file", ca_file),
+            ("--cert-file", cert_file),
+            ("--key-file", key_file),
+        )
+        if file is not None
+    ]:
+        raise UsageError(f"{given[0]}: is for TLS; write --broker mqtts://…")
     default_port = 8883 if tls else 1883
     return Broker(host=host, port=port or default_port, username=username, password=secret, tls=tls)
+
+
+def _tls(ca_file: Path | None, cert_file: Path | None, key_file: Path | None) -> ssl.SSLContext:
+    try:
+        tls = ssl.create_default_context(cafile=ca_file)
+    except OSError as error:
+        raise UsageError(f"--ca-file: {ca_file} is no readable PEM file ({error})") from None
+    if (cert_file is None) != (key_file is None):
+        raise UsageError("--cert-file: and --key-file must be given together")
+    if cert_file is not None:
+        try:
+            # Without one, OpenSSL would ask for a passphrase on the terminal.
+            tls.load_cert_chain(cert_file, key_file, password="")  # nosec B106
+        except OSError as error:
+            raise UsageError(
+                f"--cert-file: {cert_file} and {key_file} are no certificate and its unencrypted"
+                f" key ({error})"
+            ) from None
+    return tls
 
 
 def parse_behaviours(

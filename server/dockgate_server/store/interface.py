@@ -6,12 +6,15 @@ was asked. A change that the database cannot take fails with UNAVAILABLE and has
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from dockgate_server.model.audit import Entry
 from dockgate_server.model.command import Command, CommandEvent, CommandFilter
 from dockgate_server.model.transitions import Accept, Accepted, Transition, Unmatched
+from dockgate_server.store.audit import AuditLog
+from dockgate_server.store.secrets import Secrets
 
 OnCommit = Callable[[Sequence[CommandEvent]], None]
 """Called on the event loop with the events of a commit, before any future of it resolves."""
@@ -19,7 +22,7 @@ OnCommit = Callable[[Sequence[CommandEvent]], None]
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """An API key of the open API, its secret sealed."""
+    """What a caller proves itself with: an API ID and its secrets, sealed."""
 
     api_id: str
     tenant: str
@@ -27,8 +30,22 @@ class Credential:
     scopes: str
     """What it may do: names of scopes, separated by spaces."""
     sealed_secret: bytes
+    """The newest secret."""
     created_at: int
     disabled_at: int | None = None
+    devices: str = ""
+    """Which devices it may reach: names or their beginnings, separated by spaces; "" for all."""
+    client_certificate: str | None = None
+    """The name in a client certificate that stands for the secret."""
+    secret_at: int = 0
+    """When the newest secret was made."""
+    older_secret: bytes | None = None
+    """The one before, while keys are rotated: both are good."""
+    older_secret_at: int | None = None
+
+
+Target = tuple[str, str]
+"""Where a command went: the gateway device, and the device as the caller named it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +81,14 @@ class Swept:
 class Store(Protocol):
     """The record of every command, device and key."""
 
+    @property
+    def secrets(self) -> Secrets:
+        """What is kept sealed."""
+
+    @property
+    def audit(self) -> AuditLog:
+        """Who asked for what."""
+
     # Changes to commands.
 
     def accept(self, accept: Accept) -> asyncio.Future[Accepted]:
@@ -81,9 +106,20 @@ class Store(Protocol):
         """The command as it is now."""
 
     async def list_commands(
-        self, tenant: str, which: CommandFilter, before: int | None, limit: int
+        self,
+        tenant: str,
+        which: CommandFilter,
+        before: int | None,
+        limit: int,
+        among: Sequence[Target] | None = None,
     ) -> Page:
-        """Commands, newest first, that were accepted before the given seq."""
+        """Commands, newest first, that were accepted before the given seq.
+
+        Where ``among`` is given, only those that went to one of these targets.
+        """
+
+    async def targets(self, tenant: str) -> Sequence[Target]:
+        """Where a tenant's commands went."""
 
     async def events_of_command(
         self, tenant: str, command_id: str, after_revision: int, limit: int
@@ -102,6 +138,9 @@ class Store(Protocol):
 
     def open_commands(self) -> AsyncIterator[Sequence[Command]]:
         """All open commands of every tenant, in the order accepted, in chunks."""
+
+    async def open_places(self) -> Sequence[tuple[int, str, str]]:
+        """Seq, gateway device and principal of every open command of every tenant."""
 
     def commands_with_open_jobs(self) -> AsyncIterator[Sequence[Command]]:
         """Commands of every tenant whose job goes on or was never reported, in chunks."""
@@ -124,23 +163,55 @@ class Store(Protocol):
         """Put a reply into the ledger."""
 
     async def list_unmatched(
-        self, tenant: str, gateway_id: str, before: int | None, limit: int
+        self,
+        tenant: str,
+        gateway_id: str,
+        before: int | None,
+        limit: int,
+        among: Collection[str] | None = None,
     ) -> LedgerPage:
-        """The ledger of a tenant's devices, or of one gateway device, before the given seq."""
+        """The ledger of a tenant's devices, or of one gateway device, before the given seq.
 
-    # Keys of the open API.
+        Where ``among`` is given, only of these gateway devices.
+        """
 
-    def add_credential(self, credential: Credential) -> asyncio.Future[None]:
-        """Remember a new key."""
+    async def unmatched_gateways(self, tenant: str) -> Collection[str]:
+        """The gateway devices that are in a tenant's ledger."""
 
-    def disable_credential(self, api_id: str, at: int) -> asyncio.Future[bool]:
-        """Disable a key; False when there is no such key or it is disabled already."""
+    # Credentials.
+
+    def add_credential(
+        self, credential: Credential, audit: Entry | None = None
+    ) -> asyncio.Future[bool]:
+        """Remember a new one; False when its client certificate is another's.
+
+        As with the other changes here, what the audit log says of it is recorded with it.
+        """
+
+    def rotate_credential(
+        self, api_id: str, sealed: bytes, at: int, audit: Entry | None = None
+    ) -> asyncio.Future[bool]:
+        """Give it a second secret; False when it has two, is disabled or not there."""
+
+    def end_older_secret(self, api_id: str, audit: Entry | None = None) -> asyncio.Future[bool]:
+        """Forget the older of two secrets; False when there are not two."""
+
+    def end_newer_secret(self, api_id: str, audit: Entry | None = None) -> asyncio.Future[bool]:
+        """Forget the newer of two secrets; False when there are not two."""
+
+    def disable_credential(
+        self, api_id: str, at: int, audit: Entry | None = None
+    ) -> asyncio.Future[bool]:
+        """Disable it; False when there is no such one or it is disabled already."""
 
     async def get_credential(self, api_id: str) -> Credential | None:
-        """The key of that API ID."""
+        """The one of that API ID."""
+
+    async def get_credential_of_certificate(self, name: str) -> Credential | None:
+        """The one that is not disabled and has a client certificate of that name."""
 
     async def list_credentials(self) -> Sequence[Credential]:
-        """Every key."""
+        """Every one, oldest first."""
 
     def use_nonce(self, api_id: str, nonce: str, expires_at: int) -> asyncio.Future[bool]:
         """Use a nonce up; False when it was used before."""

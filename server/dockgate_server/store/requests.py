@@ -4,10 +4,11 @@ What :class:`~dockgate_server.store.interface.Store` says of changes holds here 
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from dockgate_server.model.audit import Entry
 from dockgate_server.model.device_request import DeviceRequest, NewRequest, Reply, RequestFilter
 
 
@@ -33,11 +34,11 @@ class DeviceRequests(Protocol):
         """
 
     def answer(
-        self, request_id: str, reply: Reply, outgoing: bytes
+        self, request_id: str, reply: Reply, outgoing: bytes, audit: Entry | None = None
     ) -> asyncio.Future[DeviceRequest | None]:
         """Answer a request that waits; None when it does not.
 
-        ``outgoing`` is the whole `data` of the answer, kept until it has been sent.
+        ``outgoing`` is the whole `data` of the answer, sealed, kept until it has been sent.
         """
 
     def sent(self, request_id: str) -> asyncio.Future[None]:
@@ -56,12 +57,23 @@ class DeviceRequests(Protocol):
         """The request as it is now; one of another tenant does not exist."""
 
     async def list(
-        self, tenant: str, which: RequestFilter, before: int | None, limit: int
+        self,
+        tenant: str,
+        which: RequestFilter,
+        before: int | None,
+        limit: int,
+        among: Collection[str] | None = None,
     ) -> RequestPage:
-        """Requests, newest first, that were recorded before the given seq."""
+        """Requests, newest first, that were recorded before the given seq.
+
+        Where ``among`` is given, only those of these gateway devices.
+        """
+
+    async def gateways(self, tenant: str) -> Collection[str]:
+        """The gateway devices of a tenant whose requests are kept."""
 
     async def waiting(self) -> Sequence[DeviceRequest]:
         """All requests of every tenant that wait, oldest first."""
 
     async def unsent(self) -> Sequence[tuple[DeviceRequest, bytes]]:
-        """All requests whose reply has not been sent, oldest first, with its whole `data`."""
+        """All requests whose reply has not been sent, oldest first, with its sealed `data`."""

@@ -148,6 +148,7 @@ def _make_safe(db: sqlite3.Connection, now: int) -> int:
     db.execute(BACKUP["expire_event_cursors"])
     db.execute(BACKUP["close_requests"])
     db.execute(BACKUP["forget_presence"])
+    db.execute(BACKUP["mark_as_backup"], {"at": now})
     db.execute("COMMIT")
     return len(ended)
 

@@ -105,7 +105,7 @@ def expire(tx: Transaction, change: transitions.Expire) -> None:
 def record_reply(tx: Transaction, change: transitions.RecordReply) -> None:
     """Find the reply's command and let the reply end it, be noted on it, or go to the ledger."""
     reply = change.reply
-    row = _command_of(tx, reply)
+    row = _command_of(tx, change)
     if row is None:
         _to_ledger(tx, reply, "no command has this tid, or this method and sequence number")
         return
@@ -198,8 +198,9 @@ def _record_odd_reply(tx: Transaction, command: Command, reply: replies.Reply, w
             return
 
 
-def _command_of(tx: Transaction, reply: replies.Reply) -> rows.Row | None:
+def _command_of(tx: Transaction, change: transitions.RecordReply) -> rows.Row | None:
     """The row of the command that the reply names."""
+    reply = change.reply
     if reply.channel is not Channel.DRC:
         query = "get_command_of_any_tenant"
     elif reply.seq is not None and channels.has_sequence_number(reply.method or ""):
@@ -212,6 +213,7 @@ def _command_of(tx: Transaction, reply: replies.Reply) -> rows.Row | None:
         "seq": reply.seq,
         "gateway_id": reply.gateway_id,
         "command_type": reply.method,
+        "among": json.dumps(change.among),
     }
     found: list[rows.Row] = tx.db.execute(COMMANDS[query], values).fetchall()
     return found[0] if len(found) == 1 else None

@@ -3,7 +3,9 @@
 import asyncio
 from collections.abc import Iterable, Sequence
 
+from dockgate_server.model.audit import Entry
 from dockgate_server.model.device import Device, Presence, Topology, Whereabouts
+from dockgate_server.store.sqlite.audit import SqliteAudit
 from dockgate_server.store.sqlite.database import Database
 from dockgate_server.store.sqlite.queries import DEVICES
 from dockgate_server.store.sqlite.writer import Transaction
@@ -12,8 +14,9 @@ from dockgate_server.store.sqlite.writer import Transaction
 class SqliteDevices:
     """See :class:`~dockgate_server.store.devices.DeviceStore`."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, audit: SqliteAudit) -> None:
         self._db = database
+        self._audit = audit
 
     async def list(self) -> Sequence[Device]:
         """See :class:`~dockgate_server.store.devices.DeviceStore`."""
@@ -41,19 +44,39 @@ class SqliteDevices:
 
         return self._db.submit(change)
 
-    def register(self, device: Device) -> asyncio.Future[None]:
+    def register(self, device: Device, audit: Entry | None = None) -> asyncio.Future[bool]:
         """See :class:`~dockgate_server.store.devices.DeviceStore`."""
-        values = {name: getattr(device, name) for name in ("id", "tenant", "gateway_id", "alias")}
+        values = _values(device)
+
+        def change(tx: Transaction) -> bool:
+            # Looked at here and not before: two tenants may ask for the same device at once.
+            if tx.db.execute(DEVICES["taken"], values).fetchone() is not None:
+                return False
+            for query in ("claim_gateway", "free_alias", "register_device"):
+                tx.db.execute(DEVICES[query], values)
+            return True
+
+        return self._db.submit(self._audit.recorded(change, audit))
+
+    def assign(self, devices: Iterable[Device]) -> asyncio.Future[None]:
+        """See :class:`~dockgate_server.store.devices.DeviceStore`."""
+        values = [_values(device) for device in devices]
 
         def change(tx: Transaction) -> None:
-            tx.db.execute(DEVICES["free_alias"], values)
-            tx.db.execute(DEVICES["register_device"], values)
+            # Each by its own line comes last: it counts more than what its gateway is.
+            tx.db.executemany(DEVICES["follow_gateway"], values)
+            tx.db.executemany(DEVICES["assign_tenant"], values)
 
         return self._db.submit(change)
 
-    def remove(self, serial_number: str) -> asyncio.Future[None]:
+    def remove(self, serial_number: str, audit: Entry | None = None) -> asyncio.Future[None]:
         """See :class:`~dockgate_server.store.devices.DeviceStore`."""
-        return self._db.execute(DEVICES["remove_device"], {"id": serial_number})
+
+        def change(tx: Transaction) -> None:
+            tx.db.execute(DEVICES["remove_device"], {"id": serial_number})
+            self._audit.append(tx, audit)
+
+        return self._db.submit(change)
 
     def note_whereabouts(self, found: Iterable[Whereabouts]) -> asyncio.Future[None]:
         """See :class:`~dockgate_server.store.devices.DeviceStore`."""
@@ -61,6 +84,10 @@ class SqliteDevices:
             {"id": one.id, "presence": one.presence, "heard_at": one.heard_at} for one in found
         ]
         return self._db.execute(DEVICES["note_whereabouts"], *values)
+
+
+def _values(device: Device) -> dict[str, str | None]:
+    return {name: getattr(device, name) for name in ("id", "tenant", "gateway_id", "alias")}
 
 
 def _device(

@@ -18,6 +18,8 @@ _PRAGMAS = (
     # A commit is on the disk when it returns; NORMAL would lose accepted commands on power loss.
     "PRAGMA synchronous = FULL",
     "PRAGMA foreign_keys = ON",
+    # What is removed is overwritten, not only unlinked: sealed secrets are gone for good with it.
+    "PRAGMA secure_delete = ON",
 )
 _PATIENCE_SECONDS = 5.0
 
@@ -60,8 +62,8 @@ async def _open(
 def _make_file(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     _must_be_writable(path.parent)
-    # Payloads hold credentials: the file is for us alone, and SQLite makes its companions with
-    # the same rights.
+    # What devices and callers say is nobody else's business: the file is for us alone, and SQLite
+    # makes its companions with the same rights.
     path.touch(mode=0o600, exist_ok=True)
     _must_be_writable(path)
 

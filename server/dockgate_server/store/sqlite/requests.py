@@ -2,10 +2,11 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import Any
 
+from dockgate_server.model.audit import Entry
 from dockgate_server.model.device_request import (
     DeviceRequest,
     NewRequest,
@@ -16,6 +17,7 @@ from dockgate_server.model.device_request import (
     Routing,
 )
 from dockgate_server.store.requests import RequestPage
+from dockgate_server.store.sqlite.audit import SqliteAudit
 from dockgate_server.store.sqlite.database import Database
 from dockgate_server.store.sqlite.queries import REQUESTS
 from dockgate_server.store.sqlite.rows import Row
@@ -35,8 +37,9 @@ _NO_REPLY = dict.fromkeys(("code", "source", "shown", "at")) | {
 class SqliteRequests:
     """See :class:`~dockgate_server.store.requests.DeviceRequests`."""
 
-    def __init__(self, db: Database) -> None:
+    def __init__(self, db: Database, audit: SqliteAudit) -> None:
         self._db = db
+        self._audit = audit
         self.on_change: Callable[[DeviceRequest], None] = _nobody_asks
 
     def record(self, new: NewRequest, reply: Reply | None) -> asyncio.Future[DeviceRequest]:
@@ -47,10 +50,12 @@ class SqliteRequests:
         return self._told(partial(_insert, values=values))
 
     def answer(
-        self, request_id: str, reply: Reply, outgoing: bytes
+        self, request_id: str, reply: Reply, outgoing: bytes, audit: Entry | None = None
     ) -> asyncio.Future[DeviceRequest | None]:
         """See :class:`~dockgate_server.store.requests.DeviceRequests`."""
-        return self._changed("answer", id=request_id, outgoing=outgoing, **_values(reply))
+        values = {"id": request_id, "outgoing": outgoing, **_values(reply)}
+        change = partial(_update, query=REQUESTS["answer"], values=values)
+        return self._told(self._audit.recorded(change, audit))
 
     def sent(self, request_id: str) -> asyncio.Future[None]:
         """See :class:`~dockgate_server.store.requests.DeviceRequests`."""
@@ -76,12 +81,18 @@ class SqliteRequests:
         return None if row is None else _request(row)
 
     async def list(
-        self, tenant: str, which: RequestFilter, before: int | None, limit: int
+        self,
+        tenant: str,
+        which: RequestFilter,
+        before: int | None,
+        limit: int,
+        among: Collection[str] | None = None,
     ) -> RequestPage:
         """See :class:`~dockgate_server.store.requests.DeviceRequests`."""
         values = {
             "tenant": tenant,
             "gateway_id": which.gateway_id,
+            "gateways": None if among is None else json.dumps([*among]),
             "request_type": which.request_type,
             "statuses": json.dumps(which.statuses),
             "before": _NEWEST if before is None else before,
@@ -90,6 +101,11 @@ class SqliteRequests:
         found = [_request(row) for row in await self._db.all(REQUESTS["list"], values)]
         more = len(found) > limit
         return RequestPage(tuple(found[:limit]), found[limit - 1].seq if more else None)
+
+    async def gateways(self, tenant: str) -> Collection[str]:
+        """See :class:`~dockgate_server.store.requests.DeviceRequests`."""
+        found = await self._db.all(REQUESTS["gateways"], {"tenant": tenant})
+        return [gateway_id for (gateway_id,) in found]
 
     async def waiting(self) -> Sequence[DeviceRequest]:
         """See :class:`~dockgate_server.store.requests.DeviceRequests`."""

@@ -27,7 +27,7 @@ COMMAND_COLUMNS = (
     *("status", "revision", "updated_at", "sending_at", "delivered_at", "completed_at"),
     *("completion_basis", "response_received_at", "response_code", "response_message"),
     *("vendor_response", "failure_code", "failure_reason", "job"),
-    *("idempotency_key", "content_hash", "offline_policy"),
+    *("idempotency_key", "content_hash", "offline_policy", "sealed"),
 )
 """The columns of ``SELECT * FROM command``; checked against the database when it is opened."""
 
@@ -36,9 +36,9 @@ EVENT_COLUMNS = (
 )
 
 _FIXED = 14
-"""How many of the columns, from the first on, never change; nor do the last three."""
+"""How many of the columns, from the first on, never change; nor do the last ones, but `sealed`."""
 
-_CONTENT_HASH, _OFFLINE_POLICY = -2, -1
+_CONTENT_HASH, _OFFLINE_POLICY, _SEALED = -3, -2, -1
 
 Row = tuple[Any, ...]
 
@@ -64,6 +64,7 @@ def command(row: Row) -> Command:
         _key,
         _hash,
         _policy,
+        _sealed,
     ) = row
     return Command(
         **_fixed(row),
@@ -147,11 +148,12 @@ def check_columns(db: sqlite3.Connection) -> None:
 
 
 def _fixed(row: Row) -> dict[str, Any]:
-    """What never changes of a row of `command`."""
+    """What no event changes of a row of `command`."""
     fixed = dict(zip(COMMAND_COLUMNS[:_FIXED], row[:_FIXED], strict=True))
     fixed["vendor"] = Vendor(fixed["vendor"])
     fixed["channel"] = Channel(fixed["channel"])
     fixed["offline_policy"] = OfflinePolicy(row[_OFFLINE_POLICY])
+    fixed["sealed"] = row[_SEALED]
     return fixed
 
 

@@ -3,22 +3,32 @@
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from dockgate_server.model import transitions
+from dockgate_server.model.audit import Entry
 from dockgate_server.model.command import Command, CommandEvent, CommandFilter
-from dockgate_server.store.interface import Credential, LedgerPage, OnCommit, Page, Swept
+from dockgate_server.store.interface import (
+    Credential,
+    LedgerPage,
+    OnCommit,
+    Page,
+    Swept,
+    Target,
+)
 from dockgate_server.store.sqlite import changes, retention, rows
+from dockgate_server.store.sqlite.audit import SqliteAudit
 from dockgate_server.store.sqlite.database import Database
 from dockgate_server.store.sqlite.devices import SqliteDevices
 from dockgate_server.store.sqlite.events import KEPT, SqliteEvents
 from dockgate_server.store.sqlite.opening import opened
 from dockgate_server.store.sqlite.queries import ACCESS, COMMANDS, LEDGER
 from dockgate_server.store.sqlite.requests import SqliteRequests
+from dockgate_server.store.sqlite.secrets import SqliteSecrets
 from dockgate_server.store.sqlite.sources import SqliteSources
 from dockgate_server.store.sqlite.writer import GroupWriter, Transaction
 
@@ -65,9 +75,11 @@ class SqliteStore:
         writing, reading = await self._opened.enter_async_context(connections)
         self._writer = GroupWriter(writing, self._on_commit, self._on_writable)
         self._db = Database(reading, self._writer)
-        self.devices = SqliteDevices(self._db)
+        self.audit = SqliteAudit(self._db)
+        self.devices = SqliteDevices(self._db, self.audit)
         self.events = SqliteEvents(self._db, self._keep_events)
-        self.requests = SqliteRequests(self._db)
+        self.requests = SqliteRequests(self._db, self.audit)
+        self.secrets = SqliteSecrets(self._db, self.audit, writing)
         self.sources = SqliteSources(self._db)
         self.writing = asyncio.create_task(self._writer.run(), name="store-writer")
         """The writer's task: whoever supervises the process watches that it does not die."""
@@ -88,11 +100,21 @@ class SqliteStore:
 
     def accept(self, accept: transitions.Accept) -> asyncio.Future[transitions.Accepted]:
         """See :class:`~dockgate_server.store.interface.Store`."""
-        return self._db.submit(partial(_call, changes.accept, accept))
+
+        def change(tx: Transaction) -> transitions.Accepted:
+            accepted = changes.accept(tx, accept)
+            if not accepted.replayed:
+                self.audit.append(tx, accept.audit)
+            return accepted
+
+        return self._db.submit(change)
 
     def apply(self, transition: transitions.Transition) -> asyncio.Future[tuple[CommandEvent, ...]]:
         """See :class:`~dockgate_server.store.interface.Store`."""
-        return self._db.submit(partial(_apply, transition))
+        change = partial(_apply, transition)
+        if isinstance(transition, transitions.Cancel):
+            return self._db.submit(self.audit.recorded(change, transition.audit))
+        return self._db.submit(change)
 
     async def find_accepted(self, tenant: str, idempotency_key: str) -> transitions.Accepted | None:
         """See :class:`~dockgate_server.store.interface.Store`."""
@@ -106,12 +128,21 @@ class SqliteStore:
         return None if row is None else rows.command(row)
 
     async def list_commands(
-        self, tenant: str, which: CommandFilter, before: int | None, limit: int
+        self,
+        tenant: str,
+        which: CommandFilter,
+        before: int | None,
+        limit: int,
+        among: Sequence[Target] | None = None,
     ) -> Page:
         """See :class:`~dockgate_server.store.interface.Store`."""
         query = "list_commands_of_device" if which.device_id else "list_commands"
+        if among is not None:
+            query = "list_commands_among"
+            among = [one for one in among if which.device_id in ("", one[1])]
         values = {
             "tenant": tenant,
+            "targets": json.dumps(among),
             "device_id": which.device_id,
             "command_type": which.command_type,
             "statuses": json.dumps(which.statuses),
@@ -121,6 +152,10 @@ class SqliteStore:
         found = [rows.command(row) for row in await self._db.all(COMMANDS[query], values)]
         more = len(found) > limit
         return Page(tuple(found[:limit]), found[limit - 1].seq if more else None)
+
+    async def targets(self, tenant: str) -> Sequence[Target]:
+        """See :class:`~dockgate_server.store.interface.Store`."""
+        return await self._db.all(COMMANDS["targets"], {"tenant": tenant})
 
     async def events_of_command(
         self, tenant: str, command_id: str, after_revision: int, limit: int
@@ -144,6 +179,11 @@ class SqliteStore:
     def open_commands(self) -> AsyncIterator[Sequence[Command]]:
         """See :class:`~dockgate_server.store.interface.Store`."""
         return self._in_chunks("open_commands")
+
+    async def open_places(self) -> Sequence[tuple[int, str, str]]:
+        """See :class:`~dockgate_server.store.interface.Store`."""
+        found: list[tuple[int, str, str]] = await self._db.all(COMMANDS["open_places"], {})
+        return found
 
     def commands_with_open_jobs(self) -> AsyncIterator[Sequence[Command]]:
         """See :class:`~dockgate_server.store.interface.Store`."""
@@ -173,12 +213,18 @@ class SqliteStore:
         return self._db.submit(partial(_call, changes.put_unmatched, unmatched))
 
     async def list_unmatched(
-        self, tenant: str, gateway_id: str, before: int | None, limit: int
+        self,
+        tenant: str,
+        gateway_id: str,
+        before: int | None,
+        limit: int,
+        among: Collection[str] | None = None,
     ) -> LedgerPage:
         """See :class:`~dockgate_server.store.interface.Store`."""
         values = {
             "tenant": tenant,
             "gateway_id": gateway_id,
+            "gateways": None if among is None else json.dumps([*among]),
             "before": _NEWEST if before is None else before,
             "limit": limit + 1,
         }
@@ -190,23 +236,60 @@ class SqliteStore:
             newest[0] if newest else 0,
         )
 
-    def add_credential(self, credential: Credential) -> asyncio.Future[None]:
+    async def unmatched_gateways(self, tenant: str) -> Collection[str]:
+        """See :class:`~dockgate_server.store.interface.Store`."""
+        found = await self._db.all(LEDGER["unmatched_gateways"], {"tenant": tenant})
+        return [gateway_id for (gateway_id,) in found]
+
+    def add_credential(
+        self, credential: Credential, audit: Entry | None = None
+    ) -> asyncio.Future[bool]:
         """See :class:`~dockgate_server.store.interface.Store`."""
         values = {name: getattr(credential, name) for name in credential.__slots__}
-        return self._db.execute(ACCESS["insert_credential"], values)
+        return self._changed("insert_credential", values, audit)
 
-    def disable_credential(self, api_id: str, at: int) -> asyncio.Future[bool]:
+    def rotate_credential(
+        self, api_id: str, sealed: bytes, at: int, audit: Entry | None = None
+    ) -> asyncio.Future[bool]:
         """See :class:`~dockgate_server.store.interface.Store`."""
-        return self._db.changed(ACCESS["disable_credential"], {"api_id": api_id, "at": at})
+        values = {"api_id": api_id, "sealed_secret": sealed, "at": at}
+        return self._changed("rotate_credential", values, audit)
+
+    def end_older_secret(self, api_id: str, audit: Entry | None = None) -> asyncio.Future[bool]:
+        """See :class:`~dockgate_server.store.interface.Store`."""
+        return self._changed("end_older_secret", {"api_id": api_id}, audit)
+
+    def end_newer_secret(self, api_id: str, audit: Entry | None = None) -> asyncio.Future[bool]:
+        """See :class:`~dockgate_server.store.interface.Store`."""
+        return self._changed("end_newer_secret", {"api_id": api_id}, audit)
+
+    def disable_credential(
+        self, api_id: str, at: int, audit: Entry | None = None
+    ) -> asyncio.Future[bool]:
+        """See :class:`~dockgate_server.store.interface.Store`."""
+        return self._changed("disable_credential", {"api_id": api_id, "at": at}, audit)
 
     async def get_credential(self, api_id: str) -> Credential | None:
         """See :class:`~dockgate_server.store.interface.Store`."""
         row = await self._db.one(ACCESS["get_credential"], {"api_id": api_id})
         return None if row is None else Credential(*row)
 
+    async def get_credential_of_certificate(self, name: str) -> Credential | None:
+        """See :class:`~dockgate_server.store.interface.Store`."""
+        row = await self._db.one(ACCESS["get_credential_of_certificate"], {"name": name})
+        return None if row is None else Credential(*row)
+
     async def list_credentials(self) -> Sequence[Credential]:
         """See :class:`~dockgate_server.store.interface.Store`."""
         return [Credential(*row) for row in await self._db.all(ACCESS["list_credentials"], {})]
+
+    def _changed(
+        self, query: str, values: dict[str, Any], audit: Entry | None
+    ) -> asyncio.Future[bool]:
+        def change(tx: Transaction) -> bool:
+            return tx.db.execute(ACCESS[query], values).fetchone() is not None
+
+        return self._db.submit(self.audit.recorded(change, audit))
 
     def use_nonce(self, api_id: str, nonce: str, expires_at: int) -> asyncio.Future[bool]:
         """See :class:`~dockgate_server.store.interface.Store`."""

@@ -18,6 +18,7 @@ import structlog
 
 from dockgate_server import errors
 from dockgate_server.model.command import CommandEvent
+from dockgate_server.store.audit import Head
 from dockgate_server.store.interface import OnCommit
 from dockgate_server.store.sqlite.trouble import Trouble, is_damage, is_of_database
 
@@ -53,10 +54,12 @@ class Connection(aiosqlite.Connection):
 
 @dataclass(slots=True)
 class Transaction:
-    """What a change works on: the database, and the events it causes."""
+    """What a change works on: the database, and what it causes there."""
 
     db: sqlite3.Connection
     events: list[CommandEvent] = field(default_factory=list)
+    audit_head: Head | None = None
+    """The newest entry of the audit log, once one has been appended."""
 
 
 Change = Callable[[Transaction], Any]

@@ -1978,6 +1978,112 @@ func (IrMeteringModeSet_Mode) EnumDescriptor() ([]byte, []int) {
 	return file_dockgate_dji_v1_camera_proto_rawDescGZIP(), []int{56, 0}
 }
 
+// What the camera does.
+type CameraPhotoTakeProgressEvent_Output_Progress_CurrentStep int32
+
+const (
+	// Stands in DJI's examples, without a meaning.
+	CameraPhotoTakeProgressEvent_Output_Progress_CURRENT_STEP_UNSPECIFIED CameraPhotoTakeProgressEvent_Output_Progress_CurrentStep = 0
+	// The panorama has not begun, or has ended.
+	CameraPhotoTakeProgressEvent_Output_Progress_CURRENT_STEP_IDLE CameraPhotoTakeProgressEvent_Output_Progress_CurrentStep = 3000
+	// The camera takes the pictures.
+	CameraPhotoTakeProgressEvent_Output_Progress_CURRENT_STEP_CAPTURING CameraPhotoTakeProgressEvent_Output_Progress_CurrentStep = 3002
+	// The camera puts them together.
+	CameraPhotoTakeProgressEvent_Output_Progress_CURRENT_STEP_SYNTHESIZING CameraPhotoTakeProgressEvent_Output_Progress_CurrentStep = 3005
+)
+
+// Enum value maps for CameraPhotoTakeProgressEvent_Output_Progress_CurrentStep.
+var (
+	CameraPhotoTakeProgressEvent_Output_Progress_CurrentStep_name = map[int32]string{
+		0:    "CURRENT_STEP_UNSPECIFIED",
+		3000: "CURRENT_STEP_IDLE",
+		3002: "CURRENT_STEP_CAPTURING",
+		3005: "CURRENT_STEP_SYNTHESIZING",
+	}
+	CameraPhotoTakeProgressEvent_Output_Progress_CurrentStep_value = map[string]int32{
+		"CURRENT_STEP_UNSPECIFIED":  0,
+		"CURRENT_STEP_IDLE":         3000,
+		"CURRENT_STEP_CAPTURING":    3002,
+		"CURRENT_STEP_SYNTHESIZING": 3005,
+	}
+)
+
+func (x CameraPhotoTakeProgressEvent_Output_Progress_CurrentStep) Enum() *CameraPhotoTakeProgressEvent_Output_Progress_CurrentStep {
+	p := new(CameraPhotoTakeProgressEvent_Output_Progress_CurrentStep)
+	*p = x
+	return p
+}
+
+func (x CameraPhotoTakeProgressEvent_Output_Progress_CurrentStep) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (CameraPhotoTakeProgressEvent_Output_Progress_CurrentStep) Descriptor() protoreflect.EnumDescriptor {
+	return file_dockgate_dji_v1_camera_proto_enumTypes[22].Descriptor()
+}
+
+func (CameraPhotoTakeProgressEvent_Output_Progress_CurrentStep) Type() protoreflect.EnumType {
+	return &file_dockgate_dji_v1_camera_proto_enumTypes[22]
+}
+
+func (x CameraPhotoTakeProgressEvent_Output_Progress_CurrentStep) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use CameraPhotoTakeProgressEvent_Output_Progress_CurrentStep.Descriptor instead.
+func (CameraPhotoTakeProgressEvent_Output_Progress_CurrentStep) EnumDescriptor() ([]byte, []int) {
+	return file_dockgate_dji_v1_camera_proto_rawDescGZIP(), []int{60, 0, 0, 0}
+}
+
+// The mode of the camera.
+type CameraPhotoTakeProgressEvent_Output_Ext_CameraMode int32
+
+const (
+	// Not said.
+	CameraPhotoTakeProgressEvent_Output_Ext_CAMERA_MODE_UNSPECIFIED CameraPhotoTakeProgressEvent_Output_Ext_CameraMode = 0
+	// Panorama.
+	CameraPhotoTakeProgressEvent_Output_Ext_CAMERA_MODE_PANORAMA CameraPhotoTakeProgressEvent_Output_Ext_CameraMode = 3
+)
+
+// Enum value maps for CameraPhotoTakeProgressEvent_Output_Ext_CameraMode.
+var (
+	CameraPhotoTakeProgressEvent_Output_Ext_CameraMode_name = map[int32]string{
+		0: "CAMERA_MODE_UNSPECIFIED",
+		3: "CAMERA_MODE_PANORAMA",
+	}
+	CameraPhotoTakeProgressEvent_Output_Ext_CameraMode_value = map[string]int32{
+		"CAMERA_MODE_UNSPECIFIED": 0,
+		"CAMERA_MODE_PANORAMA":    3,
+	}
+)
+
+func (x CameraPhotoTakeProgressEvent_Output_Ext_CameraMode) Enum() *CameraPhotoTakeProgressEvent_Output_Ext_CameraMode {
+	p := new(CameraPhotoTakeProgressEvent_Output_Ext_CameraMode)
+	*p = x
+	return p
+}
+
+func (x CameraPhotoTakeProgressEvent_Output_Ext_CameraMode) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (CameraPhotoTakeProgressEvent_Output_Ext_CameraMode) Descriptor() protoreflect.EnumDescriptor {
+	return file_dockgate_dji_v1_camera_proto_enumTypes[23].Descriptor()
+}
+
+func (CameraPhotoTakeProgressEvent_Output_Ext_CameraMode) Type() protoreflect.EnumType {
+	return &file_dockgate_dji_v1_camera_proto_enumTypes[23]
+}
+
+func (x CameraPhotoTakeProgressEvent_Output_Ext_CameraMode) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use CameraPhotoTakeProgressEvent_Output_Ext_CameraMode.Descriptor instead.
+func (CameraPhotoTakeProgressEvent_Output_Ext_CameraMode) EnumDescriptor() ([]byte, []int) {
+	return file_dockgate_dji_v1_camera_proto_rawDescGZIP(), []int{60, 0, 1, 0}
+}
+
 // camera_recording_start: the camera begins to record video. The caller must
 // hold the payload's control authority and the camera must be in video mode; a
 // camera that is busy or already recording answers with a result other than 0.
@@ -5927,6 +6033,226 @@ func (x *VideoStorageSet) GetVideoStorageSettings() []string {
 	return nil
 }
 
+// camera_photo_take_progress: how far camera_photo_take is with a panorama.
+type CameraPhotoTakeProgressEvent struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The report.
+	Output *CameraPhotoTakeProgressEvent_Output `protobuf:"bytes,1,opt,name=output,proto3" json:"output,omitempty"`
+	// 0 while nothing is wrong, otherwise an error code.
+	Result        *int32 `protobuf:"varint,2,opt,name=result,proto3,oneof" json:"result,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CameraPhotoTakeProgressEvent) Reset() {
+	*x = CameraPhotoTakeProgressEvent{}
+	mi := &file_dockgate_dji_v1_camera_proto_msgTypes[60]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CameraPhotoTakeProgressEvent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CameraPhotoTakeProgressEvent) ProtoMessage() {}
+
+func (x *CameraPhotoTakeProgressEvent) ProtoReflect() protoreflect.Message {
+	mi := &file_dockgate_dji_v1_camera_proto_msgTypes[60]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CameraPhotoTakeProgressEvent.ProtoReflect.Descriptor instead.
+func (*CameraPhotoTakeProgressEvent) Descriptor() ([]byte, []int) {
+	return file_dockgate_dji_v1_camera_proto_rawDescGZIP(), []int{60}
+}
+
+func (x *CameraPhotoTakeProgressEvent) GetOutput() *CameraPhotoTakeProgressEvent_Output {
+	if x != nil {
+		return x.Output
+	}
+	return nil
+}
+
+func (x *CameraPhotoTakeProgressEvent) GetResult() int32 {
+	if x != nil && x.Result != nil {
+		return *x.Result
+	}
+	return 0
+}
+
+// What is reported.
+type CameraPhotoTakeProgressEvent_Output struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The state of the job: "in_progress", "ok" or "fail".
+	Status *string `protobuf:"bytes,1,opt,name=status,proto3,oneof" json:"status,omitempty"`
+	// How far it is.
+	Progress *CameraPhotoTakeProgressEvent_Output_Progress `protobuf:"bytes,2,opt,name=progress,proto3" json:"progress,omitempty"`
+	// What it is about.
+	Ext           *CameraPhotoTakeProgressEvent_Output_Ext `protobuf:"bytes,3,opt,name=ext,proto3" json:"ext,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CameraPhotoTakeProgressEvent_Output) Reset() {
+	*x = CameraPhotoTakeProgressEvent_Output{}
+	mi := &file_dockgate_dji_v1_camera_proto_msgTypes[61]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CameraPhotoTakeProgressEvent_Output) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CameraPhotoTakeProgressEvent_Output) ProtoMessage() {}
+
+func (x *CameraPhotoTakeProgressEvent_Output) ProtoReflect() protoreflect.Message {
+	mi := &file_dockgate_dji_v1_camera_proto_msgTypes[61]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CameraPhotoTakeProgressEvent_Output.ProtoReflect.Descriptor instead.
+func (*CameraPhotoTakeProgressEvent_Output) Descriptor() ([]byte, []int) {
+	return file_dockgate_dji_v1_camera_proto_rawDescGZIP(), []int{60, 0}
+}
+
+func (x *CameraPhotoTakeProgressEvent_Output) GetStatus() string {
+	if x != nil && x.Status != nil {
+		return *x.Status
+	}
+	return ""
+}
+
+func (x *CameraPhotoTakeProgressEvent_Output) GetProgress() *CameraPhotoTakeProgressEvent_Output_Progress {
+	if x != nil {
+		return x.Progress
+	}
+	return nil
+}
+
+func (x *CameraPhotoTakeProgressEvent_Output) GetExt() *CameraPhotoTakeProgressEvent_Output_Ext {
+	if x != nil {
+		return x.Ext
+	}
+	return nil
+}
+
+// How far it is.
+type CameraPhotoTakeProgressEvent_Output_Progress struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What the camera does.
+	CurrentStep *CameraPhotoTakeProgressEvent_Output_Progress_CurrentStep `protobuf:"varint,1,opt,name=current_step,json=currentStep,proto3,enum=dockgate.dji.v1.CameraPhotoTakeProgressEvent_Output_Progress_CurrentStep,oneof" json:"current_step,omitempty"`
+	// Progress in percent, 0..100.
+	Percent       *int32 `protobuf:"varint,2,opt,name=percent,proto3,oneof" json:"percent,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CameraPhotoTakeProgressEvent_Output_Progress) Reset() {
+	*x = CameraPhotoTakeProgressEvent_Output_Progress{}
+	mi := &file_dockgate_dji_v1_camera_proto_msgTypes[62]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CameraPhotoTakeProgressEvent_Output_Progress) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CameraPhotoTakeProgressEvent_Output_Progress) ProtoMessage() {}
+
+func (x *CameraPhotoTakeProgressEvent_Output_Progress) ProtoReflect() protoreflect.Message {
+	mi := &file_dockgate_dji_v1_camera_proto_msgTypes[62]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CameraPhotoTakeProgressEvent_Output_Progress.ProtoReflect.Descriptor instead.
+func (*CameraPhotoTakeProgressEvent_Output_Progress) Descriptor() ([]byte, []int) {
+	return file_dockgate_dji_v1_camera_proto_rawDescGZIP(), []int{60, 0, 0}
+}
+
+func (x *CameraPhotoTakeProgressEvent_Output_Progress) GetCurrentStep() CameraPhotoTakeProgressEvent_Output_Progress_CurrentStep {
+	if x != nil && x.CurrentStep != nil {
+		return *x.CurrentStep
+	}
+	return CameraPhotoTakeProgressEvent_Output_Progress_CURRENT_STEP_UNSPECIFIED
+}
+
+func (x *CameraPhotoTakeProgressEvent_Output_Progress) GetPercent() int32 {
+	if x != nil && x.Percent != nil {
+		return *x.Percent
+	}
+	return 0
+}
+
+// What it is about.
+type CameraPhotoTakeProgressEvent_Output_Ext struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The mode of the camera.
+	CameraMode    *CameraPhotoTakeProgressEvent_Output_Ext_CameraMode `protobuf:"varint,1,opt,name=camera_mode,json=cameraMode,proto3,enum=dockgate.dji.v1.CameraPhotoTakeProgressEvent_Output_Ext_CameraMode,oneof" json:"camera_mode,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CameraPhotoTakeProgressEvent_Output_Ext) Reset() {
+	*x = CameraPhotoTakeProgressEvent_Output_Ext{}
+	mi := &file_dockgate_dji_v1_camera_proto_msgTypes[63]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CameraPhotoTakeProgressEvent_Output_Ext) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CameraPhotoTakeProgressEvent_Output_Ext) ProtoMessage() {}
+
+func (x *CameraPhotoTakeProgressEvent_Output_Ext) ProtoReflect() protoreflect.Message {
+	mi := &file_dockgate_dji_v1_camera_proto_msgTypes[63]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CameraPhotoTakeProgressEvent_Output_Ext.ProtoReflect.Descriptor instead.
+func (*CameraPhotoTakeProgressEvent_Output_Ext) Descriptor() ([]byte, []int) {
+	return file_dockgate_dji_v1_camera_proto_rawDescGZIP(), []int{60, 0, 1}
+}
+
+func (x *CameraPhotoTakeProgressEvent_Output_Ext) GetCameraMode() CameraPhotoTakeProgressEvent_Output_Ext_CameraMode {
+	if x != nil && x.CameraMode != nil {
+		return *x.CameraMode
+	}
+	return CameraPhotoTakeProgressEvent_Output_Ext_CAMERA_MODE_UNSPECIFIED
+}
+
 var File_dockgate_dji_v1_camera_proto protoreflect.FileDescriptor
 
 const file_dockgate_dji_v1_camera_proto_rawDesc = "" +
@@ -6651,7 +6977,36 @@ const file_dockgate_dji_v1_camera_proto_rawDesc = "" +
 	"\x0fVideoStorageSet\x12(\n" +
 	"\rpayload_index\x18\x01 \x01(\tH\x00R\fpayloadIndex\x88\x01\x01\x12<\n" +
 	"\x16video_storage_settings\x18\x02 \x03(\tB\x06\xd2\xda\x18\x02\x10\x01R\x14videoStorageSettings:8\xca\xda\x184\b\x01\x10\x02\x1a\x04\x01\x02\x03\x04 \x01J&dock-to-cloud/mqtt/dock/dock2/drc.htmlB\x10\n" +
-	"\x0e_payload_indexBR\n" +
+	"\x0e_payload_index\"\xaa\a\n" +
+	"\x1cCameraPhotoTakeProgressEvent\x12L\n" +
+	"\x06output\x18\x01 \x01(\v24.dockgate.dji.v1.CameraPhotoTakeProgressEvent.OutputR\x06output\x12\x1b\n" +
+	"\x06result\x18\x02 \x01(\x05H\x00R\x06result\x88\x01\x01\x1a\xde\x05\n" +
+	"\x06Output\x12\x1b\n" +
+	"\x06status\x18\x01 \x01(\tH\x00R\x06status\x88\x01\x01\x12Y\n" +
+	"\bprogress\x18\x02 \x01(\v2=.dockgate.dji.v1.CameraPhotoTakeProgressEvent.Output.ProgressR\bprogress\x12J\n" +
+	"\x03ext\x18\x03 \x01(\v28.dockgate.dji.v1.CameraPhotoTakeProgressEvent.Output.ExtR\x03ext\x1a\xbc\x02\n" +
+	"\bProgress\x12q\n" +
+	"\fcurrent_step\x18\x01 \x01(\x0e2I.dockgate.dji.v1.CameraPhotoTakeProgressEvent.Output.Progress.CurrentStepH\x00R\vcurrentStep\x88\x01\x01\x12\x1d\n" +
+	"\apercent\x18\x02 \x01(\x05H\x01R\apercent\x88\x01\x01\"\x80\x01\n" +
+	"\vCurrentStep\x12\x1c\n" +
+	"\x18CURRENT_STEP_UNSPECIFIED\x10\x00\x12\x16\n" +
+	"\x11CURRENT_STEP_IDLE\x10\xb8\x17\x12\x1b\n" +
+	"\x16CURRENT_STEP_CAPTURING\x10\xba\x17\x12\x1e\n" +
+	"\x19CURRENT_STEP_SYNTHESIZING\x10\xbd\x17B\x0f\n" +
+	"\r_current_stepB\n" +
+	"\n" +
+	"\b_percent\x1a\xc5\x01\n" +
+	"\x03Ext\x12i\n" +
+	"\vcamera_mode\x18\x01 \x01(\x0e2C.dockgate.dji.v1.CameraPhotoTakeProgressEvent.Output.Ext.CameraModeH\x00R\n" +
+	"cameraMode\x88\x01\x01\"C\n" +
+	"\n" +
+	"CameraMode\x12\x1b\n" +
+	"\x17CAMERA_MODE_UNSPECIFIED\x10\x00\x12\x18\n" +
+	"\x14CAMERA_MODE_PANORAMA\x10\x03B\x0e\n" +
+	"\f_camera_modeB\t\n" +
+	"\a_status:3\xda\xda\x18/\n" +
+	"\x05\x01\x02\x03\x04\x05\x12&dock-to-cloud/mqtt/dock/dock2/drc.htmlB\t\n" +
+	"\a_resultBR\n" +
 	"\x13dev.dockgate.dji.v1P\x01Z9github.com/dockgate/dockgate/gen/go/dockgate/dji/v1;djiv1b\x06proto3"
 
 var (
@@ -6666,91 +7021,97 @@ func file_dockgate_dji_v1_camera_proto_rawDescGZIP() []byte {
 	return file_dockgate_dji_v1_camera_proto_rawDescData
 }
 
-var file_dockgate_dji_v1_camera_proto_enumTypes = make([]protoimpl.EnumInfo, 22)
-var file_dockgate_dji_v1_camera_proto_msgTypes = make([]protoimpl.MessageInfo, 60)
+var file_dockgate_dji_v1_camera_proto_enumTypes = make([]protoimpl.EnumInfo, 24)
+var file_dockgate_dji_v1_camera_proto_msgTypes = make([]protoimpl.MessageInfo, 64)
 var file_dockgate_dji_v1_camera_proto_goTypes = []any{
-	(DrcCameraApertureValueSet_ApertureValue)(0),              // 0: dockgate.dji.v1.DrcCameraApertureValueSet.ApertureValue
-	(DrcCameraDenoiseLevelSet_Level)(0),                       // 1: dockgate.dji.v1.DrcCameraDenoiseLevelSet.Level
-	(DrcCameraDewarpingSet_DewarpingState)(0),                 // 2: dockgate.dji.v1.DrcCameraDewarpingSet.DewarpingState
-	(DrcCameraExposureModeSet_ExposureMode)(0),                // 3: dockgate.dji.v1.DrcCameraExposureModeSet.ExposureMode
-	(DrcCameraExposureSet_ExposureValue)(0),                   // 4: dockgate.dji.v1.DrcCameraExposureSet.ExposureValue
-	(DrcCameraFocusModeSet_FocusMode)(0),                      // 5: dockgate.dji.v1.DrcCameraFocusModeSet.FocusMode
-	(DrcCameraIsoSet_IsoValue)(0),                             // 6: dockgate.dji.v1.DrcCameraIsoSet.IsoValue
-	(DrcCameraMechanicalShutterSet_MechanicalShutterState)(0), // 7: dockgate.dji.v1.DrcCameraMechanicalShutterSet.MechanicalShutterState
-	(DrcCameraMechanicalShutterSet_DewarpingState)(0),         // 8: dockgate.dji.v1.DrcCameraMechanicalShutterSet.DewarpingState
-	(DrcCameraModeSwitch_CameraMode)(0),                       // 9: dockgate.dji.v1.DrcCameraModeSwitch.CameraMode
-	(DrcCameraNightModeSet_Mode)(0),                           // 10: dockgate.dji.v1.DrcCameraNightModeSet.Mode
-	(DrcCameraPhotoFormatSet_PhotoFormat)(0),                  // 11: dockgate.dji.v1.DrcCameraPhotoFormatSet.PhotoFormat
-	(DrcCameraShutterSet_ShutterValue)(0),                     // 12: dockgate.dji.v1.DrcCameraShutterSet.ShutterValue
-	(DrcGimbalReset_ResetMode)(0),                             // 13: dockgate.dji.v1.DrcGimbalReset.ResetMode
-	(DrcIrMeteringModeSet_Mode)(0),                            // 14: dockgate.dji.v1.DrcIrMeteringModeSet.Mode
-	(DrcVideoResolutionSet_VideoResolution)(0),                // 15: dockgate.dji.v1.DrcVideoResolutionSet.VideoResolution
-	(CameraExposureModeSet_ExposureMode)(0),                   // 16: dockgate.dji.v1.CameraExposureModeSet.ExposureMode
-	(CameraExposureSet_ExposureValue)(0),                      // 17: dockgate.dji.v1.CameraExposureSet.ExposureValue
-	(CameraFocusModeSet_FocusMode)(0),                         // 18: dockgate.dji.v1.CameraFocusModeSet.FocusMode
-	(CameraModeSwitch_CameraMode)(0),                          // 19: dockgate.dji.v1.CameraModeSwitch.CameraMode
-	(GimbalReset_ResetMode)(0),                                // 20: dockgate.dji.v1.GimbalReset.ResetMode
-	(IrMeteringModeSet_Mode)(0),                               // 21: dockgate.dji.v1.IrMeteringModeSet.Mode
-	(*CameraRecordingStart)(nil),                              // 22: dockgate.dji.v1.CameraRecordingStart
-	(*DrcCameraAim)(nil),                                      // 23: dockgate.dji.v1.DrcCameraAim
-	(*DrcCameraApertureValueSet)(nil),                         // 24: dockgate.dji.v1.DrcCameraApertureValueSet
-	(*DrcCameraDenoiseLevelSet)(nil),                          // 25: dockgate.dji.v1.DrcCameraDenoiseLevelSet
-	(*DrcCameraDewarpingSet)(nil),                             // 26: dockgate.dji.v1.DrcCameraDewarpingSet
-	(*DrcCameraExposureModeSet)(nil),                          // 27: dockgate.dji.v1.DrcCameraExposureModeSet
-	(*DrcCameraExposureSet)(nil),                              // 28: dockgate.dji.v1.DrcCameraExposureSet
-	(*DrcCameraFocalLengthSet)(nil),                           // 29: dockgate.dji.v1.DrcCameraFocalLengthSet
-	(*DrcCameraFocusModeSet)(nil),                             // 30: dockgate.dji.v1.DrcCameraFocusModeSet
-	(*DrcCameraFocusValueSet)(nil),                            // 31: dockgate.dji.v1.DrcCameraFocusValueSet
-	(*DrcCameraFrameZoom)(nil),                                // 32: dockgate.dji.v1.DrcCameraFrameZoom
-	(*DrcCameraIsoSet)(nil),                                   // 33: dockgate.dji.v1.DrcCameraIsoSet
-	(*DrcCameraLookAt)(nil),                                   // 34: dockgate.dji.v1.DrcCameraLookAt
-	(*DrcCameraMechanicalShutterSet)(nil),                     // 35: dockgate.dji.v1.DrcCameraMechanicalShutterSet
-	(*DrcCameraModeSwitch)(nil),                               // 36: dockgate.dji.v1.DrcCameraModeSwitch
-	(*DrcCameraNightModeSet)(nil),                             // 37: dockgate.dji.v1.DrcCameraNightModeSet
-	(*DrcCameraNightVisionEnable)(nil),                        // 38: dockgate.dji.v1.DrcCameraNightVisionEnable
-	(*DrcCameraPhotoFormatSet)(nil),                           // 39: dockgate.dji.v1.DrcCameraPhotoFormatSet
-	(*DrcCameraPhotoStop)(nil),                                // 40: dockgate.dji.v1.DrcCameraPhotoStop
-	(*DrcCameraPhotoTake)(nil),                                // 41: dockgate.dji.v1.DrcCameraPhotoTake
-	(*DrcCameraPhotoTakeReply)(nil),                           // 42: dockgate.dji.v1.DrcCameraPhotoTakeReply
-	(*DrcCameraPointFocusAction)(nil),                         // 43: dockgate.dji.v1.DrcCameraPointFocusAction
-	(*DrcCameraRecordingStart)(nil),                           // 44: dockgate.dji.v1.DrcCameraRecordingStart
-	(*DrcCameraRecordingStop)(nil),                            // 45: dockgate.dji.v1.DrcCameraRecordingStop
-	(*DrcCameraScreenDrag)(nil),                               // 46: dockgate.dji.v1.DrcCameraScreenDrag
-	(*DrcCameraScreenSplit)(nil),                              // 47: dockgate.dji.v1.DrcCameraScreenSplit
-	(*DrcCameraScreenSplitReply)(nil),                         // 48: dockgate.dji.v1.DrcCameraScreenSplitReply
-	(*DrcCameraShutterSet)(nil),                               // 49: dockgate.dji.v1.DrcCameraShutterSet
-	(*DrcGimbalReset)(nil),                                    // 50: dockgate.dji.v1.DrcGimbalReset
-	(*DrcInfraredFillLightEnable)(nil),                        // 51: dockgate.dji.v1.DrcInfraredFillLightEnable
-	(*DrcIntervalPhotoSet)(nil),                               // 52: dockgate.dji.v1.DrcIntervalPhotoSet
-	(*DrcIrMeteringAreaSet)(nil),                              // 53: dockgate.dji.v1.DrcIrMeteringAreaSet
-	(*DrcIrMeteringModeSet)(nil),                              // 54: dockgate.dji.v1.DrcIrMeteringModeSet
-	(*DrcIrMeteringPointSet)(nil),                             // 55: dockgate.dji.v1.DrcIrMeteringPointSet
-	(*DrcLinkageZoomSet)(nil),                                 // 56: dockgate.dji.v1.DrcLinkageZoomSet
-	(*DrcPhotoStorageSet)(nil),                                // 57: dockgate.dji.v1.DrcPhotoStorageSet
-	(*DrcVideoResolutionSet)(nil),                             // 58: dockgate.dji.v1.DrcVideoResolutionSet
-	(*DrcVideoStorageSet)(nil),                                // 59: dockgate.dji.v1.DrcVideoStorageSet
-	(*CameraAim)(nil),                                         // 60: dockgate.dji.v1.CameraAim
-	(*CameraExposureModeSet)(nil),                             // 61: dockgate.dji.v1.CameraExposureModeSet
-	(*CameraExposureSet)(nil),                                 // 62: dockgate.dji.v1.CameraExposureSet
-	(*CameraFocalLengthSet)(nil),                              // 63: dockgate.dji.v1.CameraFocalLengthSet
-	(*CameraFocusModeSet)(nil),                                // 64: dockgate.dji.v1.CameraFocusModeSet
-	(*CameraFocusValueSet)(nil),                               // 65: dockgate.dji.v1.CameraFocusValueSet
-	(*CameraFrameZoom)(nil),                                   // 66: dockgate.dji.v1.CameraFrameZoom
-	(*CameraLookAt)(nil),                                      // 67: dockgate.dji.v1.CameraLookAt
-	(*CameraModeSwitch)(nil),                                  // 68: dockgate.dji.v1.CameraModeSwitch
-	(*CameraPhotoStop)(nil),                                   // 69: dockgate.dji.v1.CameraPhotoStop
-	(*CameraPhotoTake)(nil),                                   // 70: dockgate.dji.v1.CameraPhotoTake
-	(*CameraPhotoTakeReply)(nil),                              // 71: dockgate.dji.v1.CameraPhotoTakeReply
-	(*CameraPointFocusAction)(nil),                            // 72: dockgate.dji.v1.CameraPointFocusAction
-	(*CameraRecordingStop)(nil),                               // 73: dockgate.dji.v1.CameraRecordingStop
-	(*CameraScreenDrag)(nil),                                  // 74: dockgate.dji.v1.CameraScreenDrag
-	(*CameraScreenSplit)(nil),                                 // 75: dockgate.dji.v1.CameraScreenSplit
-	(*GimbalReset)(nil),                                       // 76: dockgate.dji.v1.GimbalReset
-	(*IrMeteringAreaSet)(nil),                                 // 77: dockgate.dji.v1.IrMeteringAreaSet
-	(*IrMeteringModeSet)(nil),                                 // 78: dockgate.dji.v1.IrMeteringModeSet
-	(*IrMeteringPointSet)(nil),                                // 79: dockgate.dji.v1.IrMeteringPointSet
-	(*PhotoStorageSet)(nil),                                   // 80: dockgate.dji.v1.PhotoStorageSet
-	(*VideoStorageSet)(nil),                                   // 81: dockgate.dji.v1.VideoStorageSet
+	(DrcCameraApertureValueSet_ApertureValue)(0),                  // 0: dockgate.dji.v1.DrcCameraApertureValueSet.ApertureValue
+	(DrcCameraDenoiseLevelSet_Level)(0),                           // 1: dockgate.dji.v1.DrcCameraDenoiseLevelSet.Level
+	(DrcCameraDewarpingSet_DewarpingState)(0),                     // 2: dockgate.dji.v1.DrcCameraDewarpingSet.DewarpingState
+	(DrcCameraExposureModeSet_ExposureMode)(0),                    // 3: dockgate.dji.v1.DrcCameraExposureModeSet.ExposureMode
+	(DrcCameraExposureSet_ExposureValue)(0),                       // 4: dockgate.dji.v1.DrcCameraExposureSet.ExposureValue
+	(DrcCameraFocusModeSet_FocusMode)(0),                          // 5: dockgate.dji.v1.DrcCameraFocusModeSet.FocusMode
+	(DrcCameraIsoSet_IsoValue)(0),                                 // 6: dockgate.dji.v1.DrcCameraIsoSet.IsoValue
+	(DrcCameraMechanicalShutterSet_MechanicalShutterState)(0),     // 7: dockgate.dji.v1.DrcCameraMechanicalShutterSet.MechanicalShutterState
+	(DrcCameraMechanicalShutterSet_DewarpingState)(0),             // 8: dockgate.dji.v1.DrcCameraMechanicalShutterSet.DewarpingState
+	(DrcCameraModeSwitch_CameraMode)(0),                           // 9: dockgate.dji.v1.DrcCameraModeSwitch.CameraMode
+	(DrcCameraNightModeSet_Mode)(0),                               // 10: dockgate.dji.v1.DrcCameraNightModeSet.Mode
+	(DrcCameraPhotoFormatSet_PhotoFormat)(0),                      // 11: dockgate.dji.v1.DrcCameraPhotoFormatSet.PhotoFormat
+	(DrcCameraShutterSet_ShutterValue)(0),                         // 12: dockgate.dji.v1.DrcCameraShutterSet.ShutterValue
+	(DrcGimbalReset_ResetMode)(0),                                 // 13: dockgate.dji.v1.DrcGimbalReset.ResetMode
+	(DrcIrMeteringModeSet_Mode)(0),                                // 14: dockgate.dji.v1.DrcIrMeteringModeSet.Mode
+	(DrcVideoResolutionSet_VideoResolution)(0),                    // 15: dockgate.dji.v1.DrcVideoResolutionSet.VideoResolution
+	(CameraExposureModeSet_ExposureMode)(0),                       // 16: dockgate.dji.v1.CameraExposureModeSet.ExposureMode
+	(CameraExposureSet_ExposureValue)(0),                          // 17: dockgate.dji.v1.CameraExposureSet.ExposureValue
+	(CameraFocusModeSet_FocusMode)(0),                             // 18: dockgate.dji.v1.CameraFocusModeSet.FocusMode
+	(CameraModeSwitch_CameraMode)(0),                              // 19: dockgate.dji.v1.CameraModeSwitch.CameraMode
+	(GimbalReset_ResetMode)(0),                                    // 20: dockgate.dji.v1.GimbalReset.ResetMode
+	(IrMeteringModeSet_Mode)(0),                                   // 21: dockgate.dji.v1.IrMeteringModeSet.Mode
+	(CameraPhotoTakeProgressEvent_Output_Progress_CurrentStep)(0), // 22: dockgate.dji.v1.CameraPhotoTakeProgressEvent.Output.Progress.CurrentStep
+	(CameraPhotoTakeProgressEvent_Output_Ext_CameraMode)(0),       // 23: dockgate.dji.v1.CameraPhotoTakeProgressEvent.Output.Ext.CameraMode
+	(*CameraRecordingStart)(nil),                                  // 24: dockgate.dji.v1.CameraRecordingStart
+	(*DrcCameraAim)(nil),                                          // 25: dockgate.dji.v1.DrcCameraAim
+	(*DrcCameraApertureValueSet)(nil),                             // 26: dockgate.dji.v1.DrcCameraApertureValueSet
+	(*DrcCameraDenoiseLevelSet)(nil),                              // 27: dockgate.dji.v1.DrcCameraDenoiseLevelSet
+	(*DrcCameraDewarpingSet)(nil),                                 // 28: dockgate.dji.v1.DrcCameraDewarpingSet
+	(*DrcCameraExposureModeSet)(nil),                              // 29: dockgate.dji.v1.DrcCameraExposureModeSet
+	(*DrcCameraExposureSet)(nil),                                  // 30: dockgate.dji.v1.DrcCameraExposureSet
+	(*DrcCameraFocalLengthSet)(nil),                               // 31: dockgate.dji.v1.DrcCameraFocalLengthSet
+	(*DrcCameraFocusModeSet)(nil),                                 // 32: dockgate.dji.v1.DrcCameraFocusModeSet
+	(*DrcCameraFocusValueSet)(nil),                                // 33: dockgate.dji.v1.DrcCameraFocusValueSet
+	(*DrcCameraFrameZoom)(nil),                                    // 34: dockgate.dji.v1.DrcCameraFrameZoom
+	(*DrcCameraIsoSet)(nil),                                       // 35: dockgate.dji.v1.DrcCameraIsoSet
+	(*DrcCameraLookAt)(nil),                                       // 36: dockgate.dji.v1.DrcCameraLookAt
+	(*DrcCameraMechanicalShutterSet)(nil),                         // 37: dockgate.dji.v1.DrcCameraMechanicalShutterSet
+	(*DrcCameraModeSwitch)(nil),                                   // 38: dockgate.dji.v1.DrcCameraModeSwitch
+	(*DrcCameraNightModeSet)(nil),                                 // 39: dockgate.dji.v1.DrcCameraNightModeSet
+	(*DrcCameraNightVisionEnable)(nil),                            // 40: dockgate.dji.v1.DrcCameraNightVisionEnable
+	(*DrcCameraPhotoFormatSet)(nil),                               // 41: dockgate.dji.v1.DrcCameraPhotoFormatSet
+	(*DrcCameraPhotoStop)(nil),                                    // 42: dockgate.dji.v1.DrcCameraPhotoStop
+	(*DrcCameraPhotoTake)(nil),                                    // 43: dockgate.dji.v1.DrcCameraPhotoTake
+	(*DrcCameraPhotoTakeReply)(nil),                               // 44: dockgate.dji.v1.DrcCameraPhotoTakeReply
+	(*DrcCameraPointFocusAction)(nil),                             // 45: dockgate.dji.v1.DrcCameraPointFocusAction
+	(*DrcCameraRecordingStart)(nil),                               // 46: dockgate.dji.v1.DrcCameraRecordingStart
+	(*DrcCameraRecordingStop)(nil),                                // 47: dockgate.dji.v1.DrcCameraRecordingStop
+	(*DrcCameraScreenDrag)(nil),                                   // 48: dockgate.dji.v1.DrcCameraScreenDrag
+	(*DrcCameraScreenSplit)(nil),                                  // 49: dockgate.dji.v1.DrcCameraScreenSplit
+	(*DrcCameraScreenSplitReply)(nil),                             // 50: dockgate.dji.v1.DrcCameraScreenSplitReply
+	(*DrcCameraShutterSet)(nil),                                   // 51: dockgate.dji.v1.DrcCameraShutterSet
+	(*DrcGimbalReset)(nil),                                        // 52: dockgate.dji.v1.DrcGimbalReset
+	(*DrcInfraredFillLightEnable)(nil),                            // 53: dockgate.dji.v1.DrcInfraredFillLightEnable
+	(*DrcIntervalPhotoSet)(nil),                                   // 54: dockgate.dji.v1.DrcIntervalPhotoSet
+	(*DrcIrMeteringAreaSet)(nil),                                  // 55: dockgate.dji.v1.DrcIrMeteringAreaSet
+	(*DrcIrMeteringModeSet)(nil),                                  // 56: dockgate.dji.v1.DrcIrMeteringModeSet
+	(*DrcIrMeteringPointSet)(nil),                                 // 57: dockgate.dji.v1.DrcIrMeteringPointSet
+	(*DrcLinkageZoomSet)(nil),                                     // 58: dockgate.dji.v1.DrcLinkageZoomSet
+	(*DrcPhotoStorageSet)(nil),                                    // 59: dockgate.dji.v1.DrcPhotoStorageSet
+	(*DrcVideoResolutionSet)(nil),                                 // 60: dockgate.dji.v1.DrcVideoResolutionSet
+	(*DrcVideoStorageSet)(nil),                                    // 61: dockgate.dji.v1.DrcVideoStorageSet
+	(*CameraAim)(nil),                                             // 62: dockgate.dji.v1.CameraAim
+	(*CameraExposureModeSet)(nil),                                 // 63: dockgate.dji.v1.CameraExposureModeSet
+	(*CameraExposureSet)(nil),                                     // 64: dockgate.dji.v1.CameraExposureSet
+	(*CameraFocalLengthSet)(nil),                                  // 65: dockgate.dji.v1.CameraFocalLengthSet
+	(*CameraFocusModeSet)(nil),                                    // 66: dockgate.dji.v1.CameraFocusModeSet
+	(*CameraFocusValueSet)(nil),                                   // 67: dockgate.dji.v1.CameraFocusValueSet
+	(*CameraFrameZoom)(nil),                                       // 68: dockgate.dji.v1.CameraFrameZoom
+	(*CameraLookAt)(nil),                                          // 69: dockgate.dji.v1.CameraLookAt
+	(*CameraModeSwitch)(nil),                                      // 70: dockgate.dji.v1.CameraModeSwitch
+	(*CameraPhotoStop)(nil),                                       // 71: dockgate.dji.v1.CameraPhotoStop
+	(*CameraPhotoTake)(nil),                                       // 72: dockgate.dji.v1.CameraPhotoTake
+	(*CameraPhotoTakeReply)(nil),                                  // 73: dockgate.dji.v1.CameraPhotoTakeReply
+	(*CameraPointFocusAction)(nil),                                // 74: dockgate.dji.v1.CameraPointFocusAction
+	(*CameraRecordingStop)(nil),                                   // 75: dockgate.dji.v1.CameraRecordingStop
+	(*CameraScreenDrag)(nil),                                      // 76: dockgate.dji.v1.CameraScreenDrag
+	(*CameraScreenSplit)(nil),                                     // 77: dockgate.dji.v1.CameraScreenSplit
+	(*GimbalReset)(nil),                                           // 78: dockgate.dji.v1.GimbalReset
+	(*IrMeteringAreaSet)(nil),                                     // 79: dockgate.dji.v1.IrMeteringAreaSet
+	(*IrMeteringModeSet)(nil),                                     // 80: dockgate.dji.v1.IrMeteringModeSet
+	(*IrMeteringPointSet)(nil),                                    // 81: dockgate.dji.v1.IrMeteringPointSet
+	(*PhotoStorageSet)(nil),                                       // 82: dockgate.dji.v1.PhotoStorageSet
+	(*VideoStorageSet)(nil),                                       // 83: dockgate.dji.v1.VideoStorageSet
+	(*CameraPhotoTakeProgressEvent)(nil),                          // 84: dockgate.dji.v1.CameraPhotoTakeProgressEvent
+	(*CameraPhotoTakeProgressEvent_Output)(nil),                   // 85: dockgate.dji.v1.CameraPhotoTakeProgressEvent.Output
+	(*CameraPhotoTakeProgressEvent_Output_Progress)(nil),          // 86: dockgate.dji.v1.CameraPhotoTakeProgressEvent.Output.Progress
+	(*CameraPhotoTakeProgressEvent_Output_Ext)(nil),               // 87: dockgate.dji.v1.CameraPhotoTakeProgressEvent.Output.Ext
 }
 var file_dockgate_dji_v1_camera_proto_depIdxs = []int32{
 	0,  // 0: dockgate.dji.v1.DrcCameraApertureValueSet.aperture_value:type_name -> dockgate.dji.v1.DrcCameraApertureValueSet.ApertureValue
@@ -6775,11 +7136,16 @@ var file_dockgate_dji_v1_camera_proto_depIdxs = []int32{
 	19, // 19: dockgate.dji.v1.CameraModeSwitch.camera_mode:type_name -> dockgate.dji.v1.CameraModeSwitch.CameraMode
 	20, // 20: dockgate.dji.v1.GimbalReset.reset_mode:type_name -> dockgate.dji.v1.GimbalReset.ResetMode
 	21, // 21: dockgate.dji.v1.IrMeteringModeSet.mode:type_name -> dockgate.dji.v1.IrMeteringModeSet.Mode
-	22, // [22:22] is the sub-list for method output_type
-	22, // [22:22] is the sub-list for method input_type
-	22, // [22:22] is the sub-list for extension type_name
-	22, // [22:22] is the sub-list for extension extendee
-	0,  // [0:22] is the sub-list for field type_name
+	85, // 22: dockgate.dji.v1.CameraPhotoTakeProgressEvent.output:type_name -> dockgate.dji.v1.CameraPhotoTakeProgressEvent.Output
+	86, // 23: dockgate.dji.v1.CameraPhotoTakeProgressEvent.Output.progress:type_name -> dockgate.dji.v1.CameraPhotoTakeProgressEvent.Output.Progress
+	87, // 24: dockgate.dji.v1.CameraPhotoTakeProgressEvent.Output.ext:type_name -> dockgate.dji.v1.CameraPhotoTakeProgressEvent.Output.Ext
+	22, // 25: dockgate.dji.v1.CameraPhotoTakeProgressEvent.Output.Progress.current_step:type_name -> dockgate.dji.v1.CameraPhotoTakeProgressEvent.Output.Progress.CurrentStep
+	23, // 26: dockgate.dji.v1.CameraPhotoTakeProgressEvent.Output.Ext.camera_mode:type_name -> dockgate.dji.v1.CameraPhotoTakeProgressEvent.Output.Ext.CameraMode
+	27, // [27:27] is the sub-list for method output_type
+	27, // [27:27] is the sub-list for method input_type
+	27, // [27:27] is the sub-list for extension type_name
+	27, // [27:27] is the sub-list for extension extendee
+	0,  // [0:27] is the sub-list for field type_name
 }
 
 func init() { file_dockgate_dji_v1_camera_proto_init() }
@@ -6848,13 +7214,17 @@ func file_dockgate_dji_v1_camera_proto_init() {
 	file_dockgate_dji_v1_camera_proto_msgTypes[57].OneofWrappers = []any{}
 	file_dockgate_dji_v1_camera_proto_msgTypes[58].OneofWrappers = []any{}
 	file_dockgate_dji_v1_camera_proto_msgTypes[59].OneofWrappers = []any{}
+	file_dockgate_dji_v1_camera_proto_msgTypes[60].OneofWrappers = []any{}
+	file_dockgate_dji_v1_camera_proto_msgTypes[61].OneofWrappers = []any{}
+	file_dockgate_dji_v1_camera_proto_msgTypes[62].OneofWrappers = []any{}
+	file_dockgate_dji_v1_camera_proto_msgTypes[63].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_dockgate_dji_v1_camera_proto_rawDesc), len(file_dockgate_dji_v1_camera_proto_rawDesc)),
-			NumEnums:      22,
-			NumMessages:   60,
+			NumEnums:      24,
+			NumMessages:   64,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

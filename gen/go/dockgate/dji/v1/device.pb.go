@@ -1678,6 +1678,832 @@ func (*SupplementLightOpen) Descriptor() ([]byte, []int) {
 	return file_dockgate_dji_v1_device_proto_rawDescGZIP(), []int{24}
 }
 
+// charge_close: how far charge_close is.
+type ChargeCloseEvent struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 0 while nothing is wrong, otherwise an error code.
+	Result *int32 `protobuf:"varint,1,opt,name=result,proto3,oneof" json:"result,omitempty"`
+	// The report.
+	Output        *ChargeCloseEvent_Output `protobuf:"bytes,2,opt,name=output,proto3" json:"output,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ChargeCloseEvent) Reset() {
+	*x = ChargeCloseEvent{}
+	mi := &file_dockgate_dji_v1_device_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ChargeCloseEvent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ChargeCloseEvent) ProtoMessage() {}
+
+func (x *ChargeCloseEvent) ProtoReflect() protoreflect.Message {
+	mi := &file_dockgate_dji_v1_device_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ChargeCloseEvent.ProtoReflect.Descriptor instead.
+func (*ChargeCloseEvent) Descriptor() ([]byte, []int) {
+	return file_dockgate_dji_v1_device_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *ChargeCloseEvent) GetResult() int32 {
+	if x != nil && x.Result != nil {
+		return *x.Result
+	}
+	return 0
+}
+
+func (x *ChargeCloseEvent) GetOutput() *ChargeCloseEvent_Output {
+	if x != nil {
+		return x.Output
+	}
+	return nil
+}
+
+// charge_open: how far charge_open is.
+type ChargeOpenEvent struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 0 while nothing is wrong, otherwise an error code.
+	Result *int32 `protobuf:"varint,1,opt,name=result,proto3,oneof" json:"result,omitempty"`
+	// The report.
+	Output        *ChargeOpenEvent_Output `protobuf:"bytes,2,opt,name=output,proto3" json:"output,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ChargeOpenEvent) Reset() {
+	*x = ChargeOpenEvent{}
+	mi := &file_dockgate_dji_v1_device_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ChargeOpenEvent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ChargeOpenEvent) ProtoMessage() {}
+
+func (x *ChargeOpenEvent) ProtoReflect() protoreflect.Message {
+	mi := &file_dockgate_dji_v1_device_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ChargeOpenEvent.ProtoReflect.Descriptor instead.
+func (*ChargeOpenEvent) Descriptor() ([]byte, []int) {
+	return file_dockgate_dji_v1_device_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *ChargeOpenEvent) GetResult() int32 {
+	if x != nil && x.Result != nil {
+		return *x.Result
+	}
+	return 0
+}
+
+func (x *ChargeOpenEvent) GetOutput() *ChargeOpenEvent_Output {
+	if x != nil {
+		return x.Output
+	}
+	return nil
+}
+
+// cover_close: how far cover_close is.
+type CoverCloseEvent struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 0 while nothing is wrong, otherwise an error code.
+	Result *int32 `protobuf:"varint,1,opt,name=result,proto3,oneof" json:"result,omitempty"`
+	// The report.
+	Output        *CoverCloseEvent_Output `protobuf:"bytes,2,opt,name=output,proto3" json:"output,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CoverCloseEvent) Reset() {
+	*x = CoverCloseEvent{}
+	mi := &file_dockgate_dji_v1_device_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CoverCloseEvent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CoverCloseEvent) ProtoMessage() {}
+
+func (x *CoverCloseEvent) ProtoReflect() protoreflect.Message {
+	mi := &file_dockgate_dji_v1_device_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CoverCloseEvent.ProtoReflect.Descriptor instead.
+func (*CoverCloseEvent) Descriptor() ([]byte, []int) {
+	return file_dockgate_dji_v1_device_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *CoverCloseEvent) GetResult() int32 {
+	if x != nil && x.Result != nil {
+		return *x.Result
+	}
+	return 0
+}
+
+func (x *CoverCloseEvent) GetOutput() *CoverCloseEvent_Output {
+	if x != nil {
+		return x.Output
+	}
+	return nil
+}
+
+// cover_force_close: how far cover_force_close is.
+type CoverForceCloseEvent struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 0 while nothing is wrong, otherwise an error code.
+	Result *int32 `protobuf:"varint,1,opt,name=result,proto3,oneof" json:"result,omitempty"`
+	// The report.
+	Output        *CoverForceCloseEvent_Output `protobuf:"bytes,2,opt,name=output,proto3" json:"output,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CoverForceCloseEvent) Reset() {
+	*x = CoverForceCloseEvent{}
+	mi := &file_dockgate_dji_v1_device_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CoverForceCloseEvent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CoverForceCloseEvent) ProtoMessage() {}
+
+func (x *CoverForceCloseEvent) ProtoReflect() protoreflect.Message {
+	mi := &file_dockgate_dji_v1_device_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CoverForceCloseEvent.ProtoReflect.Descriptor instead.
+func (*CoverForceCloseEvent) Descriptor() ([]byte, []int) {
+	return file_dockgate_dji_v1_device_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *CoverForceCloseEvent) GetResult() int32 {
+	if x != nil && x.Result != nil {
+		return *x.Result
+	}
+	return 0
+}
+
+func (x *CoverForceCloseEvent) GetOutput() *CoverForceCloseEvent_Output {
+	if x != nil {
+		return x.Output
+	}
+	return nil
+}
+
+// cover_open: how far cover_open is.
+type CoverOpenEvent struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 0 while nothing is wrong, otherwise an error code.
+	Result *int32 `protobuf:"varint,1,opt,name=result,proto3,oneof" json:"result,omitempty"`
+	// The report.
+	Output        *CoverOpenEvent_Output `protobuf:"bytes,2,opt,name=output,proto3" json:"output,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CoverOpenEvent) Reset() {
+	*x = CoverOpenEvent{}
+	mi := &file_dockgate_dji_v1_device_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CoverOpenEvent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CoverOpenEvent) ProtoMessage() {}
+
+func (x *CoverOpenEvent) ProtoReflect() protoreflect.Message {
+	mi := &file_dockgate_dji_v1_device_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CoverOpenEvent.ProtoReflect.Descriptor instead.
+func (*CoverOpenEvent) Descriptor() ([]byte, []int) {
+	return file_dockgate_dji_v1_device_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *CoverOpenEvent) GetResult() int32 {
+	if x != nil && x.Result != nil {
+		return *x.Result
+	}
+	return 0
+}
+
+func (x *CoverOpenEvent) GetOutput() *CoverOpenEvent_Output {
+	if x != nil {
+		return x.Output
+	}
+	return nil
+}
+
+// device_format: how far device_format is.
+type DeviceFormatEvent struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 0 while nothing is wrong, otherwise an error code.
+	Result *int32 `protobuf:"varint,1,opt,name=result,proto3,oneof" json:"result,omitempty"`
+	// The report.
+	Output        *DeviceFormatEvent_Output `protobuf:"bytes,2,opt,name=output,proto3" json:"output,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeviceFormatEvent) Reset() {
+	*x = DeviceFormatEvent{}
+	mi := &file_dockgate_dji_v1_device_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeviceFormatEvent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeviceFormatEvent) ProtoMessage() {}
+
+func (x *DeviceFormatEvent) ProtoReflect() protoreflect.Message {
+	mi := &file_dockgate_dji_v1_device_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeviceFormatEvent.ProtoReflect.Descriptor instead.
+func (*DeviceFormatEvent) Descriptor() ([]byte, []int) {
+	return file_dockgate_dji_v1_device_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *DeviceFormatEvent) GetResult() int32 {
+	if x != nil && x.Result != nil {
+		return *x.Result
+	}
+	return 0
+}
+
+func (x *DeviceFormatEvent) GetOutput() *DeviceFormatEvent_Output {
+	if x != nil {
+		return x.Output
+	}
+	return nil
+}
+
+// device_reboot: how far device_reboot is.
+type DeviceRebootEvent struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 0 while nothing is wrong, otherwise an error code.
+	Result *int32 `protobuf:"varint,1,opt,name=result,proto3,oneof" json:"result,omitempty"`
+	// The report.
+	Output        *DeviceRebootEvent_Output `protobuf:"bytes,2,opt,name=output,proto3" json:"output,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeviceRebootEvent) Reset() {
+	*x = DeviceRebootEvent{}
+	mi := &file_dockgate_dji_v1_device_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeviceRebootEvent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeviceRebootEvent) ProtoMessage() {}
+
+func (x *DeviceRebootEvent) ProtoReflect() protoreflect.Message {
+	mi := &file_dockgate_dji_v1_device_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeviceRebootEvent.ProtoReflect.Descriptor instead.
+func (*DeviceRebootEvent) Descriptor() ([]byte, []int) {
+	return file_dockgate_dji_v1_device_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *DeviceRebootEvent) GetResult() int32 {
+	if x != nil && x.Result != nil {
+		return *x.Result
+	}
+	return 0
+}
+
+func (x *DeviceRebootEvent) GetOutput() *DeviceRebootEvent_Output {
+	if x != nil {
+		return x.Output
+	}
+	return nil
+}
+
+// drone_close: how far drone_close is.
+type DroneCloseEvent struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 0 while nothing is wrong, otherwise an error code.
+	Result *int32 `protobuf:"varint,1,opt,name=result,proto3,oneof" json:"result,omitempty"`
+	// The report.
+	Output        *DroneCloseEvent_Output `protobuf:"bytes,2,opt,name=output,proto3" json:"output,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DroneCloseEvent) Reset() {
+	*x = DroneCloseEvent{}
+	mi := &file_dockgate_dji_v1_device_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DroneCloseEvent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DroneCloseEvent) ProtoMessage() {}
+
+func (x *DroneCloseEvent) ProtoReflect() protoreflect.Message {
+	mi := &file_dockgate_dji_v1_device_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DroneCloseEvent.ProtoReflect.Descriptor instead.
+func (*DroneCloseEvent) Descriptor() ([]byte, []int) {
+	return file_dockgate_dji_v1_device_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *DroneCloseEvent) GetResult() int32 {
+	if x != nil && x.Result != nil {
+		return *x.Result
+	}
+	return 0
+}
+
+func (x *DroneCloseEvent) GetOutput() *DroneCloseEvent_Output {
+	if x != nil {
+		return x.Output
+	}
+	return nil
+}
+
+// drone_format: how far drone_format is.
+type DroneFormatEvent struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 0 while nothing is wrong, otherwise an error code.
+	Result *int32 `protobuf:"varint,1,opt,name=result,proto3,oneof" json:"result,omitempty"`
+	// The report.
+	Output        *DroneFormatEvent_Output `protobuf:"bytes,2,opt,name=output,proto3" json:"output,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DroneFormatEvent) Reset() {
+	*x = DroneFormatEvent{}
+	mi := &file_dockgate_dji_v1_device_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DroneFormatEvent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DroneFormatEvent) ProtoMessage() {}
+
+func (x *DroneFormatEvent) ProtoReflect() protoreflect.Message {
+	mi := &file_dockgate_dji_v1_device_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DroneFormatEvent.ProtoReflect.Descriptor instead.
+func (*DroneFormatEvent) Descriptor() ([]byte, []int) {
+	return file_dockgate_dji_v1_device_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *DroneFormatEvent) GetResult() int32 {
+	if x != nil && x.Result != nil {
+		return *x.Result
+	}
+	return 0
+}
+
+func (x *DroneFormatEvent) GetOutput() *DroneFormatEvent_Output {
+	if x != nil {
+		return x.Output
+	}
+	return nil
+}
+
+// drone_open: how far drone_open is.
+type DroneOpenEvent struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 0 while nothing is wrong, otherwise an error code.
+	Result *int32 `protobuf:"varint,1,opt,name=result,proto3,oneof" json:"result,omitempty"`
+	// The report.
+	Output        *DroneOpenEvent_Output `protobuf:"bytes,2,opt,name=output,proto3" json:"output,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DroneOpenEvent) Reset() {
+	*x = DroneOpenEvent{}
+	mi := &file_dockgate_dji_v1_device_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DroneOpenEvent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DroneOpenEvent) ProtoMessage() {}
+
+func (x *DroneOpenEvent) ProtoReflect() protoreflect.Message {
+	mi := &file_dockgate_dji_v1_device_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DroneOpenEvent.ProtoReflect.Descriptor instead.
+func (*DroneOpenEvent) Descriptor() ([]byte, []int) {
+	return file_dockgate_dji_v1_device_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *DroneOpenEvent) GetResult() int32 {
+	if x != nil && x.Result != nil {
+		return *x.Result
+	}
+	return 0
+}
+
+func (x *DroneOpenEvent) GetOutput() *DroneOpenEvent_Output {
+	if x != nil {
+		return x.Output
+	}
+	return nil
+}
+
+// esim_activate: how far esim_activate is.
+type EsimActivateEvent struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 0 while nothing is wrong, otherwise an error code.
+	Result *int32 `protobuf:"varint,1,opt,name=result,proto3,oneof" json:"result,omitempty"`
+	// The report.
+	Output        *EsimActivateEvent_Output `protobuf:"bytes,2,opt,name=output,proto3" json:"output,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EsimActivateEvent) Reset() {
+	*x = EsimActivateEvent{}
+	mi := &file_dockgate_dji_v1_device_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EsimActivateEvent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EsimActivateEvent) ProtoMessage() {}
+
+func (x *EsimActivateEvent) ProtoReflect() protoreflect.Message {
+	mi := &file_dockgate_dji_v1_device_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EsimActivateEvent.ProtoReflect.Descriptor instead.
+func (*EsimActivateEvent) Descriptor() ([]byte, []int) {
+	return file_dockgate_dji_v1_device_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *EsimActivateEvent) GetResult() int32 {
+	if x != nil && x.Result != nil {
+		return *x.Result
+	}
+	return 0
+}
+
+func (x *EsimActivateEvent) GetOutput() *EsimActivateEvent_Output {
+	if x != nil {
+		return x.Output
+	}
+	return nil
+}
+
+// esim_operator_switch: how far esim_operator_switch is.
+type EsimOperatorSwitchEvent struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 0 while nothing is wrong, otherwise an error code.
+	Result *int32 `protobuf:"varint,1,opt,name=result,proto3,oneof" json:"result,omitempty"`
+	// The report.
+	Output        *EsimOperatorSwitchEvent_Output `protobuf:"bytes,2,opt,name=output,proto3" json:"output,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EsimOperatorSwitchEvent) Reset() {
+	*x = EsimOperatorSwitchEvent{}
+	mi := &file_dockgate_dji_v1_device_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EsimOperatorSwitchEvent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EsimOperatorSwitchEvent) ProtoMessage() {}
+
+func (x *EsimOperatorSwitchEvent) ProtoReflect() protoreflect.Message {
+	mi := &file_dockgate_dji_v1_device_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EsimOperatorSwitchEvent.ProtoReflect.Descriptor instead.
+func (*EsimOperatorSwitchEvent) Descriptor() ([]byte, []int) {
+	return file_dockgate_dji_v1_device_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *EsimOperatorSwitchEvent) GetResult() int32 {
+	if x != nil && x.Result != nil {
+		return *x.Result
+	}
+	return 0
+}
+
+func (x *EsimOperatorSwitchEvent) GetOutput() *EsimOperatorSwitchEvent_Output {
+	if x != nil {
+		return x.Output
+	}
+	return nil
+}
+
+// putter_close: how far putter_close is.
+type PutterCloseEvent struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 0 while nothing is wrong, otherwise an error code.
+	Result *int32 `protobuf:"varint,1,opt,name=result,proto3,oneof" json:"result,omitempty"`
+	// The report.
+	Output        *PutterCloseEvent_Output `protobuf:"bytes,2,opt,name=output,proto3" json:"output,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PutterCloseEvent) Reset() {
+	*x = PutterCloseEvent{}
+	mi := &file_dockgate_dji_v1_device_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PutterCloseEvent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PutterCloseEvent) ProtoMessage() {}
+
+func (x *PutterCloseEvent) ProtoReflect() protoreflect.Message {
+	mi := &file_dockgate_dji_v1_device_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PutterCloseEvent.ProtoReflect.Descriptor instead.
+func (*PutterCloseEvent) Descriptor() ([]byte, []int) {
+	return file_dockgate_dji_v1_device_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *PutterCloseEvent) GetResult() int32 {
+	if x != nil && x.Result != nil {
+		return *x.Result
+	}
+	return 0
+}
+
+func (x *PutterCloseEvent) GetOutput() *PutterCloseEvent_Output {
+	if x != nil {
+		return x.Output
+	}
+	return nil
+}
+
+// putter_open: how far putter_open is.
+type PutterOpenEvent struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 0 while nothing is wrong, otherwise an error code.
+	Result *int32 `protobuf:"varint,1,opt,name=result,proto3,oneof" json:"result,omitempty"`
+	// The report.
+	Output        *PutterOpenEvent_Output `protobuf:"bytes,2,opt,name=output,proto3" json:"output,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PutterOpenEvent) Reset() {
+	*x = PutterOpenEvent{}
+	mi := &file_dockgate_dji_v1_device_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PutterOpenEvent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PutterOpenEvent) ProtoMessage() {}
+
+func (x *PutterOpenEvent) ProtoReflect() protoreflect.Message {
+	mi := &file_dockgate_dji_v1_device_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PutterOpenEvent.ProtoReflect.Descriptor instead.
+func (*PutterOpenEvent) Descriptor() ([]byte, []int) {
+	return file_dockgate_dji_v1_device_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *PutterOpenEvent) GetResult() int32 {
+	if x != nil && x.Result != nil {
+		return *x.Result
+	}
+	return 0
+}
+
+func (x *PutterOpenEvent) GetOutput() *PutterOpenEvent_Output {
+	if x != nil {
+		return x.Output
+	}
+	return nil
+}
+
+// rtk_calibration: how far rtk_calibration is, and its result on each device.
+// No page shows an example.
+type RtkCalibrationEvent struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The report.
+	Output *RtkCalibrationEvent_Output `protobuf:"bytes,1,opt,name=output,proto3" json:"output,omitempty"`
+	// 0 while nothing is wrong, otherwise an error code.
+	Result        *int32 `protobuf:"varint,2,opt,name=result,proto3,oneof" json:"result,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RtkCalibrationEvent) Reset() {
+	*x = RtkCalibrationEvent{}
+	mi := &file_dockgate_dji_v1_device_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RtkCalibrationEvent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RtkCalibrationEvent) ProtoMessage() {}
+
+func (x *RtkCalibrationEvent) ProtoReflect() protoreflect.Message {
+	mi := &file_dockgate_dji_v1_device_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RtkCalibrationEvent.ProtoReflect.Descriptor instead.
+func (*RtkCalibrationEvent) Descriptor() ([]byte, []int) {
+	return file_dockgate_dji_v1_device_proto_rawDescGZIP(), []int{39}
+}
+
+func (x *RtkCalibrationEvent) GetOutput() *RtkCalibrationEvent_Output {
+	if x != nil {
+		return x.Output
+	}
+	return nil
+}
+
+func (x *RtkCalibrationEvent) GetResult() int32 {
+	if x != nil && x.Result != nil {
+		return *x.Result
+	}
+	return 0
+}
+
 // One device and its position.
 type RtkCalibration_Device struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1696,7 +2522,7 @@ type RtkCalibration_Device struct {
 
 func (x *RtkCalibration_Device) Reset() {
 	*x = RtkCalibration_Device{}
-	mi := &file_dockgate_dji_v1_device_proto_msgTypes[25]
+	mi := &file_dockgate_dji_v1_device_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1708,7 +2534,7 @@ func (x *RtkCalibration_Device) String() string {
 func (*RtkCalibration_Device) ProtoMessage() {}
 
 func (x *RtkCalibration_Device) ProtoReflect() protoreflect.Message {
-	mi := &file_dockgate_dji_v1_device_proto_msgTypes[25]
+	mi := &file_dockgate_dji_v1_device_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1767,7 +2593,7 @@ type RtkCalibration_Device_Data struct {
 
 func (x *RtkCalibration_Device_Data) Reset() {
 	*x = RtkCalibration_Device_Data{}
-	mi := &file_dockgate_dji_v1_device_proto_msgTypes[26]
+	mi := &file_dockgate_dji_v1_device_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1779,7 +2605,7 @@ func (x *RtkCalibration_Device_Data) String() string {
 func (*RtkCalibration_Device_Data) ProtoMessage() {}
 
 func (x *RtkCalibration_Device_Data) ProtoReflect() protoreflect.Message {
-	mi := &file_dockgate_dji_v1_device_proto_msgTypes[26]
+	mi := &file_dockgate_dji_v1_device_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1814,6 +2640,1745 @@ func (x *RtkCalibration_Device_Data) GetHeight() float64 {
 		return *x.Height
 	}
 	return 0
+}
+
+// What is reported.
+type ChargeCloseEvent_Output struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The state of the job: "sent", "in_progress", "paused" while it goes on;
+	// "ok", "failed", "rejected", "canceled" or "timeout" at its end.
+	Status *string `protobuf:"bytes,1,opt,name=status,proto3,oneof" json:"status,omitempty"`
+	// How far it is.
+	Progress      *ChargeCloseEvent_Output_Progress `protobuf:"bytes,2,opt,name=progress,proto3" json:"progress,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ChargeCloseEvent_Output) Reset() {
+	*x = ChargeCloseEvent_Output{}
+	mi := &file_dockgate_dji_v1_device_proto_msgTypes[42]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ChargeCloseEvent_Output) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ChargeCloseEvent_Output) ProtoMessage() {}
+
+func (x *ChargeCloseEvent_Output) ProtoReflect() protoreflect.Message {
+	mi := &file_dockgate_dji_v1_device_proto_msgTypes[42]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ChargeCloseEvent_Output.ProtoReflect.Descriptor instead.
+func (*ChargeCloseEvent_Output) Descriptor() ([]byte, []int) {
+	return file_dockgate_dji_v1_device_proto_rawDescGZIP(), []int{25, 0}
+}
+
+func (x *ChargeCloseEvent_Output) GetStatus() string {
+	if x != nil && x.Status != nil {
+		return *x.Status
+	}
+	return ""
+}
+
+func (x *ChargeCloseEvent_Output) GetProgress() *ChargeCloseEvent_Output_Progress {
+	if x != nil {
+		return x.Progress
+	}
+	return nil
+}
+
+// How far it is.
+type ChargeCloseEvent_Output_Progress struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Progress in percent, 0..100.
+	Percent *int32 `protobuf:"varint,1,opt,name=percent,proto3,oneof" json:"percent,omitempty"`
+	// The step, in no documented order: "get_bid", "check_work_mode",
+	// "check_task_state" or "stop_charge". Devices also send others.
+	StepKey       *string `protobuf:"bytes,2,opt,name=step_key,json=stepKey,proto3,oneof" json:"step_key,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ChargeCloseEvent_Output_Progress) Reset() {
+	*x = ChargeCloseEvent_Output_Progress{}
+	mi := &file_dockgate_dji_v1_device_proto_msgTypes[43]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ChargeCloseEvent_Output_Progress) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ChargeCloseEvent_Output_Progress) ProtoMessage() {}
+
+func (x *ChargeCloseEvent_Output_Progress) ProtoReflect() protoreflect.Message {
+	mi := &file_dockgate_dji_v1_device_proto_msgTypes[43]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ChargeCloseEvent_Output_Progress.ProtoReflect.Descriptor instead.
+func (*ChargeCloseEvent_Output_Progress) Descriptor() ([]byte, []int) {
+	return file_dockgate_dji_v1_device_proto_rawDescGZIP(), []int{25, 0, 0}
+}
+
+func (x *ChargeCloseEvent_Output_Progress) GetPercent() int32 {
+	if x != nil && x.Percent != nil {
+		return *x.Percent
+	}
+	return 0
+}
+
+func (x *ChargeCloseEvent_Output_Progress) GetStepKey() string {
+	if x != nil && x.StepKey != nil {
+		return *x.StepKey
+	}
+	return ""
+}
+
+// What is reported.
+type ChargeOpenEvent_Output struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The state of the job: "sent", "in_progress", "paused" while it goes on;
+	// "ok", "failed", "rejected", "canceled" or "timeout" at its end.
+	Status *string `protobuf:"bytes,1,opt,name=status,proto3,oneof" json:"status,omitempty"`
+	// How far it is.
+	Progress      *ChargeOpenEvent_Output_Progress `protobuf:"bytes,2,opt,name=progress,proto3" json:"progress,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ChargeOpenEvent_Output) Reset() {
+	*x = ChargeOpenEvent_Output{}
+	mi := &file_dockgate_dji_v1_device_proto_msgTypes[44]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ChargeOpenEvent_Output) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ChargeOpenEvent_Output) ProtoMessage() {}
+
+func (x *ChargeOpenEvent_Output) ProtoReflect() protoreflect.Message {
+	mi := &file_dockgate_dji_v1_device_proto_msgTypes[44]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ChargeOpenEvent_Output.ProtoReflect.Descriptor instead.
+func (*ChargeOpenEvent_Output) Descriptor() ([]byte, []int) {
+	return file_dockgate_dji_v1_device_proto_rawDescGZIP(), []int{26, 0}
+}
+
+func (x *ChargeOpenEvent_Output) GetStatus() string {
+	if x != nil && x.Status != nil {
+		return *x.Status
+	}
+	return ""
+}
+
+func (x *ChargeOpenEvent_Output) GetProgress() *ChargeOpenEvent_Output_Progress {
+	if x != nil {
+		return x.Progress
+	}
+	return nil
+}
+
+// How far it is.
+type ChargeOpenEvent_Output_Progress struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Progress in percent, 0..100.
+	Percent *int32 `protobuf:"varint,1,opt,name=percent,proto3,oneof" json:"percent,omitempty"`
+	// The step, in no documented order: "get_bid", "check_work_mode",
+	// "check_task_state", "check_scram_state", "check_cover" or
+	// "start_charge". Devices also send others.
+	StepKey       *string `protobuf:"bytes,2,opt,name=step_key,json=stepKey,proto3,oneof" json:"step_key,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ChargeOpenEvent_Output_Progress) Reset() {
+	*x = ChargeOpenEvent_Output_Progress{}
+	mi := &file_dockgate_dji_v1_device_proto_msgTypes[45]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ChargeOpenEvent_Output_Progress) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ChargeOpenEvent_Output_Progress) ProtoMessage() {}
+
+func (x *ChargeOpenEvent_Output_Progress) ProtoReflect() protoreflect.Message {
+	mi := &file_dockgate_dji_v1_device_proto_msgTypes[45]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ChargeOpenEvent_Output_Progress.ProtoReflect.Descriptor instead.
+func (*ChargeOpenEvent_Output_Progress) Descriptor() ([]byte, []int) {
+	return file_dockgate_dji_v1_device_proto_rawDescGZIP(), []int{26, 0, 0}
+}
+
+func (x *ChargeOpenEvent_Output_Progress) GetPercent() int32 {
+	if x != nil && x.Percent != nil {
+		return *x.Percent
+	}
+	return 0
+}
+
+func (x *ChargeOpenEvent_Output_Progress) GetStepKey() string {
+	if x != nil && x.StepKey != nil {
+		return *x.StepKey
+	}
+	return ""
+}
+
+// What is reported.
+type CoverCloseEvent_Output struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The state of the job: "sent", "in_progress", "paused" while it goes on;
+	// "ok", "failed", "rejected", "canceled" or "timeout" at its end.
+	Status *string `protobuf:"bytes,1,opt,name=status,proto3,oneof" json:"status,omitempty"`
+	// How far it is.
+	Progress      *CoverCloseEvent_Output_Progress `protobuf:"bytes,2,opt,name=progress,proto3" json:"progress,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CoverCloseEvent_Output) Reset() {
+	*x = CoverCloseEvent_Output{}
+	mi := &file_dockgate_dji_v1_device_proto_msgTypes[46]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CoverCloseEvent_Output) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CoverCloseEvent_Output) ProtoMessage() {}
+
+func (x *CoverCloseEvent_Output) ProtoReflect() protoreflect.Message {
+	mi := &file_dockgate_dji_v1_device_proto_msgTypes[46]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CoverCloseEvent_Output.ProtoReflect.Descriptor instead.
+func (*CoverCloseEvent_Output) Descriptor() ([]byte, []int) {
+	return file_dockgate_dji_v1_device_proto_rawDescGZIP(), []int{27, 0}
+}
+
+func (x *CoverCloseEvent_Output) GetStatus() string {
+	if x != nil && x.Status != nil {
+		return *x.Status
+	}
+	return ""
+}
+
+func (x *CoverCloseEvent_Output) GetProgress() *CoverCloseEvent_Output_Progress {
+	if x != nil {
+		return x.Progress
+	}
+	return nil
+}
+
+// How far it is.
+type CoverCloseEvent_Output_Progress struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Progress in percent, 0..100.
+	Percent *int32 `protobuf:"varint,1,opt,name=percent,proto3,oneof" json:"percent,omitempty"`
+	// The step, in no documented order: "get_bid", "check_work_mode",
+	// "check_task_state", "check_scram_state", "turn_on_drone",
+	// "drone_paddle_forward", "drone_paddle_reverse", "drone_paddle_stop" or
+	// "close_cover". Devices also send others.
+	StepKey       *string `protobuf:"bytes,2,opt,name=step_key,json=stepKey,proto3,oneof" json:"step_key,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CoverCloseEvent_Output_Progress) Reset() {
+	*x = CoverCloseEvent_Output_Progress{}
+	mi := &file_dockgate_dji_v1_device_proto_msgTypes[47]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CoverCloseEvent_Output_Progress) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CoverCloseEvent_Output_Progress) ProtoMessage() {}
+
+func (x *CoverCloseEvent_Output_Progress) ProtoReflect() protoreflect.Message {
+	mi := &file_dockgate_dji_v1_device_proto_msgTypes[47]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CoverCloseEvent_Output_Progress.ProtoReflect.Descriptor instead.
+func (*CoverCloseEvent_Output_Progress) Descriptor() ([]byte, []int) {
+	return file_dockgate_dji_v1_device_proto_rawDescGZIP(), []int{27, 0, 0}
+}
+
+func (x *CoverCloseEvent_Output_Progress) GetPercent() int32 {
+	if x != nil && x.Percent != nil {
+		return *x.Percent
+	}
+	return 0
+}
+
+func (x *CoverCloseEvent_Output_Progress) GetStepKey() string {
+	if x != nil && x.StepKey != nil {
+		return *x.StepKey
+	}
+	return ""
+}
+
+// What is reported.
+type CoverForceCloseEvent_Output struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The state of the job: "sent", "in_progress", "paused" while it goes on;
+	// "ok", "failed", "rejected", "canceled" or "timeout" at its end.
+	Status *string `protobuf:"bytes,1,opt,name=status,proto3,oneof" json:"status,omitempty"`
+	// How far it is.
+	Progress      *CoverForceCloseEvent_Output_Progress `protobuf:"bytes,2,opt,name=progress,proto3" json:"progress,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CoverForceCloseEvent_Output) Reset() {
+	*x = CoverForceCloseEvent_Output{}
+	mi := &file_dockgate_dji_v1_device_proto_msgTypes[48]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CoverForceCloseEvent_Output) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CoverForceCloseEvent_Output) ProtoMessage() {}
+
+func (x *CoverForceCloseEvent_Output) ProtoReflect() protoreflect.Message {
+	mi := &file_dockgate_dji_v1_device_proto_msgTypes[48]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CoverForceCloseEvent_Output.ProtoReflect.Descriptor instead.
+func (*CoverForceCloseEvent_Output) Descriptor() ([]byte, []int) {
+	return file_dockgate_dji_v1_device_proto_rawDescGZIP(), []int{28, 0}
+}
+
+func (x *CoverForceCloseEvent_Output) GetStatus() string {
+	if x != nil && x.Status != nil {
+		return *x.Status
+	}
+	return ""
+}
+
+func (x *CoverForceCloseEvent_Output) GetProgress() *CoverForceCloseEvent_Output_Progress {
+	if x != nil {
+		return x.Progress
+	}
+	return nil
+}
+
+// How far it is.
+type CoverForceCloseEvent_Output_Progress struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Progress in percent, 0..100.
+	Percent       *int32 `protobuf:"varint,1,opt,name=percent,proto3,oneof" json:"percent,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CoverForceCloseEvent_Output_Progress) Reset() {
+	*x = CoverForceCloseEvent_Output_Progress{}
+	mi := &file_dockgate_dji_v1_device_proto_msgTypes[49]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CoverForceCloseEvent_Output_Progress) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CoverForceCloseEvent_Output_Progress) ProtoMessage() {}
+
+func (x *CoverForceCloseEvent_Output_Progress) ProtoReflect() protoreflect.Message {
+	mi := &file_dockgate_dji_v1_device_proto_msgTypes[49]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CoverForceCloseEvent_Output_Progress.ProtoReflect.Descriptor instead.
+func (*CoverForceCloseEvent_Output_Progress) Descriptor() ([]byte, []int) {
+	return file_dockgate_dji_v1_device_proto_rawDescGZIP(), []int{28, 0, 0}
+}
+
+func (x *CoverForceCloseEvent_Output_Progress) GetPercent() int32 {
+	if x != nil && x.Percent != nil {
+		return *x.Percent
+	}
+	return 0
+}
+
+// What is reported.
+type CoverOpenEvent_Output struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The state of the job: "sent", "in_progress", "paused" while it goes on;
+	// "ok", "failed", "rejected", "canceled" or "timeout" at its end.
+	Status *string `protobuf:"bytes,1,opt,name=status,proto3,oneof" json:"status,omitempty"`
+	// How far it is.
+	Progress      *CoverOpenEvent_Output_Progress `protobuf:"bytes,2,opt,name=progress,proto3" json:"progress,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CoverOpenEvent_Output) Reset() {
+	*x = CoverOpenEvent_Output{}
+	mi := &file_dockgate_dji_v1_device_proto_msgTypes[50]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CoverOpenEvent_Output) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CoverOpenEvent_Output) ProtoMessage() {}
+
+func (x *CoverOpenEvent_Output) ProtoReflect() protoreflect.Message {
+	mi := &file_dockgate_dji_v1_device_proto_msgTypes[50]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CoverOpenEvent_Output.ProtoReflect.Descriptor instead.
+func (*CoverOpenEvent_Output) Descriptor() ([]byte, []int) {
+	return file_dockgate_dji_v1_device_proto_rawDescGZIP(), []int{29, 0}
+}
+
+func (x *CoverOpenEvent_Output) GetStatus() string {
+	if x != nil && x.Status != nil {
+		return *x.Status
+	}
+	return ""
+}
+
+func (x *CoverOpenEvent_Output) GetProgress() *CoverOpenEvent_Output_Progress {
+	if x != nil {
+		return x.Progress
+	}
+	return nil
+}
+
+// How far it is.
+type CoverOpenEvent_Output_Progress struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Progress in percent, 0..100.
+	Percent *int32 `protobuf:"varint,1,opt,name=percent,proto3,oneof" json:"percent,omitempty"`
+	// The step, in no documented order: "get_bid", "check_work_mode",
+	// "check_task_state", "check_scram_state" or "open_cover". Devices also
+	// send others.
+	StepKey       *string `protobuf:"bytes,2,opt,name=step_key,json=stepKey,proto3,oneof" json:"step_key,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CoverOpenEvent_Output_Progress) Reset() {
+	*x = CoverOpenEvent_Output_Progress{}
+	mi := &file_dockgate_dji_v1_device_proto_msgTypes[51]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CoverOpenEvent_Output_Progress) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CoverOpenEvent_Output_Progress) ProtoMessage() {}
+
+func (x *CoverOpenEvent_Output_Progress) ProtoReflect() protoreflect.Message {
+	mi := &file_dockgate_dji_v1_device_proto_msgTypes[51]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CoverOpenEvent_Output_Progress.ProtoReflect.Descriptor instead.
+func (*CoverOpenEvent_Output_Progress) Descriptor() ([]byte, []int) {
+	return file_dockgate_dji_v1_device_proto_rawDescGZIP(), []int{29, 0, 0}
+}
+
+func (x *CoverOpenEvent_Output_Progress) GetPercent() int32 {
+	if x != nil && x.Percent != nil {
+		return *x.Percent
+	}
+	return 0
+}
+
+func (x *CoverOpenEvent_Output_Progress) GetStepKey() string {
+	if x != nil && x.StepKey != nil {
+		return *x.StepKey
+	}
+	return ""
+}
+
+// What is reported.
+type DeviceFormatEvent_Output struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The state of the job: "sent", "in_progress", "paused" while it goes on;
+	// "ok", "failed", "rejected", "canceled" or "timeout" at its end.
+	Status *string `protobuf:"bytes,1,opt,name=status,proto3,oneof" json:"status,omitempty"`
+	// How far it is.
+	Progress      *DeviceFormatEvent_Output_Progress `protobuf:"bytes,2,opt,name=progress,proto3" json:"progress,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeviceFormatEvent_Output) Reset() {
+	*x = DeviceFormatEvent_Output{}
+	mi := &file_dockgate_dji_v1_device_proto_msgTypes[52]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeviceFormatEvent_Output) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeviceFormatEvent_Output) ProtoMessage() {}
+
+func (x *DeviceFormatEvent_Output) ProtoReflect() protoreflect.Message {
+	mi := &file_dockgate_dji_v1_device_proto_msgTypes[52]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeviceFormatEvent_Output.ProtoReflect.Descriptor instead.
+func (*DeviceFormatEvent_Output) Descriptor() ([]byte, []int) {
+	return file_dockgate_dji_v1_device_proto_rawDescGZIP(), []int{30, 0}
+}
+
+func (x *DeviceFormatEvent_Output) GetStatus() string {
+	if x != nil && x.Status != nil {
+		return *x.Status
+	}
+	return ""
+}
+
+func (x *DeviceFormatEvent_Output) GetProgress() *DeviceFormatEvent_Output_Progress {
+	if x != nil {
+		return x.Progress
+	}
+	return nil
+}
+
+// How far it is.
+type DeviceFormatEvent_Output_Progress struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Progress in percent, 0..100.
+	Percent *int32 `protobuf:"varint,1,opt,name=percent,proto3,oneof" json:"percent,omitempty"`
+	// The step. Older pages list "download_firmware" and "upgrade_firmware"
+	// here, evidently by mistake; newer ones have no steps.
+	StepKey       *string `protobuf:"bytes,2,opt,name=step_key,json=stepKey,proto3,oneof" json:"step_key,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeviceFormatEvent_Output_Progress) Reset() {
+	*x = DeviceFormatEvent_Output_Progress{}
+	mi := &file_dockgate_dji_v1_device_proto_msgTypes[53]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeviceFormatEvent_Output_Progress) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeviceFormatEvent_Output_Progress) ProtoMessage() {}
+
+func (x *DeviceFormatEvent_Output_Progress) ProtoReflect() protoreflect.Message {
+	mi := &file_dockgate_dji_v1_device_proto_msgTypes[53]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeviceFormatEvent_Output_Progress.ProtoReflect.Descriptor instead.
+func (*DeviceFormatEvent_Output_Progress) Descriptor() ([]byte, []int) {
+	return file_dockgate_dji_v1_device_proto_rawDescGZIP(), []int{30, 0, 0}
+}
+
+func (x *DeviceFormatEvent_Output_Progress) GetPercent() int32 {
+	if x != nil && x.Percent != nil {
+		return *x.Percent
+	}
+	return 0
+}
+
+func (x *DeviceFormatEvent_Output_Progress) GetStepKey() string {
+	if x != nil && x.StepKey != nil {
+		return *x.StepKey
+	}
+	return ""
+}
+
+// What is reported.
+type DeviceRebootEvent_Output struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The state of the job: "sent", "in_progress", "paused" while it goes on;
+	// "ok", "failed", "rejected", "canceled" or "timeout" at its end.
+	Status *string `protobuf:"bytes,1,opt,name=status,proto3,oneof" json:"status,omitempty"`
+	// How far it is.
+	Progress      *DeviceRebootEvent_Output_Progress `protobuf:"bytes,2,opt,name=progress,proto3" json:"progress,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeviceRebootEvent_Output) Reset() {
+	*x = DeviceRebootEvent_Output{}
+	mi := &file_dockgate_dji_v1_device_proto_msgTypes[54]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeviceRebootEvent_Output) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeviceRebootEvent_Output) ProtoMessage() {}
+
+func (x *DeviceRebootEvent_Output) ProtoReflect() protoreflect.Message {
+	mi := &file_dockgate_dji_v1_device_proto_msgTypes[54]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeviceRebootEvent_Output.ProtoReflect.Descriptor instead.
+func (*DeviceRebootEvent_Output) Descriptor() ([]byte, []int) {
+	return file_dockgate_dji_v1_device_proto_rawDescGZIP(), []int{31, 0}
+}
+
+func (x *DeviceRebootEvent_Output) GetStatus() string {
+	if x != nil && x.Status != nil {
+		return *x.Status
+	}
+	return ""
+}
+
+func (x *DeviceRebootEvent_Output) GetProgress() *DeviceRebootEvent_Output_Progress {
+	if x != nil {
+		return x.Progress
+	}
+	return nil
+}
+
+// How far it is.
+type DeviceRebootEvent_Output_Progress struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Progress in percent, 0..100.
+	Percent *int32 `protobuf:"varint,1,opt,name=percent,proto3,oneof" json:"percent,omitempty"`
+	// The step, in no documented order: "get_bid", "check_work_mode",
+	// "check_task_state", "check_ac_input_state", "upgrading_prevent_reboot"
+	// or "write_reboot_param_file". Devices also send others.
+	StepKey       *string `protobuf:"bytes,2,opt,name=step_key,json=stepKey,proto3,oneof" json:"step_key,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeviceRebootEvent_Output_Progress) Reset() {
+	*x = DeviceRebootEvent_Output_Progress{}
+	mi := &file_dockgate_dji_v1_device_proto_msgTypes[55]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeviceRebootEvent_Output_Progress) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeviceRebootEvent_Output_Progress) ProtoMessage() {}
+
+func (x *DeviceRebootEvent_Output_Progress) ProtoReflect() protoreflect.Message {
+	mi := &file_dockgate_dji_v1_device_proto_msgTypes[55]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeviceRebootEvent_Output_Progress.ProtoReflect.Descriptor instead.
+func (*DeviceRebootEvent_Output_Progress) Descriptor() ([]byte, []int) {
+	return file_dockgate_dji_v1_device_proto_rawDescGZIP(), []int{31, 0, 0}
+}
+
+func (x *DeviceRebootEvent_Output_Progress) GetPercent() int32 {
+	if x != nil && x.Percent != nil {
+		return *x.Percent
+	}
+	return 0
+}
+
+func (x *DeviceRebootEvent_Output_Progress) GetStepKey() string {
+	if x != nil && x.StepKey != nil {
+		return *x.StepKey
+	}
+	return ""
+}
+
+// What is reported.
+type DroneCloseEvent_Output struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The state of the job: "sent", "in_progress", "paused" while it goes on;
+	// "ok", "failed", "rejected", "canceled" or "timeout" at its end.
+	Status *string `protobuf:"bytes,1,opt,name=status,proto3,oneof" json:"status,omitempty"`
+	// How far it is.
+	Progress      *DroneCloseEvent_Output_Progress `protobuf:"bytes,2,opt,name=progress,proto3" json:"progress,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DroneCloseEvent_Output) Reset() {
+	*x = DroneCloseEvent_Output{}
+	mi := &file_dockgate_dji_v1_device_proto_msgTypes[56]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DroneCloseEvent_Output) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DroneCloseEvent_Output) ProtoMessage() {}
+
+func (x *DroneCloseEvent_Output) ProtoReflect() protoreflect.Message {
+	mi := &file_dockgate_dji_v1_device_proto_msgTypes[56]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DroneCloseEvent_Output.ProtoReflect.Descriptor instead.
+func (*DroneCloseEvent_Output) Descriptor() ([]byte, []int) {
+	return file_dockgate_dji_v1_device_proto_rawDescGZIP(), []int{32, 0}
+}
+
+func (x *DroneCloseEvent_Output) GetStatus() string {
+	if x != nil && x.Status != nil {
+		return *x.Status
+	}
+	return ""
+}
+
+func (x *DroneCloseEvent_Output) GetProgress() *DroneCloseEvent_Output_Progress {
+	if x != nil {
+		return x.Progress
+	}
+	return nil
+}
+
+// How far it is.
+type DroneCloseEvent_Output_Progress struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Progress in percent, 0..100.
+	Percent *int32 `protobuf:"varint,1,opt,name=percent,proto3,oneof" json:"percent,omitempty"`
+	// The step, in no documented order: "get_bid", "check_work_mode",
+	// "check_task_state", "check_scram_state", "check_ac_input_state",
+	// "upgrading_prevent_reboot" or "close_drone". Devices also send others.
+	StepKey       *string `protobuf:"bytes,2,opt,name=step_key,json=stepKey,proto3,oneof" json:"step_key,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DroneCloseEvent_Output_Progress) Reset() {
+	*x = DroneCloseEvent_Output_Progress{}
+	mi := &file_dockgate_dji_v1_device_proto_msgTypes[57]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DroneCloseEvent_Output_Progress) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DroneCloseEvent_Output_Progress) ProtoMessage() {}
+
+func (x *DroneCloseEvent_Output_Progress) ProtoReflect() protoreflect.Message {
+	mi := &file_dockgate_dji_v1_device_proto_msgTypes[57]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DroneCloseEvent_Output_Progress.ProtoReflect.Descriptor instead.
+func (*DroneCloseEvent_Output_Progress) Descriptor() ([]byte, []int) {
+	return file_dockgate_dji_v1_device_proto_rawDescGZIP(), []int{32, 0, 0}
+}
+
+func (x *DroneCloseEvent_Output_Progress) GetPercent() int32 {
+	if x != nil && x.Percent != nil {
+		return *x.Percent
+	}
+	return 0
+}
+
+func (x *DroneCloseEvent_Output_Progress) GetStepKey() string {
+	if x != nil && x.StepKey != nil {
+		return *x.StepKey
+	}
+	return ""
+}
+
+// What is reported.
+type DroneFormatEvent_Output struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The state of the job: "sent", "in_progress", "paused" while it goes on;
+	// "ok", "failed", "rejected", "canceled" or "timeout" at its end.
+	Status *string `protobuf:"bytes,1,opt,name=status,proto3,oneof" json:"status,omitempty"`
+	// How far it is.
+	Progress      *DroneFormatEvent_Output_Progress `protobuf:"bytes,2,opt,name=progress,proto3" json:"progress,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DroneFormatEvent_Output) Reset() {
+	*x = DroneFormatEvent_Output{}
+	mi := &file_dockgate_dji_v1_device_proto_msgTypes[58]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DroneFormatEvent_Output) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DroneFormatEvent_Output) ProtoMessage() {}
+
+func (x *DroneFormatEvent_Output) ProtoReflect() protoreflect.Message {
+	mi := &file_dockgate_dji_v1_device_proto_msgTypes[58]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DroneFormatEvent_Output.ProtoReflect.Descriptor instead.
+func (*DroneFormatEvent_Output) Descriptor() ([]byte, []int) {
+	return file_dockgate_dji_v1_device_proto_rawDescGZIP(), []int{33, 0}
+}
+
+func (x *DroneFormatEvent_Output) GetStatus() string {
+	if x != nil && x.Status != nil {
+		return *x.Status
+	}
+	return ""
+}
+
+func (x *DroneFormatEvent_Output) GetProgress() *DroneFormatEvent_Output_Progress {
+	if x != nil {
+		return x.Progress
+	}
+	return nil
+}
+
+// How far it is.
+type DroneFormatEvent_Output_Progress struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Progress in percent, 0..100.
+	Percent *int32 `protobuf:"varint,1,opt,name=percent,proto3,oneof" json:"percent,omitempty"`
+	// The step. Older pages list "download_firmware" and "upgrade_firmware"
+	// here, evidently by mistake; newer ones have no steps.
+	StepKey       *string `protobuf:"bytes,2,opt,name=step_key,json=stepKey,proto3,oneof" json:"step_key,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DroneFormatEvent_Output_Progress) Reset() {
+	*x = DroneFormatEvent_Output_Progress{}
+	mi := &file_dockgate_dji_v1_device_proto_msgTypes[59]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DroneFormatEvent_Output_Progress) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DroneFormatEvent_Output_Progress) ProtoMessage() {}
+
+func (x *DroneFormatEvent_Output_Progress) ProtoReflect() protoreflect.Message {
+	mi := &file_dockgate_dji_v1_device_proto_msgTypes[59]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DroneFormatEvent_Output_Progress.ProtoReflect.Descriptor instead.
+func (*DroneFormatEvent_Output_Progress) Descriptor() ([]byte, []int) {
+	return file_dockgate_dji_v1_device_proto_rawDescGZIP(), []int{33, 0, 0}
+}
+
+func (x *DroneFormatEvent_Output_Progress) GetPercent() int32 {
+	if x != nil && x.Percent != nil {
+		return *x.Percent
+	}
+	return 0
+}
+
+func (x *DroneFormatEvent_Output_Progress) GetStepKey() string {
+	if x != nil && x.StepKey != nil {
+		return *x.StepKey
+	}
+	return ""
+}
+
+// What is reported.
+type DroneOpenEvent_Output struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The state of the job: "sent", "in_progress", "paused" while it goes on;
+	// "ok", "failed", "rejected", "canceled" or "timeout" at its end.
+	Status        *string `protobuf:"bytes,1,opt,name=status,proto3,oneof" json:"status,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DroneOpenEvent_Output) Reset() {
+	*x = DroneOpenEvent_Output{}
+	mi := &file_dockgate_dji_v1_device_proto_msgTypes[60]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DroneOpenEvent_Output) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DroneOpenEvent_Output) ProtoMessage() {}
+
+func (x *DroneOpenEvent_Output) ProtoReflect() protoreflect.Message {
+	mi := &file_dockgate_dji_v1_device_proto_msgTypes[60]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DroneOpenEvent_Output.ProtoReflect.Descriptor instead.
+func (*DroneOpenEvent_Output) Descriptor() ([]byte, []int) {
+	return file_dockgate_dji_v1_device_proto_rawDescGZIP(), []int{34, 0}
+}
+
+func (x *DroneOpenEvent_Output) GetStatus() string {
+	if x != nil && x.Status != nil {
+		return *x.Status
+	}
+	return ""
+}
+
+// What is reported.
+type EsimActivateEvent_Output struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The state of the job: "sent", "in_progress", "paused" while it goes on;
+	// "ok", "failed", "rejected", "canceled" or "timeout" at its end.
+	Status *string `protobuf:"bytes,1,opt,name=status,proto3,oneof" json:"status,omitempty"`
+	// How far it is.
+	Progress      *EsimActivateEvent_Output_Progress `protobuf:"bytes,2,opt,name=progress,proto3" json:"progress,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EsimActivateEvent_Output) Reset() {
+	*x = EsimActivateEvent_Output{}
+	mi := &file_dockgate_dji_v1_device_proto_msgTypes[61]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EsimActivateEvent_Output) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EsimActivateEvent_Output) ProtoMessage() {}
+
+func (x *EsimActivateEvent_Output) ProtoReflect() protoreflect.Message {
+	mi := &file_dockgate_dji_v1_device_proto_msgTypes[61]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EsimActivateEvent_Output.ProtoReflect.Descriptor instead.
+func (*EsimActivateEvent_Output) Descriptor() ([]byte, []int) {
+	return file_dockgate_dji_v1_device_proto_rawDescGZIP(), []int{35, 0}
+}
+
+func (x *EsimActivateEvent_Output) GetStatus() string {
+	if x != nil && x.Status != nil {
+		return *x.Status
+	}
+	return ""
+}
+
+func (x *EsimActivateEvent_Output) GetProgress() *EsimActivateEvent_Output_Progress {
+	if x != nil {
+		return x.Progress
+	}
+	return nil
+}
+
+// How far it is.
+type EsimActivateEvent_Output_Progress struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Progress in percent, 0..100.
+	Percent       *int32 `protobuf:"varint,1,opt,name=percent,proto3,oneof" json:"percent,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EsimActivateEvent_Output_Progress) Reset() {
+	*x = EsimActivateEvent_Output_Progress{}
+	mi := &file_dockgate_dji_v1_device_proto_msgTypes[62]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EsimActivateEvent_Output_Progress) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EsimActivateEvent_Output_Progress) ProtoMessage() {}
+
+func (x *EsimActivateEvent_Output_Progress) ProtoReflect() protoreflect.Message {
+	mi := &file_dockgate_dji_v1_device_proto_msgTypes[62]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EsimActivateEvent_Output_Progress.ProtoReflect.Descriptor instead.
+func (*EsimActivateEvent_Output_Progress) Descriptor() ([]byte, []int) {
+	return file_dockgate_dji_v1_device_proto_rawDescGZIP(), []int{35, 0, 0}
+}
+
+func (x *EsimActivateEvent_Output_Progress) GetPercent() int32 {
+	if x != nil && x.Percent != nil {
+		return *x.Percent
+	}
+	return 0
+}
+
+// What is reported.
+type EsimOperatorSwitchEvent_Output struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The state of the job: "sent", "in_progress", "paused" while it goes on;
+	// "ok", "failed", "rejected", "canceled" or "timeout" at its end.
+	Status *string `protobuf:"bytes,1,opt,name=status,proto3,oneof" json:"status,omitempty"`
+	// How far it is.
+	Progress      *EsimOperatorSwitchEvent_Output_Progress `protobuf:"bytes,2,opt,name=progress,proto3" json:"progress,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EsimOperatorSwitchEvent_Output) Reset() {
+	*x = EsimOperatorSwitchEvent_Output{}
+	mi := &file_dockgate_dji_v1_device_proto_msgTypes[63]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EsimOperatorSwitchEvent_Output) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EsimOperatorSwitchEvent_Output) ProtoMessage() {}
+
+func (x *EsimOperatorSwitchEvent_Output) ProtoReflect() protoreflect.Message {
+	mi := &file_dockgate_dji_v1_device_proto_msgTypes[63]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EsimOperatorSwitchEvent_Output.ProtoReflect.Descriptor instead.
+func (*EsimOperatorSwitchEvent_Output) Descriptor() ([]byte, []int) {
+	return file_dockgate_dji_v1_device_proto_rawDescGZIP(), []int{36, 0}
+}
+
+func (x *EsimOperatorSwitchEvent_Output) GetStatus() string {
+	if x != nil && x.Status != nil {
+		return *x.Status
+	}
+	return ""
+}
+
+func (x *EsimOperatorSwitchEvent_Output) GetProgress() *EsimOperatorSwitchEvent_Output_Progress {
+	if x != nil {
+		return x.Progress
+	}
+	return nil
+}
+
+// How far it is.
+type EsimOperatorSwitchEvent_Output_Progress struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Progress in percent, 0..100.
+	Percent       *int32 `protobuf:"varint,1,opt,name=percent,proto3,oneof" json:"percent,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EsimOperatorSwitchEvent_Output_Progress) Reset() {
+	*x = EsimOperatorSwitchEvent_Output_Progress{}
+	mi := &file_dockgate_dji_v1_device_proto_msgTypes[64]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EsimOperatorSwitchEvent_Output_Progress) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EsimOperatorSwitchEvent_Output_Progress) ProtoMessage() {}
+
+func (x *EsimOperatorSwitchEvent_Output_Progress) ProtoReflect() protoreflect.Message {
+	mi := &file_dockgate_dji_v1_device_proto_msgTypes[64]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EsimOperatorSwitchEvent_Output_Progress.ProtoReflect.Descriptor instead.
+func (*EsimOperatorSwitchEvent_Output_Progress) Descriptor() ([]byte, []int) {
+	return file_dockgate_dji_v1_device_proto_rawDescGZIP(), []int{36, 0, 0}
+}
+
+func (x *EsimOperatorSwitchEvent_Output_Progress) GetPercent() int32 {
+	if x != nil && x.Percent != nil {
+		return *x.Percent
+	}
+	return 0
+}
+
+// What is reported.
+type PutterCloseEvent_Output struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The state of the job: "sent", "in_progress", "paused" while it goes on;
+	// "ok", "failed", "rejected", "canceled" or "timeout" at its end.
+	Status *string `protobuf:"bytes,1,opt,name=status,proto3,oneof" json:"status,omitempty"`
+	// How far it is.
+	Progress      *PutterCloseEvent_Output_Progress `protobuf:"bytes,2,opt,name=progress,proto3" json:"progress,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PutterCloseEvent_Output) Reset() {
+	*x = PutterCloseEvent_Output{}
+	mi := &file_dockgate_dji_v1_device_proto_msgTypes[65]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PutterCloseEvent_Output) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PutterCloseEvent_Output) ProtoMessage() {}
+
+func (x *PutterCloseEvent_Output) ProtoReflect() protoreflect.Message {
+	mi := &file_dockgate_dji_v1_device_proto_msgTypes[65]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PutterCloseEvent_Output.ProtoReflect.Descriptor instead.
+func (*PutterCloseEvent_Output) Descriptor() ([]byte, []int) {
+	return file_dockgate_dji_v1_device_proto_rawDescGZIP(), []int{37, 0}
+}
+
+func (x *PutterCloseEvent_Output) GetStatus() string {
+	if x != nil && x.Status != nil {
+		return *x.Status
+	}
+	return ""
+}
+
+func (x *PutterCloseEvent_Output) GetProgress() *PutterCloseEvent_Output_Progress {
+	if x != nil {
+		return x.Progress
+	}
+	return nil
+}
+
+// How far it is.
+type PutterCloseEvent_Output_Progress struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Progress in percent, 0..100.
+	Percent *int32 `protobuf:"varint,1,opt,name=percent,proto3,oneof" json:"percent,omitempty"`
+	// The step, in no documented order: "get_bid", "check_work_mode",
+	// "check_task_state", "check_scram_state" or "close_putter". Devices also
+	// send others.
+	StepKey       *string `protobuf:"bytes,2,opt,name=step_key,json=stepKey,proto3,oneof" json:"step_key,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PutterCloseEvent_Output_Progress) Reset() {
+	*x = PutterCloseEvent_Output_Progress{}
+	mi := &file_dockgate_dji_v1_device_proto_msgTypes[66]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PutterCloseEvent_Output_Progress) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PutterCloseEvent_Output_Progress) ProtoMessage() {}
+
+func (x *PutterCloseEvent_Output_Progress) ProtoReflect() protoreflect.Message {
+	mi := &file_dockgate_dji_v1_device_proto_msgTypes[66]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PutterCloseEvent_Output_Progress.ProtoReflect.Descriptor instead.
+func (*PutterCloseEvent_Output_Progress) Descriptor() ([]byte, []int) {
+	return file_dockgate_dji_v1_device_proto_rawDescGZIP(), []int{37, 0, 0}
+}
+
+func (x *PutterCloseEvent_Output_Progress) GetPercent() int32 {
+	if x != nil && x.Percent != nil {
+		return *x.Percent
+	}
+	return 0
+}
+
+func (x *PutterCloseEvent_Output_Progress) GetStepKey() string {
+	if x != nil && x.StepKey != nil {
+		return *x.StepKey
+	}
+	return ""
+}
+
+// What is reported.
+type PutterOpenEvent_Output struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The state of the job: "sent", "in_progress", "paused" while it goes on;
+	// "ok", "failed", "rejected", "canceled" or "timeout" at its end.
+	Status *string `protobuf:"bytes,1,opt,name=status,proto3,oneof" json:"status,omitempty"`
+	// How far it is.
+	Progress      *PutterOpenEvent_Output_Progress `protobuf:"bytes,2,opt,name=progress,proto3" json:"progress,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PutterOpenEvent_Output) Reset() {
+	*x = PutterOpenEvent_Output{}
+	mi := &file_dockgate_dji_v1_device_proto_msgTypes[67]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PutterOpenEvent_Output) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PutterOpenEvent_Output) ProtoMessage() {}
+
+func (x *PutterOpenEvent_Output) ProtoReflect() protoreflect.Message {
+	mi := &file_dockgate_dji_v1_device_proto_msgTypes[67]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PutterOpenEvent_Output.ProtoReflect.Descriptor instead.
+func (*PutterOpenEvent_Output) Descriptor() ([]byte, []int) {
+	return file_dockgate_dji_v1_device_proto_rawDescGZIP(), []int{38, 0}
+}
+
+func (x *PutterOpenEvent_Output) GetStatus() string {
+	if x != nil && x.Status != nil {
+		return *x.Status
+	}
+	return ""
+}
+
+func (x *PutterOpenEvent_Output) GetProgress() *PutterOpenEvent_Output_Progress {
+	if x != nil {
+		return x.Progress
+	}
+	return nil
+}
+
+// How far it is.
+type PutterOpenEvent_Output_Progress struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Progress in percent, 0..100.
+	Percent *int32 `protobuf:"varint,1,opt,name=percent,proto3,oneof" json:"percent,omitempty"`
+	// The step, in no documented order: "get_bid", "check_work_mode",
+	// "check_task_state", "check_scram_state" or "free_putter". Devices also
+	// send others.
+	StepKey       *string `protobuf:"bytes,2,opt,name=step_key,json=stepKey,proto3,oneof" json:"step_key,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PutterOpenEvent_Output_Progress) Reset() {
+	*x = PutterOpenEvent_Output_Progress{}
+	mi := &file_dockgate_dji_v1_device_proto_msgTypes[68]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PutterOpenEvent_Output_Progress) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PutterOpenEvent_Output_Progress) ProtoMessage() {}
+
+func (x *PutterOpenEvent_Output_Progress) ProtoReflect() protoreflect.Message {
+	mi := &file_dockgate_dji_v1_device_proto_msgTypes[68]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PutterOpenEvent_Output_Progress.ProtoReflect.Descriptor instead.
+func (*PutterOpenEvent_Output_Progress) Descriptor() ([]byte, []int) {
+	return file_dockgate_dji_v1_device_proto_rawDescGZIP(), []int{38, 0, 0}
+}
+
+func (x *PutterOpenEvent_Output_Progress) GetPercent() int32 {
+	if x != nil && x.Percent != nil {
+		return *x.Percent
+	}
+	return 0
+}
+
+func (x *PutterOpenEvent_Output_Progress) GetStepKey() string {
+	if x != nil && x.StepKey != nil {
+		return *x.StepKey
+	}
+	return ""
+}
+
+// What is reported.
+type RtkCalibrationEvent_Output struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What it is about.
+	Ext *RtkCalibrationEvent_Output_Ext `protobuf:"bytes,1,opt,name=ext,proto3" json:"ext,omitempty"`
+	// How far it is.
+	Progress *RtkCalibrationEvent_Output_Progress `protobuf:"bytes,2,opt,name=progress,proto3" json:"progress,omitempty"`
+	// "ok" or "failed".
+	Status        *string `protobuf:"bytes,3,opt,name=status,proto3,oneof" json:"status,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RtkCalibrationEvent_Output) Reset() {
+	*x = RtkCalibrationEvent_Output{}
+	mi := &file_dockgate_dji_v1_device_proto_msgTypes[69]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RtkCalibrationEvent_Output) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RtkCalibrationEvent_Output) ProtoMessage() {}
+
+func (x *RtkCalibrationEvent_Output) ProtoReflect() protoreflect.Message {
+	mi := &file_dockgate_dji_v1_device_proto_msgTypes[69]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RtkCalibrationEvent_Output.ProtoReflect.Descriptor instead.
+func (*RtkCalibrationEvent_Output) Descriptor() ([]byte, []int) {
+	return file_dockgate_dji_v1_device_proto_rawDescGZIP(), []int{39, 0}
+}
+
+func (x *RtkCalibrationEvent_Output) GetExt() *RtkCalibrationEvent_Output_Ext {
+	if x != nil {
+		return x.Ext
+	}
+	return nil
+}
+
+func (x *RtkCalibrationEvent_Output) GetProgress() *RtkCalibrationEvent_Output_Progress {
+	if x != nil {
+		return x.Progress
+	}
+	return nil
+}
+
+func (x *RtkCalibrationEvent_Output) GetStatus() string {
+	if x != nil && x.Status != nil {
+		return *x.Status
+	}
+	return ""
+}
+
+// What it is about.
+type RtkCalibrationEvent_Output_Ext struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The devices that are calibrated.
+	Devices []*RtkCalibrationEvent_Output_Ext_Device `protobuf:"bytes,1,rep,name=devices,proto3" json:"devices,omitempty"`
+	// The version of the calibration.
+	Version       *int32 `protobuf:"varint,2,opt,name=version,proto3,oneof" json:"version,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RtkCalibrationEvent_Output_Ext) Reset() {
+	*x = RtkCalibrationEvent_Output_Ext{}
+	mi := &file_dockgate_dji_v1_device_proto_msgTypes[70]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RtkCalibrationEvent_Output_Ext) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RtkCalibrationEvent_Output_Ext) ProtoMessage() {}
+
+func (x *RtkCalibrationEvent_Output_Ext) ProtoReflect() protoreflect.Message {
+	mi := &file_dockgate_dji_v1_device_proto_msgTypes[70]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RtkCalibrationEvent_Output_Ext.ProtoReflect.Descriptor instead.
+func (*RtkCalibrationEvent_Output_Ext) Descriptor() ([]byte, []int) {
+	return file_dockgate_dji_v1_device_proto_rawDescGZIP(), []int{39, 0, 0}
+}
+
+func (x *RtkCalibrationEvent_Output_Ext) GetDevices() []*RtkCalibrationEvent_Output_Ext_Device {
+	if x != nil {
+		return x.Devices
+	}
+	return nil
+}
+
+func (x *RtkCalibrationEvent_Output_Ext) GetVersion() int32 {
+	if x != nil && x.Version != nil {
+		return *x.Version
+	}
+	return 0
+}
+
+// How far it is.
+type RtkCalibrationEvent_Output_Progress struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Progress in percent.
+	Percent *int32 `protobuf:"varint,1,opt,name=percent,proto3,oneof" json:"percent,omitempty"`
+	// The step it is at.
+	CurrentStep   *int32 `protobuf:"varint,2,opt,name=current_step,json=currentStep,proto3,oneof" json:"current_step,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RtkCalibrationEvent_Output_Progress) Reset() {
+	*x = RtkCalibrationEvent_Output_Progress{}
+	mi := &file_dockgate_dji_v1_device_proto_msgTypes[71]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RtkCalibrationEvent_Output_Progress) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RtkCalibrationEvent_Output_Progress) ProtoMessage() {}
+
+func (x *RtkCalibrationEvent_Output_Progress) ProtoReflect() protoreflect.Message {
+	mi := &file_dockgate_dji_v1_device_proto_msgTypes[71]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RtkCalibrationEvent_Output_Progress.ProtoReflect.Descriptor instead.
+func (*RtkCalibrationEvent_Output_Progress) Descriptor() ([]byte, []int) {
+	return file_dockgate_dji_v1_device_proto_rawDescGZIP(), []int{39, 0, 1}
+}
+
+func (x *RtkCalibrationEvent_Output_Progress) GetPercent() int32 {
+	if x != nil && x.Percent != nil {
+		return *x.Percent
+	}
+	return 0
+}
+
+func (x *RtkCalibrationEvent_Output_Progress) GetCurrentStep() int32 {
+	if x != nil && x.CurrentStep != nil {
+		return *x.CurrentStep
+	}
+	return 0
+}
+
+// A device.
+type RtkCalibrationEvent_Output_Ext_Device struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The serial number of the device.
+	Sn *string `protobuf:"bytes,1,opt,name=sn,proto3,oneof" json:"sn,omitempty"`
+	// How: 1 by hand.
+	Type *int32 `protobuf:"varint,2,opt,name=type,proto3,oneof" json:"type,omitempty"`
+	// What it is: "3" a dock, "6" a relay. Digits as text.
+	Module *string `protobuf:"bytes,3,opt,name=module,proto3,oneof" json:"module,omitempty"`
+	// 0 while nothing is wrong, otherwise an error code.
+	Result *int32 `protobuf:"varint,4,opt,name=result,proto3,oneof" json:"result,omitempty"`
+	// The state of this device: "sent", "in_progress", "paused" while it
+	// goes on; "ok", "failed", "rejected", "canceled" or "timeout" at its
+	// end.
+	Status        *string `protobuf:"bytes,5,opt,name=status,proto3,oneof" json:"status,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RtkCalibrationEvent_Output_Ext_Device) Reset() {
+	*x = RtkCalibrationEvent_Output_Ext_Device{}
+	mi := &file_dockgate_dji_v1_device_proto_msgTypes[72]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RtkCalibrationEvent_Output_Ext_Device) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RtkCalibrationEvent_Output_Ext_Device) ProtoMessage() {}
+
+func (x *RtkCalibrationEvent_Output_Ext_Device) ProtoReflect() protoreflect.Message {
+	mi := &file_dockgate_dji_v1_device_proto_msgTypes[72]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RtkCalibrationEvent_Output_Ext_Device.ProtoReflect.Descriptor instead.
+func (*RtkCalibrationEvent_Output_Ext_Device) Descriptor() ([]byte, []int) {
+	return file_dockgate_dji_v1_device_proto_rawDescGZIP(), []int{39, 0, 0, 0}
+}
+
+func (x *RtkCalibrationEvent_Output_Ext_Device) GetSn() string {
+	if x != nil && x.Sn != nil {
+		return *x.Sn
+	}
+	return ""
+}
+
+func (x *RtkCalibrationEvent_Output_Ext_Device) GetType() int32 {
+	if x != nil && x.Type != nil {
+		return *x.Type
+	}
+	return 0
+}
+
+func (x *RtkCalibrationEvent_Output_Ext_Device) GetModule() string {
+	if x != nil && x.Module != nil {
+		return *x.Module
+	}
+	return ""
+}
+
+func (x *RtkCalibrationEvent_Output_Ext_Device) GetResult() int32 {
+	if x != nil && x.Result != nil {
+		return *x.Result
+	}
+	return 0
+}
+
+func (x *RtkCalibrationEvent_Output_Ext_Device) GetStatus() string {
+	if x != nil && x.Status != nil {
+		return *x.Status
+	}
+	return ""
 }
 
 var File_dockgate_dji_v1_device_proto protoreflect.FileDescriptor
@@ -1952,7 +4517,236 @@ const file_dockgate_dji_v1_device_proto_rawDesc = "" +
 	"\f_device_typeB\v\n" +
 	"\t_sim_slot\"h\n" +
 	"\x14SupplementLightClose:P\xca\xda\x18L\b\x01\x10\x01\x1a\x03\x01\x02\x03 \x010\x01J&dock-to-cloud/mqtt/dock/dock2/cmd.htmlr\x15supplement_light_open\"h\n" +
-	"\x13SupplementLightOpen:Q\xca\xda\x18M\b\x01\x10\x01\x1a\x03\x01\x02\x03 \x010\x01J&dock-to-cloud/mqtt/dock/dock2/cmd.htmlr\x16supplement_light_closeBR\n" +
+	"\x13SupplementLightOpen:Q\xca\xda\x18M\b\x01\x10\x01\x1a\x03\x01\x02\x03 \x010\x01J&dock-to-cloud/mqtt/dock/dock2/cmd.htmlr\x16supplement_light_close\"\x95\x03\n" +
+	"\x10ChargeCloseEvent\x12\x1b\n" +
+	"\x06result\x18\x01 \x01(\x05H\x00R\x06result\x88\x01\x01\x12@\n" +
+	"\x06output\x18\x02 \x01(\v2(.dockgate.dji.v1.ChargeCloseEvent.OutputR\x06output\x1a\xe3\x01\n" +
+	"\x06Output\x12\x1b\n" +
+	"\x06status\x18\x01 \x01(\tH\x00R\x06status\x88\x01\x01\x12M\n" +
+	"\bprogress\x18\x02 \x01(\v21.dockgate.dji.v1.ChargeCloseEvent.Output.ProgressR\bprogress\x1ab\n" +
+	"\bProgress\x12\x1d\n" +
+	"\apercent\x18\x01 \x01(\x05H\x00R\apercent\x88\x01\x01\x12\x1e\n" +
+	"\bstep_key\x18\x02 \x01(\tH\x01R\astepKey\x88\x01\x01B\n" +
+	"\n" +
+	"\b_percentB\v\n" +
+	"\t_step_keyB\t\n" +
+	"\a_status:1\xda\xda\x18-\n" +
+	"\x03\x01\x02\x03\x12&dock-to-cloud/mqtt/dock/dock2/cmd.htmlB\t\n" +
+	"\a_result\"\x92\x03\n" +
+	"\x0fChargeOpenEvent\x12\x1b\n" +
+	"\x06result\x18\x01 \x01(\x05H\x00R\x06result\x88\x01\x01\x12?\n" +
+	"\x06output\x18\x02 \x01(\v2'.dockgate.dji.v1.ChargeOpenEvent.OutputR\x06output\x1a\xe2\x01\n" +
+	"\x06Output\x12\x1b\n" +
+	"\x06status\x18\x01 \x01(\tH\x00R\x06status\x88\x01\x01\x12L\n" +
+	"\bprogress\x18\x02 \x01(\v20.dockgate.dji.v1.ChargeOpenEvent.Output.ProgressR\bprogress\x1ab\n" +
+	"\bProgress\x12\x1d\n" +
+	"\apercent\x18\x01 \x01(\x05H\x00R\apercent\x88\x01\x01\x12\x1e\n" +
+	"\bstep_key\x18\x02 \x01(\tH\x01R\astepKey\x88\x01\x01B\n" +
+	"\n" +
+	"\b_percentB\v\n" +
+	"\t_step_keyB\t\n" +
+	"\a_status:1\xda\xda\x18-\n" +
+	"\x03\x01\x02\x03\x12&dock-to-cloud/mqtt/dock/dock2/cmd.htmlB\t\n" +
+	"\a_result\"\x92\x03\n" +
+	"\x0fCoverCloseEvent\x12\x1b\n" +
+	"\x06result\x18\x01 \x01(\x05H\x00R\x06result\x88\x01\x01\x12?\n" +
+	"\x06output\x18\x02 \x01(\v2'.dockgate.dji.v1.CoverCloseEvent.OutputR\x06output\x1a\xe2\x01\n" +
+	"\x06Output\x12\x1b\n" +
+	"\x06status\x18\x01 \x01(\tH\x00R\x06status\x88\x01\x01\x12L\n" +
+	"\bprogress\x18\x02 \x01(\v20.dockgate.dji.v1.CoverCloseEvent.Output.ProgressR\bprogress\x1ab\n" +
+	"\bProgress\x12\x1d\n" +
+	"\apercent\x18\x01 \x01(\x05H\x00R\apercent\x88\x01\x01\x12\x1e\n" +
+	"\bstep_key\x18\x02 \x01(\tH\x01R\astepKey\x88\x01\x01B\n" +
+	"\n" +
+	"\b_percentB\v\n" +
+	"\t_step_keyB\t\n" +
+	"\a_status:1\xda\xda\x18-\n" +
+	"\x03\x01\x02\x03\x12&dock-to-cloud/mqtt/dock/dock2/cmd.htmlB\t\n" +
+	"\a_result\"\xf4\x02\n" +
+	"\x14CoverForceCloseEvent\x12\x1b\n" +
+	"\x06result\x18\x01 \x01(\x05H\x00R\x06result\x88\x01\x01\x12D\n" +
+	"\x06output\x18\x02 \x01(\v2,.dockgate.dji.v1.CoverForceCloseEvent.OutputR\x06output\x1a\xba\x01\n" +
+	"\x06Output\x12\x1b\n" +
+	"\x06status\x18\x01 \x01(\tH\x00R\x06status\x88\x01\x01\x12Q\n" +
+	"\bprogress\x18\x02 \x01(\v25.dockgate.dji.v1.CoverForceCloseEvent.Output.ProgressR\bprogress\x1a5\n" +
+	"\bProgress\x12\x1d\n" +
+	"\apercent\x18\x01 \x01(\x05H\x00R\apercent\x88\x01\x01B\n" +
+	"\n" +
+	"\b_percentB\t\n" +
+	"\a_status:1\xda\xda\x18-\n" +
+	"\x03\x01\x02\x03\x12&dock-to-cloud/mqtt/dock/dock2/cmd.htmlB\t\n" +
+	"\a_result\"\x8f\x03\n" +
+	"\x0eCoverOpenEvent\x12\x1b\n" +
+	"\x06result\x18\x01 \x01(\x05H\x00R\x06result\x88\x01\x01\x12>\n" +
+	"\x06output\x18\x02 \x01(\v2&.dockgate.dji.v1.CoverOpenEvent.OutputR\x06output\x1a\xe1\x01\n" +
+	"\x06Output\x12\x1b\n" +
+	"\x06status\x18\x01 \x01(\tH\x00R\x06status\x88\x01\x01\x12K\n" +
+	"\bprogress\x18\x02 \x01(\v2/.dockgate.dji.v1.CoverOpenEvent.Output.ProgressR\bprogress\x1ab\n" +
+	"\bProgress\x12\x1d\n" +
+	"\apercent\x18\x01 \x01(\x05H\x00R\apercent\x88\x01\x01\x12\x1e\n" +
+	"\bstep_key\x18\x02 \x01(\tH\x01R\astepKey\x88\x01\x01B\n" +
+	"\n" +
+	"\b_percentB\v\n" +
+	"\t_step_keyB\t\n" +
+	"\a_status:1\xda\xda\x18-\n" +
+	"\x03\x01\x02\x03\x12&dock-to-cloud/mqtt/dock/dock2/cmd.htmlB\t\n" +
+	"\a_result\"\x98\x03\n" +
+	"\x11DeviceFormatEvent\x12\x1b\n" +
+	"\x06result\x18\x01 \x01(\x05H\x00R\x06result\x88\x01\x01\x12A\n" +
+	"\x06output\x18\x02 \x01(\v2).dockgate.dji.v1.DeviceFormatEvent.OutputR\x06output\x1a\xe4\x01\n" +
+	"\x06Output\x12\x1b\n" +
+	"\x06status\x18\x01 \x01(\tH\x00R\x06status\x88\x01\x01\x12N\n" +
+	"\bprogress\x18\x02 \x01(\v22.dockgate.dji.v1.DeviceFormatEvent.Output.ProgressR\bprogress\x1ab\n" +
+	"\bProgress\x12\x1d\n" +
+	"\apercent\x18\x01 \x01(\x05H\x00R\apercent\x88\x01\x01\x12\x1e\n" +
+	"\bstep_key\x18\x02 \x01(\tH\x01R\astepKey\x88\x01\x01B\n" +
+	"\n" +
+	"\b_percentB\v\n" +
+	"\t_step_keyB\t\n" +
+	"\a_status:1\xda\xda\x18-\n" +
+	"\x03\x01\x02\x03\x12&dock-to-cloud/mqtt/dock/dock2/cmd.htmlB\t\n" +
+	"\a_result\"\x98\x03\n" +
+	"\x11DeviceRebootEvent\x12\x1b\n" +
+	"\x06result\x18\x01 \x01(\x05H\x00R\x06result\x88\x01\x01\x12A\n" +
+	"\x06output\x18\x02 \x01(\v2).dockgate.dji.v1.DeviceRebootEvent.OutputR\x06output\x1a\xe4\x01\n" +
+	"\x06Output\x12\x1b\n" +
+	"\x06status\x18\x01 \x01(\tH\x00R\x06status\x88\x01\x01\x12N\n" +
+	"\bprogress\x18\x02 \x01(\v22.dockgate.dji.v1.DeviceRebootEvent.Output.ProgressR\bprogress\x1ab\n" +
+	"\bProgress\x12\x1d\n" +
+	"\apercent\x18\x01 \x01(\x05H\x00R\apercent\x88\x01\x01\x12\x1e\n" +
+	"\bstep_key\x18\x02 \x01(\tH\x01R\astepKey\x88\x01\x01B\n" +
+	"\n" +
+	"\b_percentB\v\n" +
+	"\t_step_keyB\t\n" +
+	"\a_status:1\xda\xda\x18-\n" +
+	"\x03\x01\x02\x03\x12&dock-to-cloud/mqtt/dock/dock2/cmd.htmlB\t\n" +
+	"\a_result\"\x92\x03\n" +
+	"\x0fDroneCloseEvent\x12\x1b\n" +
+	"\x06result\x18\x01 \x01(\x05H\x00R\x06result\x88\x01\x01\x12?\n" +
+	"\x06output\x18\x02 \x01(\v2'.dockgate.dji.v1.DroneCloseEvent.OutputR\x06output\x1a\xe2\x01\n" +
+	"\x06Output\x12\x1b\n" +
+	"\x06status\x18\x01 \x01(\tH\x00R\x06status\x88\x01\x01\x12L\n" +
+	"\bprogress\x18\x02 \x01(\v20.dockgate.dji.v1.DroneCloseEvent.Output.ProgressR\bprogress\x1ab\n" +
+	"\bProgress\x12\x1d\n" +
+	"\apercent\x18\x01 \x01(\x05H\x00R\apercent\x88\x01\x01\x12\x1e\n" +
+	"\bstep_key\x18\x02 \x01(\tH\x01R\astepKey\x88\x01\x01B\n" +
+	"\n" +
+	"\b_percentB\v\n" +
+	"\t_step_keyB\t\n" +
+	"\a_status:1\xda\xda\x18-\n" +
+	"\x03\x01\x02\x03\x12&dock-to-cloud/mqtt/dock/dock2/cmd.htmlB\t\n" +
+	"\a_result\"\x95\x03\n" +
+	"\x10DroneFormatEvent\x12\x1b\n" +
+	"\x06result\x18\x01 \x01(\x05H\x00R\x06result\x88\x01\x01\x12@\n" +
+	"\x06output\x18\x02 \x01(\v2(.dockgate.dji.v1.DroneFormatEvent.OutputR\x06output\x1a\xe3\x01\n" +
+	"\x06Output\x12\x1b\n" +
+	"\x06status\x18\x01 \x01(\tH\x00R\x06status\x88\x01\x01\x12M\n" +
+	"\bprogress\x18\x02 \x01(\v21.dockgate.dji.v1.DroneFormatEvent.Output.ProgressR\bprogress\x1ab\n" +
+	"\bProgress\x12\x1d\n" +
+	"\apercent\x18\x01 \x01(\x05H\x00R\apercent\x88\x01\x01\x12\x1e\n" +
+	"\bstep_key\x18\x02 \x01(\tH\x01R\astepKey\x88\x01\x01B\n" +
+	"\n" +
+	"\b_percentB\v\n" +
+	"\t_step_keyB\t\n" +
+	"\a_status:1\xda\xda\x18-\n" +
+	"\x03\x01\x02\x03\x12&dock-to-cloud/mqtt/dock/dock2/cmd.htmlB\t\n" +
+	"\a_result\"\xdd\x01\n" +
+	"\x0eDroneOpenEvent\x12\x1b\n" +
+	"\x06result\x18\x01 \x01(\x05H\x00R\x06result\x88\x01\x01\x12>\n" +
+	"\x06output\x18\x02 \x01(\v2&.dockgate.dji.v1.DroneOpenEvent.OutputR\x06output\x1a0\n" +
+	"\x06Output\x12\x1b\n" +
+	"\x06status\x18\x01 \x01(\tH\x00R\x06status\x88\x01\x01B\t\n" +
+	"\a_status:1\xda\xda\x18-\n" +
+	"\x03\x01\x02\x03\x12&dock-to-cloud/mqtt/dock/dock3/cmd.htmlB\t\n" +
+	"\a_result\"\xea\x02\n" +
+	"\x11EsimActivateEvent\x12\x1b\n" +
+	"\x06result\x18\x01 \x01(\x05H\x00R\x06result\x88\x01\x01\x12A\n" +
+	"\x06output\x18\x02 \x01(\v2).dockgate.dji.v1.EsimActivateEvent.OutputR\x06output\x1a\xb7\x01\n" +
+	"\x06Output\x12\x1b\n" +
+	"\x06status\x18\x01 \x01(\tH\x00R\x06status\x88\x01\x01\x12N\n" +
+	"\bprogress\x18\x02 \x01(\v22.dockgate.dji.v1.EsimActivateEvent.Output.ProgressR\bprogress\x1a5\n" +
+	"\bProgress\x12\x1d\n" +
+	"\apercent\x18\x01 \x01(\x05H\x00R\apercent\x88\x01\x01B\n" +
+	"\n" +
+	"\b_percentB\t\n" +
+	"\a_status:0\xda\xda\x18,\n" +
+	"\x02\x02\x03\x12&dock-to-cloud/mqtt/dock/dock2/cmd.htmlB\t\n" +
+	"\a_result\"\xfc\x02\n" +
+	"\x17EsimOperatorSwitchEvent\x12\x1b\n" +
+	"\x06result\x18\x01 \x01(\x05H\x00R\x06result\x88\x01\x01\x12G\n" +
+	"\x06output\x18\x02 \x01(\v2/.dockgate.dji.v1.EsimOperatorSwitchEvent.OutputR\x06output\x1a\xbd\x01\n" +
+	"\x06Output\x12\x1b\n" +
+	"\x06status\x18\x01 \x01(\tH\x00R\x06status\x88\x01\x01\x12T\n" +
+	"\bprogress\x18\x02 \x01(\v28.dockgate.dji.v1.EsimOperatorSwitchEvent.Output.ProgressR\bprogress\x1a5\n" +
+	"\bProgress\x12\x1d\n" +
+	"\apercent\x18\x01 \x01(\x05H\x00R\apercent\x88\x01\x01B\n" +
+	"\n" +
+	"\b_percentB\t\n" +
+	"\a_status:0\xda\xda\x18,\n" +
+	"\x02\x02\x03\x12&dock-to-cloud/mqtt/dock/dock2/cmd.htmlB\t\n" +
+	"\a_result\"\x93\x03\n" +
+	"\x10PutterCloseEvent\x12\x1b\n" +
+	"\x06result\x18\x01 \x01(\x05H\x00R\x06result\x88\x01\x01\x12@\n" +
+	"\x06output\x18\x02 \x01(\v2(.dockgate.dji.v1.PutterCloseEvent.OutputR\x06output\x1a\xe3\x01\n" +
+	"\x06Output\x12\x1b\n" +
+	"\x06status\x18\x01 \x01(\tH\x00R\x06status\x88\x01\x01\x12M\n" +
+	"\bprogress\x18\x02 \x01(\v21.dockgate.dji.v1.PutterCloseEvent.Output.ProgressR\bprogress\x1ab\n" +
+	"\bProgress\x12\x1d\n" +
+	"\apercent\x18\x01 \x01(\x05H\x00R\apercent\x88\x01\x01\x12\x1e\n" +
+	"\bstep_key\x18\x02 \x01(\tH\x01R\astepKey\x88\x01\x01B\n" +
+	"\n" +
+	"\b_percentB\v\n" +
+	"\t_step_keyB\t\n" +
+	"\a_status:/\xda\xda\x18+\n" +
+	"\x01\x01\x12&dock-to-cloud/mqtt/dock/dock1/cmd.htmlB\t\n" +
+	"\a_result\"\x90\x03\n" +
+	"\x0fPutterOpenEvent\x12\x1b\n" +
+	"\x06result\x18\x01 \x01(\x05H\x00R\x06result\x88\x01\x01\x12?\n" +
+	"\x06output\x18\x02 \x01(\v2'.dockgate.dji.v1.PutterOpenEvent.OutputR\x06output\x1a\xe2\x01\n" +
+	"\x06Output\x12\x1b\n" +
+	"\x06status\x18\x01 \x01(\tH\x00R\x06status\x88\x01\x01\x12L\n" +
+	"\bprogress\x18\x02 \x01(\v20.dockgate.dji.v1.PutterOpenEvent.Output.ProgressR\bprogress\x1ab\n" +
+	"\bProgress\x12\x1d\n" +
+	"\apercent\x18\x01 \x01(\x05H\x00R\apercent\x88\x01\x01\x12\x1e\n" +
+	"\bstep_key\x18\x02 \x01(\tH\x01R\astepKey\x88\x01\x01B\n" +
+	"\n" +
+	"\b_percentB\v\n" +
+	"\t_step_keyB\t\n" +
+	"\a_status:/\xda\xda\x18+\n" +
+	"\x01\x01\x12&dock-to-cloud/mqtt/dock/dock1/cmd.htmlB\t\n" +
+	"\a_result\"\xb1\x06\n" +
+	"\x13RtkCalibrationEvent\x12C\n" +
+	"\x06output\x18\x01 \x01(\v2+.dockgate.dji.v1.RtkCalibrationEvent.OutputR\x06output\x12\x1b\n" +
+	"\x06result\x18\x02 \x01(\x05H\x00R\x06result\x88\x01\x01\x1a\xfb\x04\n" +
+	"\x06Output\x12A\n" +
+	"\x03ext\x18\x01 \x01(\v2/.dockgate.dji.v1.RtkCalibrationEvent.Output.ExtR\x03ext\x12P\n" +
+	"\bprogress\x18\x02 \x01(\v24.dockgate.dji.v1.RtkCalibrationEvent.Output.ProgressR\bprogress\x12\x1b\n" +
+	"\x06status\x18\x03 \x01(\tH\x00R\x06status\x88\x01\x01\x1a\xc3\x02\n" +
+	"\x03Ext\x12P\n" +
+	"\adevices\x18\x01 \x03(\v26.dockgate.dji.v1.RtkCalibrationEvent.Output.Ext.DeviceR\adevices\x12\x1d\n" +
+	"\aversion\x18\x02 \x01(\x05H\x00R\aversion\x88\x01\x01\x1a\xbe\x01\n" +
+	"\x06Device\x12\x13\n" +
+	"\x02sn\x18\x01 \x01(\tH\x00R\x02sn\x88\x01\x01\x12\x17\n" +
+	"\x04type\x18\x02 \x01(\x05H\x01R\x04type\x88\x01\x01\x12\x1b\n" +
+	"\x06module\x18\x03 \x01(\tH\x02R\x06module\x88\x01\x01\x12\x1b\n" +
+	"\x06result\x18\x04 \x01(\x05H\x03R\x06result\x88\x01\x01\x12\x1b\n" +
+	"\x06status\x18\x05 \x01(\tH\x04R\x06status\x88\x01\x01B\x05\n" +
+	"\x03_snB\a\n" +
+	"\x05_typeB\t\n" +
+	"\a_moduleB\t\n" +
+	"\a_resultB\t\n" +
+	"\a_statusB\n" +
+	"\n" +
+	"\b_version\x1an\n" +
+	"\bProgress\x12\x1d\n" +
+	"\apercent\x18\x01 \x01(\x05H\x00R\apercent\x88\x01\x01\x12&\n" +
+	"\fcurrent_step\x18\x02 \x01(\x05H\x01R\vcurrentStep\x88\x01\x01B\n" +
+	"\n" +
+	"\b_percentB\x0f\n" +
+	"\r_current_stepB\t\n" +
+	"\a_status:/\xda\xda\x18+\n" +
+	"\x01\x03\x12&dock-to-cloud/mqtt/dock/dock3/cmd.htmlB\t\n" +
+	"\a_resultBR\n" +
 	"\x13dev.dockgate.dji.v1P\x01Z9github.com/dockgate/dockgate/gen/go/dockgate/dji/v1;djiv1b\x06proto3"
 
 var (
@@ -1968,44 +4762,90 @@ func file_dockgate_dji_v1_device_proto_rawDescGZIP() []byte {
 }
 
 var file_dockgate_dji_v1_device_proto_enumTypes = make([]protoimpl.EnumInfo, 9)
-var file_dockgate_dji_v1_device_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
+var file_dockgate_dji_v1_device_proto_msgTypes = make([]protoimpl.MessageInfo, 73)
 var file_dockgate_dji_v1_device_proto_goTypes = []any{
-	(AirConditionerModeSwitch_Action)(0),    // 0: dockgate.dji.v1.AirConditionerModeSwitch.Action
-	(AlarmStateSwitch_Action)(0),            // 1: dockgate.dji.v1.AlarmStateSwitch.Action
-	(BatteryMaintenanceSwitch_Action)(0),    // 2: dockgate.dji.v1.BatteryMaintenanceSwitch.Action
-	(BatteryStoreModeSwitch_Action)(0),      // 3: dockgate.dji.v1.BatteryStoreModeSwitch.Action
-	(EsimOperatorSwitch_EsimOperator)(0),    // 4: dockgate.dji.v1.EsimOperatorSwitch.EsimOperator
-	(EsimOperatorSwitch_TelecomOperator)(0), // 5: dockgate.dji.v1.EsimOperatorSwitch.TelecomOperator
-	(RtkCalibration_Device_Type)(0),         // 6: dockgate.dji.v1.RtkCalibration.Device.Type
-	(SdrWorkmodeSwitch_LinkWorkmode)(0),     // 7: dockgate.dji.v1.SdrWorkmodeSwitch.LinkWorkmode
-	(SimSlotSwitch_SimSlot)(0),              // 8: dockgate.dji.v1.SimSlotSwitch.SimSlot
-	(*ChargeOpen)(nil),                      // 9: dockgate.dji.v1.ChargeOpen
-	(*AirConditionerModeSwitch)(nil),        // 10: dockgate.dji.v1.AirConditionerModeSwitch
-	(*AlarmStateSwitch)(nil),                // 11: dockgate.dji.v1.AlarmStateSwitch
-	(*BatteryMaintenanceSwitch)(nil),        // 12: dockgate.dji.v1.BatteryMaintenanceSwitch
-	(*BatteryStoreModeSwitch)(nil),          // 13: dockgate.dji.v1.BatteryStoreModeSwitch
-	(*ChargeClose)(nil),                     // 14: dockgate.dji.v1.ChargeClose
-	(*CoverClose)(nil),                      // 15: dockgate.dji.v1.CoverClose
-	(*CoverForceClose)(nil),                 // 16: dockgate.dji.v1.CoverForceClose
-	(*CoverOpen)(nil),                       // 17: dockgate.dji.v1.CoverOpen
-	(*DebugModeClose)(nil),                  // 18: dockgate.dji.v1.DebugModeClose
-	(*DebugModeOpen)(nil),                   // 19: dockgate.dji.v1.DebugModeOpen
-	(*DeviceFormat)(nil),                    // 20: dockgate.dji.v1.DeviceFormat
-	(*DeviceReboot)(nil),                    // 21: dockgate.dji.v1.DeviceReboot
-	(*DroneClose)(nil),                      // 22: dockgate.dji.v1.DroneClose
-	(*DroneFormat)(nil),                     // 23: dockgate.dji.v1.DroneFormat
-	(*DroneOpen)(nil),                       // 24: dockgate.dji.v1.DroneOpen
-	(*EsimActivate)(nil),                    // 25: dockgate.dji.v1.EsimActivate
-	(*EsimOperatorSwitch)(nil),              // 26: dockgate.dji.v1.EsimOperatorSwitch
-	(*PutterClose)(nil),                     // 27: dockgate.dji.v1.PutterClose
-	(*PutterOpen)(nil),                      // 28: dockgate.dji.v1.PutterOpen
-	(*RtkCalibration)(nil),                  // 29: dockgate.dji.v1.RtkCalibration
-	(*SdrWorkmodeSwitch)(nil),               // 30: dockgate.dji.v1.SdrWorkmodeSwitch
-	(*SimSlotSwitch)(nil),                   // 31: dockgate.dji.v1.SimSlotSwitch
-	(*SupplementLightClose)(nil),            // 32: dockgate.dji.v1.SupplementLightClose
-	(*SupplementLightOpen)(nil),             // 33: dockgate.dji.v1.SupplementLightOpen
-	(*RtkCalibration_Device)(nil),           // 34: dockgate.dji.v1.RtkCalibration.Device
-	(*RtkCalibration_Device_Data)(nil),      // 35: dockgate.dji.v1.RtkCalibration.Device.Data
+	(AirConditionerModeSwitch_Action)(0),            // 0: dockgate.dji.v1.AirConditionerModeSwitch.Action
+	(AlarmStateSwitch_Action)(0),                    // 1: dockgate.dji.v1.AlarmStateSwitch.Action
+	(BatteryMaintenanceSwitch_Action)(0),            // 2: dockgate.dji.v1.BatteryMaintenanceSwitch.Action
+	(BatteryStoreModeSwitch_Action)(0),              // 3: dockgate.dji.v1.BatteryStoreModeSwitch.Action
+	(EsimOperatorSwitch_EsimOperator)(0),            // 4: dockgate.dji.v1.EsimOperatorSwitch.EsimOperator
+	(EsimOperatorSwitch_TelecomOperator)(0),         // 5: dockgate.dji.v1.EsimOperatorSwitch.TelecomOperator
+	(RtkCalibration_Device_Type)(0),                 // 6: dockgate.dji.v1.RtkCalibration.Device.Type
+	(SdrWorkmodeSwitch_LinkWorkmode)(0),             // 7: dockgate.dji.v1.SdrWorkmodeSwitch.LinkWorkmode
+	(SimSlotSwitch_SimSlot)(0),                      // 8: dockgate.dji.v1.SimSlotSwitch.SimSlot
+	(*ChargeOpen)(nil),                              // 9: dockgate.dji.v1.ChargeOpen
+	(*AirConditionerModeSwitch)(nil),                // 10: dockgate.dji.v1.AirConditionerModeSwitch
+	(*AlarmStateSwitch)(nil),                        // 11: dockgate.dji.v1.AlarmStateSwitch
+	(*BatteryMaintenanceSwitch)(nil),                // 12: dockgate.dji.v1.BatteryMaintenanceSwitch
+	(*BatteryStoreModeSwitch)(nil),                  // 13: dockgate.dji.v1.BatteryStoreModeSwitch
+	(*ChargeClose)(nil),                             // 14: dockgate.dji.v1.ChargeClose
+	(*CoverClose)(nil),                              // 15: dockgate.dji.v1.CoverClose
+	(*CoverForceClose)(nil),                         // 16: dockgate.dji.v1.CoverForceClose
+	(*CoverOpen)(nil),                               // 17: dockgate.dji.v1.CoverOpen
+	(*DebugModeClose)(nil),                          // 18: dockgate.dji.v1.DebugModeClose
+	(*DebugModeOpen)(nil),                           // 19: dockgate.dji.v1.DebugModeOpen
+	(*DeviceFormat)(nil),                            // 20: dockgate.dji.v1.DeviceFormat
+	(*DeviceReboot)(nil),                            // 21: dockgate.dji.v1.DeviceReboot
+	(*DroneClose)(nil),                              // 22: dockgate.dji.v1.DroneClose
+	(*DroneFormat)(nil),                             // 23: dockgate.dji.v1.DroneFormat
+	(*DroneOpen)(nil),                               // 24: dockgate.dji.v1.DroneOpen
+	(*EsimActivate)(nil),                            // 25: dockgate.dji.v1.EsimActivate
+	(*EsimOperatorSwitch)(nil),                      // 26: dockgate.dji.v1.EsimOperatorSwitch
+	(*PutterClose)(nil),                             // 27: dockgate.dji.v1.PutterClose
+	(*PutterOpen)(nil),                              // 28: dockgate.dji.v1.PutterOpen
+	(*RtkCalibration)(nil),                          // 29: dockgate.dji.v1.RtkCalibration
+	(*SdrWorkmodeSwitch)(nil),                       // 30: dockgate.dji.v1.SdrWorkmodeSwitch
+	(*SimSlotSwitch)(nil),                           // 31: dockgate.dji.v1.SimSlotSwitch
+	(*SupplementLightClose)(nil),                    // 32: dockgate.dji.v1.SupplementLightClose
+	(*SupplementLightOpen)(nil),                     // 33: dockgate.dji.v1.SupplementLightOpen
+	(*ChargeCloseEvent)(nil),                        // 34: dockgate.dji.v1.ChargeCloseEvent
+	(*ChargeOpenEvent)(nil),                         // 35: dockgate.dji.v1.ChargeOpenEvent
+	(*CoverCloseEvent)(nil),                         // 36: dockgate.dji.v1.CoverCloseEvent
+	(*CoverForceCloseEvent)(nil),                    // 37: dockgate.dji.v1.CoverForceCloseEvent
+	(*CoverOpenEvent)(nil),                          // 38: dockgate.dji.v1.CoverOpenEvent
+	(*DeviceFormatEvent)(nil),                       // 39: dockgate.dji.v1.DeviceFormatEvent
+	(*DeviceRebootEvent)(nil),                       // 40: dockgate.dji.v1.DeviceRebootEvent
+	(*DroneCloseEvent)(nil),                         // 41: dockgate.dji.v1.DroneCloseEvent
+	(*DroneFormatEvent)(nil),                        // 42: dockgate.dji.v1.DroneFormatEvent
+	(*DroneOpenEvent)(nil),                          // 43: dockgate.dji.v1.DroneOpenEvent
+	(*EsimActivateEvent)(nil),                       // 44: dockgate.dji.v1.EsimActivateEvent
+	(*EsimOperatorSwitchEvent)(nil),                 // 45: dockgate.dji.v1.EsimOperatorSwitchEvent
+	(*PutterCloseEvent)(nil),                        // 46: dockgate.dji.v1.PutterCloseEvent
+	(*PutterOpenEvent)(nil),                         // 47: dockgate.dji.v1.PutterOpenEvent
+	(*RtkCalibrationEvent)(nil),                     // 48: dockgate.dji.v1.RtkCalibrationEvent
+	(*RtkCalibration_Device)(nil),                   // 49: dockgate.dji.v1.RtkCalibration.Device
+	(*RtkCalibration_Device_Data)(nil),              // 50: dockgate.dji.v1.RtkCalibration.Device.Data
+	(*ChargeCloseEvent_Output)(nil),                 // 51: dockgate.dji.v1.ChargeCloseEvent.Output
+	(*ChargeCloseEvent_Output_Progress)(nil),        // 52: dockgate.dji.v1.ChargeCloseEvent.Output.Progress
+	(*ChargeOpenEvent_Output)(nil),                  // 53: dockgate.dji.v1.ChargeOpenEvent.Output
+	(*ChargeOpenEvent_Output_Progress)(nil),         // 54: dockgate.dji.v1.ChargeOpenEvent.Output.Progress
+	(*CoverCloseEvent_Output)(nil),                  // 55: dockgate.dji.v1.CoverCloseEvent.Output
+	(*CoverCloseEvent_Output_Progress)(nil),         // 56: dockgate.dji.v1.CoverCloseEvent.Output.Progress
+	(*CoverForceCloseEvent_Output)(nil),             // 57: dockgate.dji.v1.CoverForceCloseEvent.Output
+	(*CoverForceCloseEvent_Output_Progress)(nil),    // 58: dockgate.dji.v1.CoverForceCloseEvent.Output.Progress
+	(*CoverOpenEvent_Output)(nil),                   // 59: dockgate.dji.v1.CoverOpenEvent.Output
+	(*CoverOpenEvent_Output_Progress)(nil),          // 60: dockgate.dji.v1.CoverOpenEvent.Output.Progress
+	(*DeviceFormatEvent_Output)(nil),                // 61: dockgate.dji.v1.DeviceFormatEvent.Output
+	(*DeviceFormatEvent_Output_Progress)(nil),       // 62: dockgate.dji.v1.DeviceFormatEvent.Output.Progress
+	(*DeviceRebootEvent_Output)(nil),                // 63: dockgate.dji.v1.DeviceRebootEvent.Output
+	(*DeviceRebootEvent_Output_Progress)(nil),       // 64: dockgate.dji.v1.DeviceRebootEvent.Output.Progress
+	(*DroneCloseEvent_Output)(nil),                  // 65: dockgate.dji.v1.DroneCloseEvent.Output
+	(*DroneCloseEvent_Output_Progress)(nil),         // 66: dockgate.dji.v1.DroneCloseEvent.Output.Progress
+	(*DroneFormatEvent_Output)(nil),                 // 67: dockgate.dji.v1.DroneFormatEvent.Output
+	(*DroneFormatEvent_Output_Progress)(nil),        // 68: dockgate.dji.v1.DroneFormatEvent.Output.Progress
+	(*DroneOpenEvent_Output)(nil),                   // 69: dockgate.dji.v1.DroneOpenEvent.Output
+	(*EsimActivateEvent_Output)(nil),                // 70: dockgate.dji.v1.EsimActivateEvent.Output
+	(*EsimActivateEvent_Output_Progress)(nil),       // 71: dockgate.dji.v1.EsimActivateEvent.Output.Progress
+	(*EsimOperatorSwitchEvent_Output)(nil),          // 72: dockgate.dji.v1.EsimOperatorSwitchEvent.Output
+	(*EsimOperatorSwitchEvent_Output_Progress)(nil), // 73: dockgate.dji.v1.EsimOperatorSwitchEvent.Output.Progress
+	(*PutterCloseEvent_Output)(nil),                 // 74: dockgate.dji.v1.PutterCloseEvent.Output
+	(*PutterCloseEvent_Output_Progress)(nil),        // 75: dockgate.dji.v1.PutterCloseEvent.Output.Progress
+	(*PutterOpenEvent_Output)(nil),                  // 76: dockgate.dji.v1.PutterOpenEvent.Output
+	(*PutterOpenEvent_Output_Progress)(nil),         // 77: dockgate.dji.v1.PutterOpenEvent.Output.Progress
+	(*RtkCalibrationEvent_Output)(nil),              // 78: dockgate.dji.v1.RtkCalibrationEvent.Output
+	(*RtkCalibrationEvent_Output_Ext)(nil),          // 79: dockgate.dji.v1.RtkCalibrationEvent.Output.Ext
+	(*RtkCalibrationEvent_Output_Progress)(nil),     // 80: dockgate.dji.v1.RtkCalibrationEvent.Output.Progress
+	(*RtkCalibrationEvent_Output_Ext_Device)(nil),   // 81: dockgate.dji.v1.RtkCalibrationEvent.Output.Ext.Device
 }
 var file_dockgate_dji_v1_device_proto_depIdxs = []int32{
 	0,  // 0: dockgate.dji.v1.AirConditionerModeSwitch.action:type_name -> dockgate.dji.v1.AirConditionerModeSwitch.Action
@@ -2014,16 +4854,47 @@ var file_dockgate_dji_v1_device_proto_depIdxs = []int32{
 	3,  // 3: dockgate.dji.v1.BatteryStoreModeSwitch.action:type_name -> dockgate.dji.v1.BatteryStoreModeSwitch.Action
 	4,  // 4: dockgate.dji.v1.EsimOperatorSwitch.esim_operator:type_name -> dockgate.dji.v1.EsimOperatorSwitch.EsimOperator
 	5,  // 5: dockgate.dji.v1.EsimOperatorSwitch.telecom_operator:type_name -> dockgate.dji.v1.EsimOperatorSwitch.TelecomOperator
-	34, // 6: dockgate.dji.v1.RtkCalibration.devices:type_name -> dockgate.dji.v1.RtkCalibration.Device
+	49, // 6: dockgate.dji.v1.RtkCalibration.devices:type_name -> dockgate.dji.v1.RtkCalibration.Device
 	7,  // 7: dockgate.dji.v1.SdrWorkmodeSwitch.link_workmode:type_name -> dockgate.dji.v1.SdrWorkmodeSwitch.LinkWorkmode
 	8,  // 8: dockgate.dji.v1.SimSlotSwitch.sim_slot:type_name -> dockgate.dji.v1.SimSlotSwitch.SimSlot
-	6,  // 9: dockgate.dji.v1.RtkCalibration.Device.type:type_name -> dockgate.dji.v1.RtkCalibration.Device.Type
-	35, // 10: dockgate.dji.v1.RtkCalibration.Device.data:type_name -> dockgate.dji.v1.RtkCalibration.Device.Data
-	11, // [11:11] is the sub-list for method output_type
-	11, // [11:11] is the sub-list for method input_type
-	11, // [11:11] is the sub-list for extension type_name
-	11, // [11:11] is the sub-list for extension extendee
-	0,  // [0:11] is the sub-list for field type_name
+	51, // 9: dockgate.dji.v1.ChargeCloseEvent.output:type_name -> dockgate.dji.v1.ChargeCloseEvent.Output
+	53, // 10: dockgate.dji.v1.ChargeOpenEvent.output:type_name -> dockgate.dji.v1.ChargeOpenEvent.Output
+	55, // 11: dockgate.dji.v1.CoverCloseEvent.output:type_name -> dockgate.dji.v1.CoverCloseEvent.Output
+	57, // 12: dockgate.dji.v1.CoverForceCloseEvent.output:type_name -> dockgate.dji.v1.CoverForceCloseEvent.Output
+	59, // 13: dockgate.dji.v1.CoverOpenEvent.output:type_name -> dockgate.dji.v1.CoverOpenEvent.Output
+	61, // 14: dockgate.dji.v1.DeviceFormatEvent.output:type_name -> dockgate.dji.v1.DeviceFormatEvent.Output
+	63, // 15: dockgate.dji.v1.DeviceRebootEvent.output:type_name -> dockgate.dji.v1.DeviceRebootEvent.Output
+	65, // 16: dockgate.dji.v1.DroneCloseEvent.output:type_name -> dockgate.dji.v1.DroneCloseEvent.Output
+	67, // 17: dockgate.dji.v1.DroneFormatEvent.output:type_name -> dockgate.dji.v1.DroneFormatEvent.Output
+	69, // 18: dockgate.dji.v1.DroneOpenEvent.output:type_name -> dockgate.dji.v1.DroneOpenEvent.Output
+	70, // 19: dockgate.dji.v1.EsimActivateEvent.output:type_name -> dockgate.dji.v1.EsimActivateEvent.Output
+	72, // 20: dockgate.dji.v1.EsimOperatorSwitchEvent.output:type_name -> dockgate.dji.v1.EsimOperatorSwitchEvent.Output
+	74, // 21: dockgate.dji.v1.PutterCloseEvent.output:type_name -> dockgate.dji.v1.PutterCloseEvent.Output
+	76, // 22: dockgate.dji.v1.PutterOpenEvent.output:type_name -> dockgate.dji.v1.PutterOpenEvent.Output
+	78, // 23: dockgate.dji.v1.RtkCalibrationEvent.output:type_name -> dockgate.dji.v1.RtkCalibrationEvent.Output
+	6,  // 24: dockgate.dji.v1.RtkCalibration.Device.type:type_name -> dockgate.dji.v1.RtkCalibration.Device.Type
+	50, // 25: dockgate.dji.v1.RtkCalibration.Device.data:type_name -> dockgate.dji.v1.RtkCalibration.Device.Data
+	52, // 26: dockgate.dji.v1.ChargeCloseEvent.Output.progress:type_name -> dockgate.dji.v1.ChargeCloseEvent.Output.Progress
+	54, // 27: dockgate.dji.v1.ChargeOpenEvent.Output.progress:type_name -> dockgate.dji.v1.ChargeOpenEvent.Output.Progress
+	56, // 28: dockgate.dji.v1.CoverCloseEvent.Output.progress:type_name -> dockgate.dji.v1.CoverCloseEvent.Output.Progress
+	58, // 29: dockgate.dji.v1.CoverForceCloseEvent.Output.progress:type_name -> dockgate.dji.v1.CoverForceCloseEvent.Output.Progress
+	60, // 30: dockgate.dji.v1.CoverOpenEvent.Output.progress:type_name -> dockgate.dji.v1.CoverOpenEvent.Output.Progress
+	62, // 31: dockgate.dji.v1.DeviceFormatEvent.Output.progress:type_name -> dockgate.dji.v1.DeviceFormatEvent.Output.Progress
+	64, // 32: dockgate.dji.v1.DeviceRebootEvent.Output.progress:type_name -> dockgate.dji.v1.DeviceRebootEvent.Output.Progress
+	66, // 33: dockgate.dji.v1.DroneCloseEvent.Output.progress:type_name -> dockgate.dji.v1.DroneCloseEvent.Output.Progress
+	68, // 34: dockgate.dji.v1.DroneFormatEvent.Output.progress:type_name -> dockgate.dji.v1.DroneFormatEvent.Output.Progress
+	71, // 35: dockgate.dji.v1.EsimActivateEvent.Output.progress:type_name -> dockgate.dji.v1.EsimActivateEvent.Output.Progress
+	73, // 36: dockgate.dji.v1.EsimOperatorSwitchEvent.Output.progress:type_name -> dockgate.dji.v1.EsimOperatorSwitchEvent.Output.Progress
+	75, // 37: dockgate.dji.v1.PutterCloseEvent.Output.progress:type_name -> dockgate.dji.v1.PutterCloseEvent.Output.Progress
+	77, // 38: dockgate.dji.v1.PutterOpenEvent.Output.progress:type_name -> dockgate.dji.v1.PutterOpenEvent.Output.Progress
+	79, // 39: dockgate.dji.v1.RtkCalibrationEvent.Output.ext:type_name -> dockgate.dji.v1.RtkCalibrationEvent.Output.Ext
+	80, // 40: dockgate.dji.v1.RtkCalibrationEvent.Output.progress:type_name -> dockgate.dji.v1.RtkCalibrationEvent.Output.Progress
+	81, // 41: dockgate.dji.v1.RtkCalibrationEvent.Output.Ext.devices:type_name -> dockgate.dji.v1.RtkCalibrationEvent.Output.Ext.Device
+	42, // [42:42] is the sub-list for method output_type
+	42, // [42:42] is the sub-list for method input_type
+	42, // [42:42] is the sub-list for extension type_name
+	42, // [42:42] is the sub-list for extension extendee
+	0,  // [0:42] is the sub-list for field type_name
 }
 
 func init() { file_dockgate_dji_v1_device_proto_init() }
@@ -2042,13 +4913,59 @@ func file_dockgate_dji_v1_device_proto_init() {
 	file_dockgate_dji_v1_device_proto_msgTypes[22].OneofWrappers = []any{}
 	file_dockgate_dji_v1_device_proto_msgTypes[25].OneofWrappers = []any{}
 	file_dockgate_dji_v1_device_proto_msgTypes[26].OneofWrappers = []any{}
+	file_dockgate_dji_v1_device_proto_msgTypes[27].OneofWrappers = []any{}
+	file_dockgate_dji_v1_device_proto_msgTypes[28].OneofWrappers = []any{}
+	file_dockgate_dji_v1_device_proto_msgTypes[29].OneofWrappers = []any{}
+	file_dockgate_dji_v1_device_proto_msgTypes[30].OneofWrappers = []any{}
+	file_dockgate_dji_v1_device_proto_msgTypes[31].OneofWrappers = []any{}
+	file_dockgate_dji_v1_device_proto_msgTypes[32].OneofWrappers = []any{}
+	file_dockgate_dji_v1_device_proto_msgTypes[33].OneofWrappers = []any{}
+	file_dockgate_dji_v1_device_proto_msgTypes[34].OneofWrappers = []any{}
+	file_dockgate_dji_v1_device_proto_msgTypes[35].OneofWrappers = []any{}
+	file_dockgate_dji_v1_device_proto_msgTypes[36].OneofWrappers = []any{}
+	file_dockgate_dji_v1_device_proto_msgTypes[37].OneofWrappers = []any{}
+	file_dockgate_dji_v1_device_proto_msgTypes[38].OneofWrappers = []any{}
+	file_dockgate_dji_v1_device_proto_msgTypes[39].OneofWrappers = []any{}
+	file_dockgate_dji_v1_device_proto_msgTypes[40].OneofWrappers = []any{}
+	file_dockgate_dji_v1_device_proto_msgTypes[41].OneofWrappers = []any{}
+	file_dockgate_dji_v1_device_proto_msgTypes[42].OneofWrappers = []any{}
+	file_dockgate_dji_v1_device_proto_msgTypes[43].OneofWrappers = []any{}
+	file_dockgate_dji_v1_device_proto_msgTypes[44].OneofWrappers = []any{}
+	file_dockgate_dji_v1_device_proto_msgTypes[45].OneofWrappers = []any{}
+	file_dockgate_dji_v1_device_proto_msgTypes[46].OneofWrappers = []any{}
+	file_dockgate_dji_v1_device_proto_msgTypes[47].OneofWrappers = []any{}
+	file_dockgate_dji_v1_device_proto_msgTypes[48].OneofWrappers = []any{}
+	file_dockgate_dji_v1_device_proto_msgTypes[49].OneofWrappers = []any{}
+	file_dockgate_dji_v1_device_proto_msgTypes[50].OneofWrappers = []any{}
+	file_dockgate_dji_v1_device_proto_msgTypes[51].OneofWrappers = []any{}
+	file_dockgate_dji_v1_device_proto_msgTypes[52].OneofWrappers = []any{}
+	file_dockgate_dji_v1_device_proto_msgTypes[53].OneofWrappers = []any{}
+	file_dockgate_dji_v1_device_proto_msgTypes[54].OneofWrappers = []any{}
+	file_dockgate_dji_v1_device_proto_msgTypes[55].OneofWrappers = []any{}
+	file_dockgate_dji_v1_device_proto_msgTypes[56].OneofWrappers = []any{}
+	file_dockgate_dji_v1_device_proto_msgTypes[57].OneofWrappers = []any{}
+	file_dockgate_dji_v1_device_proto_msgTypes[58].OneofWrappers = []any{}
+	file_dockgate_dji_v1_device_proto_msgTypes[59].OneofWrappers = []any{}
+	file_dockgate_dji_v1_device_proto_msgTypes[60].OneofWrappers = []any{}
+	file_dockgate_dji_v1_device_proto_msgTypes[61].OneofWrappers = []any{}
+	file_dockgate_dji_v1_device_proto_msgTypes[62].OneofWrappers = []any{}
+	file_dockgate_dji_v1_device_proto_msgTypes[63].OneofWrappers = []any{}
+	file_dockgate_dji_v1_device_proto_msgTypes[64].OneofWrappers = []any{}
+	file_dockgate_dji_v1_device_proto_msgTypes[65].OneofWrappers = []any{}
+	file_dockgate_dji_v1_device_proto_msgTypes[66].OneofWrappers = []any{}
+	file_dockgate_dji_v1_device_proto_msgTypes[67].OneofWrappers = []any{}
+	file_dockgate_dji_v1_device_proto_msgTypes[68].OneofWrappers = []any{}
+	file_dockgate_dji_v1_device_proto_msgTypes[69].OneofWrappers = []any{}
+	file_dockgate_dji_v1_device_proto_msgTypes[70].OneofWrappers = []any{}
+	file_dockgate_dji_v1_device_proto_msgTypes[71].OneofWrappers = []any{}
+	file_dockgate_dji_v1_device_proto_msgTypes[72].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_dockgate_dji_v1_device_proto_rawDesc), len(file_dockgate_dji_v1_device_proto_rawDesc)),
 			NumEnums:      9,
-			NumMessages:   27,
+			NumMessages:   73,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -576,6 +576,112 @@ func (TakeoffToPoint_SimulateMission_IsEnable) EnumDescriptor() ([]byte, []int) 
 	return file_dockgate_dji_v1_drc_proto_rawDescGZIP(), []int{32, 0, 0}
 }
 
+// The state of the link.
+type DrcStatusNotifyEvent_DrcState int32
+
+const (
+	// There is no link.
+	DrcStatusNotifyEvent_DRC_STATE_NOT_CONNECTED DrcStatusNotifyEvent_DrcState = 0
+	// The device connects.
+	DrcStatusNotifyEvent_DRC_STATE_CONNECTING DrcStatusNotifyEvent_DrcState = 1
+	// The link is up.
+	DrcStatusNotifyEvent_DRC_STATE_CONNECTED DrcStatusNotifyEvent_DrcState = 2
+)
+
+// Enum value maps for DrcStatusNotifyEvent_DrcState.
+var (
+	DrcStatusNotifyEvent_DrcState_name = map[int32]string{
+		0: "DRC_STATE_NOT_CONNECTED",
+		1: "DRC_STATE_CONNECTING",
+		2: "DRC_STATE_CONNECTED",
+	}
+	DrcStatusNotifyEvent_DrcState_value = map[string]int32{
+		"DRC_STATE_NOT_CONNECTED": 0,
+		"DRC_STATE_CONNECTING":    1,
+		"DRC_STATE_CONNECTED":     2,
+	}
+)
+
+func (x DrcStatusNotifyEvent_DrcState) Enum() *DrcStatusNotifyEvent_DrcState {
+	p := new(DrcStatusNotifyEvent_DrcState)
+	*p = x
+	return p
+}
+
+func (x DrcStatusNotifyEvent_DrcState) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (DrcStatusNotifyEvent_DrcState) Descriptor() protoreflect.EnumDescriptor {
+	return file_dockgate_dji_v1_drc_proto_enumTypes[11].Descriptor()
+}
+
+func (DrcStatusNotifyEvent_DrcState) Type() protoreflect.EnumType {
+	return &file_dockgate_dji_v1_drc_proto_enumTypes[11]
+}
+
+func (x DrcStatusNotifyEvent_DrcState) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use DrcStatusNotifyEvent_DrcState.Descriptor instead.
+func (DrcStatusNotifyEvent_DrcState) EnumDescriptor() ([]byte, []int) {
+	return file_dockgate_dji_v1_drc_proto_rawDescGZIP(), []int{34, 0}
+}
+
+// What the drone did.
+type ObstacleAvoidanceNotifyEvent_Obstacle_Type int32
+
+const (
+	// Began to go round it.
+	ObstacleAvoidanceNotifyEvent_Obstacle_TYPE_DETOUR_START ObstacleAvoidanceNotifyEvent_Obstacle_Type = 0
+	// Is back on its way.
+	ObstacleAvoidanceNotifyEvent_Obstacle_TYPE_DETOUR_END ObstacleAvoidanceNotifyEvent_Obstacle_Type = 1
+	// Stopped before it.
+	ObstacleAvoidanceNotifyEvent_Obstacle_TYPE_BRAKE ObstacleAvoidanceNotifyEvent_Obstacle_Type = 2
+)
+
+// Enum value maps for ObstacleAvoidanceNotifyEvent_Obstacle_Type.
+var (
+	ObstacleAvoidanceNotifyEvent_Obstacle_Type_name = map[int32]string{
+		0: "TYPE_DETOUR_START",
+		1: "TYPE_DETOUR_END",
+		2: "TYPE_BRAKE",
+	}
+	ObstacleAvoidanceNotifyEvent_Obstacle_Type_value = map[string]int32{
+		"TYPE_DETOUR_START": 0,
+		"TYPE_DETOUR_END":   1,
+		"TYPE_BRAKE":        2,
+	}
+)
+
+func (x ObstacleAvoidanceNotifyEvent_Obstacle_Type) Enum() *ObstacleAvoidanceNotifyEvent_Obstacle_Type {
+	p := new(ObstacleAvoidanceNotifyEvent_Obstacle_Type)
+	*p = x
+	return p
+}
+
+func (x ObstacleAvoidanceNotifyEvent_Obstacle_Type) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ObstacleAvoidanceNotifyEvent_Obstacle_Type) Descriptor() protoreflect.EnumDescriptor {
+	return file_dockgate_dji_v1_drc_proto_enumTypes[12].Descriptor()
+}
+
+func (ObstacleAvoidanceNotifyEvent_Obstacle_Type) Type() protoreflect.EnumType {
+	return &file_dockgate_dji_v1_drc_proto_enumTypes[12]
+}
+
+func (x ObstacleAvoidanceNotifyEvent_Obstacle_Type) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ObstacleAvoidanceNotifyEvent_Obstacle_Type.Descriptor instead.
+func (ObstacleAvoidanceNotifyEvent_Obstacle_Type) EnumDescriptor() ([]byte, []int) {
+	return file_dockgate_dji_v1_drc_proto_rawDescGZIP(), []int{37, 0, 0}
+}
+
 // drc_ai_identify_filter_set: sets the list by which the drone filters the
 // targets that it recognises in its live picture. It replaces the list before.
 // DJI's page does not say whether the named kinds are the ones that stay or the
@@ -2526,6 +2632,547 @@ func (x *TakeoffToPoint) GetExitWaylineWhenRcLost() TakeoffToPoint_ExitWaylineWh
 	return TakeoffToPoint_EXIT_WAYLINE_WHEN_RC_LOST_CONTINUE
 }
 
+// cloud_control_auth_notify: what became of cloud_control_auth_request: whether
+// the person at the remote controller agrees.
+type CloudControlAuthNotifyEvent struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 0 while nothing is wrong, otherwise an error code.
+	Result *int32 `protobuf:"varint,1,opt,name=result,proto3,oneof" json:"result,omitempty"`
+	// The report.
+	Output        *CloudControlAuthNotifyEvent_Output `protobuf:"bytes,2,opt,name=output,proto3" json:"output,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CloudControlAuthNotifyEvent) Reset() {
+	*x = CloudControlAuthNotifyEvent{}
+	mi := &file_dockgate_dji_v1_drc_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CloudControlAuthNotifyEvent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CloudControlAuthNotifyEvent) ProtoMessage() {}
+
+func (x *CloudControlAuthNotifyEvent) ProtoReflect() protoreflect.Message {
+	mi := &file_dockgate_dji_v1_drc_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CloudControlAuthNotifyEvent.ProtoReflect.Descriptor instead.
+func (*CloudControlAuthNotifyEvent) Descriptor() ([]byte, []int) {
+	return file_dockgate_dji_v1_drc_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *CloudControlAuthNotifyEvent) GetResult() int32 {
+	if x != nil && x.Result != nil {
+		return *x.Result
+	}
+	return 0
+}
+
+func (x *CloudControlAuthNotifyEvent) GetOutput() *CloudControlAuthNotifyEvent_Output {
+	if x != nil {
+		return x.Output
+	}
+	return nil
+}
+
+// drc_status_notify: the state of the direct remote control link. DJI has given
+// it up for the drc_state property; docks still send it.
+//
+// Deprecated: Marked as deprecated in dockgate/dji/v1/drc.proto.
+type DrcStatusNotifyEvent struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 0 while nothing is wrong, otherwise an error code.
+	Result *int32 `protobuf:"varint,1,opt,name=result,proto3,oneof" json:"result,omitempty"`
+	// The state of the link.
+	DrcState      *DrcStatusNotifyEvent_DrcState `protobuf:"varint,2,opt,name=drc_state,json=drcState,proto3,enum=dockgate.dji.v1.DrcStatusNotifyEvent_DrcState,oneof" json:"drc_state,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DrcStatusNotifyEvent) Reset() {
+	*x = DrcStatusNotifyEvent{}
+	mi := &file_dockgate_dji_v1_drc_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DrcStatusNotifyEvent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DrcStatusNotifyEvent) ProtoMessage() {}
+
+func (x *DrcStatusNotifyEvent) ProtoReflect() protoreflect.Message {
+	mi := &file_dockgate_dji_v1_drc_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DrcStatusNotifyEvent.ProtoReflect.Descriptor instead.
+func (*DrcStatusNotifyEvent) Descriptor() ([]byte, []int) {
+	return file_dockgate_dji_v1_drc_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *DrcStatusNotifyEvent) GetResult() int32 {
+	if x != nil && x.Result != nil {
+		return *x.Result
+	}
+	return 0
+}
+
+func (x *DrcStatusNotifyEvent) GetDrcState() DrcStatusNotifyEvent_DrcState {
+	if x != nil && x.DrcState != nil {
+		return *x.DrcState
+	}
+	return DrcStatusNotifyEvent_DRC_STATE_NOT_CONNECTED
+}
+
+// fly_to_point_progress: how far fly_to_point is. Belongs to the flight whose
+// fly_to_id it carries.
+type FlyToPointProgressEvent struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The flight, by the fly_to_id of fly_to_point.
+	FlyToId *string `protobuf:"bytes,1,opt,name=fly_to_id,json=flyToId,proto3,oneof" json:"fly_to_id,omitempty"`
+	// "wayline_progress" while it goes on; "wayline_ok" (arrived),
+	// "wayline_failed" or "wayline_cancel" at its end.
+	Status *string `protobuf:"bytes,2,opt,name=status,proto3,oneof" json:"status,omitempty"`
+	// 0 while nothing is wrong, otherwise an error code.
+	Result *int32 `protobuf:"varint,3,opt,name=result,proto3,oneof" json:"result,omitempty"`
+	// The number of the waypoint that it is at.
+	WayPointIndex *int32 `protobuf:"varint,4,opt,name=way_point_index,json=wayPointIndex,proto3,oneof" json:"way_point_index,omitempty"`
+	// Metres that are left to fly.
+	RemainingDistance *float64 `protobuf:"fixed64,5,opt,name=remaining_distance,json=remainingDistance,proto3,oneof" json:"remaining_distance,omitempty"`
+	// Seconds that are left to fly.
+	RemainingTime *float64 `protobuf:"fixed64,6,opt,name=remaining_time,json=remainingTime,proto3,oneof" json:"remaining_time,omitempty"`
+	// The path that the drone means to fly, point by point.
+	PlannedPathPoints []*FlyToPointProgressEvent_PlannedPathPoint `protobuf:"bytes,7,rep,name=planned_path_points,json=plannedPathPoints,proto3" json:"planned_path_points,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
+}
+
+func (x *FlyToPointProgressEvent) Reset() {
+	*x = FlyToPointProgressEvent{}
+	mi := &file_dockgate_dji_v1_drc_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FlyToPointProgressEvent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FlyToPointProgressEvent) ProtoMessage() {}
+
+func (x *FlyToPointProgressEvent) ProtoReflect() protoreflect.Message {
+	mi := &file_dockgate_dji_v1_drc_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FlyToPointProgressEvent.ProtoReflect.Descriptor instead.
+func (*FlyToPointProgressEvent) Descriptor() ([]byte, []int) {
+	return file_dockgate_dji_v1_drc_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *FlyToPointProgressEvent) GetFlyToId() string {
+	if x != nil && x.FlyToId != nil {
+		return *x.FlyToId
+	}
+	return ""
+}
+
+func (x *FlyToPointProgressEvent) GetStatus() string {
+	if x != nil && x.Status != nil {
+		return *x.Status
+	}
+	return ""
+}
+
+func (x *FlyToPointProgressEvent) GetResult() int32 {
+	if x != nil && x.Result != nil {
+		return *x.Result
+	}
+	return 0
+}
+
+func (x *FlyToPointProgressEvent) GetWayPointIndex() int32 {
+	if x != nil && x.WayPointIndex != nil {
+		return *x.WayPointIndex
+	}
+	return 0
+}
+
+func (x *FlyToPointProgressEvent) GetRemainingDistance() float64 {
+	if x != nil && x.RemainingDistance != nil {
+		return *x.RemainingDistance
+	}
+	return 0
+}
+
+func (x *FlyToPointProgressEvent) GetRemainingTime() float64 {
+	if x != nil && x.RemainingTime != nil {
+		return *x.RemainingTime
+	}
+	return 0
+}
+
+func (x *FlyToPointProgressEvent) GetPlannedPathPoints() []*FlyToPointProgressEvent_PlannedPathPoint {
+	if x != nil {
+		return x.PlannedPathPoints
+	}
+	return nil
+}
+
+// joystick_invalid_notify: direct remote control does not steer the drone any
+// more, and why.
+type JoystickInvalidNotifyEvent struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Why: 0 the remote controller lost its connection, 1 return home and 2
+	// landing because the battery is low, 3 a restricted zone is near, 4 the
+	// remote controller took over.
+	Reason        *int32 `protobuf:"varint,1,opt,name=reason,proto3,oneof" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *JoystickInvalidNotifyEvent) Reset() {
+	*x = JoystickInvalidNotifyEvent{}
+	mi := &file_dockgate_dji_v1_drc_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *JoystickInvalidNotifyEvent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*JoystickInvalidNotifyEvent) ProtoMessage() {}
+
+func (x *JoystickInvalidNotifyEvent) ProtoReflect() protoreflect.Message {
+	mi := &file_dockgate_dji_v1_drc_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use JoystickInvalidNotifyEvent.ProtoReflect.Descriptor instead.
+func (*JoystickInvalidNotifyEvent) Descriptor() ([]byte, []int) {
+	return file_dockgate_dji_v1_drc_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *JoystickInvalidNotifyEvent) GetReason() int32 {
+	if x != nil && x.Reason != nil {
+		return *x.Reason
+	}
+	return 0
+}
+
+// obstacle_avoidance_notify: where the drone has gone round an obstacle, or has
+// stopped before one.
+type ObstacleAvoidanceNotifyEvent struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The wayline.
+	WaylineUuid *string `protobuf:"bytes,1,opt,name=wayline_uuid,json=waylineUuid,proto3,oneof" json:"wayline_uuid,omitempty"`
+	// The flight, by the flight_id of its command.
+	FlightId *string `protobuf:"bytes,2,opt,name=flight_id,json=flightId,proto3,oneof" json:"flight_id,omitempty"`
+	// What happened, in order.
+	Obstacles []*ObstacleAvoidanceNotifyEvent_Obstacle `protobuf:"bytes,3,rep,name=obstacles,proto3" json:"obstacles,omitempty"`
+	// Whether the flight has ended and nothing follows.
+	IsFinalReport *bool `protobuf:"varint,4,opt,name=is_final_report,json=isFinalReport,proto3,oneof" json:"is_final_report,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ObstacleAvoidanceNotifyEvent) Reset() {
+	*x = ObstacleAvoidanceNotifyEvent{}
+	mi := &file_dockgate_dji_v1_drc_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ObstacleAvoidanceNotifyEvent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ObstacleAvoidanceNotifyEvent) ProtoMessage() {}
+
+func (x *ObstacleAvoidanceNotifyEvent) ProtoReflect() protoreflect.Message {
+	mi := &file_dockgate_dji_v1_drc_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ObstacleAvoidanceNotifyEvent.ProtoReflect.Descriptor instead.
+func (*ObstacleAvoidanceNotifyEvent) Descriptor() ([]byte, []int) {
+	return file_dockgate_dji_v1_drc_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *ObstacleAvoidanceNotifyEvent) GetWaylineUuid() string {
+	if x != nil && x.WaylineUuid != nil {
+		return *x.WaylineUuid
+	}
+	return ""
+}
+
+func (x *ObstacleAvoidanceNotifyEvent) GetFlightId() string {
+	if x != nil && x.FlightId != nil {
+		return *x.FlightId
+	}
+	return ""
+}
+
+func (x *ObstacleAvoidanceNotifyEvent) GetObstacles() []*ObstacleAvoidanceNotifyEvent_Obstacle {
+	if x != nil {
+		return x.Obstacles
+	}
+	return nil
+}
+
+func (x *ObstacleAvoidanceNotifyEvent) GetIsFinalReport() bool {
+	if x != nil && x.IsFinalReport != nil {
+		return *x.IsFinalReport
+	}
+	return false
+}
+
+// poi_status_notify: how the circle around a point of interest goes
+// (poi_mode_enter).
+type PoiStatusNotifyEvent struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "in_progress" while the drone circles; "ok" or "failed" at the end.
+	Status *string `protobuf:"bytes,1,opt,name=status,proto3,oneof" json:"status,omitempty"`
+	// Why it is so. Numbers mean different things on each device. Dock: 0 normal,
+	// 1 unsupported payload, 2 camera mode not supported, 3 illegal command, 4
+	// positioning failed, 5 not in flight, 6 wrong flight mode, 7 not now
+	// (returning, landing, attitude mode), 8 signal lost. RC Plus 2: 0 normal, 1
+	// too close, 2 too far, 3 lowest and 4 greatest height, 5 greatest distance,
+	// 6 restricted zone near, 7 gimbal and 8 yaw at their limit, 9 obstacle too
+	// close, 10 changed from GPS to RTK and paused, 11 from RTK to GPS, 12
+	// obstacle avoidance failed, 160 ended as wanted, 161..168 as 1..8 of the
+	// dock.
+	Reason *int32 `protobuf:"varint,2,opt,name=reason,proto3,oneof" json:"reason,omitempty"`
+	// The radius of the circle in metres.
+	CircleRadius *float64 `protobuf:"fixed64,3,opt,name=circle_radius,json=circleRadius,proto3,oneof" json:"circle_radius,omitempty"`
+	// The speed in m/s; its sign is the direction.
+	CircleSpeed *float64 `protobuf:"fixed64,4,opt,name=circle_speed,json=circleSpeed,proto3,oneof" json:"circle_speed,omitempty"`
+	// The greatest speed in m/s on this circle.
+	MaxCircleSpeed *float64 `protobuf:"fixed64,5,opt,name=max_circle_speed,json=maxCircleSpeed,proto3,oneof" json:"max_circle_speed,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *PoiStatusNotifyEvent) Reset() {
+	*x = PoiStatusNotifyEvent{}
+	mi := &file_dockgate_dji_v1_drc_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PoiStatusNotifyEvent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PoiStatusNotifyEvent) ProtoMessage() {}
+
+func (x *PoiStatusNotifyEvent) ProtoReflect() protoreflect.Message {
+	mi := &file_dockgate_dji_v1_drc_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PoiStatusNotifyEvent.ProtoReflect.Descriptor instead.
+func (*PoiStatusNotifyEvent) Descriptor() ([]byte, []int) {
+	return file_dockgate_dji_v1_drc_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *PoiStatusNotifyEvent) GetStatus() string {
+	if x != nil && x.Status != nil {
+		return *x.Status
+	}
+	return ""
+}
+
+func (x *PoiStatusNotifyEvent) GetReason() int32 {
+	if x != nil && x.Reason != nil {
+		return *x.Reason
+	}
+	return 0
+}
+
+func (x *PoiStatusNotifyEvent) GetCircleRadius() float64 {
+	if x != nil && x.CircleRadius != nil {
+		return *x.CircleRadius
+	}
+	return 0
+}
+
+func (x *PoiStatusNotifyEvent) GetCircleSpeed() float64 {
+	if x != nil && x.CircleSpeed != nil {
+		return *x.CircleSpeed
+	}
+	return 0
+}
+
+func (x *PoiStatusNotifyEvent) GetMaxCircleSpeed() float64 {
+	if x != nil && x.MaxCircleSpeed != nil {
+		return *x.MaxCircleSpeed
+	}
+	return 0
+}
+
+// takeoff_to_point_progress: how far takeoff_to_point is. Belongs to the flight
+// whose flight_id it carries.
+type TakeoffToPointProgressEvent struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "task_ready" before take-off, "wayline_progress" on the way; "wayline_ok"
+	// (arrived), "wayline_failed", "wayline_cancel" or "task_finish" at its end.
+	Status *string `protobuf:"bytes,1,opt,name=status,proto3,oneof" json:"status,omitempty"`
+	// 0 while nothing is wrong, otherwise an error code.
+	Result *int32 `protobuf:"varint,2,opt,name=result,proto3,oneof" json:"result,omitempty"`
+	// The flight, by the flight_id of its command.
+	FlightId *string `protobuf:"bytes,3,opt,name=flight_id,json=flightId,proto3,oneof" json:"flight_id,omitempty"`
+	// The record of the track that was flown.
+	TrackId *string `protobuf:"bytes,4,opt,name=track_id,json=trackId,proto3,oneof" json:"track_id,omitempty"`
+	// The number of the waypoint that it is at.
+	WayPointIndex *int32 `protobuf:"varint,5,opt,name=way_point_index,json=wayPointIndex,proto3,oneof" json:"way_point_index,omitempty"`
+	// Metres that are left to fly.
+	RemainingDistance *float64 `protobuf:"fixed64,6,opt,name=remaining_distance,json=remainingDistance,proto3,oneof" json:"remaining_distance,omitempty"`
+	// Seconds that are left to fly.
+	RemainingTime *float64 `protobuf:"fixed64,7,opt,name=remaining_time,json=remainingTime,proto3,oneof" json:"remaining_time,omitempty"`
+	// The path that the drone means to fly, point by point.
+	PlannedPathPoints []*TakeoffToPointProgressEvent_PlannedPathPoint `protobuf:"bytes,8,rep,name=planned_path_points,json=plannedPathPoints,proto3" json:"planned_path_points,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
+}
+
+func (x *TakeoffToPointProgressEvent) Reset() {
+	*x = TakeoffToPointProgressEvent{}
+	mi := &file_dockgate_dji_v1_drc_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TakeoffToPointProgressEvent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TakeoffToPointProgressEvent) ProtoMessage() {}
+
+func (x *TakeoffToPointProgressEvent) ProtoReflect() protoreflect.Message {
+	mi := &file_dockgate_dji_v1_drc_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TakeoffToPointProgressEvent.ProtoReflect.Descriptor instead.
+func (*TakeoffToPointProgressEvent) Descriptor() ([]byte, []int) {
+	return file_dockgate_dji_v1_drc_proto_rawDescGZIP(), []int{39}
+}
+
+func (x *TakeoffToPointProgressEvent) GetStatus() string {
+	if x != nil && x.Status != nil {
+		return *x.Status
+	}
+	return ""
+}
+
+func (x *TakeoffToPointProgressEvent) GetResult() int32 {
+	if x != nil && x.Result != nil {
+		return *x.Result
+	}
+	return 0
+}
+
+func (x *TakeoffToPointProgressEvent) GetFlightId() string {
+	if x != nil && x.FlightId != nil {
+		return *x.FlightId
+	}
+	return ""
+}
+
+func (x *TakeoffToPointProgressEvent) GetTrackId() string {
+	if x != nil && x.TrackId != nil {
+		return *x.TrackId
+	}
+	return ""
+}
+
+func (x *TakeoffToPointProgressEvent) GetWayPointIndex() int32 {
+	if x != nil && x.WayPointIndex != nil {
+		return *x.WayPointIndex
+	}
+	return 0
+}
+
+func (x *TakeoffToPointProgressEvent) GetRemainingDistance() float64 {
+	if x != nil && x.RemainingDistance != nil {
+		return *x.RemainingDistance
+	}
+	return 0
+}
+
+func (x *TakeoffToPointProgressEvent) GetRemainingTime() float64 {
+	if x != nil && x.RemainingTime != nil {
+		return *x.RemainingTime
+	}
+	return 0
+}
+
+func (x *TakeoffToPointProgressEvent) GetPlannedPathPoints() []*TakeoffToPointProgressEvent_PlannedPathPoint {
+	if x != nil {
+		return x.PlannedPathPoints
+	}
+	return nil
+}
+
 // The relay broker and the device's credentials for it.
 type DrcModeEnter_MqttBroker struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2552,7 +3199,7 @@ type DrcModeEnter_MqttBroker struct {
 
 func (x *DrcModeEnter_MqttBroker) Reset() {
 	*x = DrcModeEnter_MqttBroker{}
-	mi := &file_dockgate_dji_v1_drc_proto_msgTypes[33]
+	mi := &file_dockgate_dji_v1_drc_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2564,7 +3211,7 @@ func (x *DrcModeEnter_MqttBroker) String() string {
 func (*DrcModeEnter_MqttBroker) ProtoMessage() {}
 
 func (x *DrcModeEnter_MqttBroker) ProtoReflect() protoreflect.Message {
-	mi := &file_dockgate_dji_v1_drc_proto_msgTypes[33]
+	mi := &file_dockgate_dji_v1_drc_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2638,7 +3285,7 @@ type FlyToPoint_Point struct {
 
 func (x *FlyToPoint_Point) Reset() {
 	*x = FlyToPoint_Point{}
-	mi := &file_dockgate_dji_v1_drc_proto_msgTypes[34]
+	mi := &file_dockgate_dji_v1_drc_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2650,7 +3297,7 @@ func (x *FlyToPoint_Point) String() string {
 func (*FlyToPoint_Point) ProtoMessage() {}
 
 func (x *FlyToPoint_Point) ProtoReflect() protoreflect.Message {
-	mi := &file_dockgate_dji_v1_drc_proto_msgTypes[34]
+	mi := &file_dockgate_dji_v1_drc_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2703,7 +3350,7 @@ type FlyToPointUpdate_Point struct {
 
 func (x *FlyToPointUpdate_Point) Reset() {
 	*x = FlyToPointUpdate_Point{}
-	mi := &file_dockgate_dji_v1_drc_proto_msgTypes[35]
+	mi := &file_dockgate_dji_v1_drc_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2715,7 +3362,7 @@ func (x *FlyToPointUpdate_Point) String() string {
 func (*FlyToPointUpdate_Point) ProtoMessage() {}
 
 func (x *FlyToPointUpdate_Point) ProtoReflect() protoreflect.Message {
-	mi := &file_dockgate_dji_v1_drc_proto_msgTypes[35]
+	mi := &file_dockgate_dji_v1_drc_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2769,7 +3416,7 @@ type TakeoffToPoint_SimulateMission struct {
 
 func (x *TakeoffToPoint_SimulateMission) Reset() {
 	*x = TakeoffToPoint_SimulateMission{}
-	mi := &file_dockgate_dji_v1_drc_proto_msgTypes[36]
+	mi := &file_dockgate_dji_v1_drc_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2781,7 +3428,7 @@ func (x *TakeoffToPoint_SimulateMission) String() string {
 func (*TakeoffToPoint_SimulateMission) ProtoMessage() {}
 
 func (x *TakeoffToPoint_SimulateMission) ProtoReflect() protoreflect.Message {
-	mi := &file_dockgate_dji_v1_drc_proto_msgTypes[36]
+	mi := &file_dockgate_dji_v1_drc_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2814,6 +3461,290 @@ func (x *TakeoffToPoint_SimulateMission) GetLatitude() float64 {
 func (x *TakeoffToPoint_SimulateMission) GetLongitude() float64 {
 	if x != nil && x.Longitude != nil {
 		return *x.Longitude
+	}
+	return 0
+}
+
+// What is reported.
+type CloudControlAuthNotifyEvent_Output struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "ok": the person agreed; "failed": refused, or an error; "canceled":
+	// another request took its place.
+	Status        *string `protobuf:"bytes,1,opt,name=status,proto3,oneof" json:"status,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CloudControlAuthNotifyEvent_Output) Reset() {
+	*x = CloudControlAuthNotifyEvent_Output{}
+	mi := &file_dockgate_dji_v1_drc_proto_msgTypes[44]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CloudControlAuthNotifyEvent_Output) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CloudControlAuthNotifyEvent_Output) ProtoMessage() {}
+
+func (x *CloudControlAuthNotifyEvent_Output) ProtoReflect() protoreflect.Message {
+	mi := &file_dockgate_dji_v1_drc_proto_msgTypes[44]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CloudControlAuthNotifyEvent_Output.ProtoReflect.Descriptor instead.
+func (*CloudControlAuthNotifyEvent_Output) Descriptor() ([]byte, []int) {
+	return file_dockgate_dji_v1_drc_proto_rawDescGZIP(), []int{33, 0}
+}
+
+func (x *CloudControlAuthNotifyEvent_Output) GetStatus() string {
+	if x != nil && x.Status != nil {
+		return *x.Status
+	}
+	return ""
+}
+
+// A point of a path.
+type FlyToPointProgressEvent_PlannedPathPoint struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Degrees, -90..90, WGS 84.
+	Latitude *float64 `protobuf:"fixed64,1,opt,name=latitude,proto3,oneof" json:"latitude,omitempty"`
+	// Degrees, -180..180, WGS 84.
+	Longitude *float64 `protobuf:"fixed64,2,opt,name=longitude,proto3,oneof" json:"longitude,omitempty"`
+	// Metres above the ellipsoid.
+	Height        *float64 `protobuf:"fixed64,3,opt,name=height,proto3,oneof" json:"height,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FlyToPointProgressEvent_PlannedPathPoint) Reset() {
+	*x = FlyToPointProgressEvent_PlannedPathPoint{}
+	mi := &file_dockgate_dji_v1_drc_proto_msgTypes[45]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FlyToPointProgressEvent_PlannedPathPoint) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FlyToPointProgressEvent_PlannedPathPoint) ProtoMessage() {}
+
+func (x *FlyToPointProgressEvent_PlannedPathPoint) ProtoReflect() protoreflect.Message {
+	mi := &file_dockgate_dji_v1_drc_proto_msgTypes[45]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FlyToPointProgressEvent_PlannedPathPoint.ProtoReflect.Descriptor instead.
+func (*FlyToPointProgressEvent_PlannedPathPoint) Descriptor() ([]byte, []int) {
+	return file_dockgate_dji_v1_drc_proto_rawDescGZIP(), []int{35, 0}
+}
+
+func (x *FlyToPointProgressEvent_PlannedPathPoint) GetLatitude() float64 {
+	if x != nil && x.Latitude != nil {
+		return *x.Latitude
+	}
+	return 0
+}
+
+func (x *FlyToPointProgressEvent_PlannedPathPoint) GetLongitude() float64 {
+	if x != nil && x.Longitude != nil {
+		return *x.Longitude
+	}
+	return 0
+}
+
+func (x *FlyToPointProgressEvent_PlannedPathPoint) GetHeight() float64 {
+	if x != nil && x.Height != nil {
+		return *x.Height
+	}
+	return 0
+}
+
+// Something that happened.
+type ObstacleAvoidanceNotifyEvent_Obstacle struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The obstacle's number.
+	Id *int32 `protobuf:"varint,1,opt,name=id,proto3,oneof" json:"id,omitempty"`
+	// What the drone did.
+	Type *ObstacleAvoidanceNotifyEvent_Obstacle_Type `protobuf:"varint,2,opt,name=type,proto3,enum=dockgate.dji.v1.ObstacleAvoidanceNotifyEvent_Obstacle_Type,oneof" json:"type,omitempty"`
+	// When, milliseconds since 1970.
+	Timestamp *int64 `protobuf:"varint,3,opt,name=timestamp,proto3,oneof" json:"timestamp,omitempty"`
+	// Degrees, -90..90, WGS 84.
+	Latitude *float64 `protobuf:"fixed64,4,opt,name=latitude,proto3,oneof" json:"latitude,omitempty"`
+	// Degrees, -180..180, WGS 84.
+	Longitude *float64 `protobuf:"fixed64,5,opt,name=longitude,proto3,oneof" json:"longitude,omitempty"`
+	// Metres above the ellipsoid.
+	Height *float64 `protobuf:"fixed64,6,opt,name=height,proto3,oneof" json:"height,omitempty"`
+	// The wayline's number within the file.
+	WaylineId *int32 `protobuf:"varint,7,opt,name=wayline_id,json=waylineId,proto3,oneof" json:"wayline_id,omitempty"`
+	// The number of the waypoint before it.
+	WaypointIndex *int32 `protobuf:"varint,8,opt,name=waypoint_index,json=waypointIndex,proto3,oneof" json:"waypoint_index,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ObstacleAvoidanceNotifyEvent_Obstacle) Reset() {
+	*x = ObstacleAvoidanceNotifyEvent_Obstacle{}
+	mi := &file_dockgate_dji_v1_drc_proto_msgTypes[46]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ObstacleAvoidanceNotifyEvent_Obstacle) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ObstacleAvoidanceNotifyEvent_Obstacle) ProtoMessage() {}
+
+func (x *ObstacleAvoidanceNotifyEvent_Obstacle) ProtoReflect() protoreflect.Message {
+	mi := &file_dockgate_dji_v1_drc_proto_msgTypes[46]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ObstacleAvoidanceNotifyEvent_Obstacle.ProtoReflect.Descriptor instead.
+func (*ObstacleAvoidanceNotifyEvent_Obstacle) Descriptor() ([]byte, []int) {
+	return file_dockgate_dji_v1_drc_proto_rawDescGZIP(), []int{37, 0}
+}
+
+func (x *ObstacleAvoidanceNotifyEvent_Obstacle) GetId() int32 {
+	if x != nil && x.Id != nil {
+		return *x.Id
+	}
+	return 0
+}
+
+func (x *ObstacleAvoidanceNotifyEvent_Obstacle) GetType() ObstacleAvoidanceNotifyEvent_Obstacle_Type {
+	if x != nil && x.Type != nil {
+		return *x.Type
+	}
+	return ObstacleAvoidanceNotifyEvent_Obstacle_TYPE_DETOUR_START
+}
+
+func (x *ObstacleAvoidanceNotifyEvent_Obstacle) GetTimestamp() int64 {
+	if x != nil && x.Timestamp != nil {
+		return *x.Timestamp
+	}
+	return 0
+}
+
+func (x *ObstacleAvoidanceNotifyEvent_Obstacle) GetLatitude() float64 {
+	if x != nil && x.Latitude != nil {
+		return *x.Latitude
+	}
+	return 0
+}
+
+func (x *ObstacleAvoidanceNotifyEvent_Obstacle) GetLongitude() float64 {
+	if x != nil && x.Longitude != nil {
+		return *x.Longitude
+	}
+	return 0
+}
+
+func (x *ObstacleAvoidanceNotifyEvent_Obstacle) GetHeight() float64 {
+	if x != nil && x.Height != nil {
+		return *x.Height
+	}
+	return 0
+}
+
+func (x *ObstacleAvoidanceNotifyEvent_Obstacle) GetWaylineId() int32 {
+	if x != nil && x.WaylineId != nil {
+		return *x.WaylineId
+	}
+	return 0
+}
+
+func (x *ObstacleAvoidanceNotifyEvent_Obstacle) GetWaypointIndex() int32 {
+	if x != nil && x.WaypointIndex != nil {
+		return *x.WaypointIndex
+	}
+	return 0
+}
+
+// A point of a path.
+type TakeoffToPointProgressEvent_PlannedPathPoint struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Degrees, -90..90, WGS 84.
+	Latitude *float64 `protobuf:"fixed64,1,opt,name=latitude,proto3,oneof" json:"latitude,omitempty"`
+	// Degrees, -180..180, WGS 84.
+	Longitude *float64 `protobuf:"fixed64,2,opt,name=longitude,proto3,oneof" json:"longitude,omitempty"`
+	// Metres above the ellipsoid.
+	Height        *float64 `protobuf:"fixed64,3,opt,name=height,proto3,oneof" json:"height,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TakeoffToPointProgressEvent_PlannedPathPoint) Reset() {
+	*x = TakeoffToPointProgressEvent_PlannedPathPoint{}
+	mi := &file_dockgate_dji_v1_drc_proto_msgTypes[47]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TakeoffToPointProgressEvent_PlannedPathPoint) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TakeoffToPointProgressEvent_PlannedPathPoint) ProtoMessage() {}
+
+func (x *TakeoffToPointProgressEvent_PlannedPathPoint) ProtoReflect() protoreflect.Message {
+	mi := &file_dockgate_dji_v1_drc_proto_msgTypes[47]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TakeoffToPointProgressEvent_PlannedPathPoint.ProtoReflect.Descriptor instead.
+func (*TakeoffToPointProgressEvent_PlannedPathPoint) Descriptor() ([]byte, []int) {
+	return file_dockgate_dji_v1_drc_proto_rawDescGZIP(), []int{39, 0}
+}
+
+func (x *TakeoffToPointProgressEvent_PlannedPathPoint) GetLatitude() float64 {
+	if x != nil && x.Latitude != nil {
+		return *x.Latitude
+	}
+	return 0
+}
+
+func (x *TakeoffToPointProgressEvent_PlannedPathPoint) GetLongitude() float64 {
+	if x != nil && x.Longitude != nil {
+		return *x.Longitude
+	}
+	return 0
+}
+
+func (x *TakeoffToPointProgressEvent_PlannedPathPoint) GetHeight() float64 {
+	if x != nil && x.Height != nil {
+		return *x.Height
 	}
 	return 0
 }
@@ -3060,7 +3991,127 @@ const file_dockgate_dji_v1_drc_proto_rawDesc = "" +
 	"\n" +
 	"_max_speedB\x1e\n" +
 	"\x1c_flight_safety_advance_checkB\x1c\n" +
-	"\x1a_exit_wayline_when_rc_lostBR\n" +
+	"\x1a_exit_wayline_when_rc_lost\"\xfa\x01\n" +
+	"\x1bCloudControlAuthNotifyEvent\x12\x1b\n" +
+	"\x06result\x18\x01 \x01(\x05H\x00R\x06result\x88\x01\x01\x12K\n" +
+	"\x06output\x18\x02 \x01(\v23.dockgate.dji.v1.CloudControlAuthNotifyEvent.OutputR\x06output\x1a0\n" +
+	"\x06Output\x12\x1b\n" +
+	"\x06status\x18\x01 \x01(\tH\x00R\x06status\x88\x01\x01B\t\n" +
+	"\a_status:4\xda\xda\x180\n" +
+	"\x02\x04\x05\x12*pilot-to-cloud/mqtt/dji-rc-plus-2/drc.htmlB\t\n" +
+	"\a_result\"\xb1\x02\n" +
+	"\x14DrcStatusNotifyEvent\x12\x1b\n" +
+	"\x06result\x18\x01 \x01(\x05H\x00R\x06result\x88\x01\x01\x12P\n" +
+	"\tdrc_state\x18\x02 \x01(\x0e2..dockgate.dji.v1.DrcStatusNotifyEvent.DrcStateH\x01R\bdrcState\x88\x01\x01\"Z\n" +
+	"\bDrcState\x12\x1b\n" +
+	"\x17DRC_STATE_NOT_CONNECTED\x10\x00\x12\x18\n" +
+	"\x14DRC_STATE_CONNECTING\x10\x01\x12\x17\n" +
+	"\x13DRC_STATE_CONNECTED\x10\x02:5\xda\xda\x18/\n" +
+	"\x05\x01\x02\x03\x04\x05\x12&dock-to-cloud/mqtt/dock/dock2/drc.html\x18\x01B\t\n" +
+	"\a_resultB\f\n" +
+	"\n" +
+	"_drc_state\"\x9e\x05\n" +
+	"\x17FlyToPointProgressEvent\x12\x1f\n" +
+	"\tfly_to_id\x18\x01 \x01(\tH\x00R\aflyToId\x88\x01\x01\x12\x1b\n" +
+	"\x06status\x18\x02 \x01(\tH\x01R\x06status\x88\x01\x01\x12\x1b\n" +
+	"\x06result\x18\x03 \x01(\x05H\x02R\x06result\x88\x01\x01\x12+\n" +
+	"\x0fway_point_index\x18\x04 \x01(\x05H\x03R\rwayPointIndex\x88\x01\x01\x122\n" +
+	"\x12remaining_distance\x18\x05 \x01(\x01H\x04R\x11remainingDistance\x88\x01\x01\x12*\n" +
+	"\x0eremaining_time\x18\x06 \x01(\x01H\x05R\rremainingTime\x88\x01\x01\x12i\n" +
+	"\x13planned_path_points\x18\a \x03(\v29.dockgate.dji.v1.FlyToPointProgressEvent.PlannedPathPointR\x11plannedPathPoints\x1a\x99\x01\n" +
+	"\x10PlannedPathPoint\x12\x1f\n" +
+	"\blatitude\x18\x01 \x01(\x01H\x00R\blatitude\x88\x01\x01\x12!\n" +
+	"\tlongitude\x18\x02 \x01(\x01H\x01R\tlongitude\x88\x01\x01\x12\x1b\n" +
+	"\x06height\x18\x03 \x01(\x01H\x02R\x06height\x88\x01\x01B\v\n" +
+	"\t_latitudeB\f\n" +
+	"\n" +
+	"_longitudeB\t\n" +
+	"\a_height:2\xda\xda\x18.\n" +
+	"\x04\x01\x02\x03\x05\x12&dock-to-cloud/mqtt/dock/dock2/drc.htmlB\f\n" +
+	"\n" +
+	"_fly_to_idB\t\n" +
+	"\a_statusB\t\n" +
+	"\a_resultB\x12\n" +
+	"\x10_way_point_indexB\x15\n" +
+	"\x13_remaining_distanceB\x11\n" +
+	"\x0f_remaining_time\"x\n" +
+	"\x1aJoystickInvalidNotifyEvent\x12\x1b\n" +
+	"\x06reason\x18\x01 \x01(\x05H\x00R\x06reason\x88\x01\x01:2\xda\xda\x18.\n" +
+	"\x04\x01\x02\x03\x05\x12&dock-to-cloud/mqtt/dock/dock2/drc.htmlB\t\n" +
+	"\a_reason\"\xc5\x06\n" +
+	"\x1cObstacleAvoidanceNotifyEvent\x12&\n" +
+	"\fwayline_uuid\x18\x01 \x01(\tH\x00R\vwaylineUuid\x88\x01\x01\x12 \n" +
+	"\tflight_id\x18\x02 \x01(\tH\x01R\bflightId\x88\x01\x01\x12T\n" +
+	"\tobstacles\x18\x03 \x03(\v26.dockgate.dji.v1.ObstacleAvoidanceNotifyEvent.ObstacleR\tobstacles\x12+\n" +
+	"\x0fis_final_report\x18\x04 \x01(\bH\x02R\risFinalReport\x88\x01\x01\x1a\xf3\x03\n" +
+	"\bObstacle\x12\x13\n" +
+	"\x02id\x18\x01 \x01(\x05H\x00R\x02id\x88\x01\x01\x12T\n" +
+	"\x04type\x18\x02 \x01(\x0e2;.dockgate.dji.v1.ObstacleAvoidanceNotifyEvent.Obstacle.TypeH\x01R\x04type\x88\x01\x01\x12!\n" +
+	"\ttimestamp\x18\x03 \x01(\x03H\x02R\ttimestamp\x88\x01\x01\x12\x1f\n" +
+	"\blatitude\x18\x04 \x01(\x01H\x03R\blatitude\x88\x01\x01\x12!\n" +
+	"\tlongitude\x18\x05 \x01(\x01H\x04R\tlongitude\x88\x01\x01\x12\x1b\n" +
+	"\x06height\x18\x06 \x01(\x01H\x05R\x06height\x88\x01\x01\x12\"\n" +
+	"\n" +
+	"wayline_id\x18\a \x01(\x05H\x06R\twaylineId\x88\x01\x01\x12*\n" +
+	"\x0ewaypoint_index\x18\b \x01(\x05H\aR\rwaypointIndex\x88\x01\x01\"B\n" +
+	"\x04Type\x12\x15\n" +
+	"\x11TYPE_DETOUR_START\x10\x00\x12\x13\n" +
+	"\x0fTYPE_DETOUR_END\x10\x01\x12\x0e\n" +
+	"\n" +
+	"TYPE_BRAKE\x10\x02B\x05\n" +
+	"\x03_idB\a\n" +
+	"\x05_typeB\f\n" +
+	"\n" +
+	"_timestampB\v\n" +
+	"\t_latitudeB\f\n" +
+	"\n" +
+	"_longitudeB\t\n" +
+	"\a_heightB\r\n" +
+	"\v_wayline_idB\x11\n" +
+	"\x0f_waypoint_index:/\xda\xda\x18+\n" +
+	"\x01\x03\x12&dock-to-cloud/mqtt/dock/dock3/drc.htmlB\x0f\n" +
+	"\r_wayline_uuidB\f\n" +
+	"\n" +
+	"_flight_idB\x12\n" +
+	"\x10_is_final_report\"\xd1\x02\n" +
+	"\x14PoiStatusNotifyEvent\x12\x1b\n" +
+	"\x06status\x18\x01 \x01(\tH\x00R\x06status\x88\x01\x01\x12\x1b\n" +
+	"\x06reason\x18\x02 \x01(\x05H\x01R\x06reason\x88\x01\x01\x12(\n" +
+	"\rcircle_radius\x18\x03 \x01(\x01H\x02R\fcircleRadius\x88\x01\x01\x12&\n" +
+	"\fcircle_speed\x18\x04 \x01(\x01H\x03R\vcircleSpeed\x88\x01\x01\x12-\n" +
+	"\x10max_circle_speed\x18\x05 \x01(\x01H\x04R\x0emaxCircleSpeed\x88\x01\x01:0\xda\xda\x18,\n" +
+	"\x02\x01\x05\x12&dock-to-cloud/mqtt/dock/dock1/drc.htmlB\t\n" +
+	"\a_statusB\t\n" +
+	"\a_reasonB\x10\n" +
+	"\x0e_circle_radiusB\x0f\n" +
+	"\r_circle_speedB\x13\n" +
+	"\x11_max_circle_speed\"\xd4\x05\n" +
+	"\x1bTakeoffToPointProgressEvent\x12\x1b\n" +
+	"\x06status\x18\x01 \x01(\tH\x00R\x06status\x88\x01\x01\x12\x1b\n" +
+	"\x06result\x18\x02 \x01(\x05H\x01R\x06result\x88\x01\x01\x12 \n" +
+	"\tflight_id\x18\x03 \x01(\tH\x02R\bflightId\x88\x01\x01\x12\x1e\n" +
+	"\btrack_id\x18\x04 \x01(\tH\x03R\atrackId\x88\x01\x01\x12+\n" +
+	"\x0fway_point_index\x18\x05 \x01(\x05H\x04R\rwayPointIndex\x88\x01\x01\x122\n" +
+	"\x12remaining_distance\x18\x06 \x01(\x01H\x05R\x11remainingDistance\x88\x01\x01\x12*\n" +
+	"\x0eremaining_time\x18\a \x01(\x01H\x06R\rremainingTime\x88\x01\x01\x12m\n" +
+	"\x13planned_path_points\x18\b \x03(\v2=.dockgate.dji.v1.TakeoffToPointProgressEvent.PlannedPathPointR\x11plannedPathPoints\x1a\x99\x01\n" +
+	"\x10PlannedPathPoint\x12\x1f\n" +
+	"\blatitude\x18\x01 \x01(\x01H\x00R\blatitude\x88\x01\x01\x12!\n" +
+	"\tlongitude\x18\x02 \x01(\x01H\x01R\tlongitude\x88\x01\x01\x12\x1b\n" +
+	"\x06height\x18\x03 \x01(\x01H\x02R\x06height\x88\x01\x01B\v\n" +
+	"\t_latitudeB\f\n" +
+	"\n" +
+	"_longitudeB\t\n" +
+	"\a_height:2\xda\xda\x18.\n" +
+	"\x04\x01\x02\x03\x05\x12&dock-to-cloud/mqtt/dock/dock2/drc.htmlB\t\n" +
+	"\a_statusB\t\n" +
+	"\a_resultB\f\n" +
+	"\n" +
+	"_flight_idB\v\n" +
+	"\t_track_idB\x12\n" +
+	"\x10_way_point_indexB\x15\n" +
+	"\x13_remaining_distanceB\x11\n" +
+	"\x0f_remaining_timeBR\n" +
 	"\x13dev.dockgate.dji.v1P\x01Z9github.com/dockgate/dockgate/gen/go/dockgate/dji/v1;djiv1b\x06proto3"
 
 var (
@@ -3075,57 +4126,70 @@ func file_dockgate_dji_v1_drc_proto_rawDescGZIP() []byte {
 	return file_dockgate_dji_v1_drc_proto_rawDescData
 }
 
-var file_dockgate_dji_v1_drc_proto_enumTypes = make([]protoimpl.EnumInfo, 11)
-var file_dockgate_dji_v1_drc_proto_msgTypes = make([]protoimpl.MessageInfo, 37)
+var file_dockgate_dji_v1_drc_proto_enumTypes = make([]protoimpl.EnumInfo, 13)
+var file_dockgate_dji_v1_drc_proto_msgTypes = make([]protoimpl.MessageInfo, 48)
 var file_dockgate_dji_v1_drc_proto_goTypes = []any{
-	(DrcAiIdentifyScoreModeSet_ScoreMode)(0),     // 0: dockgate.dji.v1.DrcAiIdentifyScoreModeSet.ScoreMode
-	(DrcAiIdentifySet_On)(0),                     // 1: dockgate.dji.v1.DrcAiIdentifySet.On
-	(DrcAiSpotlightZoomSet_On)(0),                // 2: dockgate.dji.v1.DrcAiSpotlightZoomSet.On
-	(DrcNightLightsStateSet_NightLightsState)(0), // 3: dockgate.dji.v1.DrcNightLightsStateSet.NightLightsState
-	(DrcStealthStateSet_StealthState)(0),         // 4: dockgate.dji.v1.DrcStealthStateSet.StealthState
-	(TakeoffToPoint_RthMode)(0),                  // 5: dockgate.dji.v1.TakeoffToPoint.RthMode
-	(TakeoffToPoint_RcLostAction)(0),             // 6: dockgate.dji.v1.TakeoffToPoint.RcLostAction
-	(TakeoffToPoint_CommanderModeLostAction)(0),  // 7: dockgate.dji.v1.TakeoffToPoint.CommanderModeLostAction
-	(TakeoffToPoint_CommanderFlightMode)(0),      // 8: dockgate.dji.v1.TakeoffToPoint.CommanderFlightMode
-	(TakeoffToPoint_ExitWaylineWhenRcLost)(0),    // 9: dockgate.dji.v1.TakeoffToPoint.ExitWaylineWhenRcLost
-	(TakeoffToPoint_SimulateMission_IsEnable)(0), // 10: dockgate.dji.v1.TakeoffToPoint.SimulateMission.IsEnable
-	(*DrcAiIdentifyFilterSet)(nil),               // 11: dockgate.dji.v1.DrcAiIdentifyFilterSet
-	(*DrcAiIdentifyScoreModeSet)(nil),            // 12: dockgate.dji.v1.DrcAiIdentifyScoreModeSet
-	(*DrcAiIdentifyScoreReset)(nil),              // 13: dockgate.dji.v1.DrcAiIdentifyScoreReset
-	(*DrcAiIdentifyScoreSet)(nil),                // 14: dockgate.dji.v1.DrcAiIdentifyScoreSet
-	(*DrcAiIdentifySet)(nil),                     // 15: dockgate.dji.v1.DrcAiIdentifySet
-	(*DrcAiModelSelect)(nil),                     // 16: dockgate.dji.v1.DrcAiModelSelect
-	(*DrcAiSpotlightZoomConfirm)(nil),            // 17: dockgate.dji.v1.DrcAiSpotlightZoomConfirm
-	(*DrcAiSpotlightZoomSelect)(nil),             // 18: dockgate.dji.v1.DrcAiSpotlightZoomSelect
-	(*DrcAiSpotlightZoomSet)(nil),                // 19: dockgate.dji.v1.DrcAiSpotlightZoomSet
-	(*DrcAiSpotlightZoomStop)(nil),               // 20: dockgate.dji.v1.DrcAiSpotlightZoomStop
-	(*DrcAiSpotlightZoomTrack)(nil),              // 21: dockgate.dji.v1.DrcAiSpotlightZoomTrack
-	(*DrcEmergencyLanding)(nil),                  // 22: dockgate.dji.v1.DrcEmergencyLanding
-	(*DrcForceLanding)(nil),                      // 23: dockgate.dji.v1.DrcForceLanding
-	(*DrcInitialStateSubscribe)(nil),             // 24: dockgate.dji.v1.DrcInitialStateSubscribe
-	(*DrcNightLightsStateSet)(nil),               // 25: dockgate.dji.v1.DrcNightLightsStateSet
-	(*DrcStealthStateSet)(nil),                   // 26: dockgate.dji.v1.DrcStealthStateSet
-	(*DroneControl)(nil),                         // 27: dockgate.dji.v1.DroneControl
-	(*DroneEmergencyStop)(nil),                   // 28: dockgate.dji.v1.DroneEmergencyStop
-	(*HeartBeat)(nil),                            // 29: dockgate.dji.v1.HeartBeat
-	(*StickControl)(nil),                         // 30: dockgate.dji.v1.StickControl
-	(*CloudControlAuthRequest)(nil),              // 31: dockgate.dji.v1.CloudControlAuthRequest
-	(*CloudControlRelease)(nil),                  // 32: dockgate.dji.v1.CloudControlRelease
-	(*DrcModeEnter)(nil),                         // 33: dockgate.dji.v1.DrcModeEnter
-	(*DrcModeExit)(nil),                          // 34: dockgate.dji.v1.DrcModeExit
-	(*FlightAuthorityGrab)(nil),                  // 35: dockgate.dji.v1.FlightAuthorityGrab
-	(*FlyToPoint)(nil),                           // 36: dockgate.dji.v1.FlyToPoint
-	(*FlyToPointStop)(nil),                       // 37: dockgate.dji.v1.FlyToPointStop
-	(*FlyToPointUpdate)(nil),                     // 38: dockgate.dji.v1.FlyToPointUpdate
-	(*PayloadAuthorityGrab)(nil),                 // 39: dockgate.dji.v1.PayloadAuthorityGrab
-	(*PoiCircleSpeedSet)(nil),                    // 40: dockgate.dji.v1.PoiCircleSpeedSet
-	(*PoiModeEnter)(nil),                         // 41: dockgate.dji.v1.PoiModeEnter
-	(*PoiModeExit)(nil),                          // 42: dockgate.dji.v1.PoiModeExit
-	(*TakeoffToPoint)(nil),                       // 43: dockgate.dji.v1.TakeoffToPoint
-	(*DrcModeEnter_MqttBroker)(nil),              // 44: dockgate.dji.v1.DrcModeEnter.MqttBroker
-	(*FlyToPoint_Point)(nil),                     // 45: dockgate.dji.v1.FlyToPoint.Point
-	(*FlyToPointUpdate_Point)(nil),               // 46: dockgate.dji.v1.FlyToPointUpdate.Point
-	(*TakeoffToPoint_SimulateMission)(nil),       // 47: dockgate.dji.v1.TakeoffToPoint.SimulateMission
+	(DrcAiIdentifyScoreModeSet_ScoreMode)(0),             // 0: dockgate.dji.v1.DrcAiIdentifyScoreModeSet.ScoreMode
+	(DrcAiIdentifySet_On)(0),                             // 1: dockgate.dji.v1.DrcAiIdentifySet.On
+	(DrcAiSpotlightZoomSet_On)(0),                        // 2: dockgate.dji.v1.DrcAiSpotlightZoomSet.On
+	(DrcNightLightsStateSet_NightLightsState)(0),         // 3: dockgate.dji.v1.DrcNightLightsStateSet.NightLightsState
+	(DrcStealthStateSet_StealthState)(0),                 // 4: dockgate.dji.v1.DrcStealthStateSet.StealthState
+	(TakeoffToPoint_RthMode)(0),                          // 5: dockgate.dji.v1.TakeoffToPoint.RthMode
+	(TakeoffToPoint_RcLostAction)(0),                     // 6: dockgate.dji.v1.TakeoffToPoint.RcLostAction
+	(TakeoffToPoint_CommanderModeLostAction)(0),          // 7: dockgate.dji.v1.TakeoffToPoint.CommanderModeLostAction
+	(TakeoffToPoint_CommanderFlightMode)(0),              // 8: dockgate.dji.v1.TakeoffToPoint.CommanderFlightMode
+	(TakeoffToPoint_ExitWaylineWhenRcLost)(0),            // 9: dockgate.dji.v1.TakeoffToPoint.ExitWaylineWhenRcLost
+	(TakeoffToPoint_SimulateMission_IsEnable)(0),         // 10: dockgate.dji.v1.TakeoffToPoint.SimulateMission.IsEnable
+	(DrcStatusNotifyEvent_DrcState)(0),                   // 11: dockgate.dji.v1.DrcStatusNotifyEvent.DrcState
+	(ObstacleAvoidanceNotifyEvent_Obstacle_Type)(0),      // 12: dockgate.dji.v1.ObstacleAvoidanceNotifyEvent.Obstacle.Type
+	(*DrcAiIdentifyFilterSet)(nil),                       // 13: dockgate.dji.v1.DrcAiIdentifyFilterSet
+	(*DrcAiIdentifyScoreModeSet)(nil),                    // 14: dockgate.dji.v1.DrcAiIdentifyScoreModeSet
+	(*DrcAiIdentifyScoreReset)(nil),                      // 15: dockgate.dji.v1.DrcAiIdentifyScoreReset
+	(*DrcAiIdentifyScoreSet)(nil),                        // 16: dockgate.dji.v1.DrcAiIdentifyScoreSet
+	(*DrcAiIdentifySet)(nil),                             // 17: dockgate.dji.v1.DrcAiIdentifySet
+	(*DrcAiModelSelect)(nil),                             // 18: dockgate.dji.v1.DrcAiModelSelect
+	(*DrcAiSpotlightZoomConfirm)(nil),                    // 19: dockgate.dji.v1.DrcAiSpotlightZoomConfirm
+	(*DrcAiSpotlightZoomSelect)(nil),                     // 20: dockgate.dji.v1.DrcAiSpotlightZoomSelect
+	(*DrcAiSpotlightZoomSet)(nil),                        // 21: dockgate.dji.v1.DrcAiSpotlightZoomSet
+	(*DrcAiSpotlightZoomStop)(nil),                       // 22: dockgate.dji.v1.DrcAiSpotlightZoomStop
+	(*DrcAiSpotlightZoomTrack)(nil),                      // 23: dockgate.dji.v1.DrcAiSpotlightZoomTrack
+	(*DrcEmergencyLanding)(nil),                          // 24: dockgate.dji.v1.DrcEmergencyLanding
+	(*DrcForceLanding)(nil),                              // 25: dockgate.dji.v1.DrcForceLanding
+	(*DrcInitialStateSubscribe)(nil),                     // 26: dockgate.dji.v1.DrcInitialStateSubscribe
+	(*DrcNightLightsStateSet)(nil),                       // 27: dockgate.dji.v1.DrcNightLightsStateSet
+	(*DrcStealthStateSet)(nil),                           // 28: dockgate.dji.v1.DrcStealthStateSet
+	(*DroneControl)(nil),                                 // 29: dockgate.dji.v1.DroneControl
+	(*DroneEmergencyStop)(nil),                           // 30: dockgate.dji.v1.DroneEmergencyStop
+	(*HeartBeat)(nil),                                    // 31: dockgate.dji.v1.HeartBeat
+	(*StickControl)(nil),                                 // 32: dockgate.dji.v1.StickControl
+	(*CloudControlAuthRequest)(nil),                      // 33: dockgate.dji.v1.CloudControlAuthRequest
+	(*CloudControlRelease)(nil),                          // 34: dockgate.dji.v1.CloudControlRelease
+	(*DrcModeEnter)(nil),                                 // 35: dockgate.dji.v1.DrcModeEnter
+	(*DrcModeExit)(nil),                                  // 36: dockgate.dji.v1.DrcModeExit
+	(*FlightAuthorityGrab)(nil),                          // 37: dockgate.dji.v1.FlightAuthorityGrab
+	(*FlyToPoint)(nil),                                   // 38: dockgate.dji.v1.FlyToPoint
+	(*FlyToPointStop)(nil),                               // 39: dockgate.dji.v1.FlyToPointStop
+	(*FlyToPointUpdate)(nil),                             // 40: dockgate.dji.v1.FlyToPointUpdate
+	(*PayloadAuthorityGrab)(nil),                         // 41: dockgate.dji.v1.PayloadAuthorityGrab
+	(*PoiCircleSpeedSet)(nil),                            // 42: dockgate.dji.v1.PoiCircleSpeedSet
+	(*PoiModeEnter)(nil),                                 // 43: dockgate.dji.v1.PoiModeEnter
+	(*PoiModeExit)(nil),                                  // 44: dockgate.dji.v1.PoiModeExit
+	(*TakeoffToPoint)(nil),                               // 45: dockgate.dji.v1.TakeoffToPoint
+	(*CloudControlAuthNotifyEvent)(nil),                  // 46: dockgate.dji.v1.CloudControlAuthNotifyEvent
+	(*DrcStatusNotifyEvent)(nil),                         // 47: dockgate.dji.v1.DrcStatusNotifyEvent
+	(*FlyToPointProgressEvent)(nil),                      // 48: dockgate.dji.v1.FlyToPointProgressEvent
+	(*JoystickInvalidNotifyEvent)(nil),                   // 49: dockgate.dji.v1.JoystickInvalidNotifyEvent
+	(*ObstacleAvoidanceNotifyEvent)(nil),                 // 50: dockgate.dji.v1.ObstacleAvoidanceNotifyEvent
+	(*PoiStatusNotifyEvent)(nil),                         // 51: dockgate.dji.v1.PoiStatusNotifyEvent
+	(*TakeoffToPointProgressEvent)(nil),                  // 52: dockgate.dji.v1.TakeoffToPointProgressEvent
+	(*DrcModeEnter_MqttBroker)(nil),                      // 53: dockgate.dji.v1.DrcModeEnter.MqttBroker
+	(*FlyToPoint_Point)(nil),                             // 54: dockgate.dji.v1.FlyToPoint.Point
+	(*FlyToPointUpdate_Point)(nil),                       // 55: dockgate.dji.v1.FlyToPointUpdate.Point
+	(*TakeoffToPoint_SimulateMission)(nil),               // 56: dockgate.dji.v1.TakeoffToPoint.SimulateMission
+	(*CloudControlAuthNotifyEvent_Output)(nil),           // 57: dockgate.dji.v1.CloudControlAuthNotifyEvent.Output
+	(*FlyToPointProgressEvent_PlannedPathPoint)(nil),     // 58: dockgate.dji.v1.FlyToPointProgressEvent.PlannedPathPoint
+	(*ObstacleAvoidanceNotifyEvent_Obstacle)(nil),        // 59: dockgate.dji.v1.ObstacleAvoidanceNotifyEvent.Obstacle
+	(*TakeoffToPointProgressEvent_PlannedPathPoint)(nil), // 60: dockgate.dji.v1.TakeoffToPointProgressEvent.PlannedPathPoint
 }
 var file_dockgate_dji_v1_drc_proto_depIdxs = []int32{
 	0,  // 0: dockgate.dji.v1.DrcAiIdentifyScoreModeSet.score_mode:type_name -> dockgate.dji.v1.DrcAiIdentifyScoreModeSet.ScoreMode
@@ -3133,21 +4197,27 @@ var file_dockgate_dji_v1_drc_proto_depIdxs = []int32{
 	2,  // 2: dockgate.dji.v1.DrcAiSpotlightZoomSet.on:type_name -> dockgate.dji.v1.DrcAiSpotlightZoomSet.On
 	3,  // 3: dockgate.dji.v1.DrcNightLightsStateSet.night_lights_state:type_name -> dockgate.dji.v1.DrcNightLightsStateSet.NightLightsState
 	4,  // 4: dockgate.dji.v1.DrcStealthStateSet.stealth_state:type_name -> dockgate.dji.v1.DrcStealthStateSet.StealthState
-	44, // 5: dockgate.dji.v1.DrcModeEnter.mqtt_broker:type_name -> dockgate.dji.v1.DrcModeEnter.MqttBroker
-	45, // 6: dockgate.dji.v1.FlyToPoint.points:type_name -> dockgate.dji.v1.FlyToPoint.Point
-	46, // 7: dockgate.dji.v1.FlyToPointUpdate.points:type_name -> dockgate.dji.v1.FlyToPointUpdate.Point
+	53, // 5: dockgate.dji.v1.DrcModeEnter.mqtt_broker:type_name -> dockgate.dji.v1.DrcModeEnter.MqttBroker
+	54, // 6: dockgate.dji.v1.FlyToPoint.points:type_name -> dockgate.dji.v1.FlyToPoint.Point
+	55, // 7: dockgate.dji.v1.FlyToPointUpdate.points:type_name -> dockgate.dji.v1.FlyToPointUpdate.Point
 	5,  // 8: dockgate.dji.v1.TakeoffToPoint.rth_mode:type_name -> dockgate.dji.v1.TakeoffToPoint.RthMode
 	6,  // 9: dockgate.dji.v1.TakeoffToPoint.rc_lost_action:type_name -> dockgate.dji.v1.TakeoffToPoint.RcLostAction
 	7,  // 10: dockgate.dji.v1.TakeoffToPoint.commander_mode_lost_action:type_name -> dockgate.dji.v1.TakeoffToPoint.CommanderModeLostAction
 	8,  // 11: dockgate.dji.v1.TakeoffToPoint.commander_flight_mode:type_name -> dockgate.dji.v1.TakeoffToPoint.CommanderFlightMode
-	47, // 12: dockgate.dji.v1.TakeoffToPoint.simulate_mission:type_name -> dockgate.dji.v1.TakeoffToPoint.SimulateMission
+	56, // 12: dockgate.dji.v1.TakeoffToPoint.simulate_mission:type_name -> dockgate.dji.v1.TakeoffToPoint.SimulateMission
 	9,  // 13: dockgate.dji.v1.TakeoffToPoint.exit_wayline_when_rc_lost:type_name -> dockgate.dji.v1.TakeoffToPoint.ExitWaylineWhenRcLost
-	10, // 14: dockgate.dji.v1.TakeoffToPoint.SimulateMission.is_enable:type_name -> dockgate.dji.v1.TakeoffToPoint.SimulateMission.IsEnable
-	15, // [15:15] is the sub-list for method output_type
-	15, // [15:15] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	15, // [15:15] is the sub-list for extension extendee
-	0,  // [0:15] is the sub-list for field type_name
+	57, // 14: dockgate.dji.v1.CloudControlAuthNotifyEvent.output:type_name -> dockgate.dji.v1.CloudControlAuthNotifyEvent.Output
+	11, // 15: dockgate.dji.v1.DrcStatusNotifyEvent.drc_state:type_name -> dockgate.dji.v1.DrcStatusNotifyEvent.DrcState
+	58, // 16: dockgate.dji.v1.FlyToPointProgressEvent.planned_path_points:type_name -> dockgate.dji.v1.FlyToPointProgressEvent.PlannedPathPoint
+	59, // 17: dockgate.dji.v1.ObstacleAvoidanceNotifyEvent.obstacles:type_name -> dockgate.dji.v1.ObstacleAvoidanceNotifyEvent.Obstacle
+	60, // 18: dockgate.dji.v1.TakeoffToPointProgressEvent.planned_path_points:type_name -> dockgate.dji.v1.TakeoffToPointProgressEvent.PlannedPathPoint
+	10, // 19: dockgate.dji.v1.TakeoffToPoint.SimulateMission.is_enable:type_name -> dockgate.dji.v1.TakeoffToPoint.SimulateMission.IsEnable
+	12, // 20: dockgate.dji.v1.ObstacleAvoidanceNotifyEvent.Obstacle.type:type_name -> dockgate.dji.v1.ObstacleAvoidanceNotifyEvent.Obstacle.Type
+	21, // [21:21] is the sub-list for method output_type
+	21, // [21:21] is the sub-list for method input_type
+	21, // [21:21] is the sub-list for extension type_name
+	21, // [21:21] is the sub-list for extension extendee
+	0,  // [0:21] is the sub-list for field type_name
 }
 
 func init() { file_dockgate_dji_v1_drc_proto_init() }
@@ -3180,13 +4250,24 @@ func file_dockgate_dji_v1_drc_proto_init() {
 	file_dockgate_dji_v1_drc_proto_msgTypes[34].OneofWrappers = []any{}
 	file_dockgate_dji_v1_drc_proto_msgTypes[35].OneofWrappers = []any{}
 	file_dockgate_dji_v1_drc_proto_msgTypes[36].OneofWrappers = []any{}
+	file_dockgate_dji_v1_drc_proto_msgTypes[37].OneofWrappers = []any{}
+	file_dockgate_dji_v1_drc_proto_msgTypes[38].OneofWrappers = []any{}
+	file_dockgate_dji_v1_drc_proto_msgTypes[39].OneofWrappers = []any{}
+	file_dockgate_dji_v1_drc_proto_msgTypes[40].OneofWrappers = []any{}
+	file_dockgate_dji_v1_drc_proto_msgTypes[41].OneofWrappers = []any{}
+	file_dockgate_dji_v1_drc_proto_msgTypes[42].OneofWrappers = []any{}
+	file_dockgate_dji_v1_drc_proto_msgTypes[43].OneofWrappers = []any{}
+	file_dockgate_dji_v1_drc_proto_msgTypes[44].OneofWrappers = []any{}
+	file_dockgate_dji_v1_drc_proto_msgTypes[45].OneofWrappers = []any{}
+	file_dockgate_dji_v1_drc_proto_msgTypes[46].OneofWrappers = []any{}
+	file_dockgate_dji_v1_drc_proto_msgTypes[47].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_dockgate_dji_v1_drc_proto_rawDesc), len(file_dockgate_dji_v1_drc_proto_rawDesc)),
-			NumEnums:      11,
-			NumMessages:   37,
+			NumEnums:      13,
+			NumMessages:   48,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

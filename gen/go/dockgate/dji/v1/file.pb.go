@@ -23,6 +23,55 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// The kind of flight.
+type FileUploadCallbackEvent_FlightTask_FlightType int32
+
+const (
+	// Along a wayline.
+	FileUploadCallbackEvent_FlightTask_FLIGHT_TYPE_WAYLINE FileUploadCallbackEvent_FlightTask_FlightType = 0
+	// takeoff_to_point.
+	FileUploadCallbackEvent_FlightTask_FLIGHT_TYPE_ONE_KEY_TAKEOFF FileUploadCallbackEvent_FlightTask_FlightType = 1
+)
+
+// Enum value maps for FileUploadCallbackEvent_FlightTask_FlightType.
+var (
+	FileUploadCallbackEvent_FlightTask_FlightType_name = map[int32]string{
+		0: "FLIGHT_TYPE_WAYLINE",
+		1: "FLIGHT_TYPE_ONE_KEY_TAKEOFF",
+	}
+	FileUploadCallbackEvent_FlightTask_FlightType_value = map[string]int32{
+		"FLIGHT_TYPE_WAYLINE":         0,
+		"FLIGHT_TYPE_ONE_KEY_TAKEOFF": 1,
+	}
+)
+
+func (x FileUploadCallbackEvent_FlightTask_FlightType) Enum() *FileUploadCallbackEvent_FlightTask_FlightType {
+	p := new(FileUploadCallbackEvent_FlightTask_FlightType)
+	*p = x
+	return p
+}
+
+func (x FileUploadCallbackEvent_FlightTask_FlightType) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (FileUploadCallbackEvent_FlightTask_FlightType) Descriptor() protoreflect.EnumDescriptor {
+	return file_dockgate_dji_v1_file_proto_enumTypes[0].Descriptor()
+}
+
+func (FileUploadCallbackEvent_FlightTask_FlightType) Type() protoreflect.EnumType {
+	return &file_dockgate_dji_v1_file_proto_enumTypes[0]
+}
+
+func (x FileUploadCallbackEvent_FlightTask_FlightType) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use FileUploadCallbackEvent_FlightTask_FlightType.Descriptor instead.
+func (FileUploadCallbackEvent_FlightTask_FlightType) EnumDescriptor() ([]byte, []int) {
+	return file_dockgate_dji_v1_file_proto_rawDescGZIP(), []int{5, 1, 0}
+}
+
 // fileupload_start: the device begins to upload the named log files to object
 // storage, with the credentials given here. Progress comes as
 // fileupload_progress events.
@@ -325,6 +374,165 @@ func (x *UploadFlighttaskMediaPrioritize) GetFlightId() string {
 	return ""
 }
 
+// file_upload_callback: a media file has been uploaded to object storage, or
+// all of a flight have.
+type FileUploadCallbackEvent struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The file.
+	File *FileUploadCallbackEvent_File `protobuf:"bytes,1,opt,name=file,proto3" json:"file,omitempty"`
+	// How far the files of the flight are. Older pages of dock 1 and 2 only.
+	FlightTask    *FileUploadCallbackEvent_FlightTask `protobuf:"bytes,2,opt,name=flight_task,json=flightTask,proto3" json:"flight_task,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FileUploadCallbackEvent) Reset() {
+	*x = FileUploadCallbackEvent{}
+	mi := &file_dockgate_dji_v1_file_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FileUploadCallbackEvent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FileUploadCallbackEvent) ProtoMessage() {}
+
+func (x *FileUploadCallbackEvent) ProtoReflect() protoreflect.Message {
+	mi := &file_dockgate_dji_v1_file_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FileUploadCallbackEvent.ProtoReflect.Descriptor instead.
+func (*FileUploadCallbackEvent) Descriptor() ([]byte, []int) {
+	return file_dockgate_dji_v1_file_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *FileUploadCallbackEvent) GetFile() *FileUploadCallbackEvent_File {
+	if x != nil {
+		return x.File
+	}
+	return nil
+}
+
+func (x *FileUploadCallbackEvent) GetFlightTask() *FileUploadCallbackEvent_FlightTask {
+	if x != nil {
+		return x.FlightTask
+	}
+	return nil
+}
+
+// fileupload_progress: how far the upload of log files is that fileupload_start
+// began.
+type FileuploadProgressEvent struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 0 while nothing is wrong, otherwise an error code.
+	Result *int32 `protobuf:"varint,1,opt,name=result,proto3,oneof" json:"result,omitempty"`
+	// The report.
+	Output        *FileuploadProgressEvent_Output `protobuf:"bytes,2,opt,name=output,proto3" json:"output,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FileuploadProgressEvent) Reset() {
+	*x = FileuploadProgressEvent{}
+	mi := &file_dockgate_dji_v1_file_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FileuploadProgressEvent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FileuploadProgressEvent) ProtoMessage() {}
+
+func (x *FileuploadProgressEvent) ProtoReflect() protoreflect.Message {
+	mi := &file_dockgate_dji_v1_file_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FileuploadProgressEvent.ProtoReflect.Descriptor instead.
+func (*FileuploadProgressEvent) Descriptor() ([]byte, []int) {
+	return file_dockgate_dji_v1_file_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *FileuploadProgressEvent) GetResult() int32 {
+	if x != nil && x.Result != nil {
+		return *x.Result
+	}
+	return 0
+}
+
+func (x *FileuploadProgressEvent) GetOutput() *FileuploadProgressEvent_Output {
+	if x != nil {
+		return x.Output
+	}
+	return nil
+}
+
+// highest_priority_upload_flighttask_media: the media of this flight are now
+// the first to be uploaded (upload_flighttask_media_prioritize).
+type HighestPriorityUploadFlighttaskMediaEvent struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The flight.
+	FlightId      *string `protobuf:"bytes,1,opt,name=flight_id,json=flightId,proto3,oneof" json:"flight_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HighestPriorityUploadFlighttaskMediaEvent) Reset() {
+	*x = HighestPriorityUploadFlighttaskMediaEvent{}
+	mi := &file_dockgate_dji_v1_file_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HighestPriorityUploadFlighttaskMediaEvent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HighestPriorityUploadFlighttaskMediaEvent) ProtoMessage() {}
+
+func (x *HighestPriorityUploadFlighttaskMediaEvent) ProtoReflect() protoreflect.Message {
+	mi := &file_dockgate_dji_v1_file_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HighestPriorityUploadFlighttaskMediaEvent.ProtoReflect.Descriptor instead.
+func (*HighestPriorityUploadFlighttaskMediaEvent) Descriptor() ([]byte, []int) {
+	return file_dockgate_dji_v1_file_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *HighestPriorityUploadFlighttaskMediaEvent) GetFlightId() string {
+	if x != nil && x.FlightId != nil {
+		return *x.FlightId
+	}
+	return ""
+}
+
 // Temporary credentials for the bucket. Every member is a secret.
 type FileuploadStart_Credentials struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -344,7 +552,7 @@ type FileuploadStart_Credentials struct {
 
 func (x *FileuploadStart_Credentials) Reset() {
 	*x = FileuploadStart_Credentials{}
-	mi := &file_dockgate_dji_v1_file_proto_msgTypes[5]
+	mi := &file_dockgate_dji_v1_file_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -356,7 +564,7 @@ func (x *FileuploadStart_Credentials) String() string {
 func (*FileuploadStart_Credentials) ProtoMessage() {}
 
 func (x *FileuploadStart_Credentials) ProtoReflect() protoreflect.Message {
-	mi := &file_dockgate_dji_v1_file_proto_msgTypes[5]
+	mi := &file_dockgate_dji_v1_file_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -411,7 +619,7 @@ type FileuploadStart_Params struct {
 
 func (x *FileuploadStart_Params) Reset() {
 	*x = FileuploadStart_Params{}
-	mi := &file_dockgate_dji_v1_file_proto_msgTypes[6]
+	mi := &file_dockgate_dji_v1_file_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -423,7 +631,7 @@ func (x *FileuploadStart_Params) String() string {
 func (*FileuploadStart_Params) ProtoMessage() {}
 
 func (x *FileuploadStart_Params) ProtoReflect() protoreflect.Message {
-	mi := &file_dockgate_dji_v1_file_proto_msgTypes[6]
+	mi := &file_dockgate_dji_v1_file_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -462,7 +670,7 @@ type FileuploadStart_File struct {
 
 func (x *FileuploadStart_File) Reset() {
 	*x = FileuploadStart_File{}
-	mi := &file_dockgate_dji_v1_file_proto_msgTypes[7]
+	mi := &file_dockgate_dji_v1_file_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -474,7 +682,7 @@ func (x *FileuploadStart_File) String() string {
 func (*FileuploadStart_File) ProtoMessage() {}
 
 func (x *FileuploadStart_File) ProtoReflect() protoreflect.Message {
-	mi := &file_dockgate_dji_v1_file_proto_msgTypes[7]
+	mi := &file_dockgate_dji_v1_file_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -522,7 +730,7 @@ type FileuploadStart_Log struct {
 
 func (x *FileuploadStart_Log) Reset() {
 	*x = FileuploadStart_Log{}
-	mi := &file_dockgate_dji_v1_file_proto_msgTypes[8]
+	mi := &file_dockgate_dji_v1_file_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -534,7 +742,7 @@ func (x *FileuploadStart_Log) String() string {
 func (*FileuploadStart_Log) ProtoMessage() {}
 
 func (x *FileuploadStart_Log) ProtoReflect() protoreflect.Message {
-	mi := &file_dockgate_dji_v1_file_proto_msgTypes[8]
+	mi := &file_dockgate_dji_v1_file_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -575,7 +783,7 @@ type FileuploadListReply_File struct {
 
 func (x *FileuploadListReply_File) Reset() {
 	*x = FileuploadListReply_File{}
-	mi := &file_dockgate_dji_v1_file_proto_msgTypes[9]
+	mi := &file_dockgate_dji_v1_file_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -587,7 +795,7 @@ func (x *FileuploadListReply_File) String() string {
 func (*FileuploadListReply_File) ProtoMessage() {}
 
 func (x *FileuploadListReply_File) ProtoReflect() protoreflect.Message {
-	mi := &file_dockgate_dji_v1_file_proto_msgTypes[9]
+	mi := &file_dockgate_dji_v1_file_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -649,7 +857,7 @@ type FileuploadListReply_Log struct {
 
 func (x *FileuploadListReply_Log) Reset() {
 	*x = FileuploadListReply_Log{}
-	mi := &file_dockgate_dji_v1_file_proto_msgTypes[10]
+	mi := &file_dockgate_dji_v1_file_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -661,7 +869,7 @@ func (x *FileuploadListReply_Log) String() string {
 func (*FileuploadListReply_Log) ProtoMessage() {}
 
 func (x *FileuploadListReply_Log) ProtoReflect() protoreflect.Message {
-	mi := &file_dockgate_dji_v1_file_proto_msgTypes[10]
+	mi := &file_dockgate_dji_v1_file_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -701,6 +909,665 @@ func (x *FileuploadListReply_Log) GetEndTime() int64 {
 func (x *FileuploadListReply_Log) GetSize() int64 {
 	if x != nil && x.Size != nil {
 		return *x.Size
+	}
+	return 0
+}
+
+// A file.
+type FileUploadCallbackEvent_File struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The key of the object in the storage.
+	ObjectKey *string `protobuf:"bytes,1,opt,name=object_key,json=objectKey,proto3,oneof" json:"object_key,omitempty"`
+	// The folder of the file in the storage.
+	Path *string `protobuf:"bytes,2,opt,name=path,proto3,oneof" json:"path,omitempty"`
+	// The name of the file.
+	Name *string `protobuf:"bytes,3,opt,name=name,proto3,oneof" json:"name,omitempty"`
+	// Where the file comes from.
+	Ext *FileUploadCallbackEvent_File_Ext `protobuf:"bytes,4,opt,name=ext,proto3" json:"ext,omitempty"`
+	// How it was taken.
+	Metadata *FileUploadCallbackEvent_File_Metadata `protobuf:"bytes,5,opt,name=metadata,proto3" json:"metadata,omitempty"`
+	// The id of a cloud-to-cloud copy. Older pages of dock 1 and 2 only.
+	CloudToCloudId *string `protobuf:"bytes,6,opt,name=cloud_to_cloud_id,json=cloudToCloudId,proto3,oneof" json:"cloud_to_cloud_id,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *FileUploadCallbackEvent_File) Reset() {
+	*x = FileUploadCallbackEvent_File{}
+	mi := &file_dockgate_dji_v1_file_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FileUploadCallbackEvent_File) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FileUploadCallbackEvent_File) ProtoMessage() {}
+
+func (x *FileUploadCallbackEvent_File) ProtoReflect() protoreflect.Message {
+	mi := &file_dockgate_dji_v1_file_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FileUploadCallbackEvent_File.ProtoReflect.Descriptor instead.
+func (*FileUploadCallbackEvent_File) Descriptor() ([]byte, []int) {
+	return file_dockgate_dji_v1_file_proto_rawDescGZIP(), []int{5, 0}
+}
+
+func (x *FileUploadCallbackEvent_File) GetObjectKey() string {
+	if x != nil && x.ObjectKey != nil {
+		return *x.ObjectKey
+	}
+	return ""
+}
+
+func (x *FileUploadCallbackEvent_File) GetPath() string {
+	if x != nil && x.Path != nil {
+		return *x.Path
+	}
+	return ""
+}
+
+func (x *FileUploadCallbackEvent_File) GetName() string {
+	if x != nil && x.Name != nil {
+		return *x.Name
+	}
+	return ""
+}
+
+func (x *FileUploadCallbackEvent_File) GetExt() *FileUploadCallbackEvent_File_Ext {
+	if x != nil {
+		return x.Ext
+	}
+	return nil
+}
+
+func (x *FileUploadCallbackEvent_File) GetMetadata() *FileUploadCallbackEvent_File_Metadata {
+	if x != nil {
+		return x.Metadata
+	}
+	return nil
+}
+
+func (x *FileUploadCallbackEvent_File) GetCloudToCloudId() string {
+	if x != nil && x.CloudToCloudId != nil {
+		return *x.CloudToCloudId
+	}
+	return ""
+}
+
+// How far the files of the flight are. Older pages of dock 1 and 2 only.
+type FileUploadCallbackEvent_FlightTask struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How many files have been uploaded.
+	UploadedFileCount *int32 `protobuf:"varint,1,opt,name=uploaded_file_count,json=uploadedFileCount,proto3,oneof" json:"uploaded_file_count,omitempty"`
+	// How many there are.
+	ExpectedFileCount *int32 `protobuf:"varint,2,opt,name=expected_file_count,json=expectedFileCount,proto3,oneof" json:"expected_file_count,omitempty"`
+	// The kind of flight.
+	FlightType    *FileUploadCallbackEvent_FlightTask_FlightType `protobuf:"varint,3,opt,name=flight_type,json=flightType,proto3,enum=dockgate.dji.v1.FileUploadCallbackEvent_FlightTask_FlightType,oneof" json:"flight_type,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FileUploadCallbackEvent_FlightTask) Reset() {
+	*x = FileUploadCallbackEvent_FlightTask{}
+	mi := &file_dockgate_dji_v1_file_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FileUploadCallbackEvent_FlightTask) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FileUploadCallbackEvent_FlightTask) ProtoMessage() {}
+
+func (x *FileUploadCallbackEvent_FlightTask) ProtoReflect() protoreflect.Message {
+	mi := &file_dockgate_dji_v1_file_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FileUploadCallbackEvent_FlightTask.ProtoReflect.Descriptor instead.
+func (*FileUploadCallbackEvent_FlightTask) Descriptor() ([]byte, []int) {
+	return file_dockgate_dji_v1_file_proto_rawDescGZIP(), []int{5, 1}
+}
+
+func (x *FileUploadCallbackEvent_FlightTask) GetUploadedFileCount() int32 {
+	if x != nil && x.UploadedFileCount != nil {
+		return *x.UploadedFileCount
+	}
+	return 0
+}
+
+func (x *FileUploadCallbackEvent_FlightTask) GetExpectedFileCount() int32 {
+	if x != nil && x.ExpectedFileCount != nil {
+		return *x.ExpectedFileCount
+	}
+	return 0
+}
+
+func (x *FileUploadCallbackEvent_FlightTask) GetFlightType() FileUploadCallbackEvent_FlightTask_FlightType {
+	if x != nil && x.FlightType != nil {
+		return *x.FlightType
+	}
+	return FileUploadCallbackEvent_FlightTask_FLIGHT_TYPE_WAYLINE
+}
+
+// Where the file comes from.
+type FileUploadCallbackEvent_File_Ext struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The flight, by the flight_id of its command.
+	FlightId *string `protobuf:"bytes,1,opt,name=flight_id,json=flightId,proto3,oneof" json:"flight_id,omitempty"`
+	// The model of the drone, as "{domain}-{type}-{sub_type}".
+	DroneModelKey *string `protobuf:"bytes,2,opt,name=drone_model_key,json=droneModelKey,proto3,oneof" json:"drone_model_key,omitempty"`
+	// The model of the payload, as "{domain}-{type}-{sub_type}".
+	PayloadModelKey *string `protobuf:"bytes,3,opt,name=payload_model_key,json=payloadModelKey,proto3,oneof" json:"payload_model_key,omitempty"`
+	// Whether it is the original rather than a thumbnail or a copy.
+	IsOriginal    *bool `protobuf:"varint,4,opt,name=is_original,json=isOriginal,proto3,oneof" json:"is_original,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FileUploadCallbackEvent_File_Ext) Reset() {
+	*x = FileUploadCallbackEvent_File_Ext{}
+	mi := &file_dockgate_dji_v1_file_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FileUploadCallbackEvent_File_Ext) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FileUploadCallbackEvent_File_Ext) ProtoMessage() {}
+
+func (x *FileUploadCallbackEvent_File_Ext) ProtoReflect() protoreflect.Message {
+	mi := &file_dockgate_dji_v1_file_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FileUploadCallbackEvent_File_Ext.ProtoReflect.Descriptor instead.
+func (*FileUploadCallbackEvent_File_Ext) Descriptor() ([]byte, []int) {
+	return file_dockgate_dji_v1_file_proto_rawDescGZIP(), []int{5, 0, 0}
+}
+
+func (x *FileUploadCallbackEvent_File_Ext) GetFlightId() string {
+	if x != nil && x.FlightId != nil {
+		return *x.FlightId
+	}
+	return ""
+}
+
+func (x *FileUploadCallbackEvent_File_Ext) GetDroneModelKey() string {
+	if x != nil && x.DroneModelKey != nil {
+		return *x.DroneModelKey
+	}
+	return ""
+}
+
+func (x *FileUploadCallbackEvent_File_Ext) GetPayloadModelKey() string {
+	if x != nil && x.PayloadModelKey != nil {
+		return *x.PayloadModelKey
+	}
+	return ""
+}
+
+func (x *FileUploadCallbackEvent_File_Ext) GetIsOriginal() bool {
+	if x != nil && x.IsOriginal != nil {
+		return *x.IsOriginal
+	}
+	return false
+}
+
+// How it was taken.
+type FileUploadCallbackEvent_File_Metadata struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The gimbal's yaw in degrees; devices write it as text.
+	GimbalYawDegree *float64 `protobuf:"fixed64,1,opt,name=gimbal_yaw_degree,json=gimbalYawDegree,proto3,oneof" json:"gimbal_yaw_degree,omitempty"`
+	// Metres above sea level.
+	AbsoluteAltitude *float64 `protobuf:"fixed64,2,opt,name=absolute_altitude,json=absoluteAltitude,proto3,oneof" json:"absolute_altitude,omitempty"`
+	// Metres above the point of take-off.
+	RelativeAltitude *float64 `protobuf:"fixed64,3,opt,name=relative_altitude,json=relativeAltitude,proto3,oneof" json:"relative_altitude,omitempty"`
+	// When it was taken, as the device writes it, e.g. "2021-05-10 16:04:20"
+	// (DJI's pages say ISO 8601).
+	CreateTime *string `protobuf:"bytes,4,opt,name=create_time,json=createTime,proto3,oneof" json:"create_time,omitempty"`
+	// Where it was taken.
+	ShootPosition *FileUploadCallbackEvent_File_Metadata_ShootPosition `protobuf:"bytes,5,opt,name=shoot_position,json=shootPosition,proto3" json:"shoot_position,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FileUploadCallbackEvent_File_Metadata) Reset() {
+	*x = FileUploadCallbackEvent_File_Metadata{}
+	mi := &file_dockgate_dji_v1_file_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FileUploadCallbackEvent_File_Metadata) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FileUploadCallbackEvent_File_Metadata) ProtoMessage() {}
+
+func (x *FileUploadCallbackEvent_File_Metadata) ProtoReflect() protoreflect.Message {
+	mi := &file_dockgate_dji_v1_file_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FileUploadCallbackEvent_File_Metadata.ProtoReflect.Descriptor instead.
+func (*FileUploadCallbackEvent_File_Metadata) Descriptor() ([]byte, []int) {
+	return file_dockgate_dji_v1_file_proto_rawDescGZIP(), []int{5, 0, 1}
+}
+
+func (x *FileUploadCallbackEvent_File_Metadata) GetGimbalYawDegree() float64 {
+	if x != nil && x.GimbalYawDegree != nil {
+		return *x.GimbalYawDegree
+	}
+	return 0
+}
+
+func (x *FileUploadCallbackEvent_File_Metadata) GetAbsoluteAltitude() float64 {
+	if x != nil && x.AbsoluteAltitude != nil {
+		return *x.AbsoluteAltitude
+	}
+	return 0
+}
+
+func (x *FileUploadCallbackEvent_File_Metadata) GetRelativeAltitude() float64 {
+	if x != nil && x.RelativeAltitude != nil {
+		return *x.RelativeAltitude
+	}
+	return 0
+}
+
+func (x *FileUploadCallbackEvent_File_Metadata) GetCreateTime() string {
+	if x != nil && x.CreateTime != nil {
+		return *x.CreateTime
+	}
+	return ""
+}
+
+func (x *FileUploadCallbackEvent_File_Metadata) GetShootPosition() *FileUploadCallbackEvent_File_Metadata_ShootPosition {
+	if x != nil {
+		return x.ShootPosition
+	}
+	return nil
+}
+
+// Where it was taken.
+type FileUploadCallbackEvent_File_Metadata_ShootPosition struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Degrees, -90..90, WGS 84.
+	Lat *float64 `protobuf:"fixed64,1,opt,name=lat,proto3,oneof" json:"lat,omitempty"`
+	// Degrees, -180..180, WGS 84.
+	Lng           *float64 `protobuf:"fixed64,2,opt,name=lng,proto3,oneof" json:"lng,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FileUploadCallbackEvent_File_Metadata_ShootPosition) Reset() {
+	*x = FileUploadCallbackEvent_File_Metadata_ShootPosition{}
+	mi := &file_dockgate_dji_v1_file_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FileUploadCallbackEvent_File_Metadata_ShootPosition) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FileUploadCallbackEvent_File_Metadata_ShootPosition) ProtoMessage() {}
+
+func (x *FileUploadCallbackEvent_File_Metadata_ShootPosition) ProtoReflect() protoreflect.Message {
+	mi := &file_dockgate_dji_v1_file_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FileUploadCallbackEvent_File_Metadata_ShootPosition.ProtoReflect.Descriptor instead.
+func (*FileUploadCallbackEvent_File_Metadata_ShootPosition) Descriptor() ([]byte, []int) {
+	return file_dockgate_dji_v1_file_proto_rawDescGZIP(), []int{5, 0, 1, 0}
+}
+
+func (x *FileUploadCallbackEvent_File_Metadata_ShootPosition) GetLat() float64 {
+	if x != nil && x.Lat != nil {
+		return *x.Lat
+	}
+	return 0
+}
+
+func (x *FileUploadCallbackEvent_File_Metadata_ShootPosition) GetLng() float64 {
+	if x != nil && x.Lng != nil {
+		return *x.Lng
+	}
+	return 0
+}
+
+// What is reported.
+type FileuploadProgressEvent_Output struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What is uploaded.
+	Ext *FileuploadProgressEvent_Output_Ext `protobuf:"bytes,1,opt,name=ext,proto3" json:"ext,omitempty"`
+	// The state of the job: "sent", "in_progress", "paused" while it goes on;
+	// "ok", "failed", "rejected", "canceled" or "timeout" at its end.
+	Status        *string `protobuf:"bytes,2,opt,name=status,proto3,oneof" json:"status,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FileuploadProgressEvent_Output) Reset() {
+	*x = FileuploadProgressEvent_Output{}
+	mi := &file_dockgate_dji_v1_file_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FileuploadProgressEvent_Output) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FileuploadProgressEvent_Output) ProtoMessage() {}
+
+func (x *FileuploadProgressEvent_Output) ProtoReflect() protoreflect.Message {
+	mi := &file_dockgate_dji_v1_file_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FileuploadProgressEvent_Output.ProtoReflect.Descriptor instead.
+func (*FileuploadProgressEvent_Output) Descriptor() ([]byte, []int) {
+	return file_dockgate_dji_v1_file_proto_rawDescGZIP(), []int{6, 0}
+}
+
+func (x *FileuploadProgressEvent_Output) GetExt() *FileuploadProgressEvent_Output_Ext {
+	if x != nil {
+		return x.Ext
+	}
+	return nil
+}
+
+func (x *FileuploadProgressEvent_Output) GetStatus() string {
+	if x != nil && x.Status != nil {
+		return *x.Status
+	}
+	return ""
+}
+
+// What is uploaded.
+type FileuploadProgressEvent_Output_Ext struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The files, one for each module.
+	Files         []*FileuploadProgressEvent_Output_Ext_File `protobuf:"bytes,1,rep,name=files,proto3" json:"files,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FileuploadProgressEvent_Output_Ext) Reset() {
+	*x = FileuploadProgressEvent_Output_Ext{}
+	mi := &file_dockgate_dji_v1_file_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FileuploadProgressEvent_Output_Ext) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FileuploadProgressEvent_Output_Ext) ProtoMessage() {}
+
+func (x *FileuploadProgressEvent_Output_Ext) ProtoReflect() protoreflect.Message {
+	mi := &file_dockgate_dji_v1_file_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FileuploadProgressEvent_Output_Ext.ProtoReflect.Descriptor instead.
+func (*FileuploadProgressEvent_Output_Ext) Descriptor() ([]byte, []int) {
+	return file_dockgate_dji_v1_file_proto_rawDescGZIP(), []int{6, 0, 0}
+}
+
+func (x *FileuploadProgressEvent_Output_Ext) GetFiles() []*FileuploadProgressEvent_Output_Ext_File {
+	if x != nil {
+		return x.Files
+	}
+	return nil
+}
+
+// A file.
+type FileuploadProgressEvent_Output_Ext_File struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Whose logs: "0" the drone, "3" the dock. Digits as text.
+	Module *string `protobuf:"bytes,1,opt,name=module,proto3,oneof" json:"module,omitempty"`
+	// The size in bytes.
+	Size *int64 `protobuf:"varint,2,opt,name=size,proto3,oneof" json:"size,omitempty"`
+	// The serial number of the device.
+	DeviceSn *string `protobuf:"bytes,3,opt,name=device_sn,json=deviceSn,proto3,oneof" json:"device_sn,omitempty"`
+	// The key of the object in the storage.
+	Key *string `protobuf:"bytes,4,opt,name=key,proto3,oneof" json:"key,omitempty"`
+	// The file's checksum.
+	Fingerprint *string `protobuf:"bytes,5,opt,name=fingerprint,proto3,oneof" json:"fingerprint,omitempty"`
+	// How far it is.
+	Progress      *FileuploadProgressEvent_Output_Ext_File_Progress `protobuf:"bytes,6,opt,name=progress,proto3" json:"progress,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FileuploadProgressEvent_Output_Ext_File) Reset() {
+	*x = FileuploadProgressEvent_Output_Ext_File{}
+	mi := &file_dockgate_dji_v1_file_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FileuploadProgressEvent_Output_Ext_File) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FileuploadProgressEvent_Output_Ext_File) ProtoMessage() {}
+
+func (x *FileuploadProgressEvent_Output_Ext_File) ProtoReflect() protoreflect.Message {
+	mi := &file_dockgate_dji_v1_file_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FileuploadProgressEvent_Output_Ext_File.ProtoReflect.Descriptor instead.
+func (*FileuploadProgressEvent_Output_Ext_File) Descriptor() ([]byte, []int) {
+	return file_dockgate_dji_v1_file_proto_rawDescGZIP(), []int{6, 0, 0, 0}
+}
+
+func (x *FileuploadProgressEvent_Output_Ext_File) GetModule() string {
+	if x != nil && x.Module != nil {
+		return *x.Module
+	}
+	return ""
+}
+
+func (x *FileuploadProgressEvent_Output_Ext_File) GetSize() int64 {
+	if x != nil && x.Size != nil {
+		return *x.Size
+	}
+	return 0
+}
+
+func (x *FileuploadProgressEvent_Output_Ext_File) GetDeviceSn() string {
+	if x != nil && x.DeviceSn != nil {
+		return *x.DeviceSn
+	}
+	return ""
+}
+
+func (x *FileuploadProgressEvent_Output_Ext_File) GetKey() string {
+	if x != nil && x.Key != nil {
+		return *x.Key
+	}
+	return ""
+}
+
+func (x *FileuploadProgressEvent_Output_Ext_File) GetFingerprint() string {
+	if x != nil && x.Fingerprint != nil {
+		return *x.Fingerprint
+	}
+	return ""
+}
+
+func (x *FileuploadProgressEvent_Output_Ext_File) GetProgress() *FileuploadProgressEvent_Output_Ext_File_Progress {
+	if x != nil {
+		return x.Progress
+	}
+	return nil
+}
+
+// How far it is.
+type FileuploadProgressEvent_Output_Ext_File_Progress struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// When the upload ended, milliseconds since 1970 in DJI's example.
+	FinishTime *int64 `protobuf:"varint,1,opt,name=finish_time,json=finishTime,proto3,oneof" json:"finish_time,omitempty"`
+	// The rate of the upload; no page gives its unit.
+	UploadRate *int32 `protobuf:"varint,2,opt,name=upload_rate,json=uploadRate,proto3,oneof" json:"upload_rate,omitempty"`
+	// Progress in percent.
+	Progress *int32 `protobuf:"varint,3,opt,name=progress,proto3,oneof" json:"progress,omitempty"`
+	// The step it is at.
+	CurrentStep *int32 `protobuf:"varint,4,opt,name=current_step,json=currentStep,proto3,oneof" json:"current_step,omitempty"`
+	// 0 while nothing is wrong, otherwise an error code.
+	Result *int32 `protobuf:"varint,5,opt,name=result,proto3,oneof" json:"result,omitempty"`
+	// The state of this file, in the words of output.status.
+	Status *string `protobuf:"bytes,6,opt,name=status,proto3,oneof" json:"status,omitempty"`
+	// How many steps there are.
+	TotalStep     *int32 `protobuf:"varint,7,opt,name=total_step,json=totalStep,proto3,oneof" json:"total_step,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FileuploadProgressEvent_Output_Ext_File_Progress) Reset() {
+	*x = FileuploadProgressEvent_Output_Ext_File_Progress{}
+	mi := &file_dockgate_dji_v1_file_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FileuploadProgressEvent_Output_Ext_File_Progress) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FileuploadProgressEvent_Output_Ext_File_Progress) ProtoMessage() {}
+
+func (x *FileuploadProgressEvent_Output_Ext_File_Progress) ProtoReflect() protoreflect.Message {
+	mi := &file_dockgate_dji_v1_file_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FileuploadProgressEvent_Output_Ext_File_Progress.ProtoReflect.Descriptor instead.
+func (*FileuploadProgressEvent_Output_Ext_File_Progress) Descriptor() ([]byte, []int) {
+	return file_dockgate_dji_v1_file_proto_rawDescGZIP(), []int{6, 0, 0, 0, 0}
+}
+
+func (x *FileuploadProgressEvent_Output_Ext_File_Progress) GetFinishTime() int64 {
+	if x != nil && x.FinishTime != nil {
+		return *x.FinishTime
+	}
+	return 0
+}
+
+func (x *FileuploadProgressEvent_Output_Ext_File_Progress) GetUploadRate() int32 {
+	if x != nil && x.UploadRate != nil {
+		return *x.UploadRate
+	}
+	return 0
+}
+
+func (x *FileuploadProgressEvent_Output_Ext_File_Progress) GetProgress() int32 {
+	if x != nil && x.Progress != nil {
+		return *x.Progress
+	}
+	return 0
+}
+
+func (x *FileuploadProgressEvent_Output_Ext_File_Progress) GetCurrentStep() int32 {
+	if x != nil && x.CurrentStep != nil {
+		return *x.CurrentStep
+	}
+	return 0
+}
+
+func (x *FileuploadProgressEvent_Output_Ext_File_Progress) GetResult() int32 {
+	if x != nil && x.Result != nil {
+		return *x.Result
+	}
+	return 0
+}
+
+func (x *FileuploadProgressEvent_Output_Ext_File_Progress) GetStatus() string {
+	if x != nil && x.Status != nil {
+		return *x.Status
+	}
+	return ""
+}
+
+func (x *FileuploadProgressEvent_Output_Ext_File_Progress) GetTotalStep() int32 {
+	if x != nil && x.TotalStep != nil {
+		return *x.TotalStep
 	}
 	return 0
 }
@@ -777,6 +1644,110 @@ const file_dockgate_dji_v1_file_proto_rawDesc = "" +
 	"\x1fUploadFlighttaskMediaPrioritize\x12 \n" +
 	"\tflight_id\x18\x01 \x01(\tH\x00R\bflightId\x88\x01\x01:8\xca\xda\x184\b\x01\x10\x05\x1a\x03\x01\x02\x03 \x01J'dock-to-cloud/mqtt/dock/dock2/file.htmlB\f\n" +
 	"\n" +
+	"_flight_id\"\xf8\f\n" +
+	"\x17FileUploadCallbackEvent\x12A\n" +
+	"\x04file\x18\x01 \x01(\v2-.dockgate.dji.v1.FileUploadCallbackEvent.FileR\x04file\x12T\n" +
+	"\vflight_task\x18\x02 \x01(\v23.dockgate.dji.v1.FileUploadCallbackEvent.FlightTaskR\n" +
+	"flightTask\x1a\xa8\b\n" +
+	"\x04File\x12\"\n" +
+	"\n" +
+	"object_key\x18\x01 \x01(\tH\x00R\tobjectKey\x88\x01\x01\x12\x17\n" +
+	"\x04path\x18\x02 \x01(\tH\x01R\x04path\x88\x01\x01\x12\x17\n" +
+	"\x04name\x18\x03 \x01(\tH\x02R\x04name\x88\x01\x01\x12C\n" +
+	"\x03ext\x18\x04 \x01(\v21.dockgate.dji.v1.FileUploadCallbackEvent.File.ExtR\x03ext\x12R\n" +
+	"\bmetadata\x18\x05 \x01(\v26.dockgate.dji.v1.FileUploadCallbackEvent.File.MetadataR\bmetadata\x12.\n" +
+	"\x11cloud_to_cloud_id\x18\x06 \x01(\tH\x03R\x0ecloudToCloudId\x88\x01\x01\x1a\xf3\x01\n" +
+	"\x03Ext\x12 \n" +
+	"\tflight_id\x18\x01 \x01(\tH\x00R\bflightId\x88\x01\x01\x12+\n" +
+	"\x0fdrone_model_key\x18\x02 \x01(\tH\x01R\rdroneModelKey\x88\x01\x01\x12/\n" +
+	"\x11payload_model_key\x18\x03 \x01(\tH\x02R\x0fpayloadModelKey\x88\x01\x01\x12$\n" +
+	"\vis_original\x18\x04 \x01(\bH\x03R\n" +
+	"isOriginal\x88\x01\x01B\f\n" +
+	"\n" +
+	"_flight_idB\x12\n" +
+	"\x10_drone_model_keyB\x14\n" +
+	"\x12_payload_model_keyB\x0e\n" +
+	"\f_is_original\x1a\xd3\x03\n" +
+	"\bMetadata\x12/\n" +
+	"\x11gimbal_yaw_degree\x18\x01 \x01(\x01H\x00R\x0fgimbalYawDegree\x88\x01\x01\x120\n" +
+	"\x11absolute_altitude\x18\x02 \x01(\x01H\x01R\x10absoluteAltitude\x88\x01\x01\x120\n" +
+	"\x11relative_altitude\x18\x03 \x01(\x01H\x02R\x10relativeAltitude\x88\x01\x01\x12$\n" +
+	"\vcreate_time\x18\x04 \x01(\tH\x03R\n" +
+	"createTime\x88\x01\x01\x12k\n" +
+	"\x0eshoot_position\x18\x05 \x01(\v2D.dockgate.dji.v1.FileUploadCallbackEvent.File.Metadata.ShootPositionR\rshootPosition\x1aM\n" +
+	"\rShootPosition\x12\x15\n" +
+	"\x03lat\x18\x01 \x01(\x01H\x00R\x03lat\x88\x01\x01\x12\x15\n" +
+	"\x03lng\x18\x02 \x01(\x01H\x01R\x03lng\x88\x01\x01B\x06\n" +
+	"\x04_latB\x06\n" +
+	"\x04_lngB\x14\n" +
+	"\x12_gimbal_yaw_degreeB\x14\n" +
+	"\x12_absolute_altitudeB\x14\n" +
+	"\x12_relative_altitudeB\x0e\n" +
+	"\f_create_timeB\r\n" +
+	"\v_object_keyB\a\n" +
+	"\x05_pathB\a\n" +
+	"\x05_nameB\x14\n" +
+	"\x12_cloud_to_cloud_id\x1a\xe4\x02\n" +
+	"\n" +
+	"FlightTask\x123\n" +
+	"\x13uploaded_file_count\x18\x01 \x01(\x05H\x00R\x11uploadedFileCount\x88\x01\x01\x123\n" +
+	"\x13expected_file_count\x18\x02 \x01(\x05H\x01R\x11expectedFileCount\x88\x01\x01\x12d\n" +
+	"\vflight_type\x18\x03 \x01(\x0e2>.dockgate.dji.v1.FileUploadCallbackEvent.FlightTask.FlightTypeH\x02R\n" +
+	"flightType\x88\x01\x01\"F\n" +
+	"\n" +
+	"FlightType\x12\x17\n" +
+	"\x13FLIGHT_TYPE_WAYLINE\x10\x00\x12\x1f\n" +
+	"\x1bFLIGHT_TYPE_ONE_KEY_TAKEOFF\x10\x01B\x16\n" +
+	"\x14_uploaded_file_countB\x16\n" +
+	"\x14_expected_file_countB\x0e\n" +
+	"\f_flight_type:2\xda\xda\x18.\n" +
+	"\x03\x01\x02\x03\x12'dock-to-cloud/mqtt/dock/dock2/file.html\"\xaa\b\n" +
+	"\x17FileuploadProgressEvent\x12\x1b\n" +
+	"\x06result\x18\x01 \x01(\x05H\x00R\x06result\x88\x01\x01\x12G\n" +
+	"\x06output\x18\x02 \x01(\v2/.dockgate.dji.v1.FileuploadProgressEvent.OutputR\x06output\x1a\xea\x06\n" +
+	"\x06Output\x12E\n" +
+	"\x03ext\x18\x01 \x01(\v23.dockgate.dji.v1.FileuploadProgressEvent.Output.ExtR\x03ext\x12\x1b\n" +
+	"\x06status\x18\x02 \x01(\tH\x00R\x06status\x88\x01\x01\x1a\xf0\x05\n" +
+	"\x03Ext\x12N\n" +
+	"\x05files\x18\x01 \x03(\v28.dockgate.dji.v1.FileuploadProgressEvent.Output.Ext.FileR\x05files\x1a\x98\x05\n" +
+	"\x04File\x12\x1b\n" +
+	"\x06module\x18\x01 \x01(\tH\x00R\x06module\x88\x01\x01\x12\x17\n" +
+	"\x04size\x18\x02 \x01(\x03H\x01R\x04size\x88\x01\x01\x12 \n" +
+	"\tdevice_sn\x18\x03 \x01(\tH\x02R\bdeviceSn\x88\x01\x01\x12\x15\n" +
+	"\x03key\x18\x04 \x01(\tH\x03R\x03key\x88\x01\x01\x12%\n" +
+	"\vfingerprint\x18\x05 \x01(\tH\x04R\vfingerprint\x88\x01\x01\x12]\n" +
+	"\bprogress\x18\x06 \x01(\v2A.dockgate.dji.v1.FileuploadProgressEvent.Output.Ext.File.ProgressR\bprogress\x1a\xe0\x02\n" +
+	"\bProgress\x12$\n" +
+	"\vfinish_time\x18\x01 \x01(\x03H\x00R\n" +
+	"finishTime\x88\x01\x01\x12$\n" +
+	"\vupload_rate\x18\x02 \x01(\x05H\x01R\n" +
+	"uploadRate\x88\x01\x01\x12\x1f\n" +
+	"\bprogress\x18\x03 \x01(\x05H\x02R\bprogress\x88\x01\x01\x12&\n" +
+	"\fcurrent_step\x18\x04 \x01(\x05H\x03R\vcurrentStep\x88\x01\x01\x12\x1b\n" +
+	"\x06result\x18\x05 \x01(\x05H\x04R\x06result\x88\x01\x01\x12\x1b\n" +
+	"\x06status\x18\x06 \x01(\tH\x05R\x06status\x88\x01\x01\x12\"\n" +
+	"\n" +
+	"total_step\x18\a \x01(\x05H\x06R\ttotalStep\x88\x01\x01B\x0e\n" +
+	"\f_finish_timeB\x0e\n" +
+	"\f_upload_rateB\v\n" +
+	"\t_progressB\x0f\n" +
+	"\r_current_stepB\t\n" +
+	"\a_resultB\t\n" +
+	"\a_statusB\r\n" +
+	"\v_total_stepB\t\n" +
+	"\a_moduleB\a\n" +
+	"\x05_sizeB\f\n" +
+	"\n" +
+	"_device_snB\x06\n" +
+	"\x04_keyB\x0e\n" +
+	"\f_fingerprintB\t\n" +
+	"\a_status:1\xda\xda\x18-\n" +
+	"\x03\x01\x02\x03\x12&dock-to-cloud/mqtt/dock/dock2/log.htmlB\t\n" +
+	"\a_result\"\x8f\x01\n" +
+	")HighestPriorityUploadFlighttaskMediaEvent\x12 \n" +
+	"\tflight_id\x18\x01 \x01(\tH\x00R\bflightId\x88\x01\x01:2\xda\xda\x18.\n" +
+	"\x03\x01\x02\x03\x12'dock-to-cloud/mqtt/dock/dock2/file.htmlB\f\n" +
+	"\n" +
 	"_flight_idBR\n" +
 	"\x13dev.dockgate.dji.v1P\x01Z9github.com/dockgate/dockgate/gen/go/dockgate/dji/v1;djiv1b\x06proto3"
 
@@ -792,32 +1763,56 @@ func file_dockgate_dji_v1_file_proto_rawDescGZIP() []byte {
 	return file_dockgate_dji_v1_file_proto_rawDescData
 }
 
-var file_dockgate_dji_v1_file_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
+var file_dockgate_dji_v1_file_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_dockgate_dji_v1_file_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
 var file_dockgate_dji_v1_file_proto_goTypes = []any{
-	(*FileuploadStart)(nil),                 // 0: dockgate.dji.v1.FileuploadStart
-	(*FileuploadList)(nil),                  // 1: dockgate.dji.v1.FileuploadList
-	(*FileuploadListReply)(nil),             // 2: dockgate.dji.v1.FileuploadListReply
-	(*FileuploadUpdate)(nil),                // 3: dockgate.dji.v1.FileuploadUpdate
-	(*UploadFlighttaskMediaPrioritize)(nil), // 4: dockgate.dji.v1.UploadFlighttaskMediaPrioritize
-	(*FileuploadStart_Credentials)(nil),     // 5: dockgate.dji.v1.FileuploadStart.Credentials
-	(*FileuploadStart_Params)(nil),          // 6: dockgate.dji.v1.FileuploadStart.Params
-	(*FileuploadStart_File)(nil),            // 7: dockgate.dji.v1.FileuploadStart.File
-	(*FileuploadStart_Log)(nil),             // 8: dockgate.dji.v1.FileuploadStart.Log
-	(*FileuploadListReply_File)(nil),        // 9: dockgate.dji.v1.FileuploadListReply.File
-	(*FileuploadListReply_Log)(nil),         // 10: dockgate.dji.v1.FileuploadListReply.Log
+	(FileUploadCallbackEvent_FlightTask_FlightType)(0),          // 0: dockgate.dji.v1.FileUploadCallbackEvent.FlightTask.FlightType
+	(*FileuploadStart)(nil),                                     // 1: dockgate.dji.v1.FileuploadStart
+	(*FileuploadList)(nil),                                      // 2: dockgate.dji.v1.FileuploadList
+	(*FileuploadListReply)(nil),                                 // 3: dockgate.dji.v1.FileuploadListReply
+	(*FileuploadUpdate)(nil),                                    // 4: dockgate.dji.v1.FileuploadUpdate
+	(*UploadFlighttaskMediaPrioritize)(nil),                     // 5: dockgate.dji.v1.UploadFlighttaskMediaPrioritize
+	(*FileUploadCallbackEvent)(nil),                             // 6: dockgate.dji.v1.FileUploadCallbackEvent
+	(*FileuploadProgressEvent)(nil),                             // 7: dockgate.dji.v1.FileuploadProgressEvent
+	(*HighestPriorityUploadFlighttaskMediaEvent)(nil),           // 8: dockgate.dji.v1.HighestPriorityUploadFlighttaskMediaEvent
+	(*FileuploadStart_Credentials)(nil),                         // 9: dockgate.dji.v1.FileuploadStart.Credentials
+	(*FileuploadStart_Params)(nil),                              // 10: dockgate.dji.v1.FileuploadStart.Params
+	(*FileuploadStart_File)(nil),                                // 11: dockgate.dji.v1.FileuploadStart.File
+	(*FileuploadStart_Log)(nil),                                 // 12: dockgate.dji.v1.FileuploadStart.Log
+	(*FileuploadListReply_File)(nil),                            // 13: dockgate.dji.v1.FileuploadListReply.File
+	(*FileuploadListReply_Log)(nil),                             // 14: dockgate.dji.v1.FileuploadListReply.Log
+	(*FileUploadCallbackEvent_File)(nil),                        // 15: dockgate.dji.v1.FileUploadCallbackEvent.File
+	(*FileUploadCallbackEvent_FlightTask)(nil),                  // 16: dockgate.dji.v1.FileUploadCallbackEvent.FlightTask
+	(*FileUploadCallbackEvent_File_Ext)(nil),                    // 17: dockgate.dji.v1.FileUploadCallbackEvent.File.Ext
+	(*FileUploadCallbackEvent_File_Metadata)(nil),               // 18: dockgate.dji.v1.FileUploadCallbackEvent.File.Metadata
+	(*FileUploadCallbackEvent_File_Metadata_ShootPosition)(nil), // 19: dockgate.dji.v1.FileUploadCallbackEvent.File.Metadata.ShootPosition
+	(*FileuploadProgressEvent_Output)(nil),                      // 20: dockgate.dji.v1.FileuploadProgressEvent.Output
+	(*FileuploadProgressEvent_Output_Ext)(nil),                  // 21: dockgate.dji.v1.FileuploadProgressEvent.Output.Ext
+	(*FileuploadProgressEvent_Output_Ext_File)(nil),             // 22: dockgate.dji.v1.FileuploadProgressEvent.Output.Ext.File
+	(*FileuploadProgressEvent_Output_Ext_File_Progress)(nil),    // 23: dockgate.dji.v1.FileuploadProgressEvent.Output.Ext.File.Progress
 }
 var file_dockgate_dji_v1_file_proto_depIdxs = []int32{
-	5,  // 0: dockgate.dji.v1.FileuploadStart.credentials:type_name -> dockgate.dji.v1.FileuploadStart.Credentials
-	6,  // 1: dockgate.dji.v1.FileuploadStart.params:type_name -> dockgate.dji.v1.FileuploadStart.Params
-	9,  // 2: dockgate.dji.v1.FileuploadListReply.files:type_name -> dockgate.dji.v1.FileuploadListReply.File
-	7,  // 3: dockgate.dji.v1.FileuploadStart.Params.files:type_name -> dockgate.dji.v1.FileuploadStart.File
-	8,  // 4: dockgate.dji.v1.FileuploadStart.File.list:type_name -> dockgate.dji.v1.FileuploadStart.Log
-	10, // 5: dockgate.dji.v1.FileuploadListReply.File.list:type_name -> dockgate.dji.v1.FileuploadListReply.Log
-	6,  // [6:6] is the sub-list for method output_type
-	6,  // [6:6] is the sub-list for method input_type
-	6,  // [6:6] is the sub-list for extension type_name
-	6,  // [6:6] is the sub-list for extension extendee
-	0,  // [0:6] is the sub-list for field type_name
+	9,  // 0: dockgate.dji.v1.FileuploadStart.credentials:type_name -> dockgate.dji.v1.FileuploadStart.Credentials
+	10, // 1: dockgate.dji.v1.FileuploadStart.params:type_name -> dockgate.dji.v1.FileuploadStart.Params
+	13, // 2: dockgate.dji.v1.FileuploadListReply.files:type_name -> dockgate.dji.v1.FileuploadListReply.File
+	15, // 3: dockgate.dji.v1.FileUploadCallbackEvent.file:type_name -> dockgate.dji.v1.FileUploadCallbackEvent.File
+	16, // 4: dockgate.dji.v1.FileUploadCallbackEvent.flight_task:type_name -> dockgate.dji.v1.FileUploadCallbackEvent.FlightTask
+	20, // 5: dockgate.dji.v1.FileuploadProgressEvent.output:type_name -> dockgate.dji.v1.FileuploadProgressEvent.Output
+	11, // 6: dockgate.dji.v1.FileuploadStart.Params.files:type_name -> dockgate.dji.v1.FileuploadStart.File
+	12, // 7: dockgate.dji.v1.FileuploadStart.File.list:type_name -> dockgate.dji.v1.FileuploadStart.Log
+	14, // 8: dockgate.dji.v1.FileuploadListReply.File.list:type_name -> dockgate.dji.v1.FileuploadListReply.Log
+	17, // 9: dockgate.dji.v1.FileUploadCallbackEvent.File.ext:type_name -> dockgate.dji.v1.FileUploadCallbackEvent.File.Ext
+	18, // 10: dockgate.dji.v1.FileUploadCallbackEvent.File.metadata:type_name -> dockgate.dji.v1.FileUploadCallbackEvent.File.Metadata
+	0,  // 11: dockgate.dji.v1.FileUploadCallbackEvent.FlightTask.flight_type:type_name -> dockgate.dji.v1.FileUploadCallbackEvent.FlightTask.FlightType
+	19, // 12: dockgate.dji.v1.FileUploadCallbackEvent.File.Metadata.shoot_position:type_name -> dockgate.dji.v1.FileUploadCallbackEvent.File.Metadata.ShootPosition
+	21, // 13: dockgate.dji.v1.FileuploadProgressEvent.Output.ext:type_name -> dockgate.dji.v1.FileuploadProgressEvent.Output.Ext
+	22, // 14: dockgate.dji.v1.FileuploadProgressEvent.Output.Ext.files:type_name -> dockgate.dji.v1.FileuploadProgressEvent.Output.Ext.File
+	23, // 15: dockgate.dji.v1.FileuploadProgressEvent.Output.Ext.File.progress:type_name -> dockgate.dji.v1.FileuploadProgressEvent.Output.Ext.File.Progress
+	16, // [16:16] is the sub-list for method output_type
+	16, // [16:16] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_dockgate_dji_v1_file_proto_init() }
@@ -829,23 +1824,34 @@ func file_dockgate_dji_v1_file_proto_init() {
 	file_dockgate_dji_v1_file_proto_msgTypes[0].OneofWrappers = []any{}
 	file_dockgate_dji_v1_file_proto_msgTypes[3].OneofWrappers = []any{}
 	file_dockgate_dji_v1_file_proto_msgTypes[4].OneofWrappers = []any{}
-	file_dockgate_dji_v1_file_proto_msgTypes[5].OneofWrappers = []any{}
+	file_dockgate_dji_v1_file_proto_msgTypes[6].OneofWrappers = []any{}
 	file_dockgate_dji_v1_file_proto_msgTypes[7].OneofWrappers = []any{}
 	file_dockgate_dji_v1_file_proto_msgTypes[8].OneofWrappers = []any{}
-	file_dockgate_dji_v1_file_proto_msgTypes[9].OneofWrappers = []any{}
 	file_dockgate_dji_v1_file_proto_msgTypes[10].OneofWrappers = []any{}
+	file_dockgate_dji_v1_file_proto_msgTypes[11].OneofWrappers = []any{}
+	file_dockgate_dji_v1_file_proto_msgTypes[12].OneofWrappers = []any{}
+	file_dockgate_dji_v1_file_proto_msgTypes[13].OneofWrappers = []any{}
+	file_dockgate_dji_v1_file_proto_msgTypes[14].OneofWrappers = []any{}
+	file_dockgate_dji_v1_file_proto_msgTypes[15].OneofWrappers = []any{}
+	file_dockgate_dji_v1_file_proto_msgTypes[16].OneofWrappers = []any{}
+	file_dockgate_dji_v1_file_proto_msgTypes[17].OneofWrappers = []any{}
+	file_dockgate_dji_v1_file_proto_msgTypes[18].OneofWrappers = []any{}
+	file_dockgate_dji_v1_file_proto_msgTypes[19].OneofWrappers = []any{}
+	file_dockgate_dji_v1_file_proto_msgTypes[21].OneofWrappers = []any{}
+	file_dockgate_dji_v1_file_proto_msgTypes[22].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_dockgate_dji_v1_file_proto_rawDesc), len(file_dockgate_dji_v1_file_proto_rawDesc)),
-			NumEnums:      0,
-			NumMessages:   11,
+			NumEnums:      1,
+			NumMessages:   23,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
 		GoTypes:           file_dockgate_dji_v1_file_proto_goTypes,
 		DependencyIndexes: file_dockgate_dji_v1_file_proto_depIdxs,
+		EnumInfos:         file_dockgate_dji_v1_file_proto_enumTypes,
 		MessageInfos:      file_dockgate_dji_v1_file_proto_msgTypes,
 	}.Build()
 	File_dockgate_dji_v1_file_proto = out.File

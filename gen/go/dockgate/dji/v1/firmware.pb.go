@@ -136,6 +136,61 @@ func (x *OtaCreate) GetDevices() []*OtaCreate_Device {
 	return nil
 }
 
+// ota_progress: how far an upgrade of firmware is (ota_create).
+type OtaProgressEvent struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 0 while nothing is wrong, otherwise an error code.
+	Result *int32 `protobuf:"varint,1,opt,name=result,proto3,oneof" json:"result,omitempty"`
+	// The report.
+	Output        *OtaProgressEvent_Output `protobuf:"bytes,2,opt,name=output,proto3" json:"output,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OtaProgressEvent) Reset() {
+	*x = OtaProgressEvent{}
+	mi := &file_dockgate_dji_v1_firmware_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OtaProgressEvent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OtaProgressEvent) ProtoMessage() {}
+
+func (x *OtaProgressEvent) ProtoReflect() protoreflect.Message {
+	mi := &file_dockgate_dji_v1_firmware_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OtaProgressEvent.ProtoReflect.Descriptor instead.
+func (*OtaProgressEvent) Descriptor() ([]byte, []int) {
+	return file_dockgate_dji_v1_firmware_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *OtaProgressEvent) GetResult() int32 {
+	if x != nil && x.Result != nil {
+		return *x.Result
+	}
+	return 0
+}
+
+func (x *OtaProgressEvent) GetOutput() *OtaProgressEvent_Output {
+	if x != nil {
+		return x.Output
+	}
+	return nil
+}
+
 // One device and the firmware for it.
 type OtaCreate_Device struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -162,7 +217,7 @@ type OtaCreate_Device struct {
 
 func (x *OtaCreate_Device) Reset() {
 	*x = OtaCreate_Device{}
-	mi := &file_dockgate_dji_v1_firmware_proto_msgTypes[1]
+	mi := &file_dockgate_dji_v1_firmware_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -174,7 +229,7 @@ func (x *OtaCreate_Device) String() string {
 func (*OtaCreate_Device) ProtoMessage() {}
 
 func (x *OtaCreate_Device) ProtoReflect() protoreflect.Message {
-	mi := &file_dockgate_dji_v1_firmware_proto_msgTypes[1]
+	mi := &file_dockgate_dji_v1_firmware_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -239,6 +294,127 @@ func (x *OtaCreate_Device) GetFirmwareUpgradeType() OtaCreate_Device_FirmwareUpg
 	return OtaCreate_Device_FIRMWARE_UPGRADE_TYPE_UNSPECIFIED
 }
 
+// What is reported.
+type OtaProgressEvent_Output struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The state of the job: "sent", "in_progress", "paused" while it goes on;
+	// "ok", "failed", "rejected", "canceled" or "timeout" at its end.
+	Status *string `protobuf:"bytes,1,opt,name=status,proto3,oneof" json:"status,omitempty"`
+	// How far it is.
+	Progress      *OtaProgressEvent_Output_Progress `protobuf:"bytes,2,opt,name=progress,proto3" json:"progress,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OtaProgressEvent_Output) Reset() {
+	*x = OtaProgressEvent_Output{}
+	mi := &file_dockgate_dji_v1_firmware_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OtaProgressEvent_Output) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OtaProgressEvent_Output) ProtoMessage() {}
+
+func (x *OtaProgressEvent_Output) ProtoReflect() protoreflect.Message {
+	mi := &file_dockgate_dji_v1_firmware_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OtaProgressEvent_Output.ProtoReflect.Descriptor instead.
+func (*OtaProgressEvent_Output) Descriptor() ([]byte, []int) {
+	return file_dockgate_dji_v1_firmware_proto_rawDescGZIP(), []int{1, 0}
+}
+
+func (x *OtaProgressEvent_Output) GetStatus() string {
+	if x != nil && x.Status != nil {
+		return *x.Status
+	}
+	return ""
+}
+
+func (x *OtaProgressEvent_Output) GetProgress() *OtaProgressEvent_Output_Progress {
+	if x != nil {
+		return x.Progress
+	}
+	return nil
+}
+
+// How far it is.
+type OtaProgressEvent_Output_Progress struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Progress in percent, 0..100.
+	Percent *int32 `protobuf:"varint,1,opt,name=percent,proto3,oneof" json:"percent,omitempty"`
+	// The step: "download_firmware" or "upgrade_firmware".
+	CurrentStep *string `protobuf:"bytes,2,opt,name=current_step,json=currentStep,proto3,oneof" json:"current_step,omitempty"`
+	// The same under its older name: "download_firmware" or
+	// "upgrade_firmware".
+	StepKey       *string `protobuf:"bytes,3,opt,name=step_key,json=stepKey,proto3,oneof" json:"step_key,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OtaProgressEvent_Output_Progress) Reset() {
+	*x = OtaProgressEvent_Output_Progress{}
+	mi := &file_dockgate_dji_v1_firmware_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OtaProgressEvent_Output_Progress) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OtaProgressEvent_Output_Progress) ProtoMessage() {}
+
+func (x *OtaProgressEvent_Output_Progress) ProtoReflect() protoreflect.Message {
+	mi := &file_dockgate_dji_v1_firmware_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OtaProgressEvent_Output_Progress.ProtoReflect.Descriptor instead.
+func (*OtaProgressEvent_Output_Progress) Descriptor() ([]byte, []int) {
+	return file_dockgate_dji_v1_firmware_proto_rawDescGZIP(), []int{1, 0, 0}
+}
+
+func (x *OtaProgressEvent_Output_Progress) GetPercent() int32 {
+	if x != nil && x.Percent != nil {
+		return *x.Percent
+	}
+	return 0
+}
+
+func (x *OtaProgressEvent_Output_Progress) GetCurrentStep() string {
+	if x != nil && x.CurrentStep != nil {
+		return *x.CurrentStep
+	}
+	return ""
+}
+
+func (x *OtaProgressEvent_Output_Progress) GetStepKey() string {
+	if x != nil && x.StepKey != nil {
+		return *x.StepKey
+	}
+	return ""
+}
+
 var File_dockgate_dji_v1_firmware_proto protoreflect.FileDescriptor
 
 const file_dockgate_dji_v1_firmware_proto_rawDesc = "" +
@@ -268,7 +444,24 @@ const file_dockgate_dji_v1_firmware_proto_rawDesc = "" +
 	"\n" +
 	"_file_nameB\x18\n" +
 	"\x16_firmware_upgrade_type:T\xca\xda\x18P\b\x01\x10\t\x1a\x03\x01\x02\x03B\x13\n" +
-	"\fota_progress\x12\x03bidJ+dock-to-cloud/mqtt/dock/dock2/firmware.html`\x01x\xac\x02BR\n" +
+	"\fota_progress\x12\x03bidJ+dock-to-cloud/mqtt/dock/dock2/firmware.html`\x01x\xac\x02\"\xd4\x03\n" +
+	"\x10OtaProgressEvent\x12\x1b\n" +
+	"\x06result\x18\x01 \x01(\x05H\x00R\x06result\x88\x01\x01\x12@\n" +
+	"\x06output\x18\x02 \x01(\v2(.dockgate.dji.v1.OtaProgressEvent.OutputR\x06output\x1a\x9d\x02\n" +
+	"\x06Output\x12\x1b\n" +
+	"\x06status\x18\x01 \x01(\tH\x00R\x06status\x88\x01\x01\x12M\n" +
+	"\bprogress\x18\x02 \x01(\v21.dockgate.dji.v1.OtaProgressEvent.Output.ProgressR\bprogress\x1a\x9b\x01\n" +
+	"\bProgress\x12\x1d\n" +
+	"\apercent\x18\x01 \x01(\x05H\x00R\apercent\x88\x01\x01\x12&\n" +
+	"\fcurrent_step\x18\x02 \x01(\tH\x01R\vcurrentStep\x88\x01\x01\x12\x1e\n" +
+	"\bstep_key\x18\x03 \x01(\tH\x02R\astepKey\x88\x01\x01B\n" +
+	"\n" +
+	"\b_percentB\x0f\n" +
+	"\r_current_stepB\v\n" +
+	"\t_step_keyB\t\n" +
+	"\a_status:6\xda\xda\x182\n" +
+	"\x03\x01\x02\x03\x12+dock-to-cloud/mqtt/dock/dock2/firmware.htmlB\t\n" +
+	"\a_resultBR\n" +
 	"\x13dev.dockgate.dji.v1P\x01Z9github.com/dockgate/dockgate/gen/go/dockgate/dji/v1;djiv1b\x06proto3"
 
 var (
@@ -284,20 +477,25 @@ func file_dockgate_dji_v1_firmware_proto_rawDescGZIP() []byte {
 }
 
 var file_dockgate_dji_v1_firmware_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_dockgate_dji_v1_firmware_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
+var file_dockgate_dji_v1_firmware_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
 var file_dockgate_dji_v1_firmware_proto_goTypes = []any{
 	(OtaCreate_Device_FirmwareUpgradeType)(0), // 0: dockgate.dji.v1.OtaCreate.Device.FirmwareUpgradeType
 	(*OtaCreate)(nil),                         // 1: dockgate.dji.v1.OtaCreate
-	(*OtaCreate_Device)(nil),                  // 2: dockgate.dji.v1.OtaCreate.Device
+	(*OtaProgressEvent)(nil),                  // 2: dockgate.dji.v1.OtaProgressEvent
+	(*OtaCreate_Device)(nil),                  // 3: dockgate.dji.v1.OtaCreate.Device
+	(*OtaProgressEvent_Output)(nil),           // 4: dockgate.dji.v1.OtaProgressEvent.Output
+	(*OtaProgressEvent_Output_Progress)(nil),  // 5: dockgate.dji.v1.OtaProgressEvent.Output.Progress
 }
 var file_dockgate_dji_v1_firmware_proto_depIdxs = []int32{
-	2, // 0: dockgate.dji.v1.OtaCreate.devices:type_name -> dockgate.dji.v1.OtaCreate.Device
-	0, // 1: dockgate.dji.v1.OtaCreate.Device.firmware_upgrade_type:type_name -> dockgate.dji.v1.OtaCreate.Device.FirmwareUpgradeType
-	2, // [2:2] is the sub-list for method output_type
-	2, // [2:2] is the sub-list for method input_type
-	2, // [2:2] is the sub-list for extension type_name
-	2, // [2:2] is the sub-list for extension extendee
-	0, // [0:2] is the sub-list for field type_name
+	3, // 0: dockgate.dji.v1.OtaCreate.devices:type_name -> dockgate.dji.v1.OtaCreate.Device
+	4, // 1: dockgate.dji.v1.OtaProgressEvent.output:type_name -> dockgate.dji.v1.OtaProgressEvent.Output
+	0, // 2: dockgate.dji.v1.OtaCreate.Device.firmware_upgrade_type:type_name -> dockgate.dji.v1.OtaCreate.Device.FirmwareUpgradeType
+	5, // 3: dockgate.dji.v1.OtaProgressEvent.Output.progress:type_name -> dockgate.dji.v1.OtaProgressEvent.Output.Progress
+	4, // [4:4] is the sub-list for method output_type
+	4, // [4:4] is the sub-list for method input_type
+	4, // [4:4] is the sub-list for extension type_name
+	4, // [4:4] is the sub-list for extension extendee
+	0, // [0:4] is the sub-list for field type_name
 }
 
 func init() { file_dockgate_dji_v1_firmware_proto_init() }
@@ -307,13 +505,16 @@ func file_dockgate_dji_v1_firmware_proto_init() {
 	}
 	file_dockgate_dji_v1_options_proto_init()
 	file_dockgate_dji_v1_firmware_proto_msgTypes[1].OneofWrappers = []any{}
+	file_dockgate_dji_v1_firmware_proto_msgTypes[2].OneofWrappers = []any{}
+	file_dockgate_dji_v1_firmware_proto_msgTypes[3].OneofWrappers = []any{}
+	file_dockgate_dji_v1_firmware_proto_msgTypes[4].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_dockgate_dji_v1_firmware_proto_rawDesc), len(file_dockgate_dji_v1_firmware_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   2,
+			NumMessages:   5,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

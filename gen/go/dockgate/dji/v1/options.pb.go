@@ -729,6 +729,62 @@ func (x *ProgressEvent) GetMayStayAway() bool {
 	return false
 }
 
+// What is known of an event beside its fields.
+type EventSpec struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The devices whose documentation lists the event.
+	Devices []DeviceModel `protobuf:"varint,1,rep,packed,name=devices,proto3,enum=dockgate.dji.v1.DeviceModel" json:"devices,omitempty"`
+	// DJI's documentation page of the event, relative to the Cloud API's
+	// api-reference folder; empty where no page has it.
+	Page          string `protobuf:"bytes,2,opt,name=page,proto3" json:"page,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EventSpec) Reset() {
+	*x = EventSpec{}
+	mi := &file_dockgate_dji_v1_options_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EventSpec) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EventSpec) ProtoMessage() {}
+
+func (x *EventSpec) ProtoReflect() protoreflect.Message {
+	mi := &file_dockgate_dji_v1_options_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EventSpec.ProtoReflect.Descriptor instead.
+func (*EventSpec) Descriptor() ([]byte, []int) {
+	return file_dockgate_dji_v1_options_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *EventSpec) GetDevices() []DeviceModel {
+	if x != nil {
+		return x.Devices
+	}
+	return nil
+}
+
+func (x *EventSpec) GetPage() string {
+	if x != nil {
+		return x.Page
+	}
+	return ""
+}
+
 // The oddities of a single field.
 type FieldSpec struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -740,13 +796,15 @@ type FieldSpec struct {
 	// True for the field that names a payload and on the wire is the key under
 	// which the other fields stand: {"53-0-0": {"thermal_gain_mode": 1}}.
 	PayloadIndexKey bool `protobuf:"varint,3,opt,name=payload_index_key,json=payloadIndexKey,proto3" json:"payload_index_key,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// True for a list that has no name on the wire: it is the whole of `data`.
+	WholeData     bool `protobuf:"varint,4,opt,name=whole_data,json=wholeData,proto3" json:"whole_data,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *FieldSpec) Reset() {
 	*x = FieldSpec{}
-	mi := &file_dockgate_dji_v1_options_proto_msgTypes[2]
+	mi := &file_dockgate_dji_v1_options_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -758,7 +816,7 @@ func (x *FieldSpec) String() string {
 func (*FieldSpec) ProtoMessage() {}
 
 func (x *FieldSpec) ProtoReflect() protoreflect.Message {
-	mi := &file_dockgate_dji_v1_options_proto_msgTypes[2]
+	mi := &file_dockgate_dji_v1_options_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -771,7 +829,7 @@ func (x *FieldSpec) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FieldSpec.ProtoReflect.Descriptor instead.
 func (*FieldSpec) Descriptor() ([]byte, []int) {
-	return file_dockgate_dji_v1_options_proto_rawDescGZIP(), []int{2}
+	return file_dockgate_dji_v1_options_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *FieldSpec) GetWireForm() WireForm {
@@ -795,6 +853,13 @@ func (x *FieldSpec) GetPayloadIndexKey() bool {
 	return false
 }
 
+func (x *FieldSpec) GetWholeData() bool {
+	if x != nil {
+		return x.WholeData
+	}
+	return false
+}
+
 var file_dockgate_dji_v1_options_proto_extTypes = []protoimpl.ExtensionInfo{
 	{
 		ExtendedType:  (*descriptorpb.MessageOptions)(nil),
@@ -802,6 +867,14 @@ var file_dockgate_dji_v1_options_proto_extTypes = []protoimpl.ExtensionInfo{
 		Field:         50601,
 		Name:          "dockgate.dji.v1.method_spec",
 		Tag:           "bytes,50601,opt,name=method_spec",
+		Filename:      "dockgate/dji/v1/options.proto",
+	},
+	{
+		ExtendedType:  (*descriptorpb.MessageOptions)(nil),
+		ExtensionType: (*EventSpec)(nil),
+		Field:         50603,
+		Name:          "dockgate.dji.v1.event_spec",
+		Tag:           "bytes,50603,opt,name=event_spec",
 		Filename:      "dockgate/dji/v1/options.proto",
 	},
 	{
@@ -821,6 +894,11 @@ var (
 	//
 	// optional dockgate.dji.v1.MethodSpec method_spec = 50601;
 	E_MethodSpec = &file_dockgate_dji_v1_options_proto_extTypes[0]
+	// What is known of an event beside its fields. Present on every message that is
+	// an arm of Event.event.
+	//
+	// optional dockgate.dji.v1.EventSpec event_spec = 50603;
+	E_EventSpec = &file_dockgate_dji_v1_options_proto_extTypes[1]
 )
 
 // Extension fields to descriptorpb.FieldOptions.
@@ -828,7 +906,7 @@ var (
 	// How a single field differs on the wire from what its type says.
 	//
 	// optional dockgate.dji.v1.FieldSpec field_spec = 50602;
-	E_FieldSpec = &file_dockgate_dji_v1_options_proto_extTypes[1]
+	E_FieldSpec = &file_dockgate_dji_v1_options_proto_extTypes[2]
 )
 
 var File_dockgate_dji_v1_options_proto protoreflect.FileDescriptor
@@ -859,11 +937,16 @@ const file_dockgate_dji_v1_options_proto_rawDesc = "" +
 	"\x06method\x18\x01 \x01(\tR\x06method\x12\x1b\n" +
 	"\tevent_key\x18\x02 \x01(\tR\beventKey\x12#\n" +
 	"\rrequest_field\x18\x03 \x01(\tR\frequestField\x12\"\n" +
-	"\rmay_stay_away\x18\x04 \x01(\bR\vmayStayAway\"\x97\x01\n" +
+	"\rmay_stay_away\x18\x04 \x01(\bR\vmayStayAway\"W\n" +
+	"\tEventSpec\x126\n" +
+	"\adevices\x18\x01 \x03(\x0e2\x1c.dockgate.dji.v1.DeviceModelR\adevices\x12\x12\n" +
+	"\x04page\x18\x02 \x01(\tR\x04page\"\xb6\x01\n" +
 	"\tFieldSpec\x126\n" +
 	"\twire_form\x18\x01 \x01(\x0e2\x19.dockgate.dji.v1.WireFormR\bwireForm\x12&\n" +
 	"\x0fsent_when_empty\x18\x02 \x01(\bR\rsentWhenEmpty\x12*\n" +
-	"\x11payload_index_key\x18\x03 \x01(\bR\x0fpayloadIndexKey*c\n" +
+	"\x11payload_index_key\x18\x03 \x01(\bR\x0fpayloadIndexKey\x12\x1d\n" +
+	"\n" +
+	"whole_data\x18\x04 \x01(\bR\twholeData*c\n" +
 	"\aChannel\x12\x17\n" +
 	"\x13CHANNEL_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10CHANNEL_SERVICES\x10\x01\x12\x18\n" +
@@ -912,7 +995,9 @@ const file_dockgate_dji_v1_options_proto_rawDesc = "" +
 	"\x14SEQ_FORM_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12SEQ_FORM_TOP_LEVEL\x10\x01:b\n" +
 	"\vmethod_spec\x12\x1f.google.protobuf.MessageOptions\x18\xa9\x8b\x03 \x01(\v2\x1b.dockgate.dji.v1.MethodSpecR\n" +
-	"methodSpec\x88\x01\x01:]\n" +
+	"methodSpec\x88\x01\x01:_\n" +
+	"\n" +
+	"event_spec\x12\x1f.google.protobuf.MessageOptions\x18\xab\x8b\x03 \x01(\v2\x1a.dockgate.dji.v1.EventSpecR\teventSpec\x88\x01\x01:]\n" +
 	"\n" +
 	"field_spec\x12\x1d.google.protobuf.FieldOptions\x18\xaa\x8b\x03 \x01(\v2\x1a.dockgate.dji.v1.FieldSpecR\tfieldSpec\x88\x01\x01BR\n" +
 	"\x13dev.dockgate.dji.v1P\x01Z9github.com/dockgate/dockgate/gen/go/dockgate/dji/v1;djiv1b\x06proto3"
@@ -930,7 +1015,7 @@ func file_dockgate_dji_v1_options_proto_rawDescGZIP() []byte {
 }
 
 var file_dockgate_dji_v1_options_proto_enumTypes = make([]protoimpl.EnumInfo, 7)
-var file_dockgate_dji_v1_options_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
+var file_dockgate_dji_v1_options_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
 var file_dockgate_dji_v1_options_proto_goTypes = []any{
 	(Channel)(0),                        // 0: dockgate.dji.v1.Channel
 	(Domain)(0),                         // 1: dockgate.dji.v1.Domain
@@ -941,9 +1026,10 @@ var file_dockgate_dji_v1_options_proto_goTypes = []any{
 	(SeqForm)(0),                        // 6: dockgate.dji.v1.SeqForm
 	(*MethodSpec)(nil),                  // 7: dockgate.dji.v1.MethodSpec
 	(*ProgressEvent)(nil),               // 8: dockgate.dji.v1.ProgressEvent
-	(*FieldSpec)(nil),                   // 9: dockgate.dji.v1.FieldSpec
-	(*descriptorpb.MessageOptions)(nil), // 10: google.protobuf.MessageOptions
-	(*descriptorpb.FieldOptions)(nil),   // 11: google.protobuf.FieldOptions
+	(*EventSpec)(nil),                   // 9: dockgate.dji.v1.EventSpec
+	(*FieldSpec)(nil),                   // 10: dockgate.dji.v1.FieldSpec
+	(*descriptorpb.MessageOptions)(nil), // 11: google.protobuf.MessageOptions
+	(*descriptorpb.FieldOptions)(nil),   // 12: google.protobuf.FieldOptions
 }
 var file_dockgate_dji_v1_options_proto_depIdxs = []int32{
 	0,  // 0: dockgate.dji.v1.MethodSpec.channel:type_name -> dockgate.dji.v1.Channel
@@ -953,16 +1039,19 @@ var file_dockgate_dji_v1_options_proto_depIdxs = []int32{
 	8,  // 4: dockgate.dji.v1.MethodSpec.progress:type_name -> dockgate.dji.v1.ProgressEvent
 	5,  // 5: dockgate.dji.v1.MethodSpec.reply:type_name -> dockgate.dji.v1.ReplyKind
 	6,  // 6: dockgate.dji.v1.MethodSpec.seq:type_name -> dockgate.dji.v1.SeqForm
-	4,  // 7: dockgate.dji.v1.FieldSpec.wire_form:type_name -> dockgate.dji.v1.WireForm
-	10, // 8: dockgate.dji.v1.method_spec:extendee -> google.protobuf.MessageOptions
-	11, // 9: dockgate.dji.v1.field_spec:extendee -> google.protobuf.FieldOptions
-	7,  // 10: dockgate.dji.v1.method_spec:type_name -> dockgate.dji.v1.MethodSpec
-	9,  // 11: dockgate.dji.v1.field_spec:type_name -> dockgate.dji.v1.FieldSpec
-	12, // [12:12] is the sub-list for method output_type
-	12, // [12:12] is the sub-list for method input_type
-	10, // [10:12] is the sub-list for extension type_name
-	8,  // [8:10] is the sub-list for extension extendee
-	0,  // [0:8] is the sub-list for field type_name
+	2,  // 7: dockgate.dji.v1.EventSpec.devices:type_name -> dockgate.dji.v1.DeviceModel
+	4,  // 8: dockgate.dji.v1.FieldSpec.wire_form:type_name -> dockgate.dji.v1.WireForm
+	11, // 9: dockgate.dji.v1.method_spec:extendee -> google.protobuf.MessageOptions
+	11, // 10: dockgate.dji.v1.event_spec:extendee -> google.protobuf.MessageOptions
+	12, // 11: dockgate.dji.v1.field_spec:extendee -> google.protobuf.FieldOptions
+	7,  // 12: dockgate.dji.v1.method_spec:type_name -> dockgate.dji.v1.MethodSpec
+	9,  // 13: dockgate.dji.v1.event_spec:type_name -> dockgate.dji.v1.EventSpec
+	10, // 14: dockgate.dji.v1.field_spec:type_name -> dockgate.dji.v1.FieldSpec
+	15, // [15:15] is the sub-list for method output_type
+	15, // [15:15] is the sub-list for method input_type
+	12, // [12:15] is the sub-list for extension type_name
+	9,  // [9:12] is the sub-list for extension extendee
+	0,  // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_dockgate_dji_v1_options_proto_init() }
@@ -976,8 +1065,8 @@ func file_dockgate_dji_v1_options_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_dockgate_dji_v1_options_proto_rawDesc), len(file_dockgate_dji_v1_options_proto_rawDesc)),
 			NumEnums:      7,
-			NumMessages:   3,
-			NumExtensions: 2,
+			NumMessages:   4,
+			NumExtensions: 3,
 			NumServices:   0,
 		},
 		GoTypes:           file_dockgate_dji_v1_options_proto_goTypes,

@@ -1721,6 +1721,339 @@ func (x *SpeakerTtsPlayStart) GetTts() *SpeakerTtsPlayStart_Tts {
 	return nil
 }
 
+// custom_data_transmission_from_esdk: a message of a program on the dock (Edge
+// SDK).
+type CustomDataTransmissionFromEsdkEvent struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The message, 255 characters at most.
+	Value         *string `protobuf:"bytes,1,opt,name=value,proto3,oneof" json:"value,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CustomDataTransmissionFromEsdkEvent) Reset() {
+	*x = CustomDataTransmissionFromEsdkEvent{}
+	mi := &file_dockgate_dji_v1_psdk_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CustomDataTransmissionFromEsdkEvent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CustomDataTransmissionFromEsdkEvent) ProtoMessage() {}
+
+func (x *CustomDataTransmissionFromEsdkEvent) ProtoReflect() protoreflect.Message {
+	mi := &file_dockgate_dji_v1_psdk_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CustomDataTransmissionFromEsdkEvent.ProtoReflect.Descriptor instead.
+func (*CustomDataTransmissionFromEsdkEvent) Descriptor() ([]byte, []int) {
+	return file_dockgate_dji_v1_psdk_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *CustomDataTransmissionFromEsdkEvent) GetValue() string {
+	if x != nil && x.Value != nil {
+		return *x.Value
+	}
+	return ""
+}
+
+// custom_data_transmission_from_psdk: a message of a payload on the drone
+// (Payload SDK).
+type CustomDataTransmissionFromPsdkEvent struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The message, 255 characters at most.
+	Value         *string `protobuf:"bytes,1,opt,name=value,proto3,oneof" json:"value,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CustomDataTransmissionFromPsdkEvent) Reset() {
+	*x = CustomDataTransmissionFromPsdkEvent{}
+	mi := &file_dockgate_dji_v1_psdk_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CustomDataTransmissionFromPsdkEvent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CustomDataTransmissionFromPsdkEvent) ProtoMessage() {}
+
+func (x *CustomDataTransmissionFromPsdkEvent) ProtoReflect() protoreflect.Message {
+	mi := &file_dockgate_dji_v1_psdk_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CustomDataTransmissionFromPsdkEvent.ProtoReflect.Descriptor instead.
+func (*CustomDataTransmissionFromPsdkEvent) Descriptor() ([]byte, []int) {
+	return file_dockgate_dji_v1_psdk_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *CustomDataTransmissionFromPsdkEvent) GetValue() string {
+	if x != nil && x.Value != nil {
+		return *x.Value
+	}
+	return ""
+}
+
+// psdk_floating_window_text: what a payload shows in its floating window.
+type PsdkFloatingWindowTextEvent struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The payload's number, 0..3 on DJI's pages; real drones go beyond.
+	PsdkIndex *int32 `protobuf:"varint,1,opt,name=psdk_index,json=psdkIndex,proto3,oneof" json:"psdk_index,omitempty"`
+	// The text; may have several lines.
+	Value         *string `protobuf:"bytes,2,opt,name=value,proto3,oneof" json:"value,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PsdkFloatingWindowTextEvent) Reset() {
+	*x = PsdkFloatingWindowTextEvent{}
+	mi := &file_dockgate_dji_v1_psdk_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PsdkFloatingWindowTextEvent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PsdkFloatingWindowTextEvent) ProtoMessage() {}
+
+func (x *PsdkFloatingWindowTextEvent) ProtoReflect() protoreflect.Message {
+	mi := &file_dockgate_dji_v1_psdk_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PsdkFloatingWindowTextEvent.ProtoReflect.Descriptor instead.
+func (*PsdkFloatingWindowTextEvent) Descriptor() ([]byte, []int) {
+	return file_dockgate_dji_v1_psdk_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *PsdkFloatingWindowTextEvent) GetPsdkIndex() int32 {
+	if x != nil && x.PsdkIndex != nil {
+		return *x.PsdkIndex
+	}
+	return 0
+}
+
+func (x *PsdkFloatingWindowTextEvent) GetValue() string {
+	if x != nil && x.Value != nil {
+		return *x.Value
+	}
+	return ""
+}
+
+// psdk_ui_resource_upload_result: a payload's resources for its user interface
+// have been uploaded to object storage, or not.
+type PsdkUiResourceUploadResultEvent struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The payload's number, 0..3 on DJI's pages; real drones go beyond.
+	PsdkIndex *int32 `protobuf:"varint,1,opt,name=psdk_index,json=psdkIndex,proto3,oneof" json:"psdk_index,omitempty"`
+	// The key of the object in the storage.
+	ObjectKey *string `protobuf:"bytes,2,opt,name=object_key,json=objectKey,proto3,oneof" json:"object_key,omitempty"`
+	// The size in bytes.
+	Size *int64 `protobuf:"varint,3,opt,name=size,proto3,oneof" json:"size,omitempty"`
+	// 0 while nothing is wrong, otherwise an error code.
+	Result        *int32 `protobuf:"varint,4,opt,name=result,proto3,oneof" json:"result,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PsdkUiResourceUploadResultEvent) Reset() {
+	*x = PsdkUiResourceUploadResultEvent{}
+	mi := &file_dockgate_dji_v1_psdk_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PsdkUiResourceUploadResultEvent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PsdkUiResourceUploadResultEvent) ProtoMessage() {}
+
+func (x *PsdkUiResourceUploadResultEvent) ProtoReflect() protoreflect.Message {
+	mi := &file_dockgate_dji_v1_psdk_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PsdkUiResourceUploadResultEvent.ProtoReflect.Descriptor instead.
+func (*PsdkUiResourceUploadResultEvent) Descriptor() ([]byte, []int) {
+	return file_dockgate_dji_v1_psdk_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *PsdkUiResourceUploadResultEvent) GetPsdkIndex() int32 {
+	if x != nil && x.PsdkIndex != nil {
+		return *x.PsdkIndex
+	}
+	return 0
+}
+
+func (x *PsdkUiResourceUploadResultEvent) GetObjectKey() string {
+	if x != nil && x.ObjectKey != nil {
+		return *x.ObjectKey
+	}
+	return ""
+}
+
+func (x *PsdkUiResourceUploadResultEvent) GetSize() int64 {
+	if x != nil && x.Size != nil {
+		return *x.Size
+	}
+	return 0
+}
+
+func (x *PsdkUiResourceUploadResultEvent) GetResult() int32 {
+	if x != nil && x.Result != nil {
+		return *x.Result
+	}
+	return 0
+}
+
+// speaker_audio_play_start_progress: how far speaker_audio_play_start is.
+type SpeakerAudioPlayStartProgressEvent struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 0 while nothing is wrong, otherwise an error code.
+	Result *int32 `protobuf:"varint,1,opt,name=result,proto3,oneof" json:"result,omitempty"`
+	// The report.
+	Output        *SpeakerAudioPlayStartProgressEvent_Output `protobuf:"bytes,2,opt,name=output,proto3" json:"output,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SpeakerAudioPlayStartProgressEvent) Reset() {
+	*x = SpeakerAudioPlayStartProgressEvent{}
+	mi := &file_dockgate_dji_v1_psdk_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SpeakerAudioPlayStartProgressEvent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SpeakerAudioPlayStartProgressEvent) ProtoMessage() {}
+
+func (x *SpeakerAudioPlayStartProgressEvent) ProtoReflect() protoreflect.Message {
+	mi := &file_dockgate_dji_v1_psdk_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SpeakerAudioPlayStartProgressEvent.ProtoReflect.Descriptor instead.
+func (*SpeakerAudioPlayStartProgressEvent) Descriptor() ([]byte, []int) {
+	return file_dockgate_dji_v1_psdk_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *SpeakerAudioPlayStartProgressEvent) GetResult() int32 {
+	if x != nil && x.Result != nil {
+		return *x.Result
+	}
+	return 0
+}
+
+func (x *SpeakerAudioPlayStartProgressEvent) GetOutput() *SpeakerAudioPlayStartProgressEvent_Output {
+	if x != nil {
+		return x.Output
+	}
+	return nil
+}
+
+// speaker_tts_play_start_progress: how far speaker_tts_play_start is.
+type SpeakerTtsPlayStartProgressEvent struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 0 while nothing is wrong, otherwise an error code.
+	Result *int32 `protobuf:"varint,1,opt,name=result,proto3,oneof" json:"result,omitempty"`
+	// The report.
+	Output        *SpeakerTtsPlayStartProgressEvent_Output `protobuf:"bytes,2,opt,name=output,proto3" json:"output,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SpeakerTtsPlayStartProgressEvent) Reset() {
+	*x = SpeakerTtsPlayStartProgressEvent{}
+	mi := &file_dockgate_dji_v1_psdk_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SpeakerTtsPlayStartProgressEvent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SpeakerTtsPlayStartProgressEvent) ProtoMessage() {}
+
+func (x *SpeakerTtsPlayStartProgressEvent) ProtoReflect() protoreflect.Message {
+	mi := &file_dockgate_dji_v1_psdk_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SpeakerTtsPlayStartProgressEvent.ProtoReflect.Descriptor instead.
+func (*SpeakerTtsPlayStartProgressEvent) Descriptor() ([]byte, []int) {
+	return file_dockgate_dji_v1_psdk_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *SpeakerTtsPlayStartProgressEvent) GetResult() int32 {
+	if x != nil && x.Result != nil {
+		return *x.Result
+	}
+	return 0
+}
+
+func (x *SpeakerTtsPlayStartProgressEvent) GetOutput() *SpeakerTtsPlayStartProgressEvent_Output {
+	if x != nil {
+		return x.Output
+	}
+	return nil
+}
+
 // The text.
 type DrcSpeakerTtsPlayStart_Tts struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1738,7 +2071,7 @@ type DrcSpeakerTtsPlayStart_Tts struct {
 
 func (x *DrcSpeakerTtsPlayStart_Tts) Reset() {
 	*x = DrcSpeakerTtsPlayStart_Tts{}
-	mi := &file_dockgate_dji_v1_psdk_proto_msgTypes[22]
+	mi := &file_dockgate_dji_v1_psdk_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1750,7 +2083,7 @@ func (x *DrcSpeakerTtsPlayStart_Tts) String() string {
 func (*DrcSpeakerTtsPlayStart_Tts) ProtoMessage() {}
 
 func (x *DrcSpeakerTtsPlayStart_Tts) ProtoReflect() protoreflect.Message {
-	mi := &file_dockgate_dji_v1_psdk_proto_msgTypes[22]
+	mi := &file_dockgate_dji_v1_psdk_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1807,7 +2140,7 @@ type SpeakerAudioPlayStart_File struct {
 
 func (x *SpeakerAudioPlayStart_File) Reset() {
 	*x = SpeakerAudioPlayStart_File{}
-	mi := &file_dockgate_dji_v1_psdk_proto_msgTypes[23]
+	mi := &file_dockgate_dji_v1_psdk_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1819,7 +2152,7 @@ func (x *SpeakerAudioPlayStart_File) String() string {
 func (*SpeakerAudioPlayStart_File) ProtoMessage() {}
 
 func (x *SpeakerAudioPlayStart_File) ProtoReflect() protoreflect.Message {
-	mi := &file_dockgate_dji_v1_psdk_proto_msgTypes[23]
+	mi := &file_dockgate_dji_v1_psdk_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1881,7 +2214,7 @@ type SpeakerTtsPlayStart_Tts struct {
 
 func (x *SpeakerTtsPlayStart_Tts) Reset() {
 	*x = SpeakerTtsPlayStart_Tts{}
-	mi := &file_dockgate_dji_v1_psdk_proto_msgTypes[24]
+	mi := &file_dockgate_dji_v1_psdk_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1893,7 +2226,7 @@ func (x *SpeakerTtsPlayStart_Tts) String() string {
 func (*SpeakerTtsPlayStart_Tts) ProtoMessage() {}
 
 func (x *SpeakerTtsPlayStart_Tts) ProtoReflect() protoreflect.Message {
-	mi := &file_dockgate_dji_v1_psdk_proto_msgTypes[24]
+	mi := &file_dockgate_dji_v1_psdk_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1926,6 +2259,263 @@ func (x *SpeakerTtsPlayStart_Tts) GetText() string {
 func (x *SpeakerTtsPlayStart_Tts) GetMd5() string {
 	if x != nil && x.Md5 != nil {
 		return *x.Md5
+	}
+	return ""
+}
+
+// What is reported.
+type SpeakerAudioPlayStartProgressEvent_Output struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The speaker's number, 0 or more.
+	PsdkIndex *int32 `protobuf:"varint,1,opt,name=psdk_index,json=psdkIndex,proto3,oneof" json:"psdk_index,omitempty"`
+	// "in_progress" or "ok"; "success" in an example.
+	Status *string `protobuf:"bytes,2,opt,name=status,proto3,oneof" json:"status,omitempty"`
+	// The checksum of the file that the command named.
+	Md5 *string `protobuf:"bytes,3,opt,name=md5,proto3,oneof" json:"md5,omitempty"`
+	// How far it is.
+	Progress      *SpeakerAudioPlayStartProgressEvent_Output_Progress `protobuf:"bytes,4,opt,name=progress,proto3" json:"progress,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SpeakerAudioPlayStartProgressEvent_Output) Reset() {
+	*x = SpeakerAudioPlayStartProgressEvent_Output{}
+	mi := &file_dockgate_dji_v1_psdk_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SpeakerAudioPlayStartProgressEvent_Output) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SpeakerAudioPlayStartProgressEvent_Output) ProtoMessage() {}
+
+func (x *SpeakerAudioPlayStartProgressEvent_Output) ProtoReflect() protoreflect.Message {
+	mi := &file_dockgate_dji_v1_psdk_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SpeakerAudioPlayStartProgressEvent_Output.ProtoReflect.Descriptor instead.
+func (*SpeakerAudioPlayStartProgressEvent_Output) Descriptor() ([]byte, []int) {
+	return file_dockgate_dji_v1_psdk_proto_rawDescGZIP(), []int{26, 0}
+}
+
+func (x *SpeakerAudioPlayStartProgressEvent_Output) GetPsdkIndex() int32 {
+	if x != nil && x.PsdkIndex != nil {
+		return *x.PsdkIndex
+	}
+	return 0
+}
+
+func (x *SpeakerAudioPlayStartProgressEvent_Output) GetStatus() string {
+	if x != nil && x.Status != nil {
+		return *x.Status
+	}
+	return ""
+}
+
+func (x *SpeakerAudioPlayStartProgressEvent_Output) GetMd5() string {
+	if x != nil && x.Md5 != nil {
+		return *x.Md5
+	}
+	return ""
+}
+
+func (x *SpeakerAudioPlayStartProgressEvent_Output) GetProgress() *SpeakerAudioPlayStartProgressEvent_Output_Progress {
+	if x != nil {
+		return x.Progress
+	}
+	return nil
+}
+
+// How far it is.
+type SpeakerAudioPlayStartProgressEvent_Output_Progress struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Progress in percent, 0..100.
+	Percent *int32 `protobuf:"varint,1,opt,name=percent,proto3,oneof" json:"percent,omitempty"`
+	// The step: "download" the file to the dock, "encoding" it,
+	// "change_work_mode" of the speaker, "upload" to it, "play".
+	StepKey       *string `protobuf:"bytes,2,opt,name=step_key,json=stepKey,proto3,oneof" json:"step_key,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SpeakerAudioPlayStartProgressEvent_Output_Progress) Reset() {
+	*x = SpeakerAudioPlayStartProgressEvent_Output_Progress{}
+	mi := &file_dockgate_dji_v1_psdk_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SpeakerAudioPlayStartProgressEvent_Output_Progress) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SpeakerAudioPlayStartProgressEvent_Output_Progress) ProtoMessage() {}
+
+func (x *SpeakerAudioPlayStartProgressEvent_Output_Progress) ProtoReflect() protoreflect.Message {
+	mi := &file_dockgate_dji_v1_psdk_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SpeakerAudioPlayStartProgressEvent_Output_Progress.ProtoReflect.Descriptor instead.
+func (*SpeakerAudioPlayStartProgressEvent_Output_Progress) Descriptor() ([]byte, []int) {
+	return file_dockgate_dji_v1_psdk_proto_rawDescGZIP(), []int{26, 0, 0}
+}
+
+func (x *SpeakerAudioPlayStartProgressEvent_Output_Progress) GetPercent() int32 {
+	if x != nil && x.Percent != nil {
+		return *x.Percent
+	}
+	return 0
+}
+
+func (x *SpeakerAudioPlayStartProgressEvent_Output_Progress) GetStepKey() string {
+	if x != nil && x.StepKey != nil {
+		return *x.StepKey
+	}
+	return ""
+}
+
+// What is reported.
+type SpeakerTtsPlayStartProgressEvent_Output struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The speaker's number, 0 or more.
+	PsdkIndex *int32 `protobuf:"varint,1,opt,name=psdk_index,json=psdkIndex,proto3,oneof" json:"psdk_index,omitempty"`
+	// "in_progress" or "ok"; "success" in an example.
+	Status *string `protobuf:"bytes,2,opt,name=status,proto3,oneof" json:"status,omitempty"`
+	// The checksum of the text that the command named.
+	Md5 *string `protobuf:"bytes,3,opt,name=md5,proto3,oneof" json:"md5,omitempty"`
+	// How far it is.
+	Progress      *SpeakerTtsPlayStartProgressEvent_Output_Progress `protobuf:"bytes,4,opt,name=progress,proto3" json:"progress,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SpeakerTtsPlayStartProgressEvent_Output) Reset() {
+	*x = SpeakerTtsPlayStartProgressEvent_Output{}
+	mi := &file_dockgate_dji_v1_psdk_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SpeakerTtsPlayStartProgressEvent_Output) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SpeakerTtsPlayStartProgressEvent_Output) ProtoMessage() {}
+
+func (x *SpeakerTtsPlayStartProgressEvent_Output) ProtoReflect() protoreflect.Message {
+	mi := &file_dockgate_dji_v1_psdk_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SpeakerTtsPlayStartProgressEvent_Output.ProtoReflect.Descriptor instead.
+func (*SpeakerTtsPlayStartProgressEvent_Output) Descriptor() ([]byte, []int) {
+	return file_dockgate_dji_v1_psdk_proto_rawDescGZIP(), []int{27, 0}
+}
+
+func (x *SpeakerTtsPlayStartProgressEvent_Output) GetPsdkIndex() int32 {
+	if x != nil && x.PsdkIndex != nil {
+		return *x.PsdkIndex
+	}
+	return 0
+}
+
+func (x *SpeakerTtsPlayStartProgressEvent_Output) GetStatus() string {
+	if x != nil && x.Status != nil {
+		return *x.Status
+	}
+	return ""
+}
+
+func (x *SpeakerTtsPlayStartProgressEvent_Output) GetMd5() string {
+	if x != nil && x.Md5 != nil {
+		return *x.Md5
+	}
+	return ""
+}
+
+func (x *SpeakerTtsPlayStartProgressEvent_Output) GetProgress() *SpeakerTtsPlayStartProgressEvent_Output_Progress {
+	if x != nil {
+		return x.Progress
+	}
+	return nil
+}
+
+// How far it is.
+type SpeakerTtsPlayStartProgressEvent_Output_Progress struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Progress in percent, 0..100.
+	Percent *int32 `protobuf:"varint,1,opt,name=percent,proto3,oneof" json:"percent,omitempty"`
+	// The step: "change_work_mode" of the speaker, "upload" to it, "play".
+	StepKey       *string `protobuf:"bytes,2,opt,name=step_key,json=stepKey,proto3,oneof" json:"step_key,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SpeakerTtsPlayStartProgressEvent_Output_Progress) Reset() {
+	*x = SpeakerTtsPlayStartProgressEvent_Output_Progress{}
+	mi := &file_dockgate_dji_v1_psdk_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SpeakerTtsPlayStartProgressEvent_Output_Progress) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SpeakerTtsPlayStartProgressEvent_Output_Progress) ProtoMessage() {}
+
+func (x *SpeakerTtsPlayStartProgressEvent_Output_Progress) ProtoReflect() protoreflect.Message {
+	mi := &file_dockgate_dji_v1_psdk_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SpeakerTtsPlayStartProgressEvent_Output_Progress.ProtoReflect.Descriptor instead.
+func (*SpeakerTtsPlayStartProgressEvent_Output_Progress) Descriptor() ([]byte, []int) {
+	return file_dockgate_dji_v1_psdk_proto_rawDescGZIP(), []int{27, 0, 0}
+}
+
+func (x *SpeakerTtsPlayStartProgressEvent_Output_Progress) GetPercent() int32 {
+	if x != nil && x.Percent != nil {
+		return *x.Percent
+	}
+	return 0
+}
+
+func (x *SpeakerTtsPlayStartProgressEvent_Output_Progress) GetStepKey() string {
+	if x != nil && x.StepKey != nil {
+		return *x.StepKey
 	}
 	return ""
 }
@@ -2123,7 +2713,74 @@ const file_dockgate_dji_v1_psdk_proto_rawDesc = "" +
 	"\x05_textB\x06\n" +
 	"\x04_md5:q\xca\xda\x18m\b\x01\x10\a\x1a\x03\x01\x02\x03B&\n" +
 	"\x1fspeaker_tts_play_start_progress\x12\x03bidJ'dock-to-cloud/mqtt/dock/dock2/psdk.htmlr\x11speaker_play_stopB\r\n" +
-	"\v_psdk_indexBR\n" +
+	"\v_psdk_index\"\x93\x01\n" +
+	"#CustomDataTransmissionFromEsdkEvent\x12\x19\n" +
+	"\x05value\x18\x01 \x01(\tH\x00R\x05value\x88\x01\x01:G\xda\xda\x18C\n" +
+	"\x03\x01\x02\x03\x12<dock-to-cloud/mqtt/dock/dock2/esdk-transmit-custom-data.htmlB\b\n" +
+	"\x06_value\"\x93\x01\n" +
+	"#CustomDataTransmissionFromPsdkEvent\x12\x19\n" +
+	"\x05value\x18\x01 \x01(\tH\x00R\x05value\x88\x01\x01:G\xda\xda\x18C\n" +
+	"\x03\x01\x02\x03\x12<dock-to-cloud/mqtt/dock/dock2/psdk-transmit-custom-data.htmlB\b\n" +
+	"\x06_value\"\xa9\x01\n" +
+	"\x1bPsdkFloatingWindowTextEvent\x12\"\n" +
+	"\n" +
+	"psdk_index\x18\x01 \x01(\x05H\x00R\tpsdkIndex\x88\x01\x01\x12\x19\n" +
+	"\x05value\x18\x02 \x01(\tH\x01R\x05value\x88\x01\x01:2\xda\xda\x18.\n" +
+	"\x03\x01\x02\x03\x12'dock-to-cloud/mqtt/dock/dock2/psdk.htmlB\r\n" +
+	"\v_psdk_indexB\b\n" +
+	"\x06_value\"\x85\x02\n" +
+	"\x1fPsdkUiResourceUploadResultEvent\x12\"\n" +
+	"\n" +
+	"psdk_index\x18\x01 \x01(\x05H\x00R\tpsdkIndex\x88\x01\x01\x12\"\n" +
+	"\n" +
+	"object_key\x18\x02 \x01(\tH\x01R\tobjectKey\x88\x01\x01\x12\x17\n" +
+	"\x04size\x18\x03 \x01(\x03H\x02R\x04size\x88\x01\x01\x12\x1b\n" +
+	"\x06result\x18\x04 \x01(\x05H\x03R\x06result\x88\x01\x01:2\xda\xda\x18.\n" +
+	"\x03\x01\x02\x03\x12'dock-to-cloud/mqtt/dock/dock2/psdk.htmlB\r\n" +
+	"\v_psdk_indexB\r\n" +
+	"\v_object_keyB\a\n" +
+	"\x05_sizeB\t\n" +
+	"\a_result\"\x9e\x04\n" +
+	"\"SpeakerAudioPlayStartProgressEvent\x12\x1b\n" +
+	"\x06result\x18\x01 \x01(\x05H\x00R\x06result\x88\x01\x01\x12R\n" +
+	"\x06output\x18\x02 \x01(\v2:.dockgate.dji.v1.SpeakerAudioPlayStartProgressEvent.OutputR\x06output\x1a\xc7\x02\n" +
+	"\x06Output\x12\"\n" +
+	"\n" +
+	"psdk_index\x18\x01 \x01(\x05H\x00R\tpsdkIndex\x88\x01\x01\x12\x1b\n" +
+	"\x06status\x18\x02 \x01(\tH\x01R\x06status\x88\x01\x01\x12\x15\n" +
+	"\x03md5\x18\x03 \x01(\tH\x02R\x03md5\x88\x01\x01\x12_\n" +
+	"\bprogress\x18\x04 \x01(\v2C.dockgate.dji.v1.SpeakerAudioPlayStartProgressEvent.Output.ProgressR\bprogress\x1ab\n" +
+	"\bProgress\x12\x1d\n" +
+	"\apercent\x18\x01 \x01(\x05H\x00R\apercent\x88\x01\x01\x12\x1e\n" +
+	"\bstep_key\x18\x02 \x01(\tH\x01R\astepKey\x88\x01\x01B\n" +
+	"\n" +
+	"\b_percentB\v\n" +
+	"\t_step_keyB\r\n" +
+	"\v_psdk_indexB\t\n" +
+	"\a_statusB\x06\n" +
+	"\x04_md5:2\xda\xda\x18.\n" +
+	"\x03\x01\x02\x03\x12'dock-to-cloud/mqtt/dock/dock2/psdk.htmlB\t\n" +
+	"\a_result\"\x98\x04\n" +
+	" SpeakerTtsPlayStartProgressEvent\x12\x1b\n" +
+	"\x06result\x18\x01 \x01(\x05H\x00R\x06result\x88\x01\x01\x12P\n" +
+	"\x06output\x18\x02 \x01(\v28.dockgate.dji.v1.SpeakerTtsPlayStartProgressEvent.OutputR\x06output\x1a\xc5\x02\n" +
+	"\x06Output\x12\"\n" +
+	"\n" +
+	"psdk_index\x18\x01 \x01(\x05H\x00R\tpsdkIndex\x88\x01\x01\x12\x1b\n" +
+	"\x06status\x18\x02 \x01(\tH\x01R\x06status\x88\x01\x01\x12\x15\n" +
+	"\x03md5\x18\x03 \x01(\tH\x02R\x03md5\x88\x01\x01\x12]\n" +
+	"\bprogress\x18\x04 \x01(\v2A.dockgate.dji.v1.SpeakerTtsPlayStartProgressEvent.Output.ProgressR\bprogress\x1ab\n" +
+	"\bProgress\x12\x1d\n" +
+	"\apercent\x18\x01 \x01(\x05H\x00R\apercent\x88\x01\x01\x12\x1e\n" +
+	"\bstep_key\x18\x02 \x01(\tH\x01R\astepKey\x88\x01\x01B\n" +
+	"\n" +
+	"\b_percentB\v\n" +
+	"\t_step_keyB\r\n" +
+	"\v_psdk_indexB\t\n" +
+	"\a_statusB\x06\n" +
+	"\x04_md5:2\xda\xda\x18.\n" +
+	"\x03\x01\x02\x03\x12'dock-to-cloud/mqtt/dock/dock2/psdk.htmlB\t\n" +
+	"\a_resultBR\n" +
 	"\x13dev.dockgate.dji.v1P\x01Z9github.com/dockgate/dockgate/gen/go/dockgate/dji/v1;djiv1b\x06proto3"
 
 var (
@@ -2139,41 +2796,51 @@ func file_dockgate_dji_v1_psdk_proto_rawDescGZIP() []byte {
 }
 
 var file_dockgate_dji_v1_psdk_proto_enumTypes = make([]protoimpl.EnumInfo, 8)
-var file_dockgate_dji_v1_psdk_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
+var file_dockgate_dji_v1_psdk_proto_msgTypes = make([]protoimpl.MessageInfo, 35)
 var file_dockgate_dji_v1_psdk_proto_goTypes = []any{
-	(DrcLightBrightnessSet_Group)(0),     // 0: dockgate.dji.v1.DrcLightBrightnessSet.Group
-	(DrcLightFineTuningSet_Position)(0),  // 1: dockgate.dji.v1.DrcLightFineTuningSet.Position
-	(DrcLightModeSet_Group)(0),           // 2: dockgate.dji.v1.DrcLightModeSet.Group
-	(DrcLightModeSet_Mode)(0),            // 3: dockgate.dji.v1.DrcLightModeSet.Mode
-	(DrcSpeakerPlayModeSet_PlayMode)(0),  // 4: dockgate.dji.v1.DrcSpeakerPlayModeSet.PlayMode
-	(DrcSpeakerTtsSet_Type)(0),           // 5: dockgate.dji.v1.DrcSpeakerTtsSet.Type
-	(DrcSpeakerTtsSet_Language)(0),       // 6: dockgate.dji.v1.DrcSpeakerTtsSet.Language
-	(SpeakerPlayModeSet_PlayMode)(0),     // 7: dockgate.dji.v1.SpeakerPlayModeSet.PlayMode
-	(*DrcLightBrightnessSet)(nil),        // 8: dockgate.dji.v1.DrcLightBrightnessSet
-	(*DrcLightCalibration)(nil),          // 9: dockgate.dji.v1.DrcLightCalibration
-	(*DrcLightFineTuningSet)(nil),        // 10: dockgate.dji.v1.DrcLightFineTuningSet
-	(*DrcLightModeSet)(nil),              // 11: dockgate.dji.v1.DrcLightModeSet
-	(*DrcPsdkInputBoxTextSet)(nil),       // 12: dockgate.dji.v1.DrcPsdkInputBoxTextSet
-	(*DrcPsdkWidgetValueSet)(nil),        // 13: dockgate.dji.v1.DrcPsdkWidgetValueSet
-	(*DrcSpeakerPlayModeSet)(nil),        // 14: dockgate.dji.v1.DrcSpeakerPlayModeSet
-	(*DrcSpeakerPlayStop)(nil),           // 15: dockgate.dji.v1.DrcSpeakerPlayStop
-	(*DrcSpeakerPlayVolumeSet)(nil),      // 16: dockgate.dji.v1.DrcSpeakerPlayVolumeSet
-	(*DrcSpeakerReplay)(nil),             // 17: dockgate.dji.v1.DrcSpeakerReplay
-	(*DrcSpeakerTtsPlayStart)(nil),       // 18: dockgate.dji.v1.DrcSpeakerTtsPlayStart
-	(*DrcSpeakerTtsSet)(nil),             // 19: dockgate.dji.v1.DrcSpeakerTtsSet
-	(*CustomDataTransmissionToEsdk)(nil), // 20: dockgate.dji.v1.CustomDataTransmissionToEsdk
-	(*CustomDataTransmissionToPsdk)(nil), // 21: dockgate.dji.v1.CustomDataTransmissionToPsdk
-	(*PsdkInputBoxTextSet)(nil),          // 22: dockgate.dji.v1.PsdkInputBoxTextSet
-	(*PsdkWidgetValueSet)(nil),           // 23: dockgate.dji.v1.PsdkWidgetValueSet
-	(*SpeakerAudioPlayStart)(nil),        // 24: dockgate.dji.v1.SpeakerAudioPlayStart
-	(*SpeakerPlayModeSet)(nil),           // 25: dockgate.dji.v1.SpeakerPlayModeSet
-	(*SpeakerPlayStop)(nil),              // 26: dockgate.dji.v1.SpeakerPlayStop
-	(*SpeakerPlayVolumeSet)(nil),         // 27: dockgate.dji.v1.SpeakerPlayVolumeSet
-	(*SpeakerReplay)(nil),                // 28: dockgate.dji.v1.SpeakerReplay
-	(*SpeakerTtsPlayStart)(nil),          // 29: dockgate.dji.v1.SpeakerTtsPlayStart
-	(*DrcSpeakerTtsPlayStart_Tts)(nil),   // 30: dockgate.dji.v1.DrcSpeakerTtsPlayStart.Tts
-	(*SpeakerAudioPlayStart_File)(nil),   // 31: dockgate.dji.v1.SpeakerAudioPlayStart.File
-	(*SpeakerTtsPlayStart_Tts)(nil),      // 32: dockgate.dji.v1.SpeakerTtsPlayStart.Tts
+	(DrcLightBrightnessSet_Group)(0),                           // 0: dockgate.dji.v1.DrcLightBrightnessSet.Group
+	(DrcLightFineTuningSet_Position)(0),                        // 1: dockgate.dji.v1.DrcLightFineTuningSet.Position
+	(DrcLightModeSet_Group)(0),                                 // 2: dockgate.dji.v1.DrcLightModeSet.Group
+	(DrcLightModeSet_Mode)(0),                                  // 3: dockgate.dji.v1.DrcLightModeSet.Mode
+	(DrcSpeakerPlayModeSet_PlayMode)(0),                        // 4: dockgate.dji.v1.DrcSpeakerPlayModeSet.PlayMode
+	(DrcSpeakerTtsSet_Type)(0),                                 // 5: dockgate.dji.v1.DrcSpeakerTtsSet.Type
+	(DrcSpeakerTtsSet_Language)(0),                             // 6: dockgate.dji.v1.DrcSpeakerTtsSet.Language
+	(SpeakerPlayModeSet_PlayMode)(0),                           // 7: dockgate.dji.v1.SpeakerPlayModeSet.PlayMode
+	(*DrcLightBrightnessSet)(nil),                              // 8: dockgate.dji.v1.DrcLightBrightnessSet
+	(*DrcLightCalibration)(nil),                                // 9: dockgate.dji.v1.DrcLightCalibration
+	(*DrcLightFineTuningSet)(nil),                              // 10: dockgate.dji.v1.DrcLightFineTuningSet
+	(*DrcLightModeSet)(nil),                                    // 11: dockgate.dji.v1.DrcLightModeSet
+	(*DrcPsdkInputBoxTextSet)(nil),                             // 12: dockgate.dji.v1.DrcPsdkInputBoxTextSet
+	(*DrcPsdkWidgetValueSet)(nil),                              // 13: dockgate.dji.v1.DrcPsdkWidgetValueSet
+	(*DrcSpeakerPlayModeSet)(nil),                              // 14: dockgate.dji.v1.DrcSpeakerPlayModeSet
+	(*DrcSpeakerPlayStop)(nil),                                 // 15: dockgate.dji.v1.DrcSpeakerPlayStop
+	(*DrcSpeakerPlayVolumeSet)(nil),                            // 16: dockgate.dji.v1.DrcSpeakerPlayVolumeSet
+	(*DrcSpeakerReplay)(nil),                                   // 17: dockgate.dji.v1.DrcSpeakerReplay
+	(*DrcSpeakerTtsPlayStart)(nil),                             // 18: dockgate.dji.v1.DrcSpeakerTtsPlayStart
+	(*DrcSpeakerTtsSet)(nil),                                   // 19: dockgate.dji.v1.DrcSpeakerTtsSet
+	(*CustomDataTransmissionToEsdk)(nil),                       // 20: dockgate.dji.v1.CustomDataTransmissionToEsdk
+	(*CustomDataTransmissionToPsdk)(nil),                       // 21: dockgate.dji.v1.CustomDataTransmissionToPsdk
+	(*PsdkInputBoxTextSet)(nil),                                // 22: dockgate.dji.v1.PsdkInputBoxTextSet
+	(*PsdkWidgetValueSet)(nil),                                 // 23: dockgate.dji.v1.PsdkWidgetValueSet
+	(*SpeakerAudioPlayStart)(nil),                              // 24: dockgate.dji.v1.SpeakerAudioPlayStart
+	(*SpeakerPlayModeSet)(nil),                                 // 25: dockgate.dji.v1.SpeakerPlayModeSet
+	(*SpeakerPlayStop)(nil),                                    // 26: dockgate.dji.v1.SpeakerPlayStop
+	(*SpeakerPlayVolumeSet)(nil),                               // 27: dockgate.dji.v1.SpeakerPlayVolumeSet
+	(*SpeakerReplay)(nil),                                      // 28: dockgate.dji.v1.SpeakerReplay
+	(*SpeakerTtsPlayStart)(nil),                                // 29: dockgate.dji.v1.SpeakerTtsPlayStart
+	(*CustomDataTransmissionFromEsdkEvent)(nil),                // 30: dockgate.dji.v1.CustomDataTransmissionFromEsdkEvent
+	(*CustomDataTransmissionFromPsdkEvent)(nil),                // 31: dockgate.dji.v1.CustomDataTransmissionFromPsdkEvent
+	(*PsdkFloatingWindowTextEvent)(nil),                        // 32: dockgate.dji.v1.PsdkFloatingWindowTextEvent
+	(*PsdkUiResourceUploadResultEvent)(nil),                    // 33: dockgate.dji.v1.PsdkUiResourceUploadResultEvent
+	(*SpeakerAudioPlayStartProgressEvent)(nil),                 // 34: dockgate.dji.v1.SpeakerAudioPlayStartProgressEvent
+	(*SpeakerTtsPlayStartProgressEvent)(nil),                   // 35: dockgate.dji.v1.SpeakerTtsPlayStartProgressEvent
+	(*DrcSpeakerTtsPlayStart_Tts)(nil),                         // 36: dockgate.dji.v1.DrcSpeakerTtsPlayStart.Tts
+	(*SpeakerAudioPlayStart_File)(nil),                         // 37: dockgate.dji.v1.SpeakerAudioPlayStart.File
+	(*SpeakerTtsPlayStart_Tts)(nil),                            // 38: dockgate.dji.v1.SpeakerTtsPlayStart.Tts
+	(*SpeakerAudioPlayStartProgressEvent_Output)(nil),          // 39: dockgate.dji.v1.SpeakerAudioPlayStartProgressEvent.Output
+	(*SpeakerAudioPlayStartProgressEvent_Output_Progress)(nil), // 40: dockgate.dji.v1.SpeakerAudioPlayStartProgressEvent.Output.Progress
+	(*SpeakerTtsPlayStartProgressEvent_Output)(nil),            // 41: dockgate.dji.v1.SpeakerTtsPlayStartProgressEvent.Output
+	(*SpeakerTtsPlayStartProgressEvent_Output_Progress)(nil),   // 42: dockgate.dji.v1.SpeakerTtsPlayStartProgressEvent.Output.Progress
 }
 var file_dockgate_dji_v1_psdk_proto_depIdxs = []int32{
 	0,  // 0: dockgate.dji.v1.DrcLightBrightnessSet.group:type_name -> dockgate.dji.v1.DrcLightBrightnessSet.Group
@@ -2181,17 +2848,21 @@ var file_dockgate_dji_v1_psdk_proto_depIdxs = []int32{
 	2,  // 2: dockgate.dji.v1.DrcLightModeSet.group:type_name -> dockgate.dji.v1.DrcLightModeSet.Group
 	3,  // 3: dockgate.dji.v1.DrcLightModeSet.mode:type_name -> dockgate.dji.v1.DrcLightModeSet.Mode
 	4,  // 4: dockgate.dji.v1.DrcSpeakerPlayModeSet.play_mode:type_name -> dockgate.dji.v1.DrcSpeakerPlayModeSet.PlayMode
-	30, // 5: dockgate.dji.v1.DrcSpeakerTtsPlayStart.tts:type_name -> dockgate.dji.v1.DrcSpeakerTtsPlayStart.Tts
+	36, // 5: dockgate.dji.v1.DrcSpeakerTtsPlayStart.tts:type_name -> dockgate.dji.v1.DrcSpeakerTtsPlayStart.Tts
 	5,  // 6: dockgate.dji.v1.DrcSpeakerTtsSet.type:type_name -> dockgate.dji.v1.DrcSpeakerTtsSet.Type
 	6,  // 7: dockgate.dji.v1.DrcSpeakerTtsSet.language:type_name -> dockgate.dji.v1.DrcSpeakerTtsSet.Language
-	31, // 8: dockgate.dji.v1.SpeakerAudioPlayStart.file:type_name -> dockgate.dji.v1.SpeakerAudioPlayStart.File
+	37, // 8: dockgate.dji.v1.SpeakerAudioPlayStart.file:type_name -> dockgate.dji.v1.SpeakerAudioPlayStart.File
 	7,  // 9: dockgate.dji.v1.SpeakerPlayModeSet.play_mode:type_name -> dockgate.dji.v1.SpeakerPlayModeSet.PlayMode
-	32, // 10: dockgate.dji.v1.SpeakerTtsPlayStart.tts:type_name -> dockgate.dji.v1.SpeakerTtsPlayStart.Tts
-	11, // [11:11] is the sub-list for method output_type
-	11, // [11:11] is the sub-list for method input_type
-	11, // [11:11] is the sub-list for extension type_name
-	11, // [11:11] is the sub-list for extension extendee
-	0,  // [0:11] is the sub-list for field type_name
+	38, // 10: dockgate.dji.v1.SpeakerTtsPlayStart.tts:type_name -> dockgate.dji.v1.SpeakerTtsPlayStart.Tts
+	39, // 11: dockgate.dji.v1.SpeakerAudioPlayStartProgressEvent.output:type_name -> dockgate.dji.v1.SpeakerAudioPlayStartProgressEvent.Output
+	41, // 12: dockgate.dji.v1.SpeakerTtsPlayStartProgressEvent.output:type_name -> dockgate.dji.v1.SpeakerTtsPlayStartProgressEvent.Output
+	40, // 13: dockgate.dji.v1.SpeakerAudioPlayStartProgressEvent.Output.progress:type_name -> dockgate.dji.v1.SpeakerAudioPlayStartProgressEvent.Output.Progress
+	42, // 14: dockgate.dji.v1.SpeakerTtsPlayStartProgressEvent.Output.progress:type_name -> dockgate.dji.v1.SpeakerTtsPlayStartProgressEvent.Output.Progress
+	15, // [15:15] is the sub-list for method output_type
+	15, // [15:15] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_dockgate_dji_v1_psdk_proto_init() }
@@ -2225,13 +2896,23 @@ func file_dockgate_dji_v1_psdk_proto_init() {
 	file_dockgate_dji_v1_psdk_proto_msgTypes[22].OneofWrappers = []any{}
 	file_dockgate_dji_v1_psdk_proto_msgTypes[23].OneofWrappers = []any{}
 	file_dockgate_dji_v1_psdk_proto_msgTypes[24].OneofWrappers = []any{}
+	file_dockgate_dji_v1_psdk_proto_msgTypes[25].OneofWrappers = []any{}
+	file_dockgate_dji_v1_psdk_proto_msgTypes[26].OneofWrappers = []any{}
+	file_dockgate_dji_v1_psdk_proto_msgTypes[27].OneofWrappers = []any{}
+	file_dockgate_dji_v1_psdk_proto_msgTypes[28].OneofWrappers = []any{}
+	file_dockgate_dji_v1_psdk_proto_msgTypes[29].OneofWrappers = []any{}
+	file_dockgate_dji_v1_psdk_proto_msgTypes[30].OneofWrappers = []any{}
+	file_dockgate_dji_v1_psdk_proto_msgTypes[31].OneofWrappers = []any{}
+	file_dockgate_dji_v1_psdk_proto_msgTypes[32].OneofWrappers = []any{}
+	file_dockgate_dji_v1_psdk_proto_msgTypes[33].OneofWrappers = []any{}
+	file_dockgate_dji_v1_psdk_proto_msgTypes[34].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_dockgate_dji_v1_psdk_proto_rawDesc), len(file_dockgate_dji_v1_psdk_proto_rawDesc)),
 			NumEnums:      8,
-			NumMessages:   25,
+			NumMessages:   35,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -195,6 +195,83 @@ func (UnlockLicenseListReply_License_RidUnlock_Level) EnumDescriptor() ([]byte, 
 	return file_dockgate_dji_v1_safety_proto_rawDescGZIP(), []int{2, 0, 8, 0}
 }
 
+// Why it failed.
+type OfflineMapSyncProgressEvent_Reason int32
+
+const (
+	// It did not fail.
+	OfflineMapSyncProgressEvent_REASON_SUCCESS OfflineMapSyncProgressEvent_Reason = 0
+	// The drone's file could not be read.
+	OfflineMapSyncProgressEvent_REASON_AIRCRAFT_FILE_UNAVAILABLE OfflineMapSyncProgressEvent_Reason = 2
+	// Download failed.
+	OfflineMapSyncProgressEvent_REASON_DOWNLOAD_FAILED OfflineMapSyncProgressEvent_Reason = 3
+	// The link could not be turned round.
+	OfflineMapSyncProgressEvent_REASON_LINK_FLIP_FAILED OfflineMapSyncProgressEvent_Reason = 4
+	// Transfer failed.
+	OfflineMapSyncProgressEvent_REASON_TRANSFER_FAILED OfflineMapSyncProgressEvent_Reason = 5
+	// Disabling failed.
+	OfflineMapSyncProgressEvent_REASON_DISABLE_FAILED OfflineMapSyncProgressEvent_Reason = 6
+	// Deleting failed.
+	OfflineMapSyncProgressEvent_REASON_DELETE_FAILED OfflineMapSyncProgressEvent_Reason = 7
+	// Loading failed.
+	OfflineMapSyncProgressEvent_REASON_LOAD_FAILED OfflineMapSyncProgressEvent_Reason = 8
+	// Enabling failed.
+	OfflineMapSyncProgressEvent_REASON_ENABLE_FAILED OfflineMapSyncProgressEvent_Reason = 9
+)
+
+// Enum value maps for OfflineMapSyncProgressEvent_Reason.
+var (
+	OfflineMapSyncProgressEvent_Reason_name = map[int32]string{
+		0: "REASON_SUCCESS",
+		2: "REASON_AIRCRAFT_FILE_UNAVAILABLE",
+		3: "REASON_DOWNLOAD_FAILED",
+		4: "REASON_LINK_FLIP_FAILED",
+		5: "REASON_TRANSFER_FAILED",
+		6: "REASON_DISABLE_FAILED",
+		7: "REASON_DELETE_FAILED",
+		8: "REASON_LOAD_FAILED",
+		9: "REASON_ENABLE_FAILED",
+	}
+	OfflineMapSyncProgressEvent_Reason_value = map[string]int32{
+		"REASON_SUCCESS":                   0,
+		"REASON_AIRCRAFT_FILE_UNAVAILABLE": 2,
+		"REASON_DOWNLOAD_FAILED":           3,
+		"REASON_LINK_FLIP_FAILED":          4,
+		"REASON_TRANSFER_FAILED":           5,
+		"REASON_DISABLE_FAILED":            6,
+		"REASON_DELETE_FAILED":             7,
+		"REASON_LOAD_FAILED":               8,
+		"REASON_ENABLE_FAILED":             9,
+	}
+)
+
+func (x OfflineMapSyncProgressEvent_Reason) Enum() *OfflineMapSyncProgressEvent_Reason {
+	p := new(OfflineMapSyncProgressEvent_Reason)
+	*p = x
+	return p
+}
+
+func (x OfflineMapSyncProgressEvent_Reason) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (OfflineMapSyncProgressEvent_Reason) Descriptor() protoreflect.EnumDescriptor {
+	return file_dockgate_dji_v1_safety_proto_enumTypes[3].Descriptor()
+}
+
+func (OfflineMapSyncProgressEvent_Reason) Type() protoreflect.EnumType {
+	return &file_dockgate_dji_v1_safety_proto_enumTypes[3]
+}
+
+func (x OfflineMapSyncProgressEvent_Reason) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use OfflineMapSyncProgressEvent_Reason.Descriptor instead.
+func (OfflineMapSyncProgressEvent_Reason) EnumDescriptor() ([]byte, []int) {
+	return file_dockgate_dji_v1_safety_proto_rawDescGZIP(), []int{8, 0}
+}
+
 // flight_areas_update: tells the dock that its custom flight areas have
 // changed. The dock asks for the files with a flight_areas_get request,
 // switches the drone on, and loads them into it; from then on the drone keeps
@@ -511,6 +588,190 @@ func (x *UnlockLicenseUpdate) GetFile() *UnlockLicenseUpdate_File {
 	return nil
 }
 
+// flight_areas_drone_location: where the drone is with respect to the custom
+// flight areas.
+type FlightAreasDroneLocationEvent struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The areas near the drone.
+	DroneLocations []*FlightAreasDroneLocationEvent_DroneLocation `protobuf:"bytes,1,rep,name=drone_locations,json=droneLocations,proto3" json:"drone_locations,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *FlightAreasDroneLocationEvent) Reset() {
+	*x = FlightAreasDroneLocationEvent{}
+	mi := &file_dockgate_dji_v1_safety_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FlightAreasDroneLocationEvent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FlightAreasDroneLocationEvent) ProtoMessage() {}
+
+func (x *FlightAreasDroneLocationEvent) ProtoReflect() protoreflect.Message {
+	mi := &file_dockgate_dji_v1_safety_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FlightAreasDroneLocationEvent.ProtoReflect.Descriptor instead.
+func (*FlightAreasDroneLocationEvent) Descriptor() ([]byte, []int) {
+	return file_dockgate_dji_v1_safety_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *FlightAreasDroneLocationEvent) GetDroneLocations() []*FlightAreasDroneLocationEvent_DroneLocation {
+	if x != nil {
+		return x.DroneLocations
+	}
+	return nil
+}
+
+// flight_areas_sync_progress: how far the custom flight areas are on their way
+// to the drone (flight_areas_update).
+type FlightAreasSyncProgressEvent struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "wait_sync" or "synchronizing" while it goes on; "synchronized", "fail" or
+	// "switch_fail" (the areas could not be enabled) at its end.
+	Status *string `protobuf:"bytes,1,opt,name=status,proto3,oneof" json:"status,omitempty"`
+	// Why it failed: 1 the cloud's file could not be read, 2 nor the drone's, 3
+	// download failed, 4 link could not be turned round, 5 transfer failed, 6
+	// disabling failed, 7 deleting failed, 8 the drone could not load the areas,
+	// 9 enabling failed, 10 the dock's enhanced transmission cannot be switched
+	// off, 11 the drone did not start, 12 wrong checksum, 13 timeout. 0 stands in
+	// DJI's examples.
+	Reason *int32 `protobuf:"varint,2,opt,name=reason,proto3,oneof" json:"reason,omitempty"`
+	// The file with the areas.
+	File          *FlightAreasSyncProgressEvent_File `protobuf:"bytes,3,opt,name=file,proto3" json:"file,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FlightAreasSyncProgressEvent) Reset() {
+	*x = FlightAreasSyncProgressEvent{}
+	mi := &file_dockgate_dji_v1_safety_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FlightAreasSyncProgressEvent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FlightAreasSyncProgressEvent) ProtoMessage() {}
+
+func (x *FlightAreasSyncProgressEvent) ProtoReflect() protoreflect.Message {
+	mi := &file_dockgate_dji_v1_safety_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FlightAreasSyncProgressEvent.ProtoReflect.Descriptor instead.
+func (*FlightAreasSyncProgressEvent) Descriptor() ([]byte, []int) {
+	return file_dockgate_dji_v1_safety_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *FlightAreasSyncProgressEvent) GetStatus() string {
+	if x != nil && x.Status != nil {
+		return *x.Status
+	}
+	return ""
+}
+
+func (x *FlightAreasSyncProgressEvent) GetReason() int32 {
+	if x != nil && x.Reason != nil {
+		return *x.Reason
+	}
+	return 0
+}
+
+func (x *FlightAreasSyncProgressEvent) GetFile() *FlightAreasSyncProgressEvent_File {
+	if x != nil {
+		return x.File
+	}
+	return nil
+}
+
+// offline_map_sync_progress: how far the offline map is on its way to the
+// drone. No page describes it; it is in DJI's Java SDK.
+type OfflineMapSyncProgressEvent struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "wait_sync" or "synchronizing" while it goes on; "synchronized", "fail" or
+	// "switch_fail" (the map could not be enabled) at its end.
+	Status *string `protobuf:"bytes,1,opt,name=status,proto3,oneof" json:"status,omitempty"`
+	// Why it failed.
+	Reason *OfflineMapSyncProgressEvent_Reason `protobuf:"varint,2,opt,name=reason,proto3,enum=dockgate.dji.v1.OfflineMapSyncProgressEvent_Reason,oneof" json:"reason,omitempty"`
+	// The file with the map.
+	File          *OfflineMapSyncProgressEvent_File `protobuf:"bytes,3,opt,name=file,proto3" json:"file,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OfflineMapSyncProgressEvent) Reset() {
+	*x = OfflineMapSyncProgressEvent{}
+	mi := &file_dockgate_dji_v1_safety_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OfflineMapSyncProgressEvent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OfflineMapSyncProgressEvent) ProtoMessage() {}
+
+func (x *OfflineMapSyncProgressEvent) ProtoReflect() protoreflect.Message {
+	mi := &file_dockgate_dji_v1_safety_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OfflineMapSyncProgressEvent.ProtoReflect.Descriptor instead.
+func (*OfflineMapSyncProgressEvent) Descriptor() ([]byte, []int) {
+	return file_dockgate_dji_v1_safety_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *OfflineMapSyncProgressEvent) GetStatus() string {
+	if x != nil && x.Status != nil {
+		return *x.Status
+	}
+	return ""
+}
+
+func (x *OfflineMapSyncProgressEvent) GetReason() OfflineMapSyncProgressEvent_Reason {
+	if x != nil && x.Reason != nil {
+		return *x.Reason
+	}
+	return OfflineMapSyncProgressEvent_REASON_SUCCESS
+}
+
+func (x *OfflineMapSyncProgressEvent) GetFile() *OfflineMapSyncProgressEvent_File {
+	if x != nil {
+		return x.File
+	}
+	return nil
+}
+
 // One licence: what all licences have, and the one part that its type names.
 type UnlockLicenseListReply_License struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -536,7 +797,7 @@ type UnlockLicenseListReply_License struct {
 
 func (x *UnlockLicenseListReply_License) Reset() {
 	*x = UnlockLicenseListReply_License{}
-	mi := &file_dockgate_dji_v1_safety_proto_msgTypes[6]
+	mi := &file_dockgate_dji_v1_safety_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -548,7 +809,7 @@ func (x *UnlockLicenseListReply_License) String() string {
 func (*UnlockLicenseListReply_License) ProtoMessage() {}
 
 func (x *UnlockLicenseListReply_License) ProtoReflect() protoreflect.Message {
-	mi := &file_dockgate_dji_v1_safety_proto_msgTypes[6]
+	mi := &file_dockgate_dji_v1_safety_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -651,7 +912,7 @@ type UnlockLicenseListReply_License_CommonFields struct {
 
 func (x *UnlockLicenseListReply_License_CommonFields) Reset() {
 	*x = UnlockLicenseListReply_License_CommonFields{}
-	mi := &file_dockgate_dji_v1_safety_proto_msgTypes[7]
+	mi := &file_dockgate_dji_v1_safety_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -663,7 +924,7 @@ func (x *UnlockLicenseListReply_License_CommonFields) String() string {
 func (*UnlockLicenseListReply_License_CommonFields) ProtoMessage() {}
 
 func (x *UnlockLicenseListReply_License_CommonFields) ProtoReflect() protoreflect.Message {
-	mi := &file_dockgate_dji_v1_safety_proto_msgTypes[7]
+	mi := &file_dockgate_dji_v1_safety_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -760,7 +1021,7 @@ type UnlockLicenseListReply_License_AreaUnlock struct {
 
 func (x *UnlockLicenseListReply_License_AreaUnlock) Reset() {
 	*x = UnlockLicenseListReply_License_AreaUnlock{}
-	mi := &file_dockgate_dji_v1_safety_proto_msgTypes[8]
+	mi := &file_dockgate_dji_v1_safety_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -772,7 +1033,7 @@ func (x *UnlockLicenseListReply_License_AreaUnlock) String() string {
 func (*UnlockLicenseListReply_License_AreaUnlock) ProtoMessage() {}
 
 func (x *UnlockLicenseListReply_License_AreaUnlock) ProtoReflect() protoreflect.Message {
-	mi := &file_dockgate_dji_v1_safety_proto_msgTypes[8]
+	mi := &file_dockgate_dji_v1_safety_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -812,7 +1073,7 @@ type UnlockLicenseListReply_License_CircleUnlock struct {
 
 func (x *UnlockLicenseListReply_License_CircleUnlock) Reset() {
 	*x = UnlockLicenseListReply_License_CircleUnlock{}
-	mi := &file_dockgate_dji_v1_safety_proto_msgTypes[9]
+	mi := &file_dockgate_dji_v1_safety_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -824,7 +1085,7 @@ func (x *UnlockLicenseListReply_License_CircleUnlock) String() string {
 func (*UnlockLicenseListReply_License_CircleUnlock) ProtoMessage() {}
 
 func (x *UnlockLicenseListReply_License_CircleUnlock) ProtoReflect() protoreflect.Message {
-	mi := &file_dockgate_dji_v1_safety_proto_msgTypes[9]
+	mi := &file_dockgate_dji_v1_safety_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -881,7 +1142,7 @@ type UnlockLicenseListReply_License_CountryUnlock struct {
 
 func (x *UnlockLicenseListReply_License_CountryUnlock) Reset() {
 	*x = UnlockLicenseListReply_License_CountryUnlock{}
-	mi := &file_dockgate_dji_v1_safety_proto_msgTypes[10]
+	mi := &file_dockgate_dji_v1_safety_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -893,7 +1154,7 @@ func (x *UnlockLicenseListReply_License_CountryUnlock) String() string {
 func (*UnlockLicenseListReply_License_CountryUnlock) ProtoMessage() {}
 
 func (x *UnlockLicenseListReply_License_CountryUnlock) ProtoReflect() protoreflect.Message {
-	mi := &file_dockgate_dji_v1_safety_proto_msgTypes[10]
+	mi := &file_dockgate_dji_v1_safety_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -934,7 +1195,7 @@ type UnlockLicenseListReply_License_HeightUnlock struct {
 
 func (x *UnlockLicenseListReply_License_HeightUnlock) Reset() {
 	*x = UnlockLicenseListReply_License_HeightUnlock{}
-	mi := &file_dockgate_dji_v1_safety_proto_msgTypes[11]
+	mi := &file_dockgate_dji_v1_safety_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -946,7 +1207,7 @@ func (x *UnlockLicenseListReply_License_HeightUnlock) String() string {
 func (*UnlockLicenseListReply_License_HeightUnlock) ProtoMessage() {}
 
 func (x *UnlockLicenseListReply_License_HeightUnlock) ProtoReflect() protoreflect.Message {
-	mi := &file_dockgate_dji_v1_safety_proto_msgTypes[11]
+	mi := &file_dockgate_dji_v1_safety_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -980,7 +1241,7 @@ type UnlockLicenseListReply_License_PolygonUnlock struct {
 
 func (x *UnlockLicenseListReply_License_PolygonUnlock) Reset() {
 	*x = UnlockLicenseListReply_License_PolygonUnlock{}
-	mi := &file_dockgate_dji_v1_safety_proto_msgTypes[12]
+	mi := &file_dockgate_dji_v1_safety_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -992,7 +1253,7 @@ func (x *UnlockLicenseListReply_License_PolygonUnlock) String() string {
 func (*UnlockLicenseListReply_License_PolygonUnlock) ProtoMessage() {}
 
 func (x *UnlockLicenseListReply_License_PolygonUnlock) ProtoReflect() protoreflect.Message {
-	mi := &file_dockgate_dji_v1_safety_proto_msgTypes[12]
+	mi := &file_dockgate_dji_v1_safety_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1028,7 +1289,7 @@ type UnlockLicenseListReply_License_Point struct {
 
 func (x *UnlockLicenseListReply_License_Point) Reset() {
 	*x = UnlockLicenseListReply_License_Point{}
-	mi := &file_dockgate_dji_v1_safety_proto_msgTypes[13]
+	mi := &file_dockgate_dji_v1_safety_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1040,7 +1301,7 @@ func (x *UnlockLicenseListReply_License_Point) String() string {
 func (*UnlockLicenseListReply_License_Point) ProtoMessage() {}
 
 func (x *UnlockLicenseListReply_License_Point) ProtoReflect() protoreflect.Message {
-	mi := &file_dockgate_dji_v1_safety_proto_msgTypes[13]
+	mi := &file_dockgate_dji_v1_safety_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1080,7 +1341,7 @@ type UnlockLicenseListReply_License_PowerUnlock struct {
 
 func (x *UnlockLicenseListReply_License_PowerUnlock) Reset() {
 	*x = UnlockLicenseListReply_License_PowerUnlock{}
-	mi := &file_dockgate_dji_v1_safety_proto_msgTypes[14]
+	mi := &file_dockgate_dji_v1_safety_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1092,7 +1353,7 @@ func (x *UnlockLicenseListReply_License_PowerUnlock) String() string {
 func (*UnlockLicenseListReply_License_PowerUnlock) ProtoMessage() {}
 
 func (x *UnlockLicenseListReply_License_PowerUnlock) ProtoReflect() protoreflect.Message {
-	mi := &file_dockgate_dji_v1_safety_proto_msgTypes[14]
+	mi := &file_dockgate_dji_v1_safety_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1119,7 +1380,7 @@ type UnlockLicenseListReply_License_RidUnlock struct {
 
 func (x *UnlockLicenseListReply_License_RidUnlock) Reset() {
 	*x = UnlockLicenseListReply_License_RidUnlock{}
-	mi := &file_dockgate_dji_v1_safety_proto_msgTypes[15]
+	mi := &file_dockgate_dji_v1_safety_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1131,7 +1392,7 @@ func (x *UnlockLicenseListReply_License_RidUnlock) String() string {
 func (*UnlockLicenseListReply_License_RidUnlock) ProtoMessage() {}
 
 func (x *UnlockLicenseListReply_License_RidUnlock) ProtoReflect() protoreflect.Message {
-	mi := &file_dockgate_dji_v1_safety_proto_msgTypes[15]
+	mi := &file_dockgate_dji_v1_safety_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1168,7 +1429,7 @@ type UnlockLicenseUpdate_File struct {
 
 func (x *UnlockLicenseUpdate_File) Reset() {
 	*x = UnlockLicenseUpdate_File{}
-	mi := &file_dockgate_dji_v1_safety_proto_msgTypes[16]
+	mi := &file_dockgate_dji_v1_safety_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1180,7 +1441,7 @@ func (x *UnlockLicenseUpdate_File) String() string {
 func (*UnlockLicenseUpdate_File) ProtoMessage() {}
 
 func (x *UnlockLicenseUpdate_File) ProtoReflect() protoreflect.Message {
-	mi := &file_dockgate_dji_v1_safety_proto_msgTypes[16]
+	mi := &file_dockgate_dji_v1_safety_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1206,6 +1467,180 @@ func (x *UnlockLicenseUpdate_File) GetUrl() string {
 func (x *UnlockLicenseUpdate_File) GetFingerprint() string {
 	if x != nil && x.Fingerprint != nil {
 		return *x.Fingerprint
+	}
+	return ""
+}
+
+// The drone and an area.
+type FlightAreasDroneLocationEvent_DroneLocation struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Metres to the border of the area.
+	AreaDistance *float64 `protobuf:"fixed64,1,opt,name=area_distance,json=areaDistance,proto3,oneof" json:"area_distance,omitempty"`
+	// Whether the drone is inside.
+	IsInArea *bool `protobuf:"varint,2,opt,name=is_in_area,json=isInArea,proto3,oneof" json:"is_in_area,omitempty"`
+	// The area.
+	AreaId        *string `protobuf:"bytes,3,opt,name=area_id,json=areaId,proto3,oneof" json:"area_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FlightAreasDroneLocationEvent_DroneLocation) Reset() {
+	*x = FlightAreasDroneLocationEvent_DroneLocation{}
+	mi := &file_dockgate_dji_v1_safety_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FlightAreasDroneLocationEvent_DroneLocation) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FlightAreasDroneLocationEvent_DroneLocation) ProtoMessage() {}
+
+func (x *FlightAreasDroneLocationEvent_DroneLocation) ProtoReflect() protoreflect.Message {
+	mi := &file_dockgate_dji_v1_safety_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FlightAreasDroneLocationEvent_DroneLocation.ProtoReflect.Descriptor instead.
+func (*FlightAreasDroneLocationEvent_DroneLocation) Descriptor() ([]byte, []int) {
+	return file_dockgate_dji_v1_safety_proto_rawDescGZIP(), []int{6, 0}
+}
+
+func (x *FlightAreasDroneLocationEvent_DroneLocation) GetAreaDistance() float64 {
+	if x != nil && x.AreaDistance != nil {
+		return *x.AreaDistance
+	}
+	return 0
+}
+
+func (x *FlightAreasDroneLocationEvent_DroneLocation) GetIsInArea() bool {
+	if x != nil && x.IsInArea != nil {
+		return *x.IsInArea
+	}
+	return false
+}
+
+func (x *FlightAreasDroneLocationEvent_DroneLocation) GetAreaId() string {
+	if x != nil && x.AreaId != nil {
+		return *x.AreaId
+	}
+	return ""
+}
+
+// A file.
+type FlightAreasSyncProgressEvent_File struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The name of the file.
+	Name *string `protobuf:"bytes,1,opt,name=name,proto3,oneof" json:"name,omitempty"`
+	// Its checksum (SHA-256).
+	Checksum      *string `protobuf:"bytes,2,opt,name=checksum,proto3,oneof" json:"checksum,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FlightAreasSyncProgressEvent_File) Reset() {
+	*x = FlightAreasSyncProgressEvent_File{}
+	mi := &file_dockgate_dji_v1_safety_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FlightAreasSyncProgressEvent_File) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FlightAreasSyncProgressEvent_File) ProtoMessage() {}
+
+func (x *FlightAreasSyncProgressEvent_File) ProtoReflect() protoreflect.Message {
+	mi := &file_dockgate_dji_v1_safety_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FlightAreasSyncProgressEvent_File.ProtoReflect.Descriptor instead.
+func (*FlightAreasSyncProgressEvent_File) Descriptor() ([]byte, []int) {
+	return file_dockgate_dji_v1_safety_proto_rawDescGZIP(), []int{7, 0}
+}
+
+func (x *FlightAreasSyncProgressEvent_File) GetName() string {
+	if x != nil && x.Name != nil {
+		return *x.Name
+	}
+	return ""
+}
+
+func (x *FlightAreasSyncProgressEvent_File) GetChecksum() string {
+	if x != nil && x.Checksum != nil {
+		return *x.Checksum
+	}
+	return ""
+}
+
+// A file.
+type OfflineMapSyncProgressEvent_File struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The name of the file.
+	Name *string `protobuf:"bytes,1,opt,name=name,proto3,oneof" json:"name,omitempty"`
+	// Its checksum (SHA-256).
+	Checksum      *string `protobuf:"bytes,2,opt,name=checksum,proto3,oneof" json:"checksum,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OfflineMapSyncProgressEvent_File) Reset() {
+	*x = OfflineMapSyncProgressEvent_File{}
+	mi := &file_dockgate_dji_v1_safety_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OfflineMapSyncProgressEvent_File) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OfflineMapSyncProgressEvent_File) ProtoMessage() {}
+
+func (x *OfflineMapSyncProgressEvent_File) ProtoReflect() protoreflect.Message {
+	mi := &file_dockgate_dji_v1_safety_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OfflineMapSyncProgressEvent_File.ProtoReflect.Descriptor instead.
+func (*OfflineMapSyncProgressEvent_File) Descriptor() ([]byte, []int) {
+	return file_dockgate_dji_v1_safety_proto_rawDescGZIP(), []int{8, 0}
+}
+
+func (x *OfflineMapSyncProgressEvent_File) GetName() string {
+	if x != nil && x.Name != nil {
+		return *x.Name
+	}
+	return ""
+}
+
+func (x *OfflineMapSyncProgressEvent_File) GetChecksum() string {
+	if x != nil && x.Checksum != nil {
+		return *x.Checksum
 	}
 	return ""
 }
@@ -1330,7 +1765,53 @@ const file_dockgate_dji_v1_safety_proto_rawDesc = "" +
 	"\x03url\x18\x01 \x01(\tB\x03\x80\x01\x01H\x00R\x03url\x88\x01\x01\x12%\n" +
 	"\vfingerprint\x18\x02 \x01(\tH\x01R\vfingerprint\x88\x01\x01B\x06\n" +
 	"\x04_urlB\x0e\n" +
-	"\f_fingerprint:9\xca\xda\x185\b\x01\x10\b\x1a\x03\x01\x02\x03J*dock-to-cloud/mqtt/dock/dock2/flysafe.htmlBR\n" +
+	"\f_fingerprint:9\xca\xda\x185\b\x01\x10\b\x1a\x03\x01\x02\x03J*dock-to-cloud/mqtt/dock/dock2/flysafe.html\"\xf2\x02\n" +
+	"\x1dFlightAreasDroneLocationEvent\x12e\n" +
+	"\x0fdrone_locations\x18\x01 \x03(\v2<.dockgate.dji.v1.FlightAreasDroneLocationEvent.DroneLocationR\x0edroneLocations\x1a\xa7\x01\n" +
+	"\rDroneLocation\x12(\n" +
+	"\rarea_distance\x18\x01 \x01(\x01H\x00R\fareaDistance\x88\x01\x01\x12!\n" +
+	"\n" +
+	"is_in_area\x18\x02 \x01(\bH\x01R\bisInArea\x88\x01\x01\x12\x1c\n" +
+	"\aarea_id\x18\x03 \x01(\tH\x02R\x06areaId\x88\x01\x01B\x10\n" +
+	"\x0e_area_distanceB\r\n" +
+	"\v_is_in_areaB\n" +
+	"\n" +
+	"\b_area_id:@\xda\xda\x18<\n" +
+	"\x03\x01\x02\x03\x125dock-to-cloud/mqtt/dock/dock2/custom-flight-area.html\"\xd0\x02\n" +
+	"\x1cFlightAreasSyncProgressEvent\x12\x1b\n" +
+	"\x06status\x18\x01 \x01(\tH\x00R\x06status\x88\x01\x01\x12\x1b\n" +
+	"\x06reason\x18\x02 \x01(\x05H\x01R\x06reason\x88\x01\x01\x12F\n" +
+	"\x04file\x18\x03 \x01(\v22.dockgate.dji.v1.FlightAreasSyncProgressEvent.FileR\x04file\x1aV\n" +
+	"\x04File\x12\x17\n" +
+	"\x04name\x18\x01 \x01(\tH\x00R\x04name\x88\x01\x01\x12\x1f\n" +
+	"\bchecksum\x18\x02 \x01(\tH\x01R\bchecksum\x88\x01\x01B\a\n" +
+	"\x05_nameB\v\n" +
+	"\t_checksum:@\xda\xda\x18<\n" +
+	"\x03\x01\x02\x03\x125dock-to-cloud/mqtt/dock/dock2/custom-flight-area.htmlB\t\n" +
+	"\a_statusB\t\n" +
+	"\a_reason\"\xcb\x04\n" +
+	"\x1bOfflineMapSyncProgressEvent\x12\x1b\n" +
+	"\x06status\x18\x01 \x01(\tH\x00R\x06status\x88\x01\x01\x12P\n" +
+	"\x06reason\x18\x02 \x01(\x0e23.dockgate.dji.v1.OfflineMapSyncProgressEvent.ReasonH\x01R\x06reason\x88\x01\x01\x12E\n" +
+	"\x04file\x18\x03 \x01(\v21.dockgate.dji.v1.OfflineMapSyncProgressEvent.FileR\x04file\x1aV\n" +
+	"\x04File\x12\x17\n" +
+	"\x04name\x18\x01 \x01(\tH\x00R\x04name\x88\x01\x01\x12\x1f\n" +
+	"\bchecksum\x18\x02 \x01(\tH\x01R\bchecksum\x88\x01\x01B\a\n" +
+	"\x05_nameB\v\n" +
+	"\t_checksum\"\xfe\x01\n" +
+	"\x06Reason\x12\x12\n" +
+	"\x0eREASON_SUCCESS\x10\x00\x12$\n" +
+	" REASON_AIRCRAFT_FILE_UNAVAILABLE\x10\x02\x12\x1a\n" +
+	"\x16REASON_DOWNLOAD_FAILED\x10\x03\x12\x1b\n" +
+	"\x17REASON_LINK_FLIP_FAILED\x10\x04\x12\x1a\n" +
+	"\x16REASON_TRANSFER_FAILED\x10\x05\x12\x19\n" +
+	"\x15REASON_DISABLE_FAILED\x10\x06\x12\x18\n" +
+	"\x14REASON_DELETE_FAILED\x10\a\x12\x16\n" +
+	"\x12REASON_LOAD_FAILED\x10\b\x12\x18\n" +
+	"\x14REASON_ENABLE_FAILED\x10\t:\a\xda\xda\x18\x03\n" +
+	"\x01\x02B\t\n" +
+	"\a_statusB\t\n" +
+	"\a_reasonBR\n" +
 	"\x13dev.dockgate.dji.v1P\x01Z9github.com/dockgate/dockgate/gen/go/dockgate/dji/v1;djiv1b\x06proto3"
 
 var (
@@ -1345,51 +1826,62 @@ func file_dockgate_dji_v1_safety_proto_rawDescGZIP() []byte {
 	return file_dockgate_dji_v1_safety_proto_rawDescData
 }
 
-var file_dockgate_dji_v1_safety_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_dockgate_dji_v1_safety_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
+var file_dockgate_dji_v1_safety_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
+var file_dockgate_dji_v1_safety_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
 var file_dockgate_dji_v1_safety_proto_goTypes = []any{
 	(UnlockLicenseList_DeviceModelDomain)(0),              // 0: dockgate.dji.v1.UnlockLicenseList.DeviceModelDomain
 	(UnlockLicenseListReply_License_CommonFields_Type)(0), // 1: dockgate.dji.v1.UnlockLicenseListReply.License.CommonFields.Type
 	(UnlockLicenseListReply_License_RidUnlock_Level)(0),   // 2: dockgate.dji.v1.UnlockLicenseListReply.License.RidUnlock.Level
-	(*FlightAreasUpdate)(nil),                             // 3: dockgate.dji.v1.FlightAreasUpdate
-	(*UnlockLicenseList)(nil),                             // 4: dockgate.dji.v1.UnlockLicenseList
-	(*UnlockLicenseListReply)(nil),                        // 5: dockgate.dji.v1.UnlockLicenseListReply
-	(*UnlockLicenseSwitch)(nil),                           // 6: dockgate.dji.v1.UnlockLicenseSwitch
-	(*UnlockLicenseSwitchReply)(nil),                      // 7: dockgate.dji.v1.UnlockLicenseSwitchReply
-	(*UnlockLicenseUpdate)(nil),                           // 8: dockgate.dji.v1.UnlockLicenseUpdate
-	(*UnlockLicenseListReply_License)(nil),                // 9: dockgate.dji.v1.UnlockLicenseListReply.License
-	(*UnlockLicenseListReply_License_CommonFields)(nil),   // 10: dockgate.dji.v1.UnlockLicenseListReply.License.CommonFields
-	(*UnlockLicenseListReply_License_AreaUnlock)(nil),     // 11: dockgate.dji.v1.UnlockLicenseListReply.License.AreaUnlock
-	(*UnlockLicenseListReply_License_CircleUnlock)(nil),   // 12: dockgate.dji.v1.UnlockLicenseListReply.License.CircleUnlock
-	(*UnlockLicenseListReply_License_CountryUnlock)(nil),  // 13: dockgate.dji.v1.UnlockLicenseListReply.License.CountryUnlock
-	(*UnlockLicenseListReply_License_HeightUnlock)(nil),   // 14: dockgate.dji.v1.UnlockLicenseListReply.License.HeightUnlock
-	(*UnlockLicenseListReply_License_PolygonUnlock)(nil),  // 15: dockgate.dji.v1.UnlockLicenseListReply.License.PolygonUnlock
-	(*UnlockLicenseListReply_License_Point)(nil),          // 16: dockgate.dji.v1.UnlockLicenseListReply.License.Point
-	(*UnlockLicenseListReply_License_PowerUnlock)(nil),    // 17: dockgate.dji.v1.UnlockLicenseListReply.License.PowerUnlock
-	(*UnlockLicenseListReply_License_RidUnlock)(nil),      // 18: dockgate.dji.v1.UnlockLicenseListReply.License.RidUnlock
-	(*UnlockLicenseUpdate_File)(nil),                      // 19: dockgate.dji.v1.UnlockLicenseUpdate.File
+	(OfflineMapSyncProgressEvent_Reason)(0),               // 3: dockgate.dji.v1.OfflineMapSyncProgressEvent.Reason
+	(*FlightAreasUpdate)(nil),                             // 4: dockgate.dji.v1.FlightAreasUpdate
+	(*UnlockLicenseList)(nil),                             // 5: dockgate.dji.v1.UnlockLicenseList
+	(*UnlockLicenseListReply)(nil),                        // 6: dockgate.dji.v1.UnlockLicenseListReply
+	(*UnlockLicenseSwitch)(nil),                           // 7: dockgate.dji.v1.UnlockLicenseSwitch
+	(*UnlockLicenseSwitchReply)(nil),                      // 8: dockgate.dji.v1.UnlockLicenseSwitchReply
+	(*UnlockLicenseUpdate)(nil),                           // 9: dockgate.dji.v1.UnlockLicenseUpdate
+	(*FlightAreasDroneLocationEvent)(nil),                 // 10: dockgate.dji.v1.FlightAreasDroneLocationEvent
+	(*FlightAreasSyncProgressEvent)(nil),                  // 11: dockgate.dji.v1.FlightAreasSyncProgressEvent
+	(*OfflineMapSyncProgressEvent)(nil),                   // 12: dockgate.dji.v1.OfflineMapSyncProgressEvent
+	(*UnlockLicenseListReply_License)(nil),                // 13: dockgate.dji.v1.UnlockLicenseListReply.License
+	(*UnlockLicenseListReply_License_CommonFields)(nil),   // 14: dockgate.dji.v1.UnlockLicenseListReply.License.CommonFields
+	(*UnlockLicenseListReply_License_AreaUnlock)(nil),     // 15: dockgate.dji.v1.UnlockLicenseListReply.License.AreaUnlock
+	(*UnlockLicenseListReply_License_CircleUnlock)(nil),   // 16: dockgate.dji.v1.UnlockLicenseListReply.License.CircleUnlock
+	(*UnlockLicenseListReply_License_CountryUnlock)(nil),  // 17: dockgate.dji.v1.UnlockLicenseListReply.License.CountryUnlock
+	(*UnlockLicenseListReply_License_HeightUnlock)(nil),   // 18: dockgate.dji.v1.UnlockLicenseListReply.License.HeightUnlock
+	(*UnlockLicenseListReply_License_PolygonUnlock)(nil),  // 19: dockgate.dji.v1.UnlockLicenseListReply.License.PolygonUnlock
+	(*UnlockLicenseListReply_License_Point)(nil),          // 20: dockgate.dji.v1.UnlockLicenseListReply.License.Point
+	(*UnlockLicenseListReply_License_PowerUnlock)(nil),    // 21: dockgate.dji.v1.UnlockLicenseListReply.License.PowerUnlock
+	(*UnlockLicenseListReply_License_RidUnlock)(nil),      // 22: dockgate.dji.v1.UnlockLicenseListReply.License.RidUnlock
+	(*UnlockLicenseUpdate_File)(nil),                      // 23: dockgate.dji.v1.UnlockLicenseUpdate.File
+	(*FlightAreasDroneLocationEvent_DroneLocation)(nil),   // 24: dockgate.dji.v1.FlightAreasDroneLocationEvent.DroneLocation
+	(*FlightAreasSyncProgressEvent_File)(nil),             // 25: dockgate.dji.v1.FlightAreasSyncProgressEvent.File
+	(*OfflineMapSyncProgressEvent_File)(nil),              // 26: dockgate.dji.v1.OfflineMapSyncProgressEvent.File
 }
 var file_dockgate_dji_v1_safety_proto_depIdxs = []int32{
 	0,  // 0: dockgate.dji.v1.UnlockLicenseList.device_model_domain:type_name -> dockgate.dji.v1.UnlockLicenseList.DeviceModelDomain
 	0,  // 1: dockgate.dji.v1.UnlockLicenseListReply.device_model_domain:type_name -> dockgate.dji.v1.UnlockLicenseList.DeviceModelDomain
-	9,  // 2: dockgate.dji.v1.UnlockLicenseListReply.licenses:type_name -> dockgate.dji.v1.UnlockLicenseListReply.License
-	19, // 3: dockgate.dji.v1.UnlockLicenseUpdate.file:type_name -> dockgate.dji.v1.UnlockLicenseUpdate.File
-	10, // 4: dockgate.dji.v1.UnlockLicenseListReply.License.common_fields:type_name -> dockgate.dji.v1.UnlockLicenseListReply.License.CommonFields
-	11, // 5: dockgate.dji.v1.UnlockLicenseListReply.License.area_unlock:type_name -> dockgate.dji.v1.UnlockLicenseListReply.License.AreaUnlock
-	12, // 6: dockgate.dji.v1.UnlockLicenseListReply.License.circle_unlock:type_name -> dockgate.dji.v1.UnlockLicenseListReply.License.CircleUnlock
-	13, // 7: dockgate.dji.v1.UnlockLicenseListReply.License.country_unlock:type_name -> dockgate.dji.v1.UnlockLicenseListReply.License.CountryUnlock
-	14, // 8: dockgate.dji.v1.UnlockLicenseListReply.License.height_unlock:type_name -> dockgate.dji.v1.UnlockLicenseListReply.License.HeightUnlock
-	15, // 9: dockgate.dji.v1.UnlockLicenseListReply.License.polygon_unlock:type_name -> dockgate.dji.v1.UnlockLicenseListReply.License.PolygonUnlock
-	17, // 10: dockgate.dji.v1.UnlockLicenseListReply.License.power_unlock:type_name -> dockgate.dji.v1.UnlockLicenseListReply.License.PowerUnlock
-	18, // 11: dockgate.dji.v1.UnlockLicenseListReply.License.rid_unlock:type_name -> dockgate.dji.v1.UnlockLicenseListReply.License.RidUnlock
-	1,  // 12: dockgate.dji.v1.UnlockLicenseListReply.License.CommonFields.type:type_name -> dockgate.dji.v1.UnlockLicenseListReply.License.CommonFields.Type
-	16, // 13: dockgate.dji.v1.UnlockLicenseListReply.License.PolygonUnlock.points:type_name -> dockgate.dji.v1.UnlockLicenseListReply.License.Point
-	2,  // 14: dockgate.dji.v1.UnlockLicenseListReply.License.RidUnlock.level:type_name -> dockgate.dji.v1.UnlockLicenseListReply.License.RidUnlock.Level
-	15, // [15:15] is the sub-list for method output_type
-	15, // [15:15] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	15, // [15:15] is the sub-list for extension extendee
-	0,  // [0:15] is the sub-list for field type_name
+	13, // 2: dockgate.dji.v1.UnlockLicenseListReply.licenses:type_name -> dockgate.dji.v1.UnlockLicenseListReply.License
+	23, // 3: dockgate.dji.v1.UnlockLicenseUpdate.file:type_name -> dockgate.dji.v1.UnlockLicenseUpdate.File
+	24, // 4: dockgate.dji.v1.FlightAreasDroneLocationEvent.drone_locations:type_name -> dockgate.dji.v1.FlightAreasDroneLocationEvent.DroneLocation
+	25, // 5: dockgate.dji.v1.FlightAreasSyncProgressEvent.file:type_name -> dockgate.dji.v1.FlightAreasSyncProgressEvent.File
+	3,  // 6: dockgate.dji.v1.OfflineMapSyncProgressEvent.reason:type_name -> dockgate.dji.v1.OfflineMapSyncProgressEvent.Reason
+	26, // 7: dockgate.dji.v1.OfflineMapSyncProgressEvent.file:type_name -> dockgate.dji.v1.OfflineMapSyncProgressEvent.File
+	14, // 8: dockgate.dji.v1.UnlockLicenseListReply.License.common_fields:type_name -> dockgate.dji.v1.UnlockLicenseListReply.License.CommonFields
+	15, // 9: dockgate.dji.v1.UnlockLicenseListReply.License.area_unlock:type_name -> dockgate.dji.v1.UnlockLicenseListReply.License.AreaUnlock
+	16, // 10: dockgate.dji.v1.UnlockLicenseListReply.License.circle_unlock:type_name -> dockgate.dji.v1.UnlockLicenseListReply.License.CircleUnlock
+	17, // 11: dockgate.dji.v1.UnlockLicenseListReply.License.country_unlock:type_name -> dockgate.dji.v1.UnlockLicenseListReply.License.CountryUnlock
+	18, // 12: dockgate.dji.v1.UnlockLicenseListReply.License.height_unlock:type_name -> dockgate.dji.v1.UnlockLicenseListReply.License.HeightUnlock
+	19, // 13: dockgate.dji.v1.UnlockLicenseListReply.License.polygon_unlock:type_name -> dockgate.dji.v1.UnlockLicenseListReply.License.PolygonUnlock
+	21, // 14: dockgate.dji.v1.UnlockLicenseListReply.License.power_unlock:type_name -> dockgate.dji.v1.UnlockLicenseListReply.License.PowerUnlock
+	22, // 15: dockgate.dji.v1.UnlockLicenseListReply.License.rid_unlock:type_name -> dockgate.dji.v1.UnlockLicenseListReply.License.RidUnlock
+	1,  // 16: dockgate.dji.v1.UnlockLicenseListReply.License.CommonFields.type:type_name -> dockgate.dji.v1.UnlockLicenseListReply.License.CommonFields.Type
+	20, // 17: dockgate.dji.v1.UnlockLicenseListReply.License.PolygonUnlock.points:type_name -> dockgate.dji.v1.UnlockLicenseListReply.License.Point
+	2,  // 18: dockgate.dji.v1.UnlockLicenseListReply.License.RidUnlock.level:type_name -> dockgate.dji.v1.UnlockLicenseListReply.License.RidUnlock.Level
+	19, // [19:19] is the sub-list for method output_type
+	19, // [19:19] is the sub-list for method input_type
+	19, // [19:19] is the sub-list for extension type_name
+	19, // [19:19] is the sub-list for extension extendee
+	0,  // [0:19] is the sub-list for field type_name
 }
 
 func init() { file_dockgate_dji_v1_safety_proto_init() }
@@ -1403,19 +1895,24 @@ func file_dockgate_dji_v1_safety_proto_init() {
 	file_dockgate_dji_v1_safety_proto_msgTypes[3].OneofWrappers = []any{}
 	file_dockgate_dji_v1_safety_proto_msgTypes[4].OneofWrappers = []any{}
 	file_dockgate_dji_v1_safety_proto_msgTypes[7].OneofWrappers = []any{}
-	file_dockgate_dji_v1_safety_proto_msgTypes[9].OneofWrappers = []any{}
+	file_dockgate_dji_v1_safety_proto_msgTypes[8].OneofWrappers = []any{}
 	file_dockgate_dji_v1_safety_proto_msgTypes[10].OneofWrappers = []any{}
-	file_dockgate_dji_v1_safety_proto_msgTypes[11].OneofWrappers = []any{}
+	file_dockgate_dji_v1_safety_proto_msgTypes[12].OneofWrappers = []any{}
 	file_dockgate_dji_v1_safety_proto_msgTypes[13].OneofWrappers = []any{}
-	file_dockgate_dji_v1_safety_proto_msgTypes[15].OneofWrappers = []any{}
+	file_dockgate_dji_v1_safety_proto_msgTypes[14].OneofWrappers = []any{}
 	file_dockgate_dji_v1_safety_proto_msgTypes[16].OneofWrappers = []any{}
+	file_dockgate_dji_v1_safety_proto_msgTypes[18].OneofWrappers = []any{}
+	file_dockgate_dji_v1_safety_proto_msgTypes[19].OneofWrappers = []any{}
+	file_dockgate_dji_v1_safety_proto_msgTypes[20].OneofWrappers = []any{}
+	file_dockgate_dji_v1_safety_proto_msgTypes[21].OneofWrappers = []any{}
+	file_dockgate_dji_v1_safety_proto_msgTypes[22].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_dockgate_dji_v1_safety_proto_rawDesc), len(file_dockgate_dji_v1_safety_proto_rawDesc)),
-			NumEnums:      3,
-			NumMessages:   17,
+			NumEnums:      4,
+			NumMessages:   23,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -629,6 +629,664 @@ func (FlighttaskStop_Reason) EnumDescriptor() ([]byte, []int) {
 	return file_dockgate_dji_v1_wayline_proto_rawDescGZIP(), []int{6, 0}
 }
 
+// Whether the return home has been left.
+type DeviceExitHomingNotifyEvent_Action int32
+
+const (
+	// The drone goes on returning home.
+	DeviceExitHomingNotifyEvent_ACTION_LEFT DeviceExitHomingNotifyEvent_Action = 0
+	// The drone has stopped returning home.
+	DeviceExitHomingNotifyEvent_ACTION_ENTERED DeviceExitHomingNotifyEvent_Action = 1
+)
+
+// Enum value maps for DeviceExitHomingNotifyEvent_Action.
+var (
+	DeviceExitHomingNotifyEvent_Action_name = map[int32]string{
+		0: "ACTION_LEFT",
+		1: "ACTION_ENTERED",
+	}
+	DeviceExitHomingNotifyEvent_Action_value = map[string]int32{
+		"ACTION_LEFT":    0,
+		"ACTION_ENTERED": 1,
+	}
+)
+
+func (x DeviceExitHomingNotifyEvent_Action) Enum() *DeviceExitHomingNotifyEvent_Action {
+	p := new(DeviceExitHomingNotifyEvent_Action)
+	*p = x
+	return p
+}
+
+func (x DeviceExitHomingNotifyEvent_Action) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (DeviceExitHomingNotifyEvent_Action) Descriptor() protoreflect.EnumDescriptor {
+	return file_dockgate_dji_v1_wayline_proto_enumTypes[12].Descriptor()
+}
+
+func (DeviceExitHomingNotifyEvent_Action) Type() protoreflect.EnumType {
+	return &file_dockgate_dji_v1_wayline_proto_enumTypes[12]
+}
+
+func (x DeviceExitHomingNotifyEvent_Action) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use DeviceExitHomingNotifyEvent_Action.Descriptor instead.
+func (DeviceExitHomingNotifyEvent_Action) EnumDescriptor() ([]byte, []int) {
+	return file_dockgate_dji_v1_wayline_proto_rawDescGZIP(), []int{15, 0}
+}
+
+// What the drone does with the wayline.
+type FlighttaskProgressEvent_Output_Ext_WaylineMissionState int32
+
+const (
+	// There is no link.
+	FlighttaskProgressEvent_Output_Ext_WAYLINE_MISSION_STATE_DISCONNECTED FlighttaskProgressEvent_Output_Ext_WaylineMissionState = 0
+	// A waypoint is not supported.
+	FlighttaskProgressEvent_Output_Ext_WAYLINE_MISSION_STATE_UNSUPPORTED_WAYPOINT FlighttaskProgressEvent_Output_Ext_WaylineMissionState = 1
+	// Ready to take a wayline and to carry it out.
+	FlighttaskProgressEvent_Output_Ext_WAYLINE_MISSION_STATE_READY FlighttaskProgressEvent_Output_Ext_WaylineMissionState = 2
+	// The wayline is being uploaded.
+	FlighttaskProgressEvent_Output_Ext_WAYLINE_MISSION_STATE_UPLOADING FlighttaskProgressEvent_Output_Ext_WaylineMissionState = 3
+	// Told to begin; getting ready.
+	FlighttaskProgressEvent_Output_Ext_WAYLINE_MISSION_STATE_PREPARING FlighttaskProgressEvent_Output_Ext_WaylineMissionState = 4
+	// On the way to the first waypoint.
+	FlighttaskProgressEvent_Output_Ext_WAYLINE_MISSION_STATE_ENTERING FlighttaskProgressEvent_Output_Ext_WaylineMissionState = 5
+	// On the wayline.
+	FlighttaskProgressEvent_Output_Ext_WAYLINE_MISSION_STATE_EXECUTING FlighttaskProgressEvent_Output_Ext_WaylineMissionState = 6
+	// Broken off, by a person or by the flight controller.
+	FlighttaskProgressEvent_Output_Ext_WAYLINE_MISSION_STATE_INTERRUPTED FlighttaskProgressEvent_Output_Ext_WaylineMissionState = 7
+	// Returning to the wayline.
+	FlighttaskProgressEvent_Output_Ext_WAYLINE_MISSION_STATE_RECOVERING FlighttaskProgressEvent_Output_Ext_WaylineMissionState = 8
+	// Ended.
+	FlighttaskProgressEvent_Output_Ext_WAYLINE_MISSION_STATE_STOPPED FlighttaskProgressEvent_Output_Ext_WaylineMissionState = 9
+)
+
+// Enum value maps for FlighttaskProgressEvent_Output_Ext_WaylineMissionState.
+var (
+	FlighttaskProgressEvent_Output_Ext_WaylineMissionState_name = map[int32]string{
+		0: "WAYLINE_MISSION_STATE_DISCONNECTED",
+		1: "WAYLINE_MISSION_STATE_UNSUPPORTED_WAYPOINT",
+		2: "WAYLINE_MISSION_STATE_READY",
+		3: "WAYLINE_MISSION_STATE_UPLOADING",
+		4: "WAYLINE_MISSION_STATE_PREPARING",
+		5: "WAYLINE_MISSION_STATE_ENTERING",
+		6: "WAYLINE_MISSION_STATE_EXECUTING",
+		7: "WAYLINE_MISSION_STATE_INTERRUPTED",
+		8: "WAYLINE_MISSION_STATE_RECOVERING",
+		9: "WAYLINE_MISSION_STATE_STOPPED",
+	}
+	FlighttaskProgressEvent_Output_Ext_WaylineMissionState_value = map[string]int32{
+		"WAYLINE_MISSION_STATE_DISCONNECTED":         0,
+		"WAYLINE_MISSION_STATE_UNSUPPORTED_WAYPOINT": 1,
+		"WAYLINE_MISSION_STATE_READY":                2,
+		"WAYLINE_MISSION_STATE_UPLOADING":            3,
+		"WAYLINE_MISSION_STATE_PREPARING":            4,
+		"WAYLINE_MISSION_STATE_ENTERING":             5,
+		"WAYLINE_MISSION_STATE_EXECUTING":            6,
+		"WAYLINE_MISSION_STATE_INTERRUPTED":          7,
+		"WAYLINE_MISSION_STATE_RECOVERING":           8,
+		"WAYLINE_MISSION_STATE_STOPPED":              9,
+	}
+)
+
+func (x FlighttaskProgressEvent_Output_Ext_WaylineMissionState) Enum() *FlighttaskProgressEvent_Output_Ext_WaylineMissionState {
+	p := new(FlighttaskProgressEvent_Output_Ext_WaylineMissionState)
+	*p = x
+	return p
+}
+
+func (x FlighttaskProgressEvent_Output_Ext_WaylineMissionState) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (FlighttaskProgressEvent_Output_Ext_WaylineMissionState) Descriptor() protoreflect.EnumDescriptor {
+	return file_dockgate_dji_v1_wayline_proto_enumTypes[13].Descriptor()
+}
+
+func (FlighttaskProgressEvent_Output_Ext_WaylineMissionState) Type() protoreflect.EnumType {
+	return &file_dockgate_dji_v1_wayline_proto_enumTypes[13]
+}
+
+func (x FlighttaskProgressEvent_Output_Ext_WaylineMissionState) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use FlighttaskProgressEvent_Output_Ext_WaylineMissionState.Descriptor instead.
+func (FlighttaskProgressEvent_Output_Ext_WaylineMissionState) EnumDescriptor() ([]byte, []int) {
+	return file_dockgate_dji_v1_wayline_proto_rawDescGZIP(), []int{17, 0, 0, 0}
+}
+
+// Where the drone was.
+type FlighttaskProgressEvent_Output_Ext_BreakPoint_State int32
+
+const (
+	// Between two waypoints.
+	FlighttaskProgressEvent_Output_Ext_BreakPoint_STATE_ON_SEGMENT FlighttaskProgressEvent_Output_Ext_BreakPoint_State = 0
+	// At a waypoint.
+	FlighttaskProgressEvent_Output_Ext_BreakPoint_STATE_ON_WAYPOINT FlighttaskProgressEvent_Output_Ext_BreakPoint_State = 1
+)
+
+// Enum value maps for FlighttaskProgressEvent_Output_Ext_BreakPoint_State.
+var (
+	FlighttaskProgressEvent_Output_Ext_BreakPoint_State_name = map[int32]string{
+		0: "STATE_ON_SEGMENT",
+		1: "STATE_ON_WAYPOINT",
+	}
+	FlighttaskProgressEvent_Output_Ext_BreakPoint_State_value = map[string]int32{
+		"STATE_ON_SEGMENT":  0,
+		"STATE_ON_WAYPOINT": 1,
+	}
+)
+
+func (x FlighttaskProgressEvent_Output_Ext_BreakPoint_State) Enum() *FlighttaskProgressEvent_Output_Ext_BreakPoint_State {
+	p := new(FlighttaskProgressEvent_Output_Ext_BreakPoint_State)
+	*p = x
+	return p
+}
+
+func (x FlighttaskProgressEvent_Output_Ext_BreakPoint_State) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (FlighttaskProgressEvent_Output_Ext_BreakPoint_State) Descriptor() protoreflect.EnumDescriptor {
+	return file_dockgate_dji_v1_wayline_proto_enumTypes[14].Descriptor()
+}
+
+func (FlighttaskProgressEvent_Output_Ext_BreakPoint_State) Type() protoreflect.EnumType {
+	return &file_dockgate_dji_v1_wayline_proto_enumTypes[14]
+}
+
+func (x FlighttaskProgressEvent_Output_Ext_BreakPoint_State) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use FlighttaskProgressEvent_Output_Ext_BreakPoint_State.Descriptor instead.
+func (FlighttaskProgressEvent_Output_Ext_BreakPoint_State) EnumDescriptor() ([]byte, []int) {
+	return file_dockgate_dji_v1_wayline_proto_rawDescGZIP(), []int{17, 0, 0, 0, 0}
+}
+
+// Why the flight broke off.
+type FlighttaskProgressEvent_Output_Ext_BreakPoint_BreakReason int32
+
+const (
+	// Nothing is wrong; it is not broken off.
+	FlighttaskProgressEvent_Output_Ext_BreakPoint_BREAK_REASON_NONE FlighttaskProgressEvent_Output_Ext_BreakPoint_BreakReason = 0
+	// Mission id unknown or not executed.
+	FlighttaskProgressEvent_Output_Ext_BreakPoint_BREAK_REASON_MISSION_ID_UNKNOWN_OR_NOT_EXECUTED FlighttaskProgressEvent_Output_Ext_BreakPoint_BreakReason = 1
+	// Uncommon error.
+	FlighttaskProgressEvent_Output_Ext_BreakPoint_BREAK_REASON_UNCOMMON_ERROR FlighttaskProgressEvent_Output_Ext_BreakPoint_BreakReason = 2
+	// Wayline file load error.
+	FlighttaskProgressEvent_Output_Ext_BreakPoint_BREAK_REASON_WAYLINE_FILE_LOAD_ERROR FlighttaskProgressEvent_Output_Ext_BreakPoint_BreakReason = 4
+	// Breakpoint query or parse failed.
+	FlighttaskProgressEvent_Output_Ext_BreakPoint_BREAK_REASON_BREAKPOINT_QUERY_OR_PARSE_FAILED FlighttaskProgressEvent_Output_Ext_BreakPoint_BreakReason = 5
+	// Bad start/end command parameter.
+	FlighttaskProgressEvent_Output_Ext_BreakPoint_BREAK_REASON_BAD_START_END_COMMAND_PARAMETER FlighttaskProgressEvent_Output_Ext_BreakPoint_BreakReason = 6
+	// WPMZ parse timeout.
+	FlighttaskProgressEvent_Output_Ext_BreakPoint_BREAK_REASON_WPMZ_PARSE_TIMEOUT FlighttaskProgressEvent_Output_Ext_BreakPoint_BreakReason = 7
+	// Wayline already started.
+	FlighttaskProgressEvent_Output_Ext_BreakPoint_BREAK_REASON_WAYLINE_ALREADY_STARTED FlighttaskProgressEvent_Output_Ext_BreakPoint_BreakReason = 257
+	// Cannot interrupt, not executing.
+	FlighttaskProgressEvent_Output_Ext_BreakPoint_BREAK_REASON_CANNOT_INTERRUPT_NOT_EXECUTING FlighttaskProgressEvent_Output_Ext_BreakPoint_BreakReason = 258
+	// Wayline not started, cannot end.
+	FlighttaskProgressEvent_Output_Ext_BreakPoint_BREAK_REASON_WAYLINE_NOT_STARTED_CANNOT_END FlighttaskProgressEvent_Output_Ext_BreakPoint_BreakReason = 259
+	// Mission conflict, no aircraft control.
+	FlighttaskProgressEvent_Output_Ext_BreakPoint_BREAK_REASON_MISSION_CONFLICT_NO_AIRCRAFT_CONTROL FlighttaskProgressEvent_Output_Ext_BreakPoint_BreakReason = 261
+	// Cannot resume, not paused.
+	FlighttaskProgressEvent_Output_Ext_BreakPoint_BREAK_REASON_CANNOT_RESUME_NOT_PAUSED FlighttaskProgressEvent_Output_Ext_BreakPoint_BreakReason = 262
+	// Max altitude exceeded.
+	FlighttaskProgressEvent_Output_Ext_BreakPoint_BREAK_REASON_MAX_ALTITUDE_EXCEEDED FlighttaskProgressEvent_Output_Ext_BreakPoint_BreakReason = 513
+	// Max distance exceeded.
+	FlighttaskProgressEvent_Output_Ext_BreakPoint_BREAK_REASON_MAX_DISTANCE_EXCEEDED FlighttaskProgressEvent_Output_Ext_BreakPoint_BreakReason = 514
+	// Route crosses restricted zone.
+	FlighttaskProgressEvent_Output_Ext_BreakPoint_BREAK_REASON_ROUTE_CROSSES_RESTRICTED_ZONE FlighttaskProgressEvent_Output_Ext_BreakPoint_BreakReason = 515
+	// Aircraft triggered altitude limit.
+	FlighttaskProgressEvent_Output_Ext_BreakPoint_BREAK_REASON_AIRCRAFT_TRIGGERED_ALTITUDE_LIMIT FlighttaskProgressEvent_Output_Ext_BreakPoint_BreakReason = 516
+	// Aircraft triggered obstacle sensing.
+	FlighttaskProgressEvent_Output_Ext_BreakPoint_BREAK_REASON_AIRCRAFT_TRIGGERED_OBSTACLE_SENSING FlighttaskProgressEvent_Output_Ext_BreakPoint_BreakReason = 517
+	// Poor RTK signal.
+	FlighttaskProgressEvent_Output_Ext_BreakPoint_BREAK_REASON_POOR_RTK_SIGNAL FlighttaskProgressEvent_Output_Ext_BreakPoint_BreakReason = 518
+	// Near restricted zone.
+	FlighttaskProgressEvent_Output_Ext_BreakPoint_BREAK_REASON_NEAR_RESTRICTED_ZONE FlighttaskProgressEvent_Output_Ext_BreakPoint_BreakReason = 519
+	// Above dock GEO zone altitude limit.
+	FlighttaskProgressEvent_Output_Ext_BreakPoint_BREAK_REASON_ABOVE_DOCK_GEO_ZONE_ALTITUDE_LIMIT FlighttaskProgressEvent_Output_Ext_BreakPoint_BreakReason = 521
+	// Wayline takeoff request failed.
+	FlighttaskProgressEvent_Output_Ext_BreakPoint_BREAK_REASON_WAYLINE_TAKEOFF_REQUEST_FAILED FlighttaskProgressEvent_Output_Ext_BreakPoint_BreakReason = 522
+	// Takeoff mission execution failed.
+	FlighttaskProgressEvent_Output_Ext_BreakPoint_BREAK_REASON_TAKEOFF_MISSION_EXECUTION_FAILED FlighttaskProgressEvent_Output_Ext_BreakPoint_BreakReason = 523
+	// Failed to request wayline mission.
+	FlighttaskProgressEvent_Output_Ext_BreakPoint_BREAK_REASON_FAILED_TO_REQUEST_WAYLINE_MISSION FlighttaskProgressEvent_Output_Ext_BreakPoint_BreakReason = 524
+	// Wayline RTK fix request failed.
+	FlighttaskProgressEvent_Output_Ext_BreakPoint_BREAK_REASON_WAYLINE_RTK_FIX_REQUEST_FAILED FlighttaskProgressEvent_Output_Ext_BreakPoint_BreakReason = 526
+	// Wayline RTK fix failed.
+	FlighttaskProgressEvent_Output_Ext_BreakPoint_BREAK_REASON_WAYLINE_RTK_FIX_FAILED FlighttaskProgressEvent_Output_Ext_BreakPoint_BreakReason = 527
+	// Near custom flight area boundary.
+	FlighttaskProgressEvent_Output_Ext_BreakPoint_BREAK_REASON_NEAR_CUSTOM_FLIGHT_AREA_BOUNDARY FlighttaskProgressEvent_Output_Ext_BreakPoint_BreakReason = 528
+	// Blocked by obstacle or no-fly zone.
+	FlighttaskProgressEvent_Output_Ext_BreakPoint_BREAK_REASON_BLOCKED_BY_OBSTACLE_OR_NO_FLY_ZONE FlighttaskProgressEvent_Output_Ext_BreakPoint_BreakReason = 529
+	// Weak GPS signal.
+	FlighttaskProgressEvent_Output_Ext_BreakPoint_BREAK_REASON_WEAK_GPS_SIGNAL FlighttaskProgressEvent_Output_Ext_BreakPoint_BreakReason = 769
+	// RC gear not N.
+	FlighttaskProgressEvent_Output_Ext_BreakPoint_BREAK_REASON_RC_GEAR_NOT_N FlighttaskProgressEvent_Output_Ext_BreakPoint_BreakReason = 770
+	// Home point not refreshed.
+	FlighttaskProgressEvent_Output_Ext_BreakPoint_BREAK_REASON_HOME_POINT_NOT_REFRESHED FlighttaskProgressEvent_Output_Ext_BreakPoint_BreakReason = 771
+	// Battery too low to start.
+	FlighttaskProgressEvent_Output_Ext_BreakPoint_BREAK_REASON_BATTERY_TOO_LOW_TO_START FlighttaskProgressEvent_Output_Ext_BreakPoint_BreakReason = 772
+	// Interrupted: low battery RTH.
+	FlighttaskProgressEvent_Output_Ext_BreakPoint_BREAK_REASON_INTERRUPTED_LOW_BATTERY_RTH FlighttaskProgressEvent_Output_Ext_BreakPoint_BreakReason = 773
+	// RC-aircraft link lost.
+	FlighttaskProgressEvent_Output_Ext_BreakPoint_BREAK_REASON_RC_AIRCRAFT_LINK_LOST FlighttaskProgressEvent_Output_Ext_BreakPoint_BreakReason = 775
+	// On ground, propellers spinning.
+	FlighttaskProgressEvent_Output_Ext_BreakPoint_BREAK_REASON_ON_GROUND_PROPELLERS_SPINNING FlighttaskProgressEvent_Output_Ext_BreakPoint_BreakReason = 778
+	// Terrain follow camera abnormal.
+	FlighttaskProgressEvent_Output_Ext_BreakPoint_BREAK_REASON_TERRAIN_FOLLOW_CAMERA_ABNORMAL FlighttaskProgressEvent_Output_Ext_BreakPoint_BreakReason = 779
+	// Terrain follow altitude not in 30..200 m.
+	FlighttaskProgressEvent_Output_Ext_BreakPoint_BREAK_REASON_TERRAIN_FOLLOW_ALTITUDE_NOT_IN_30_TO_200_M FlighttaskProgressEvent_Output_Ext_BreakPoint_BreakReason = 780
+	// Terrain follow global map error.
+	FlighttaskProgressEvent_Output_Ext_BreakPoint_BREAK_REASON_TERRAIN_FOLLOW_GLOBAL_MAP_ERROR FlighttaskProgressEvent_Output_Ext_BreakPoint_BreakReason = 781
+	// Interrupted: strong wind RTH.
+	FlighttaskProgressEvent_Output_Ext_BreakPoint_BREAK_REASON_INTERRUPTED_STRONG_WIND_RTH FlighttaskProgressEvent_Output_Ext_BreakPoint_BreakReason = 784
+	// User exit.
+	FlighttaskProgressEvent_Output_Ext_BreakPoint_BREAK_REASON_USER_EXIT FlighttaskProgressEvent_Output_Ext_BreakPoint_BreakReason = 1281
+	// User interruption.
+	FlighttaskProgressEvent_Output_Ext_BreakPoint_BREAK_REASON_USER_INTERRUPTION FlighttaskProgressEvent_Output_Ext_BreakPoint_BreakReason = 1282
+	// User triggered return to home.
+	FlighttaskProgressEvent_Output_Ext_BreakPoint_BREAK_REASON_USER_TRIGGERED_RETURN_TO_HOME FlighttaskProgressEvent_Output_Ext_BreakPoint_BreakReason = 1283
+	// Bad start info (index or progress).
+	FlighttaskProgressEvent_Output_Ext_BreakPoint_BREAK_REASON_BAD_START_INFO FlighttaskProgressEvent_Output_Ext_BreakPoint_BreakReason = 1539
+	// Using an unsupported coordinate system.
+	FlighttaskProgressEvent_Output_Ext_BreakPoint_BREAK_REASON_USING_AN_UNSUPPORTED_COORDINATE_SYSTEM FlighttaskProgressEvent_Output_Ext_BreakPoint_BreakReason = 1540
+	// Using an unsupported altitude mode.
+	FlighttaskProgressEvent_Output_Ext_BreakPoint_BREAK_REASON_USING_AN_UNSUPPORTED_ALTITUDE_MODE FlighttaskProgressEvent_Output_Ext_BreakPoint_BreakReason = 1541
+	// Unsupported transition mode.
+	FlighttaskProgressEvent_Output_Ext_BreakPoint_BREAK_REASON_UNSUPPORTED_TRANSITION_MODE FlighttaskProgressEvent_Output_Ext_BreakPoint_BreakReason = 1542
+	// Using an unsupported yaw mode.
+	FlighttaskProgressEvent_Output_Ext_BreakPoint_BREAK_REASON_USING_AN_UNSUPPORTED_YAW_MODE FlighttaskProgressEvent_Output_Ext_BreakPoint_BreakReason = 1543
+	// Unsupported yaw reversal mode.
+	FlighttaskProgressEvent_Output_Ext_BreakPoint_BREAK_REASON_UNSUPPORTED_YAW_REVERSAL_MODE FlighttaskProgressEvent_Output_Ext_BreakPoint_BreakReason = 1544
+	// Using an unsupported waypoint type.
+	FlighttaskProgressEvent_Output_Ext_BreakPoint_BREAK_REASON_USING_AN_UNSUPPORTED_WAYPOINT_TYPE FlighttaskProgressEvent_Output_Ext_BreakPoint_BreakReason = 1545
+	// Coordinated turn not allowed at ends.
+	FlighttaskProgressEvent_Output_Ext_BreakPoint_BREAK_REASON_COORDINATED_TURN_NOT_ALLOWED_AT_ENDS FlighttaskProgressEvent_Output_Ext_BreakPoint_BreakReason = 1546
+	// Wayline global speed out of range.
+	FlighttaskProgressEvent_Output_Ext_BreakPoint_BREAK_REASON_WAYLINE_GLOBAL_SPEED_OUT_OF_RANGE FlighttaskProgressEvent_Output_Ext_BreakPoint_BreakReason = 1547
+	// Waypoint number abnormal.
+	FlighttaskProgressEvent_Output_Ext_BreakPoint_BREAK_REASON_WAYPOINT_NUMBER_ABNORMAL FlighttaskProgressEvent_Output_Ext_BreakPoint_BreakReason = 1548
+	// Abnormal latitude and longitude data.
+	FlighttaskProgressEvent_Output_Ext_BreakPoint_BREAK_REASON_ABNORMAL_LATITUDE_AND_LONGITUDE_DATA FlighttaskProgressEvent_Output_Ext_BreakPoint_BreakReason = 1549
+	// Abnormal turning intercept.
+	FlighttaskProgressEvent_Output_Ext_BreakPoint_BREAK_REASON_ABNORMAL_TURNING_INTERCEPT FlighttaskProgressEvent_Output_Ext_BreakPoint_BreakReason = 1550
+	// Segment max speed out of range.
+	FlighttaskProgressEvent_Output_Ext_BreakPoint_BREAK_REASON_SEGMENT_MAX_SPEED_OUT_OF_RANGE FlighttaskProgressEvent_Output_Ext_BreakPoint_BreakReason = 1551
+	// Segment target speed out of range.
+	FlighttaskProgressEvent_Output_Ext_BreakPoint_BREAK_REASON_SEGMENT_TARGET_SPEED_OUT_OF_RANGE FlighttaskProgressEvent_Output_Ext_BreakPoint_BreakReason = 1552
+	// Waypoint yaw out of range.
+	FlighttaskProgressEvent_Output_Ext_BreakPoint_BREAK_REASON_WAYPOINT_YAW_OUT_OF_RANGE FlighttaskProgressEvent_Output_Ext_BreakPoint_BreakReason = 1553
+	// Resume: bad mission id.
+	FlighttaskProgressEvent_Output_Ext_BreakPoint_BREAK_REASON_RESUME_BAD_MISSION_ID FlighttaskProgressEvent_Output_Ext_BreakPoint_BreakReason = 1555
+	// Resume: bad progress value.
+	FlighttaskProgressEvent_Output_Ext_BreakPoint_BREAK_REASON_RESUME_BAD_PROGRESS_VALUE FlighttaskProgressEvent_Output_Ext_BreakPoint_BreakReason = 1556
+	// Resume: mission state abnormal.
+	FlighttaskProgressEvent_Output_Ext_BreakPoint_BREAK_REASON_RESUME_MISSION_STATE_ABNORMAL FlighttaskProgressEvent_Output_Ext_BreakPoint_BreakReason = 1557
+	// Resume: bad waypoint index.
+	FlighttaskProgressEvent_Output_Ext_BreakPoint_BREAK_REASON_RESUME_BAD_WAYPOINT_INDEX FlighttaskProgressEvent_Output_Ext_BreakPoint_BreakReason = 1558
+	// Resume: bad latitude/longitude.
+	FlighttaskProgressEvent_Output_Ext_BreakPoint_BREAK_REASON_RESUME_BAD_LATITUDE_LONGITUDE FlighttaskProgressEvent_Output_Ext_BreakPoint_BreakReason = 1559
+	// Resume: bad waypoint yaw.
+	FlighttaskProgressEvent_Output_Ext_BreakPoint_BREAK_REASON_RESUME_BAD_WAYPOINT_YAW FlighttaskProgressEvent_Output_Ext_BreakPoint_BreakReason = 1560
+	// Resume: bad flag.
+	FlighttaskProgressEvent_Output_Ext_BreakPoint_BREAK_REASON_RESUME_BAD_FLAG FlighttaskProgressEvent_Output_Ext_BreakPoint_BreakReason = 1561
+	// Wayline generation failed.
+	FlighttaskProgressEvent_Output_Ext_BreakPoint_BREAK_REASON_WAYLINE_GENERATION_FAILED FlighttaskProgressEvent_Output_Ext_BreakPoint_BreakReason = 1563
+	// Wayline execution failed.
+	FlighttaskProgressEvent_Output_Ext_BreakPoint_BREAK_REASON_WAYLINE_EXECUTION_FAILED FlighttaskProgressEvent_Output_Ext_BreakPoint_BreakReason = 1564
+	// Obstacle emergency stop.
+	FlighttaskProgressEvent_Output_Ext_BreakPoint_BREAK_REASON_OBSTACLE_EMERGENCY_STOP FlighttaskProgressEvent_Output_Ext_BreakPoint_BreakReason = 1565
+	// Unrecognized action type.
+	FlighttaskProgressEvent_Output_Ext_BreakPoint_BREAK_REASON_UNRECOGNIZED_ACTION_TYPE_1588 FlighttaskProgressEvent_Output_Ext_BreakPoint_BreakReason = 1588
+	// Action ID must be unique.
+	FlighttaskProgressEvent_Output_Ext_BreakPoint_BREAK_REASON_ACTION_ID_MUST_BE_UNIQUE FlighttaskProgressEvent_Output_Ext_BreakPoint_BreakReason = 1595
+	// Action id 65535 not allowed.
+	FlighttaskProgressEvent_Output_Ext_BreakPoint_BREAK_REASON_ACTION_ID_65535_NOT_ALLOWED FlighttaskProgressEvent_Output_Ext_BreakPoint_BreakReason = 1598
+	// Action group count out of range.
+	FlighttaskProgressEvent_Output_Ext_BreakPoint_BREAK_REASON_ACTION_GROUP_COUNT_OUT_OF_RANGE FlighttaskProgressEvent_Output_Ext_BreakPoint_BreakReason = 1602
+	// Bad action group range.
+	FlighttaskProgressEvent_Output_Ext_BreakPoint_BREAK_REASON_BAD_ACTION_GROUP_RANGE FlighttaskProgressEvent_Output_Ext_BreakPoint_BreakReason = 1603
+	// Resume: action index out of range.
+	FlighttaskProgressEvent_Output_Ext_BreakPoint_BREAK_REASON_RESUME_ACTION_INDEX_OUT_OF_RANGE FlighttaskProgressEvent_Output_Ext_BreakPoint_BreakReason = 1606
+	// Breakpoint trigger result abnormal.
+	FlighttaskProgressEvent_Output_Ext_BreakPoint_BREAK_REASON_BREAKPOINT_TRIGGER_RESULT_ABNORMAL FlighttaskProgressEvent_Output_Ext_BreakPoint_BreakReason = 1608
+	// Resume: duplicate action group id.
+	FlighttaskProgressEvent_Output_Ext_BreakPoint_BREAK_REASON_RESUME_DUPLICATE_ACTION_GROUP_ID FlighttaskProgressEvent_Output_Ext_BreakPoint_BreakReason = 1609
+	// Resume: duplicate action group position.
+	FlighttaskProgressEvent_Output_Ext_BreakPoint_BREAK_REASON_RESUME_DUPLICATE_ACTION_GROUP_POSITION FlighttaskProgressEvent_Output_Ext_BreakPoint_BreakReason = 1610
+	// Resume: action group position out of range.
+	FlighttaskProgressEvent_Output_Ext_BreakPoint_BREAK_REASON_RESUME_ACTION_GROUP_POSITION_OUT_OF_RANGE FlighttaskProgressEvent_Output_Ext_BreakPoint_BreakReason = 1611
+	// Resume: action id not in breakpoint.
+	FlighttaskProgressEvent_Output_Ext_BreakPoint_BREAK_REASON_RESUME_ACTION_ID_NOT_IN_BREAKPOINT FlighttaskProgressEvent_Output_Ext_BreakPoint_BreakReason = 1612
+	// Resume: action state not interruptible.
+	FlighttaskProgressEvent_Output_Ext_BreakPoint_BREAK_REASON_RESUME_ACTION_STATE_NOT_INTERRUPTIBLE FlighttaskProgressEvent_Output_Ext_BreakPoint_BreakReason = 1613
+	// Resume failed: bad breakpoint info.
+	FlighttaskProgressEvent_Output_Ext_BreakPoint_BREAK_REASON_RESUME_FAILED_BAD_BREAKPOINT_INFO FlighttaskProgressEvent_Output_Ext_BreakPoint_BreakReason = 1614
+	// Unrecognized action type.
+	FlighttaskProgressEvent_Output_Ext_BreakPoint_BREAK_REASON_UNRECOGNIZED_ACTION_TYPE_1634 FlighttaskProgressEvent_Output_Ext_BreakPoint_BreakReason = 1634
+	// Unrecognized trigger type.
+	FlighttaskProgressEvent_Output_Ext_BreakPoint_BREAK_REASON_UNRECOGNIZED_TRIGGER_TYPE FlighttaskProgressEvent_Output_Ext_BreakPoint_BreakReason = 1649
+	// Unknown issue.
+	FlighttaskProgressEvent_Output_Ext_BreakPoint_BREAK_REASON_UNKNOWN_ISSUE_65534 FlighttaskProgressEvent_Output_Ext_BreakPoint_BreakReason = 65534
+	// Unknown issue.
+	FlighttaskProgressEvent_Output_Ext_BreakPoint_BREAK_REASON_UNKNOWN_ISSUE_65535 FlighttaskProgressEvent_Output_Ext_BreakPoint_BreakReason = 65535
+)
+
+// Enum value maps for FlighttaskProgressEvent_Output_Ext_BreakPoint_BreakReason.
+var (
+	FlighttaskProgressEvent_Output_Ext_BreakPoint_BreakReason_name = map[int32]string{
+		0:     "BREAK_REASON_NONE",
+		1:     "BREAK_REASON_MISSION_ID_UNKNOWN_OR_NOT_EXECUTED",
+		2:     "BREAK_REASON_UNCOMMON_ERROR",
+		4:     "BREAK_REASON_WAYLINE_FILE_LOAD_ERROR",
+		5:     "BREAK_REASON_BREAKPOINT_QUERY_OR_PARSE_FAILED",
+		6:     "BREAK_REASON_BAD_START_END_COMMAND_PARAMETER",
+		7:     "BREAK_REASON_WPMZ_PARSE_TIMEOUT",
+		257:   "BREAK_REASON_WAYLINE_ALREADY_STARTED",
+		258:   "BREAK_REASON_CANNOT_INTERRUPT_NOT_EXECUTING",
+		259:   "BREAK_REASON_WAYLINE_NOT_STARTED_CANNOT_END",
+		261:   "BREAK_REASON_MISSION_CONFLICT_NO_AIRCRAFT_CONTROL",
+		262:   "BREAK_REASON_CANNOT_RESUME_NOT_PAUSED",
+		513:   "BREAK_REASON_MAX_ALTITUDE_EXCEEDED",
+		514:   "BREAK_REASON_MAX_DISTANCE_EXCEEDED",
+		515:   "BREAK_REASON_ROUTE_CROSSES_RESTRICTED_ZONE",
+		516:   "BREAK_REASON_AIRCRAFT_TRIGGERED_ALTITUDE_LIMIT",
+		517:   "BREAK_REASON_AIRCRAFT_TRIGGERED_OBSTACLE_SENSING",
+		518:   "BREAK_REASON_POOR_RTK_SIGNAL",
+		519:   "BREAK_REASON_NEAR_RESTRICTED_ZONE",
+		521:   "BREAK_REASON_ABOVE_DOCK_GEO_ZONE_ALTITUDE_LIMIT",
+		522:   "BREAK_REASON_WAYLINE_TAKEOFF_REQUEST_FAILED",
+		523:   "BREAK_REASON_TAKEOFF_MISSION_EXECUTION_FAILED",
+		524:   "BREAK_REASON_FAILED_TO_REQUEST_WAYLINE_MISSION",
+		526:   "BREAK_REASON_WAYLINE_RTK_FIX_REQUEST_FAILED",
+		527:   "BREAK_REASON_WAYLINE_RTK_FIX_FAILED",
+		528:   "BREAK_REASON_NEAR_CUSTOM_FLIGHT_AREA_BOUNDARY",
+		529:   "BREAK_REASON_BLOCKED_BY_OBSTACLE_OR_NO_FLY_ZONE",
+		769:   "BREAK_REASON_WEAK_GPS_SIGNAL",
+		770:   "BREAK_REASON_RC_GEAR_NOT_N",
+		771:   "BREAK_REASON_HOME_POINT_NOT_REFRESHED",
+		772:   "BREAK_REASON_BATTERY_TOO_LOW_TO_START",
+		773:   "BREAK_REASON_INTERRUPTED_LOW_BATTERY_RTH",
+		775:   "BREAK_REASON_RC_AIRCRAFT_LINK_LOST",
+		778:   "BREAK_REASON_ON_GROUND_PROPELLERS_SPINNING",
+		779:   "BREAK_REASON_TERRAIN_FOLLOW_CAMERA_ABNORMAL",
+		780:   "BREAK_REASON_TERRAIN_FOLLOW_ALTITUDE_NOT_IN_30_TO_200_M",
+		781:   "BREAK_REASON_TERRAIN_FOLLOW_GLOBAL_MAP_ERROR",
+		784:   "BREAK_REASON_INTERRUPTED_STRONG_WIND_RTH",
+		1281:  "BREAK_REASON_USER_EXIT",
+		1282:  "BREAK_REASON_USER_INTERRUPTION",
+		1283:  "BREAK_REASON_USER_TRIGGERED_RETURN_TO_HOME",
+		1539:  "BREAK_REASON_BAD_START_INFO",
+		1540:  "BREAK_REASON_USING_AN_UNSUPPORTED_COORDINATE_SYSTEM",
+		1541:  "BREAK_REASON_USING_AN_UNSUPPORTED_ALTITUDE_MODE",
+		1542:  "BREAK_REASON_UNSUPPORTED_TRANSITION_MODE",
+		1543:  "BREAK_REASON_USING_AN_UNSUPPORTED_YAW_MODE",
+		1544:  "BREAK_REASON_UNSUPPORTED_YAW_REVERSAL_MODE",
+		1545:  "BREAK_REASON_USING_AN_UNSUPPORTED_WAYPOINT_TYPE",
+		1546:  "BREAK_REASON_COORDINATED_TURN_NOT_ALLOWED_AT_ENDS",
+		1547:  "BREAK_REASON_WAYLINE_GLOBAL_SPEED_OUT_OF_RANGE",
+		1548:  "BREAK_REASON_WAYPOINT_NUMBER_ABNORMAL",
+		1549:  "BREAK_REASON_ABNORMAL_LATITUDE_AND_LONGITUDE_DATA",
+		1550:  "BREAK_REASON_ABNORMAL_TURNING_INTERCEPT",
+		1551:  "BREAK_REASON_SEGMENT_MAX_SPEED_OUT_OF_RANGE",
+		1552:  "BREAK_REASON_SEGMENT_TARGET_SPEED_OUT_OF_RANGE",
+		1553:  "BREAK_REASON_WAYPOINT_YAW_OUT_OF_RANGE",
+		1555:  "BREAK_REASON_RESUME_BAD_MISSION_ID",
+		1556:  "BREAK_REASON_RESUME_BAD_PROGRESS_VALUE",
+		1557:  "BREAK_REASON_RESUME_MISSION_STATE_ABNORMAL",
+		1558:  "BREAK_REASON_RESUME_BAD_WAYPOINT_INDEX",
+		1559:  "BREAK_REASON_RESUME_BAD_LATITUDE_LONGITUDE",
+		1560:  "BREAK_REASON_RESUME_BAD_WAYPOINT_YAW",
+		1561:  "BREAK_REASON_RESUME_BAD_FLAG",
+		1563:  "BREAK_REASON_WAYLINE_GENERATION_FAILED",
+		1564:  "BREAK_REASON_WAYLINE_EXECUTION_FAILED",
+		1565:  "BREAK_REASON_OBSTACLE_EMERGENCY_STOP",
+		1588:  "BREAK_REASON_UNRECOGNIZED_ACTION_TYPE_1588",
+		1595:  "BREAK_REASON_ACTION_ID_MUST_BE_UNIQUE",
+		1598:  "BREAK_REASON_ACTION_ID_65535_NOT_ALLOWED",
+		1602:  "BREAK_REASON_ACTION_GROUP_COUNT_OUT_OF_RANGE",
+		1603:  "BREAK_REASON_BAD_ACTION_GROUP_RANGE",
+		1606:  "BREAK_REASON_RESUME_ACTION_INDEX_OUT_OF_RANGE",
+		1608:  "BREAK_REASON_BREAKPOINT_TRIGGER_RESULT_ABNORMAL",
+		1609:  "BREAK_REASON_RESUME_DUPLICATE_ACTION_GROUP_ID",
+		1610:  "BREAK_REASON_RESUME_DUPLICATE_ACTION_GROUP_POSITION",
+		1611:  "BREAK_REASON_RESUME_ACTION_GROUP_POSITION_OUT_OF_RANGE",
+		1612:  "BREAK_REASON_RESUME_ACTION_ID_NOT_IN_BREAKPOINT",
+		1613:  "BREAK_REASON_RESUME_ACTION_STATE_NOT_INTERRUPTIBLE",
+		1614:  "BREAK_REASON_RESUME_FAILED_BAD_BREAKPOINT_INFO",
+		1634:  "BREAK_REASON_UNRECOGNIZED_ACTION_TYPE_1634",
+		1649:  "BREAK_REASON_UNRECOGNIZED_TRIGGER_TYPE",
+		65534: "BREAK_REASON_UNKNOWN_ISSUE_65534",
+		65535: "BREAK_REASON_UNKNOWN_ISSUE_65535",
+	}
+	FlighttaskProgressEvent_Output_Ext_BreakPoint_BreakReason_value = map[string]int32{
+		"BREAK_REASON_NONE": 0,
+		"BREAK_REASON_MISSION_ID_UNKNOWN_OR_NOT_EXECUTED":         1,
+		"BREAK_REASON_UNCOMMON_ERROR":                             2,
+		"BREAK_REASON_WAYLINE_FILE_LOAD_ERROR":                    4,
+		"BREAK_REASON_BREAKPOINT_QUERY_OR_PARSE_FAILED":           5,
+		"BREAK_REASON_BAD_START_END_COMMAND_PARAMETER":            6,
+		"BREAK_REASON_WPMZ_PARSE_TIMEOUT":                         7,
+		"BREAK_REASON_WAYLINE_ALREADY_STARTED":                    257,
+		"BREAK_REASON_CANNOT_INTERRUPT_NOT_EXECUTING":             258,
+		"BREAK_REASON_WAYLINE_NOT_STARTED_CANNOT_END":             259,
+		"BREAK_REASON_MISSION_CONFLICT_NO_AIRCRAFT_CONTROL":       261,
+		"BREAK_REASON_CANNOT_RESUME_NOT_PAUSED":                   262,
+		"BREAK_REASON_MAX_ALTITUDE_EXCEEDED":                      513,
+		"BREAK_REASON_MAX_DISTANCE_EXCEEDED":                      514,
+		"BREAK_REASON_ROUTE_CROSSES_RESTRICTED_ZONE":              515,
+		"BREAK_REASON_AIRCRAFT_TRIGGERED_ALTITUDE_LIMIT":          516,
+		"BREAK_REASON_AIRCRAFT_TRIGGERED_OBSTACLE_SENSING":        517,
+		"BREAK_REASON_POOR_RTK_SIGNAL":                            518,
+		"BREAK_REASON_NEAR_RESTRICTED_ZONE":                       519,
+		"BREAK_REASON_ABOVE_DOCK_GEO_ZONE_ALTITUDE_LIMIT":         521,
+		"BREAK_REASON_WAYLINE_TAKEOFF_REQUEST_FAILED":             522,
+		"BREAK_REASON_TAKEOFF_MISSION_EXECUTION_FAILED":           523,
+		"BREAK_REASON_FAILED_TO_REQUEST_WAYLINE_MISSION":          524,
+		"BREAK_REASON_WAYLINE_RTK_FIX_REQUEST_FAILED":             526,
+		"BREAK_REASON_WAYLINE_RTK_FIX_FAILED":                     527,
+		"BREAK_REASON_NEAR_CUSTOM_FLIGHT_AREA_BOUNDARY":           528,
+		"BREAK_REASON_BLOCKED_BY_OBSTACLE_OR_NO_FLY_ZONE":         529,
+		"BREAK_REASON_WEAK_GPS_SIGNAL":                            769,
+		"BREAK_REASON_RC_GEAR_NOT_N":                              770,
+		"BREAK_REASON_HOME_POINT_NOT_REFRESHED":                   771,
+		"BREAK_REASON_BATTERY_TOO_LOW_TO_START":                   772,
+		"BREAK_REASON_INTERRUPTED_LOW_BATTERY_RTH":                773,
+		"BREAK_REASON_RC_AIRCRAFT_LINK_LOST":                      775,
+		"BREAK_REASON_ON_GROUND_PROPELLERS_SPINNING":              778,
+		"BREAK_REASON_TERRAIN_FOLLOW_CAMERA_ABNORMAL":             779,
+		"BREAK_REASON_TERRAIN_FOLLOW_ALTITUDE_NOT_IN_30_TO_200_M": 780,
+		"BREAK_REASON_TERRAIN_FOLLOW_GLOBAL_MAP_ERROR":            781,
+		"BREAK_REASON_INTERRUPTED_STRONG_WIND_RTH":                784,
+		"BREAK_REASON_USER_EXIT":                                  1281,
+		"BREAK_REASON_USER_INTERRUPTION":                          1282,
+		"BREAK_REASON_USER_TRIGGERED_RETURN_TO_HOME":              1283,
+		"BREAK_REASON_BAD_START_INFO":                             1539,
+		"BREAK_REASON_USING_AN_UNSUPPORTED_COORDINATE_SYSTEM":     1540,
+		"BREAK_REASON_USING_AN_UNSUPPORTED_ALTITUDE_MODE":         1541,
+		"BREAK_REASON_UNSUPPORTED_TRANSITION_MODE":                1542,
+		"BREAK_REASON_USING_AN_UNSUPPORTED_YAW_MODE":              1543,
+		"BREAK_REASON_UNSUPPORTED_YAW_REVERSAL_MODE":              1544,
+		"BREAK_REASON_USING_AN_UNSUPPORTED_WAYPOINT_TYPE":         1545,
+		"BREAK_REASON_COORDINATED_TURN_NOT_ALLOWED_AT_ENDS":       1546,
+		"BREAK_REASON_WAYLINE_GLOBAL_SPEED_OUT_OF_RANGE":          1547,
+		"BREAK_REASON_WAYPOINT_NUMBER_ABNORMAL":                   1548,
+		"BREAK_REASON_ABNORMAL_LATITUDE_AND_LONGITUDE_DATA":       1549,
+		"BREAK_REASON_ABNORMAL_TURNING_INTERCEPT":                 1550,
+		"BREAK_REASON_SEGMENT_MAX_SPEED_OUT_OF_RANGE":             1551,
+		"BREAK_REASON_SEGMENT_TARGET_SPEED_OUT_OF_RANGE":          1552,
+		"BREAK_REASON_WAYPOINT_YAW_OUT_OF_RANGE":                  1553,
+		"BREAK_REASON_RESUME_BAD_MISSION_ID":                      1555,
+		"BREAK_REASON_RESUME_BAD_PROGRESS_VALUE":                  1556,
+		"BREAK_REASON_RESUME_MISSION_STATE_ABNORMAL":              1557,
+		"BREAK_REASON_RESUME_BAD_WAYPOINT_INDEX":                  1558,
+		"BREAK_REASON_RESUME_BAD_LATITUDE_LONGITUDE":              1559,
+		"BREAK_REASON_RESUME_BAD_WAYPOINT_YAW":                    1560,
+		"BREAK_REASON_RESUME_BAD_FLAG":                            1561,
+		"BREAK_REASON_WAYLINE_GENERATION_FAILED":                  1563,
+		"BREAK_REASON_WAYLINE_EXECUTION_FAILED":                   1564,
+		"BREAK_REASON_OBSTACLE_EMERGENCY_STOP":                    1565,
+		"BREAK_REASON_UNRECOGNIZED_ACTION_TYPE_1588":              1588,
+		"BREAK_REASON_ACTION_ID_MUST_BE_UNIQUE":                   1595,
+		"BREAK_REASON_ACTION_ID_65535_NOT_ALLOWED":                1598,
+		"BREAK_REASON_ACTION_GROUP_COUNT_OUT_OF_RANGE":            1602,
+		"BREAK_REASON_BAD_ACTION_GROUP_RANGE":                     1603,
+		"BREAK_REASON_RESUME_ACTION_INDEX_OUT_OF_RANGE":           1606,
+		"BREAK_REASON_BREAKPOINT_TRIGGER_RESULT_ABNORMAL":         1608,
+		"BREAK_REASON_RESUME_DUPLICATE_ACTION_GROUP_ID":           1609,
+		"BREAK_REASON_RESUME_DUPLICATE_ACTION_GROUP_POSITION":     1610,
+		"BREAK_REASON_RESUME_ACTION_GROUP_POSITION_OUT_OF_RANGE":  1611,
+		"BREAK_REASON_RESUME_ACTION_ID_NOT_IN_BREAKPOINT":         1612,
+		"BREAK_REASON_RESUME_ACTION_STATE_NOT_INTERRUPTIBLE":      1613,
+		"BREAK_REASON_RESUME_FAILED_BAD_BREAKPOINT_INFO":          1614,
+		"BREAK_REASON_UNRECOGNIZED_ACTION_TYPE_1634":              1634,
+		"BREAK_REASON_UNRECOGNIZED_TRIGGER_TYPE":                  1649,
+		"BREAK_REASON_UNKNOWN_ISSUE_65534":                        65534,
+		"BREAK_REASON_UNKNOWN_ISSUE_65535":                        65535,
+	}
+)
+
+func (x FlighttaskProgressEvent_Output_Ext_BreakPoint_BreakReason) Enum() *FlighttaskProgressEvent_Output_Ext_BreakPoint_BreakReason {
+	p := new(FlighttaskProgressEvent_Output_Ext_BreakPoint_BreakReason)
+	*p = x
+	return p
+}
+
+func (x FlighttaskProgressEvent_Output_Ext_BreakPoint_BreakReason) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (FlighttaskProgressEvent_Output_Ext_BreakPoint_BreakReason) Descriptor() protoreflect.EnumDescriptor {
+	return file_dockgate_dji_v1_wayline_proto_enumTypes[15].Descriptor()
+}
+
+func (FlighttaskProgressEvent_Output_Ext_BreakPoint_BreakReason) Type() protoreflect.EnumType {
+	return &file_dockgate_dji_v1_wayline_proto_enumTypes[15]
+}
+
+func (x FlighttaskProgressEvent_Output_Ext_BreakPoint_BreakReason) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use FlighttaskProgressEvent_Output_Ext_BreakPoint_BreakReason.Descriptor instead.
+func (FlighttaskProgressEvent_Output_Ext_BreakPoint_BreakReason) EnumDescriptor() ([]byte, []int) {
+	return file_dockgate_dji_v1_wayline_proto_rawDescGZIP(), []int{17, 0, 0, 0, 1}
+}
+
+// Where the path ends.
+type ReturnHomeInfoEvent_LastPointType int32
+
+const (
+	// Above the home point.
+	ReturnHomeInfoEvent_LAST_POINT_TYPE_ABOVE_HOME ReturnHomeInfoEvent_LastPointType = 0
+	// Not above the home point.
+	ReturnHomeInfoEvent_LAST_POINT_TYPE_NOT_ABOVE_HOME ReturnHomeInfoEvent_LastPointType = 1
+)
+
+// Enum value maps for ReturnHomeInfoEvent_LastPointType.
+var (
+	ReturnHomeInfoEvent_LastPointType_name = map[int32]string{
+		0: "LAST_POINT_TYPE_ABOVE_HOME",
+		1: "LAST_POINT_TYPE_NOT_ABOVE_HOME",
+	}
+	ReturnHomeInfoEvent_LastPointType_value = map[string]int32{
+		"LAST_POINT_TYPE_ABOVE_HOME":     0,
+		"LAST_POINT_TYPE_NOT_ABOVE_HOME": 1,
+	}
+)
+
+func (x ReturnHomeInfoEvent_LastPointType) Enum() *ReturnHomeInfoEvent_LastPointType {
+	p := new(ReturnHomeInfoEvent_LastPointType)
+	*p = x
+	return p
+}
+
+func (x ReturnHomeInfoEvent_LastPointType) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ReturnHomeInfoEvent_LastPointType) Descriptor() protoreflect.EnumDescriptor {
+	return file_dockgate_dji_v1_wayline_proto_enumTypes[16].Descriptor()
+}
+
+func (ReturnHomeInfoEvent_LastPointType) Type() protoreflect.EnumType {
+	return &file_dockgate_dji_v1_wayline_proto_enumTypes[16]
+}
+
+func (x ReturnHomeInfoEvent_LastPointType) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ReturnHomeInfoEvent_LastPointType.Descriptor instead.
+func (ReturnHomeInfoEvent_LastPointType) EnumDescriptor() ([]byte, []int) {
+	return file_dockgate_dji_v1_wayline_proto_rawDescGZIP(), []int{20, 0}
+}
+
+// Whether the drone can get there.
+type ReturnHomeInfoEvent_MultiDockHomeInfo_PlanStatus int32
+
+const (
+	// The way could not be found, or is being looked for.
+	ReturnHomeInfoEvent_MultiDockHomeInfo_PLAN_STATUS_FAILED_OR_PLANNING ReturnHomeInfoEvent_MultiDockHomeInfo_PlanStatus = 0
+	// There is no way.
+	ReturnHomeInfoEvent_MultiDockHomeInfo_PLAN_STATUS_UNREACHABLE ReturnHomeInfoEvent_MultiDockHomeInfo_PlanStatus = 1
+	// The battery does not last that far.
+	ReturnHomeInfoEvent_MultiDockHomeInfo_PLAN_STATUS_BATTERY_TOO_LOW ReturnHomeInfoEvent_MultiDockHomeInfo_PlanStatus = 2
+	// It can.
+	ReturnHomeInfoEvent_MultiDockHomeInfo_PLAN_STATUS_REACHABLE ReturnHomeInfoEvent_MultiDockHomeInfo_PlanStatus = 3
+)
+
+// Enum value maps for ReturnHomeInfoEvent_MultiDockHomeInfo_PlanStatus.
+var (
+	ReturnHomeInfoEvent_MultiDockHomeInfo_PlanStatus_name = map[int32]string{
+		0: "PLAN_STATUS_FAILED_OR_PLANNING",
+		1: "PLAN_STATUS_UNREACHABLE",
+		2: "PLAN_STATUS_BATTERY_TOO_LOW",
+		3: "PLAN_STATUS_REACHABLE",
+	}
+	ReturnHomeInfoEvent_MultiDockHomeInfo_PlanStatus_value = map[string]int32{
+		"PLAN_STATUS_FAILED_OR_PLANNING": 0,
+		"PLAN_STATUS_UNREACHABLE":        1,
+		"PLAN_STATUS_BATTERY_TOO_LOW":    2,
+		"PLAN_STATUS_REACHABLE":          3,
+	}
+)
+
+func (x ReturnHomeInfoEvent_MultiDockHomeInfo_PlanStatus) Enum() *ReturnHomeInfoEvent_MultiDockHomeInfo_PlanStatus {
+	p := new(ReturnHomeInfoEvent_MultiDockHomeInfo_PlanStatus)
+	*p = x
+	return p
+}
+
+func (x ReturnHomeInfoEvent_MultiDockHomeInfo_PlanStatus) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ReturnHomeInfoEvent_MultiDockHomeInfo_PlanStatus) Descriptor() protoreflect.EnumDescriptor {
+	return file_dockgate_dji_v1_wayline_proto_enumTypes[17].Descriptor()
+}
+
+func (ReturnHomeInfoEvent_MultiDockHomeInfo_PlanStatus) Type() protoreflect.EnumType {
+	return &file_dockgate_dji_v1_wayline_proto_enumTypes[17]
+}
+
+func (x ReturnHomeInfoEvent_MultiDockHomeInfo_PlanStatus) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ReturnHomeInfoEvent_MultiDockHomeInfo_PlanStatus.Descriptor instead.
+func (ReturnHomeInfoEvent_MultiDockHomeInfo_PlanStatus) EnumDescriptor() ([]byte, []int) {
+	return file_dockgate_dji_v1_wayline_proto_rawDescGZIP(), []int{20, 1, 0}
+}
+
 // flight_setup_abort: the dock gives up preparing a flight that has been issued
 // but has not taken off. It answers 326108 when its state does not allow that
 // and 326109 when the drone has already taken off. Dock 1 only.
@@ -1554,6 +2212,429 @@ func (x *ReturnSpecificHome) GetHomeDockSn() string {
 	return ""
 }
 
+// device_exit_homing_notify: the drone has stopped returning home, or goes on
+// with it.
+type DeviceExitHomingNotifyEvent struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The serial number of the dock.
+	Sn *string `protobuf:"bytes,1,opt,name=sn,proto3,oneof" json:"sn,omitempty"`
+	// Whether the return home has been left.
+	Action *DeviceExitHomingNotifyEvent_Action `protobuf:"varint,2,opt,name=action,proto3,enum=dockgate.dji.v1.DeviceExitHomingNotifyEvent_Action,oneof" json:"action,omitempty"`
+	// Why, digits as text: "0" throttle and "1" direction added with the
+	// joystick, "2" the flight controller could not begin, "3" surrounded by
+	// obstacles, "4" a flight restriction, "5" an obstacle too close, "6" no GPS
+	// signal, "7" GPS and vision give no position, "8" they differ much, "9" a
+	// short way back, "10" return triggered at close range.
+	Reason        *string `protobuf:"bytes,3,opt,name=reason,proto3,oneof" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeviceExitHomingNotifyEvent) Reset() {
+	*x = DeviceExitHomingNotifyEvent{}
+	mi := &file_dockgate_dji_v1_wayline_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeviceExitHomingNotifyEvent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeviceExitHomingNotifyEvent) ProtoMessage() {}
+
+func (x *DeviceExitHomingNotifyEvent) ProtoReflect() protoreflect.Message {
+	mi := &file_dockgate_dji_v1_wayline_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeviceExitHomingNotifyEvent.ProtoReflect.Descriptor instead.
+func (*DeviceExitHomingNotifyEvent) Descriptor() ([]byte, []int) {
+	return file_dockgate_dji_v1_wayline_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *DeviceExitHomingNotifyEvent) GetSn() string {
+	if x != nil && x.Sn != nil {
+		return *x.Sn
+	}
+	return ""
+}
+
+func (x *DeviceExitHomingNotifyEvent) GetAction() DeviceExitHomingNotifyEvent_Action {
+	if x != nil && x.Action != nil {
+		return *x.Action
+	}
+	return DeviceExitHomingNotifyEvent_ACTION_LEFT
+}
+
+func (x *DeviceExitHomingNotifyEvent) GetReason() string {
+	if x != nil && x.Reason != nil {
+		return *x.Reason
+	}
+	return ""
+}
+
+// flight_setup_exception_notify: the dock does not get ready for a flight in
+// time; flight_setup_abort gives the flight up.
+type FlightSetupExceptionNotifyEvent struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The serial number of the dock.
+	Sn *string `protobuf:"bytes,1,opt,name=sn,proto3,oneof" json:"sn,omitempty"`
+	// The timeout that has passed, in minutes, 2..10, in steps of 2.
+	TimeoutTime *int32 `protobuf:"varint,2,opt,name=timeout_time,json=timeoutTime,proto3,oneof" json:"timeout_time,omitempty"`
+	// When, milliseconds since 1970.
+	Timestamp *float64 `protobuf:"fixed64,3,opt,name=timestamp,proto3,oneof" json:"timestamp,omitempty"`
+	// The kind of flight, 1..2: 1 along a wayline, 2 commanded.
+	FlightType *int32 `protobuf:"varint,4,opt,name=flight_type,json=flightType,proto3,oneof" json:"flight_type,omitempty"`
+	// The flight, by the flight_id of its command.
+	FlightId      *string `protobuf:"bytes,5,opt,name=flight_id,json=flightId,proto3,oneof" json:"flight_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FlightSetupExceptionNotifyEvent) Reset() {
+	*x = FlightSetupExceptionNotifyEvent{}
+	mi := &file_dockgate_dji_v1_wayline_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FlightSetupExceptionNotifyEvent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FlightSetupExceptionNotifyEvent) ProtoMessage() {}
+
+func (x *FlightSetupExceptionNotifyEvent) ProtoReflect() protoreflect.Message {
+	mi := &file_dockgate_dji_v1_wayline_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FlightSetupExceptionNotifyEvent.ProtoReflect.Descriptor instead.
+func (*FlightSetupExceptionNotifyEvent) Descriptor() ([]byte, []int) {
+	return file_dockgate_dji_v1_wayline_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *FlightSetupExceptionNotifyEvent) GetSn() string {
+	if x != nil && x.Sn != nil {
+		return *x.Sn
+	}
+	return ""
+}
+
+func (x *FlightSetupExceptionNotifyEvent) GetTimeoutTime() int32 {
+	if x != nil && x.TimeoutTime != nil {
+		return *x.TimeoutTime
+	}
+	return 0
+}
+
+func (x *FlightSetupExceptionNotifyEvent) GetTimestamp() float64 {
+	if x != nil && x.Timestamp != nil {
+		return *x.Timestamp
+	}
+	return 0
+}
+
+func (x *FlightSetupExceptionNotifyEvent) GetFlightType() int32 {
+	if x != nil && x.FlightType != nil {
+		return *x.FlightType
+	}
+	return 0
+}
+
+func (x *FlightSetupExceptionNotifyEvent) GetFlightId() string {
+	if x != nil && x.FlightId != nil {
+		return *x.FlightId
+	}
+	return ""
+}
+
+// flighttask_progress: how far a flight along a wayline is. DJI's tables put
+// the members of output into `data` itself; its examples, its Java SDK and real
+// docks wrap them, and both are read.
+type FlighttaskProgressEvent struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The report.
+	Output *FlighttaskProgressEvent_Output `protobuf:"bytes,1,opt,name=output,proto3" json:"output,omitempty"`
+	// 0 while nothing is wrong, otherwise an error code.
+	Result        *int32 `protobuf:"varint,2,opt,name=result,proto3,oneof" json:"result,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FlighttaskProgressEvent) Reset() {
+	*x = FlighttaskProgressEvent{}
+	mi := &file_dockgate_dji_v1_wayline_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FlighttaskProgressEvent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FlighttaskProgressEvent) ProtoMessage() {}
+
+func (x *FlighttaskProgressEvent) ProtoReflect() protoreflect.Message {
+	mi := &file_dockgate_dji_v1_wayline_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FlighttaskProgressEvent.ProtoReflect.Descriptor instead.
+func (*FlighttaskProgressEvent) Descriptor() ([]byte, []int) {
+	return file_dockgate_dji_v1_wayline_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *FlighttaskProgressEvent) GetOutput() *FlighttaskProgressEvent_Output {
+	if x != nil {
+		return x.Output
+	}
+	return nil
+}
+
+func (x *FlighttaskProgressEvent) GetResult() int32 {
+	if x != nil && x.Result != nil {
+		return *x.Result
+	}
+	return 0
+}
+
+// flighttask_ready: flights that were prepared with conditions now meet them
+// and may be executed.
+type FlighttaskReadyEvent struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The flights, by their flight_id.
+	FlightIds     []string `protobuf:"bytes,1,rep,name=flight_ids,json=flightIds,proto3" json:"flight_ids,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FlighttaskReadyEvent) Reset() {
+	*x = FlighttaskReadyEvent{}
+	mi := &file_dockgate_dji_v1_wayline_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FlighttaskReadyEvent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FlighttaskReadyEvent) ProtoMessage() {}
+
+func (x *FlighttaskReadyEvent) ProtoReflect() protoreflect.Message {
+	mi := &file_dockgate_dji_v1_wayline_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FlighttaskReadyEvent.ProtoReflect.Descriptor instead.
+func (*FlighttaskReadyEvent) Descriptor() ([]byte, []int) {
+	return file_dockgate_dji_v1_wayline_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *FlighttaskReadyEvent) GetFlightIds() []string {
+	if x != nil {
+		return x.FlightIds
+	}
+	return nil
+}
+
+// in_flight_wayline_progress: how far a wayline is that was delivered to a
+// drone in flight (in_flight_wayline_deliver).
+type InFlightWaylineProgressEvent struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The wayline, by the in_flight_wayline_id of in_flight_wayline_deliver.
+	InFlightWaylineId *string `protobuf:"bytes,1,opt,name=in_flight_wayline_id,json=inFlightWaylineId,proto3,oneof" json:"in_flight_wayline_id,omitempty"`
+	// How far it is.
+	Progress *InFlightWaylineProgressEvent_Progress `protobuf:"bytes,2,opt,name=progress,proto3" json:"progress,omitempty"`
+	// The state: 1 uploading, 2 uploaded, 3 in progress, 4 paused, 5 cancelled, 6
+	// done, 7 failed, 8 timeout.
+	Status *int32 `protobuf:"varint,3,opt,name=status,proto3,oneof" json:"status,omitempty"`
+	// 0 while nothing is wrong, otherwise an error code.
+	Result *int32 `protobuf:"varint,4,opt,name=result,proto3,oneof" json:"result,omitempty"`
+	// The number of the waypoint that it is at.
+	WayPointIndex *int32 `protobuf:"varint,5,opt,name=way_point_index,json=wayPointIndex,proto3,oneof" json:"way_point_index,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *InFlightWaylineProgressEvent) Reset() {
+	*x = InFlightWaylineProgressEvent{}
+	mi := &file_dockgate_dji_v1_wayline_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *InFlightWaylineProgressEvent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*InFlightWaylineProgressEvent) ProtoMessage() {}
+
+func (x *InFlightWaylineProgressEvent) ProtoReflect() protoreflect.Message {
+	mi := &file_dockgate_dji_v1_wayline_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use InFlightWaylineProgressEvent.ProtoReflect.Descriptor instead.
+func (*InFlightWaylineProgressEvent) Descriptor() ([]byte, []int) {
+	return file_dockgate_dji_v1_wayline_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *InFlightWaylineProgressEvent) GetInFlightWaylineId() string {
+	if x != nil && x.InFlightWaylineId != nil {
+		return *x.InFlightWaylineId
+	}
+	return ""
+}
+
+func (x *InFlightWaylineProgressEvent) GetProgress() *InFlightWaylineProgressEvent_Progress {
+	if x != nil {
+		return x.Progress
+	}
+	return nil
+}
+
+func (x *InFlightWaylineProgressEvent) GetStatus() int32 {
+	if x != nil && x.Status != nil {
+		return *x.Status
+	}
+	return 0
+}
+
+func (x *InFlightWaylineProgressEvent) GetResult() int32 {
+	if x != nil && x.Result != nil {
+		return *x.Result
+	}
+	return 0
+}
+
+func (x *InFlightWaylineProgressEvent) GetWayPointIndex() int32 {
+	if x != nil && x.WayPointIndex != nil {
+		return *x.WayPointIndex
+	}
+	return 0
+}
+
+// return_home_info: the path on which the drone returns home. The path grows on
+// the way.
+type ReturnHomeInfoEvent struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The path that the drone means to fly, point by point.
+	PlannedPathPoints []*ReturnHomeInfoEvent_PlannedPathPoint `protobuf:"bytes,1,rep,name=planned_path_points,json=plannedPathPoints,proto3" json:"planned_path_points,omitempty"`
+	// Where the path ends.
+	LastPointType *ReturnHomeInfoEvent_LastPointType `protobuf:"varint,2,opt,name=last_point_type,json=lastPointType,proto3,enum=dockgate.dji.v1.ReturnHomeInfoEvent_LastPointType,oneof" json:"last_point_type,omitempty"`
+	// The flight, by the flight_id of its command.
+	FlightId *string `protobuf:"bytes,3,opt,name=flight_id,json=flightId,proto3,oneof" json:"flight_id,omitempty"`
+	// The serial number of the dock to which it leads, where a flight has two.
+	HomeDockSn *string `protobuf:"bytes,4,opt,name=home_dock_sn,json=homeDockSn,proto3,oneof" json:"home_dock_sn,omitempty"`
+	// The two docks of such a flight.
+	MultiDockHomeInfo []*ReturnHomeInfoEvent_MultiDockHomeInfo `protobuf:"bytes,5,rep,name=multi_dock_home_info,json=multiDockHomeInfo,proto3" json:"multi_dock_home_info,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
+}
+
+func (x *ReturnHomeInfoEvent) Reset() {
+	*x = ReturnHomeInfoEvent{}
+	mi := &file_dockgate_dji_v1_wayline_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReturnHomeInfoEvent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReturnHomeInfoEvent) ProtoMessage() {}
+
+func (x *ReturnHomeInfoEvent) ProtoReflect() protoreflect.Message {
+	mi := &file_dockgate_dji_v1_wayline_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReturnHomeInfoEvent.ProtoReflect.Descriptor instead.
+func (*ReturnHomeInfoEvent) Descriptor() ([]byte, []int) {
+	return file_dockgate_dji_v1_wayline_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *ReturnHomeInfoEvent) GetPlannedPathPoints() []*ReturnHomeInfoEvent_PlannedPathPoint {
+	if x != nil {
+		return x.PlannedPathPoints
+	}
+	return nil
+}
+
+func (x *ReturnHomeInfoEvent) GetLastPointType() ReturnHomeInfoEvent_LastPointType {
+	if x != nil && x.LastPointType != nil {
+		return *x.LastPointType
+	}
+	return ReturnHomeInfoEvent_LAST_POINT_TYPE_ABOVE_HOME
+}
+
+func (x *ReturnHomeInfoEvent) GetFlightId() string {
+	if x != nil && x.FlightId != nil {
+		return *x.FlightId
+	}
+	return ""
+}
+
+func (x *ReturnHomeInfoEvent) GetHomeDockSn() string {
+	if x != nil && x.HomeDockSn != nil {
+		return *x.HomeDockSn
+	}
+	return ""
+}
+
+func (x *ReturnHomeInfoEvent) GetMultiDockHomeInfo() []*ReturnHomeInfoEvent_MultiDockHomeInfo {
+	if x != nil {
+		return x.MultiDockHomeInfo
+	}
+	return nil
+}
+
 // The wayline file.
 type FlighttaskPrepare_File struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1567,7 +2648,7 @@ type FlighttaskPrepare_File struct {
 
 func (x *FlighttaskPrepare_File) Reset() {
 	*x = FlighttaskPrepare_File{}
-	mi := &file_dockgate_dji_v1_wayline_proto_msgTypes[15]
+	mi := &file_dockgate_dji_v1_wayline_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1579,7 +2660,7 @@ func (x *FlighttaskPrepare_File) String() string {
 func (*FlighttaskPrepare_File) ProtoMessage() {}
 
 func (x *FlighttaskPrepare_File) ProtoReflect() protoreflect.Message {
-	mi := &file_dockgate_dji_v1_wayline_proto_msgTypes[15]
+	mi := &file_dockgate_dji_v1_wayline_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1624,7 +2705,7 @@ type FlighttaskPrepare_ReadyConditions struct {
 
 func (x *FlighttaskPrepare_ReadyConditions) Reset() {
 	*x = FlighttaskPrepare_ReadyConditions{}
-	mi := &file_dockgate_dji_v1_wayline_proto_msgTypes[16]
+	mi := &file_dockgate_dji_v1_wayline_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1636,7 +2717,7 @@ func (x *FlighttaskPrepare_ReadyConditions) String() string {
 func (*FlighttaskPrepare_ReadyConditions) ProtoMessage() {}
 
 func (x *FlighttaskPrepare_ReadyConditions) ProtoReflect() protoreflect.Message {
-	mi := &file_dockgate_dji_v1_wayline_proto_msgTypes[16]
+	mi := &file_dockgate_dji_v1_wayline_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1684,7 +2765,7 @@ type FlighttaskPrepare_ExecutableConditions struct {
 
 func (x *FlighttaskPrepare_ExecutableConditions) Reset() {
 	*x = FlighttaskPrepare_ExecutableConditions{}
-	mi := &file_dockgate_dji_v1_wayline_proto_msgTypes[17]
+	mi := &file_dockgate_dji_v1_wayline_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1696,7 +2777,7 @@ func (x *FlighttaskPrepare_ExecutableConditions) String() string {
 func (*FlighttaskPrepare_ExecutableConditions) ProtoMessage() {}
 
 func (x *FlighttaskPrepare_ExecutableConditions) ProtoReflect() protoreflect.Message {
-	mi := &file_dockgate_dji_v1_wayline_proto_msgTypes[17]
+	mi := &file_dockgate_dji_v1_wayline_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1748,7 +2829,7 @@ type FlighttaskPrepare_BreakPoint struct {
 
 func (x *FlighttaskPrepare_BreakPoint) Reset() {
 	*x = FlighttaskPrepare_BreakPoint{}
-	mi := &file_dockgate_dji_v1_wayline_proto_msgTypes[18]
+	mi := &file_dockgate_dji_v1_wayline_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1760,7 +2841,7 @@ func (x *FlighttaskPrepare_BreakPoint) String() string {
 func (*FlighttaskPrepare_BreakPoint) ProtoMessage() {}
 
 func (x *FlighttaskPrepare_BreakPoint) ProtoReflect() protoreflect.Message {
-	mi := &file_dockgate_dji_v1_wayline_proto_msgTypes[18]
+	mi := &file_dockgate_dji_v1_wayline_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1856,7 +2937,7 @@ type FlighttaskPrepare_SimulateMission struct {
 
 func (x *FlighttaskPrepare_SimulateMission) Reset() {
 	*x = FlighttaskPrepare_SimulateMission{}
-	mi := &file_dockgate_dji_v1_wayline_proto_msgTypes[19]
+	mi := &file_dockgate_dji_v1_wayline_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1868,7 +2949,7 @@ func (x *FlighttaskPrepare_SimulateMission) String() string {
 func (*FlighttaskPrepare_SimulateMission) ProtoMessage() {}
 
 func (x *FlighttaskPrepare_SimulateMission) ProtoReflect() protoreflect.Message {
-	mi := &file_dockgate_dji_v1_wayline_proto_msgTypes[19]
+	mi := &file_dockgate_dji_v1_wayline_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1925,7 +3006,7 @@ type FlighttaskCreate_File struct {
 
 func (x *FlighttaskCreate_File) Reset() {
 	*x = FlighttaskCreate_File{}
-	mi := &file_dockgate_dji_v1_wayline_proto_msgTypes[20]
+	mi := &file_dockgate_dji_v1_wayline_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1937,7 +3018,7 @@ func (x *FlighttaskCreate_File) String() string {
 func (*FlighttaskCreate_File) ProtoMessage() {}
 
 func (x *FlighttaskCreate_File) ProtoReflect() protoreflect.Message {
-	mi := &file_dockgate_dji_v1_wayline_proto_msgTypes[20]
+	mi := &file_dockgate_dji_v1_wayline_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1981,7 +3062,7 @@ type FlighttaskExecute_MultiDockTask struct {
 
 func (x *FlighttaskExecute_MultiDockTask) Reset() {
 	*x = FlighttaskExecute_MultiDockTask{}
-	mi := &file_dockgate_dji_v1_wayline_proto_msgTypes[21]
+	mi := &file_dockgate_dji_v1_wayline_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1993,7 +3074,7 @@ func (x *FlighttaskExecute_MultiDockTask) String() string {
 func (*FlighttaskExecute_MultiDockTask) ProtoMessage() {}
 
 func (x *FlighttaskExecute_MultiDockTask) ProtoReflect() protoreflect.Message {
-	mi := &file_dockgate_dji_v1_wayline_proto_msgTypes[21]
+	mi := &file_dockgate_dji_v1_wayline_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2039,7 +3120,7 @@ type FlighttaskExecute_MultiDockTask_WirelessLinkTopo struct {
 
 func (x *FlighttaskExecute_MultiDockTask_WirelessLinkTopo) Reset() {
 	*x = FlighttaskExecute_MultiDockTask_WirelessLinkTopo{}
-	mi := &file_dockgate_dji_v1_wayline_proto_msgTypes[22]
+	mi := &file_dockgate_dji_v1_wayline_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2051,7 +3132,7 @@ func (x *FlighttaskExecute_MultiDockTask_WirelessLinkTopo) String() string {
 func (*FlighttaskExecute_MultiDockTask_WirelessLinkTopo) ProtoMessage() {}
 
 func (x *FlighttaskExecute_MultiDockTask_WirelessLinkTopo) ProtoReflect() protoreflect.Message {
-	mi := &file_dockgate_dji_v1_wayline_proto_msgTypes[22]
+	mi := &file_dockgate_dji_v1_wayline_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2119,7 +3200,7 @@ type FlighttaskExecute_MultiDockTask_DockInfo struct {
 
 func (x *FlighttaskExecute_MultiDockTask_DockInfo) Reset() {
 	*x = FlighttaskExecute_MultiDockTask_DockInfo{}
-	mi := &file_dockgate_dji_v1_wayline_proto_msgTypes[23]
+	mi := &file_dockgate_dji_v1_wayline_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2131,7 +3212,7 @@ func (x *FlighttaskExecute_MultiDockTask_DockInfo) String() string {
 func (*FlighttaskExecute_MultiDockTask_DockInfo) ProtoMessage() {}
 
 func (x *FlighttaskExecute_MultiDockTask_DockInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_dockgate_dji_v1_wayline_proto_msgTypes[23]
+	mi := &file_dockgate_dji_v1_wayline_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2230,7 +3311,7 @@ type FlighttaskExecute_MultiDockTask_WirelessLinkTopo_CenterNode struct {
 
 func (x *FlighttaskExecute_MultiDockTask_WirelessLinkTopo_CenterNode) Reset() {
 	*x = FlighttaskExecute_MultiDockTask_WirelessLinkTopo_CenterNode{}
-	mi := &file_dockgate_dji_v1_wayline_proto_msgTypes[24]
+	mi := &file_dockgate_dji_v1_wayline_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2242,7 +3323,7 @@ func (x *FlighttaskExecute_MultiDockTask_WirelessLinkTopo_CenterNode) String() s
 func (*FlighttaskExecute_MultiDockTask_WirelessLinkTopo_CenterNode) ProtoMessage() {}
 
 func (x *FlighttaskExecute_MultiDockTask_WirelessLinkTopo_CenterNode) ProtoReflect() protoreflect.Message {
-	mi := &file_dockgate_dji_v1_wayline_proto_msgTypes[24]
+	mi := &file_dockgate_dji_v1_wayline_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2287,7 +3368,7 @@ type FlighttaskExecute_MultiDockTask_WirelessLinkTopo_LeafNode struct {
 
 func (x *FlighttaskExecute_MultiDockTask_WirelessLinkTopo_LeafNode) Reset() {
 	*x = FlighttaskExecute_MultiDockTask_WirelessLinkTopo_LeafNode{}
-	mi := &file_dockgate_dji_v1_wayline_proto_msgTypes[25]
+	mi := &file_dockgate_dji_v1_wayline_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2299,7 +3380,7 @@ func (x *FlighttaskExecute_MultiDockTask_WirelessLinkTopo_LeafNode) String() str
 func (*FlighttaskExecute_MultiDockTask_WirelessLinkTopo_LeafNode) ProtoMessage() {}
 
 func (x *FlighttaskExecute_MultiDockTask_WirelessLinkTopo_LeafNode) ProtoReflect() protoreflect.Message {
-	mi := &file_dockgate_dji_v1_wayline_proto_msgTypes[25]
+	mi := &file_dockgate_dji_v1_wayline_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2356,7 +3437,7 @@ type FlighttaskExecute_MultiDockTask_DockInfo_RtcmInfo struct {
 
 func (x *FlighttaskExecute_MultiDockTask_DockInfo_RtcmInfo) Reset() {
 	*x = FlighttaskExecute_MultiDockTask_DockInfo_RtcmInfo{}
-	mi := &file_dockgate_dji_v1_wayline_proto_msgTypes[26]
+	mi := &file_dockgate_dji_v1_wayline_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2368,7 +3449,7 @@ func (x *FlighttaskExecute_MultiDockTask_DockInfo_RtcmInfo) String() string {
 func (*FlighttaskExecute_MultiDockTask_DockInfo_RtcmInfo) ProtoMessage() {}
 
 func (x *FlighttaskExecute_MultiDockTask_DockInfo_RtcmInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_dockgate_dji_v1_wayline_proto_msgTypes[26]
+	mi := &file_dockgate_dji_v1_wayline_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2440,7 +3521,7 @@ type FlighttaskExecute_MultiDockTask_DockInfo_AlternateLandPoint struct {
 
 func (x *FlighttaskExecute_MultiDockTask_DockInfo_AlternateLandPoint) Reset() {
 	*x = FlighttaskExecute_MultiDockTask_DockInfo_AlternateLandPoint{}
-	mi := &file_dockgate_dji_v1_wayline_proto_msgTypes[27]
+	mi := &file_dockgate_dji_v1_wayline_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2452,7 +3533,7 @@ func (x *FlighttaskExecute_MultiDockTask_DockInfo_AlternateLandPoint) String() s
 func (*FlighttaskExecute_MultiDockTask_DockInfo_AlternateLandPoint) ProtoMessage() {}
 
 func (x *FlighttaskExecute_MultiDockTask_DockInfo_AlternateLandPoint) ProtoReflect() protoreflect.Message {
-	mi := &file_dockgate_dji_v1_wayline_proto_msgTypes[27]
+	mi := &file_dockgate_dji_v1_wayline_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2516,7 +3597,7 @@ type InFlightWaylineDeliver_File struct {
 
 func (x *InFlightWaylineDeliver_File) Reset() {
 	*x = InFlightWaylineDeliver_File{}
-	mi := &file_dockgate_dji_v1_wayline_proto_msgTypes[28]
+	mi := &file_dockgate_dji_v1_wayline_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2528,7 +3609,7 @@ func (x *InFlightWaylineDeliver_File) String() string {
 func (*InFlightWaylineDeliver_File) ProtoMessage() {}
 
 func (x *InFlightWaylineDeliver_File) ProtoReflect() protoreflect.Message {
-	mi := &file_dockgate_dji_v1_wayline_proto_msgTypes[28]
+	mi := &file_dockgate_dji_v1_wayline_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2556,6 +3637,532 @@ func (x *InFlightWaylineDeliver_File) GetUrl() string {
 		return *x.Url
 	}
 	return ""
+}
+
+// What is reported.
+type FlighttaskProgressEvent_Output struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Where the flight is.
+	Ext *FlighttaskProgressEvent_Output_Ext `protobuf:"bytes,1,opt,name=ext,proto3" json:"ext,omitempty"`
+	// How far it is.
+	Progress *FlighttaskProgressEvent_Output_Progress `protobuf:"bytes,2,opt,name=progress,proto3" json:"progress,omitempty"`
+	// The state of the job: "sent", "in_progress", "paused" while it goes on;
+	// "ok", "partially_done", "failed", "rejected", "canceled" or "timeout" at
+	// its end.
+	Status        *string `protobuf:"bytes,3,opt,name=status,proto3,oneof" json:"status,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FlighttaskProgressEvent_Output) Reset() {
+	*x = FlighttaskProgressEvent_Output{}
+	mi := &file_dockgate_dji_v1_wayline_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FlighttaskProgressEvent_Output) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FlighttaskProgressEvent_Output) ProtoMessage() {}
+
+func (x *FlighttaskProgressEvent_Output) ProtoReflect() protoreflect.Message {
+	mi := &file_dockgate_dji_v1_wayline_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FlighttaskProgressEvent_Output.ProtoReflect.Descriptor instead.
+func (*FlighttaskProgressEvent_Output) Descriptor() ([]byte, []int) {
+	return file_dockgate_dji_v1_wayline_proto_rawDescGZIP(), []int{17, 0}
+}
+
+func (x *FlighttaskProgressEvent_Output) GetExt() *FlighttaskProgressEvent_Output_Ext {
+	if x != nil {
+		return x.Ext
+	}
+	return nil
+}
+
+func (x *FlighttaskProgressEvent_Output) GetProgress() *FlighttaskProgressEvent_Output_Progress {
+	if x != nil {
+		return x.Progress
+	}
+	return nil
+}
+
+func (x *FlighttaskProgressEvent_Output) GetStatus() string {
+	if x != nil && x.Status != nil {
+		return *x.Status
+	}
+	return ""
+}
+
+// Where the flight is.
+type FlighttaskProgressEvent_Output_Ext struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The number of the waypoint that it is at.
+	CurrentWaypointIndex *int32 `protobuf:"varint,1,opt,name=current_waypoint_index,json=currentWaypointIndex,proto3,oneof" json:"current_waypoint_index,omitempty"`
+	// What the drone does with the wayline.
+	WaylineMissionState *FlighttaskProgressEvent_Output_Ext_WaylineMissionState `protobuf:"varint,2,opt,name=wayline_mission_state,json=waylineMissionState,proto3,enum=dockgate.dji.v1.FlighttaskProgressEvent_Output_Ext_WaylineMissionState,oneof" json:"wayline_mission_state,omitempty"`
+	// How many media files the flight has made.
+	MediaCount *int32 `protobuf:"varint,3,opt,name=media_count,json=mediaCount,proto3,oneof" json:"media_count,omitempty"`
+	// The record of the track that was flown.
+	TrackId *string `protobuf:"bytes,4,opt,name=track_id,json=trackId,proto3,oneof" json:"track_id,omitempty"`
+	// The flight, by the flight_id of its command.
+	FlightId *string `protobuf:"bytes,5,opt,name=flight_id,json=flightId,proto3,oneof" json:"flight_id,omitempty"`
+	// Where the flight broke off; real docks send it in each report of a
+	// flight in the air.
+	BreakPoint *FlighttaskProgressEvent_Output_Ext_BreakPoint `protobuf:"bytes,6,opt,name=break_point,json=breakPoint,proto3" json:"break_point,omitempty"`
+	// The wayline's number within the file; 65535 while there is none.
+	WaylineId     *int32 `protobuf:"varint,7,opt,name=wayline_id,json=waylineId,proto3,oneof" json:"wayline_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FlighttaskProgressEvent_Output_Ext) Reset() {
+	*x = FlighttaskProgressEvent_Output_Ext{}
+	mi := &file_dockgate_dji_v1_wayline_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FlighttaskProgressEvent_Output_Ext) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FlighttaskProgressEvent_Output_Ext) ProtoMessage() {}
+
+func (x *FlighttaskProgressEvent_Output_Ext) ProtoReflect() protoreflect.Message {
+	mi := &file_dockgate_dji_v1_wayline_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FlighttaskProgressEvent_Output_Ext.ProtoReflect.Descriptor instead.
+func (*FlighttaskProgressEvent_Output_Ext) Descriptor() ([]byte, []int) {
+	return file_dockgate_dji_v1_wayline_proto_rawDescGZIP(), []int{17, 0, 0}
+}
+
+func (x *FlighttaskProgressEvent_Output_Ext) GetCurrentWaypointIndex() int32 {
+	if x != nil && x.CurrentWaypointIndex != nil {
+		return *x.CurrentWaypointIndex
+	}
+	return 0
+}
+
+func (x *FlighttaskProgressEvent_Output_Ext) GetWaylineMissionState() FlighttaskProgressEvent_Output_Ext_WaylineMissionState {
+	if x != nil && x.WaylineMissionState != nil {
+		return *x.WaylineMissionState
+	}
+	return FlighttaskProgressEvent_Output_Ext_WAYLINE_MISSION_STATE_DISCONNECTED
+}
+
+func (x *FlighttaskProgressEvent_Output_Ext) GetMediaCount() int32 {
+	if x != nil && x.MediaCount != nil {
+		return *x.MediaCount
+	}
+	return 0
+}
+
+func (x *FlighttaskProgressEvent_Output_Ext) GetTrackId() string {
+	if x != nil && x.TrackId != nil {
+		return *x.TrackId
+	}
+	return ""
+}
+
+func (x *FlighttaskProgressEvent_Output_Ext) GetFlightId() string {
+	if x != nil && x.FlightId != nil {
+		return *x.FlightId
+	}
+	return ""
+}
+
+func (x *FlighttaskProgressEvent_Output_Ext) GetBreakPoint() *FlighttaskProgressEvent_Output_Ext_BreakPoint {
+	if x != nil {
+		return x.BreakPoint
+	}
+	return nil
+}
+
+func (x *FlighttaskProgressEvent_Output_Ext) GetWaylineId() int32 {
+	if x != nil && x.WaylineId != nil {
+		return *x.WaylineId
+	}
+	return 0
+}
+
+// How far it is.
+type FlighttaskProgressEvent_Output_Progress struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The step that the dock is at. A number that from 8 on means different
+	// things on Dock and on Dock 2 and 3, so it is no enum; Job.step_message
+	// says what it means.
+	CurrentStep *int32 `protobuf:"varint,1,opt,name=current_step,json=currentStep,proto3,oneof" json:"current_step,omitempty"`
+	// Progress in percent, 0..100.
+	Percent       *int32 `protobuf:"varint,2,opt,name=percent,proto3,oneof" json:"percent,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FlighttaskProgressEvent_Output_Progress) Reset() {
+	*x = FlighttaskProgressEvent_Output_Progress{}
+	mi := &file_dockgate_dji_v1_wayline_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FlighttaskProgressEvent_Output_Progress) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FlighttaskProgressEvent_Output_Progress) ProtoMessage() {}
+
+func (x *FlighttaskProgressEvent_Output_Progress) ProtoReflect() protoreflect.Message {
+	mi := &file_dockgate_dji_v1_wayline_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FlighttaskProgressEvent_Output_Progress.ProtoReflect.Descriptor instead.
+func (*FlighttaskProgressEvent_Output_Progress) Descriptor() ([]byte, []int) {
+	return file_dockgate_dji_v1_wayline_proto_rawDescGZIP(), []int{17, 0, 1}
+}
+
+func (x *FlighttaskProgressEvent_Output_Progress) GetCurrentStep() int32 {
+	if x != nil && x.CurrentStep != nil {
+		return *x.CurrentStep
+	}
+	return 0
+}
+
+func (x *FlighttaskProgressEvent_Output_Progress) GetPercent() int32 {
+	if x != nil && x.Percent != nil {
+		return *x.Percent
+	}
+	return 0
+}
+
+// Where the flight broke off; real docks send it in each report of a
+// flight in the air.
+type FlighttaskProgressEvent_Output_Ext_BreakPoint struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The number of the waypoint.
+	Index *int32 `protobuf:"varint,1,opt,name=index,proto3,oneof" json:"index,omitempty"`
+	// Where the drone was.
+	State *FlighttaskProgressEvent_Output_Ext_BreakPoint_State `protobuf:"varint,2,opt,name=state,proto3,enum=dockgate.dji.v1.FlighttaskProgressEvent_Output_Ext_BreakPoint_State,oneof" json:"state,omitempty"`
+	// Which part of the segment had been flown, 0..1.
+	Progress *float64 `protobuf:"fixed64,3,opt,name=progress,proto3,oneof" json:"progress,omitempty"`
+	// The wayline's number within the file.
+	WaylineId *int32 `protobuf:"varint,4,opt,name=wayline_id,json=waylineId,proto3,oneof" json:"wayline_id,omitempty"`
+	// Why the flight broke off.
+	BreakReason *FlighttaskProgressEvent_Output_Ext_BreakPoint_BreakReason `protobuf:"varint,5,opt,name=break_reason,json=breakReason,proto3,enum=dockgate.dji.v1.FlighttaskProgressEvent_Output_Ext_BreakPoint_BreakReason,oneof" json:"break_reason,omitempty"`
+	// Degrees, -90..90, WGS 84.
+	Latitude *float64 `protobuf:"fixed64,6,opt,name=latitude,proto3,oneof" json:"latitude,omitempty"`
+	// Degrees, -180..180, WGS 84.
+	Longitude *float64 `protobuf:"fixed64,7,opt,name=longitude,proto3,oneof" json:"longitude,omitempty"`
+	// Metres above the ellipsoid.
+	Height *float64 `protobuf:"fixed64,8,opt,name=height,proto3,oneof" json:"height,omitempty"`
+	// The heading in degrees.
+	AttitudeHead  *float64 `protobuf:"fixed64,9,opt,name=attitude_head,json=attitudeHead,proto3,oneof" json:"attitude_head,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FlighttaskProgressEvent_Output_Ext_BreakPoint) Reset() {
+	*x = FlighttaskProgressEvent_Output_Ext_BreakPoint{}
+	mi := &file_dockgate_dji_v1_wayline_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FlighttaskProgressEvent_Output_Ext_BreakPoint) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FlighttaskProgressEvent_Output_Ext_BreakPoint) ProtoMessage() {}
+
+func (x *FlighttaskProgressEvent_Output_Ext_BreakPoint) ProtoReflect() protoreflect.Message {
+	mi := &file_dockgate_dji_v1_wayline_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FlighttaskProgressEvent_Output_Ext_BreakPoint.ProtoReflect.Descriptor instead.
+func (*FlighttaskProgressEvent_Output_Ext_BreakPoint) Descriptor() ([]byte, []int) {
+	return file_dockgate_dji_v1_wayline_proto_rawDescGZIP(), []int{17, 0, 0, 0}
+}
+
+func (x *FlighttaskProgressEvent_Output_Ext_BreakPoint) GetIndex() int32 {
+	if x != nil && x.Index != nil {
+		return *x.Index
+	}
+	return 0
+}
+
+func (x *FlighttaskProgressEvent_Output_Ext_BreakPoint) GetState() FlighttaskProgressEvent_Output_Ext_BreakPoint_State {
+	if x != nil && x.State != nil {
+		return *x.State
+	}
+	return FlighttaskProgressEvent_Output_Ext_BreakPoint_STATE_ON_SEGMENT
+}
+
+func (x *FlighttaskProgressEvent_Output_Ext_BreakPoint) GetProgress() float64 {
+	if x != nil && x.Progress != nil {
+		return *x.Progress
+	}
+	return 0
+}
+
+func (x *FlighttaskProgressEvent_Output_Ext_BreakPoint) GetWaylineId() int32 {
+	if x != nil && x.WaylineId != nil {
+		return *x.WaylineId
+	}
+	return 0
+}
+
+func (x *FlighttaskProgressEvent_Output_Ext_BreakPoint) GetBreakReason() FlighttaskProgressEvent_Output_Ext_BreakPoint_BreakReason {
+	if x != nil && x.BreakReason != nil {
+		return *x.BreakReason
+	}
+	return FlighttaskProgressEvent_Output_Ext_BreakPoint_BREAK_REASON_NONE
+}
+
+func (x *FlighttaskProgressEvent_Output_Ext_BreakPoint) GetLatitude() float64 {
+	if x != nil && x.Latitude != nil {
+		return *x.Latitude
+	}
+	return 0
+}
+
+func (x *FlighttaskProgressEvent_Output_Ext_BreakPoint) GetLongitude() float64 {
+	if x != nil && x.Longitude != nil {
+		return *x.Longitude
+	}
+	return 0
+}
+
+func (x *FlighttaskProgressEvent_Output_Ext_BreakPoint) GetHeight() float64 {
+	if x != nil && x.Height != nil {
+		return *x.Height
+	}
+	return 0
+}
+
+func (x *FlighttaskProgressEvent_Output_Ext_BreakPoint) GetAttitudeHead() float64 {
+	if x != nil && x.AttitudeHead != nil {
+		return *x.AttitudeHead
+	}
+	return 0
+}
+
+// How far it is.
+type InFlightWaylineProgressEvent_Progress struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Progress in percent, 0..100.
+	Percent       *int32 `protobuf:"varint,1,opt,name=percent,proto3,oneof" json:"percent,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *InFlightWaylineProgressEvent_Progress) Reset() {
+	*x = InFlightWaylineProgressEvent_Progress{}
+	mi := &file_dockgate_dji_v1_wayline_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *InFlightWaylineProgressEvent_Progress) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*InFlightWaylineProgressEvent_Progress) ProtoMessage() {}
+
+func (x *InFlightWaylineProgressEvent_Progress) ProtoReflect() protoreflect.Message {
+	mi := &file_dockgate_dji_v1_wayline_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use InFlightWaylineProgressEvent_Progress.ProtoReflect.Descriptor instead.
+func (*InFlightWaylineProgressEvent_Progress) Descriptor() ([]byte, []int) {
+	return file_dockgate_dji_v1_wayline_proto_rawDescGZIP(), []int{19, 0}
+}
+
+func (x *InFlightWaylineProgressEvent_Progress) GetPercent() int32 {
+	if x != nil && x.Percent != nil {
+		return *x.Percent
+	}
+	return 0
+}
+
+// A point of a path.
+type ReturnHomeInfoEvent_PlannedPathPoint struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Degrees, -90..90, WGS 84.
+	Latitude *float64 `protobuf:"fixed64,1,opt,name=latitude,proto3,oneof" json:"latitude,omitempty"`
+	// Degrees, -180..180, WGS 84.
+	Longitude *float64 `protobuf:"fixed64,2,opt,name=longitude,proto3,oneof" json:"longitude,omitempty"`
+	// Metres above the ellipsoid.
+	Height        *float64 `protobuf:"fixed64,3,opt,name=height,proto3,oneof" json:"height,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReturnHomeInfoEvent_PlannedPathPoint) Reset() {
+	*x = ReturnHomeInfoEvent_PlannedPathPoint{}
+	mi := &file_dockgate_dji_v1_wayline_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReturnHomeInfoEvent_PlannedPathPoint) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReturnHomeInfoEvent_PlannedPathPoint) ProtoMessage() {}
+
+func (x *ReturnHomeInfoEvent_PlannedPathPoint) ProtoReflect() protoreflect.Message {
+	mi := &file_dockgate_dji_v1_wayline_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReturnHomeInfoEvent_PlannedPathPoint.ProtoReflect.Descriptor instead.
+func (*ReturnHomeInfoEvent_PlannedPathPoint) Descriptor() ([]byte, []int) {
+	return file_dockgate_dji_v1_wayline_proto_rawDescGZIP(), []int{20, 0}
+}
+
+func (x *ReturnHomeInfoEvent_PlannedPathPoint) GetLatitude() float64 {
+	if x != nil && x.Latitude != nil {
+		return *x.Latitude
+	}
+	return 0
+}
+
+func (x *ReturnHomeInfoEvent_PlannedPathPoint) GetLongitude() float64 {
+	if x != nil && x.Longitude != nil {
+		return *x.Longitude
+	}
+	return 0
+}
+
+func (x *ReturnHomeInfoEvent_PlannedPathPoint) GetHeight() float64 {
+	if x != nil && x.Height != nil {
+		return *x.Height
+	}
+	return 0
+}
+
+// A dock.
+type ReturnHomeInfoEvent_MultiDockHomeInfo struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The serial number of the dock.
+	Sn *string `protobuf:"bytes,1,opt,name=sn,proto3,oneof" json:"sn,omitempty"`
+	// Whether the drone can get there.
+	PlanStatus *ReturnHomeInfoEvent_MultiDockHomeInfo_PlanStatus `protobuf:"varint,2,opt,name=plan_status,json=planStatus,proto3,enum=dockgate.dji.v1.ReturnHomeInfoEvent_MultiDockHomeInfo_PlanStatus,oneof" json:"plan_status,omitempty"`
+	// How much of the battery that would take, in percent, 0..100.
+	EstimatedBatteryConsumption *int32 `protobuf:"varint,3,opt,name=estimated_battery_consumption,json=estimatedBatteryConsumption,proto3,oneof" json:"estimated_battery_consumption,omitempty"`
+	// Metres to the dock.
+	HomeDistance  *float64 `protobuf:"fixed64,4,opt,name=home_distance,json=homeDistance,proto3,oneof" json:"home_distance,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReturnHomeInfoEvent_MultiDockHomeInfo) Reset() {
+	*x = ReturnHomeInfoEvent_MultiDockHomeInfo{}
+	mi := &file_dockgate_dji_v1_wayline_proto_msgTypes[41]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReturnHomeInfoEvent_MultiDockHomeInfo) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReturnHomeInfoEvent_MultiDockHomeInfo) ProtoMessage() {}
+
+func (x *ReturnHomeInfoEvent_MultiDockHomeInfo) ProtoReflect() protoreflect.Message {
+	mi := &file_dockgate_dji_v1_wayline_proto_msgTypes[41]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReturnHomeInfoEvent_MultiDockHomeInfo.ProtoReflect.Descriptor instead.
+func (*ReturnHomeInfoEvent_MultiDockHomeInfo) Descriptor() ([]byte, []int) {
+	return file_dockgate_dji_v1_wayline_proto_rawDescGZIP(), []int{20, 1}
+}
+
+func (x *ReturnHomeInfoEvent_MultiDockHomeInfo) GetSn() string {
+	if x != nil && x.Sn != nil {
+		return *x.Sn
+	}
+	return ""
+}
+
+func (x *ReturnHomeInfoEvent_MultiDockHomeInfo) GetPlanStatus() ReturnHomeInfoEvent_MultiDockHomeInfo_PlanStatus {
+	if x != nil && x.PlanStatus != nil {
+		return *x.PlanStatus
+	}
+	return ReturnHomeInfoEvent_MultiDockHomeInfo_PLAN_STATUS_FAILED_OR_PLANNING
+}
+
+func (x *ReturnHomeInfoEvent_MultiDockHomeInfo) GetEstimatedBatteryConsumption() int32 {
+	if x != nil && x.EstimatedBatteryConsumption != nil {
+		return *x.EstimatedBatteryConsumption
+	}
+	return 0
+}
+
+func (x *ReturnHomeInfoEvent_MultiDockHomeInfo) GetHomeDistance() float64 {
+	if x != nil && x.HomeDistance != nil {
+		return *x.HomeDistance
+	}
+	return 0
 }
 
 var File_dockgate_dji_v1_wayline_proto protoreflect.FileDescriptor
@@ -2820,6 +4427,247 @@ const file_dockgate_dji_v1_wayline_proto_rawDesc = "" +
 	"\x12ReturnSpecificHome\x12%\n" +
 	"\fhome_dock_sn\x18\x01 \x01(\tH\x00R\n" +
 	"homeDockSn\x88\x01\x01:N\xca\xda\x18J\b\x01\x10\x03\x1a\x02\x02\x038\x01J*dock-to-cloud/mqtt/dock/dock2/wayline.htmlr\x12return_home_cancelB\x0f\n" +
+	"\r_home_dock_sn\"\xa4\x02\n" +
+	"\x1bDeviceExitHomingNotifyEvent\x12\x13\n" +
+	"\x02sn\x18\x01 \x01(\tH\x00R\x02sn\x88\x01\x01\x12P\n" +
+	"\x06action\x18\x02 \x01(\x0e23.dockgate.dji.v1.DeviceExitHomingNotifyEvent.ActionH\x01R\x06action\x88\x01\x01\x12\x1b\n" +
+	"\x06reason\x18\x03 \x01(\tH\x02R\x06reason\x88\x01\x01\"-\n" +
+	"\x06Action\x12\x0f\n" +
+	"\vACTION_LEFT\x10\x00\x12\x12\n" +
+	"\x0eACTION_ENTERED\x10\x01:5\xda\xda\x181\n" +
+	"\x03\x01\x02\x03\x12*dock-to-cloud/mqtt/dock/dock2/wayline.htmlB\x05\n" +
+	"\x03_snB\t\n" +
+	"\a_actionB\t\n" +
+	"\a_reason\"\xc2\x02\n" +
+	"\x1fFlightSetupExceptionNotifyEvent\x12\x13\n" +
+	"\x02sn\x18\x01 \x01(\tH\x00R\x02sn\x88\x01\x01\x12&\n" +
+	"\ftimeout_time\x18\x02 \x01(\x05H\x01R\vtimeoutTime\x88\x01\x01\x12!\n" +
+	"\ttimestamp\x18\x03 \x01(\x01H\x02R\ttimestamp\x88\x01\x01\x12$\n" +
+	"\vflight_type\x18\x04 \x01(\x05H\x03R\n" +
+	"flightType\x88\x01\x01\x12 \n" +
+	"\tflight_id\x18\x05 \x01(\tH\x04R\bflightId\x88\x01\x01:3\xda\xda\x18/\n" +
+	"\x01\x01\x12*dock-to-cloud/mqtt/dock/dock1/wayline.htmlB\x05\n" +
+	"\x03_snB\x0f\n" +
+	"\r_timeout_timeB\f\n" +
+	"\n" +
+	"_timestampB\x0e\n" +
+	"\f_flight_typeB\f\n" +
+	"\n" +
+	"_flight_id\"\x87/\n" +
+	"\x17FlighttaskProgressEvent\x12G\n" +
+	"\x06output\x18\x01 \x01(\v2/.dockgate.dji.v1.FlighttaskProgressEvent.OutputR\x06output\x12\x1b\n" +
+	"\x06result\x18\x02 \x01(\x05H\x00R\x06result\x88\x01\x01\x1a\xc3-\n" +
+	"\x06Output\x12E\n" +
+	"\x03ext\x18\x01 \x01(\v23.dockgate.dji.v1.FlighttaskProgressEvent.Output.ExtR\x03ext\x12T\n" +
+	"\bprogress\x18\x02 \x01(\v28.dockgate.dji.v1.FlighttaskProgressEvent.Output.ProgressR\bprogress\x12\x1b\n" +
+	"\x06status\x18\x03 \x01(\tH\x00R\x06status\x88\x01\x01\x1a\x83+\n" +
+	"\x03Ext\x129\n" +
+	"\x16current_waypoint_index\x18\x01 \x01(\x05H\x00R\x14currentWaypointIndex\x88\x01\x01\x12\x80\x01\n" +
+	"\x15wayline_mission_state\x18\x02 \x01(\x0e2G.dockgate.dji.v1.FlighttaskProgressEvent.Output.Ext.WaylineMissionStateH\x01R\x13waylineMissionState\x88\x01\x01\x12$\n" +
+	"\vmedia_count\x18\x03 \x01(\x05H\x02R\n" +
+	"mediaCount\x88\x01\x01\x12\x1e\n" +
+	"\btrack_id\x18\x04 \x01(\tH\x03R\atrackId\x88\x01\x01\x12 \n" +
+	"\tflight_id\x18\x05 \x01(\tH\x04R\bflightId\x88\x01\x01\x12_\n" +
+	"\vbreak_point\x18\x06 \x01(\v2>.dockgate.dji.v1.FlighttaskProgressEvent.Output.Ext.BreakPointR\n" +
+	"breakPoint\x12\"\n" +
+	"\n" +
+	"wayline_id\x18\a \x01(\x05H\x05R\twaylineId\x88\x01\x01\x1a\xcd#\n" +
+	"\n" +
+	"BreakPoint\x12\x19\n" +
+	"\x05index\x18\x01 \x01(\x05H\x00R\x05index\x88\x01\x01\x12_\n" +
+	"\x05state\x18\x02 \x01(\x0e2D.dockgate.dji.v1.FlighttaskProgressEvent.Output.Ext.BreakPoint.StateH\x01R\x05state\x88\x01\x01\x12\x1f\n" +
+	"\bprogress\x18\x03 \x01(\x01H\x02R\bprogress\x88\x01\x01\x12\"\n" +
+	"\n" +
+	"wayline_id\x18\x04 \x01(\x05H\x03R\twaylineId\x88\x01\x01\x12r\n" +
+	"\fbreak_reason\x18\x05 \x01(\x0e2J.dockgate.dji.v1.FlighttaskProgressEvent.Output.Ext.BreakPoint.BreakReasonH\x04R\vbreakReason\x88\x01\x01\x12\x1f\n" +
+	"\blatitude\x18\x06 \x01(\x01H\x05R\blatitude\x88\x01\x01\x12!\n" +
+	"\tlongitude\x18\a \x01(\x01H\x06R\tlongitude\x88\x01\x01\x12\x1b\n" +
+	"\x06height\x18\b \x01(\x01H\aR\x06height\x88\x01\x01\x12(\n" +
+	"\rattitude_head\x18\t \x01(\x01H\bR\fattitudeHead\x88\x01\x01\"4\n" +
+	"\x05State\x12\x14\n" +
+	"\x10STATE_ON_SEGMENT\x10\x00\x12\x15\n" +
+	"\x11STATE_ON_WAYPOINT\x10\x01\"\xcf\x1e\n" +
+	"\vBreakReason\x12\x15\n" +
+	"\x11BREAK_REASON_NONE\x10\x00\x123\n" +
+	"/BREAK_REASON_MISSION_ID_UNKNOWN_OR_NOT_EXECUTED\x10\x01\x12\x1f\n" +
+	"\x1bBREAK_REASON_UNCOMMON_ERROR\x10\x02\x12(\n" +
+	"$BREAK_REASON_WAYLINE_FILE_LOAD_ERROR\x10\x04\x121\n" +
+	"-BREAK_REASON_BREAKPOINT_QUERY_OR_PARSE_FAILED\x10\x05\x120\n" +
+	",BREAK_REASON_BAD_START_END_COMMAND_PARAMETER\x10\x06\x12#\n" +
+	"\x1fBREAK_REASON_WPMZ_PARSE_TIMEOUT\x10\a\x12)\n" +
+	"$BREAK_REASON_WAYLINE_ALREADY_STARTED\x10\x81\x02\x120\n" +
+	"+BREAK_REASON_CANNOT_INTERRUPT_NOT_EXECUTING\x10\x82\x02\x120\n" +
+	"+BREAK_REASON_WAYLINE_NOT_STARTED_CANNOT_END\x10\x83\x02\x126\n" +
+	"1BREAK_REASON_MISSION_CONFLICT_NO_AIRCRAFT_CONTROL\x10\x85\x02\x12*\n" +
+	"%BREAK_REASON_CANNOT_RESUME_NOT_PAUSED\x10\x86\x02\x12'\n" +
+	"\"BREAK_REASON_MAX_ALTITUDE_EXCEEDED\x10\x81\x04\x12'\n" +
+	"\"BREAK_REASON_MAX_DISTANCE_EXCEEDED\x10\x82\x04\x12/\n" +
+	"*BREAK_REASON_ROUTE_CROSSES_RESTRICTED_ZONE\x10\x83\x04\x123\n" +
+	".BREAK_REASON_AIRCRAFT_TRIGGERED_ALTITUDE_LIMIT\x10\x84\x04\x125\n" +
+	"0BREAK_REASON_AIRCRAFT_TRIGGERED_OBSTACLE_SENSING\x10\x85\x04\x12!\n" +
+	"\x1cBREAK_REASON_POOR_RTK_SIGNAL\x10\x86\x04\x12&\n" +
+	"!BREAK_REASON_NEAR_RESTRICTED_ZONE\x10\x87\x04\x124\n" +
+	"/BREAK_REASON_ABOVE_DOCK_GEO_ZONE_ALTITUDE_LIMIT\x10\x89\x04\x120\n" +
+	"+BREAK_REASON_WAYLINE_TAKEOFF_REQUEST_FAILED\x10\x8a\x04\x122\n" +
+	"-BREAK_REASON_TAKEOFF_MISSION_EXECUTION_FAILED\x10\x8b\x04\x123\n" +
+	".BREAK_REASON_FAILED_TO_REQUEST_WAYLINE_MISSION\x10\x8c\x04\x120\n" +
+	"+BREAK_REASON_WAYLINE_RTK_FIX_REQUEST_FAILED\x10\x8e\x04\x12(\n" +
+	"#BREAK_REASON_WAYLINE_RTK_FIX_FAILED\x10\x8f\x04\x122\n" +
+	"-BREAK_REASON_NEAR_CUSTOM_FLIGHT_AREA_BOUNDARY\x10\x90\x04\x124\n" +
+	"/BREAK_REASON_BLOCKED_BY_OBSTACLE_OR_NO_FLY_ZONE\x10\x91\x04\x12!\n" +
+	"\x1cBREAK_REASON_WEAK_GPS_SIGNAL\x10\x81\x06\x12\x1f\n" +
+	"\x1aBREAK_REASON_RC_GEAR_NOT_N\x10\x82\x06\x12*\n" +
+	"%BREAK_REASON_HOME_POINT_NOT_REFRESHED\x10\x83\x06\x12*\n" +
+	"%BREAK_REASON_BATTERY_TOO_LOW_TO_START\x10\x84\x06\x12-\n" +
+	"(BREAK_REASON_INTERRUPTED_LOW_BATTERY_RTH\x10\x85\x06\x12'\n" +
+	"\"BREAK_REASON_RC_AIRCRAFT_LINK_LOST\x10\x87\x06\x12/\n" +
+	"*BREAK_REASON_ON_GROUND_PROPELLERS_SPINNING\x10\x8a\x06\x120\n" +
+	"+BREAK_REASON_TERRAIN_FOLLOW_CAMERA_ABNORMAL\x10\x8b\x06\x12<\n" +
+	"7BREAK_REASON_TERRAIN_FOLLOW_ALTITUDE_NOT_IN_30_TO_200_M\x10\x8c\x06\x121\n" +
+	",BREAK_REASON_TERRAIN_FOLLOW_GLOBAL_MAP_ERROR\x10\x8d\x06\x12-\n" +
+	"(BREAK_REASON_INTERRUPTED_STRONG_WIND_RTH\x10\x90\x06\x12\x1b\n" +
+	"\x16BREAK_REASON_USER_EXIT\x10\x81\n" +
+	"\x12#\n" +
+	"\x1eBREAK_REASON_USER_INTERRUPTION\x10\x82\n" +
+	"\x12/\n" +
+	"*BREAK_REASON_USER_TRIGGERED_RETURN_TO_HOME\x10\x83\n" +
+	"\x12 \n" +
+	"\x1bBREAK_REASON_BAD_START_INFO\x10\x83\f\x128\n" +
+	"3BREAK_REASON_USING_AN_UNSUPPORTED_COORDINATE_SYSTEM\x10\x84\f\x124\n" +
+	"/BREAK_REASON_USING_AN_UNSUPPORTED_ALTITUDE_MODE\x10\x85\f\x12-\n" +
+	"(BREAK_REASON_UNSUPPORTED_TRANSITION_MODE\x10\x86\f\x12/\n" +
+	"*BREAK_REASON_USING_AN_UNSUPPORTED_YAW_MODE\x10\x87\f\x12/\n" +
+	"*BREAK_REASON_UNSUPPORTED_YAW_REVERSAL_MODE\x10\x88\f\x124\n" +
+	"/BREAK_REASON_USING_AN_UNSUPPORTED_WAYPOINT_TYPE\x10\x89\f\x126\n" +
+	"1BREAK_REASON_COORDINATED_TURN_NOT_ALLOWED_AT_ENDS\x10\x8a\f\x123\n" +
+	".BREAK_REASON_WAYLINE_GLOBAL_SPEED_OUT_OF_RANGE\x10\x8b\f\x12*\n" +
+	"%BREAK_REASON_WAYPOINT_NUMBER_ABNORMAL\x10\x8c\f\x126\n" +
+	"1BREAK_REASON_ABNORMAL_LATITUDE_AND_LONGITUDE_DATA\x10\x8d\f\x12,\n" +
+	"'BREAK_REASON_ABNORMAL_TURNING_INTERCEPT\x10\x8e\f\x120\n" +
+	"+BREAK_REASON_SEGMENT_MAX_SPEED_OUT_OF_RANGE\x10\x8f\f\x123\n" +
+	".BREAK_REASON_SEGMENT_TARGET_SPEED_OUT_OF_RANGE\x10\x90\f\x12+\n" +
+	"&BREAK_REASON_WAYPOINT_YAW_OUT_OF_RANGE\x10\x91\f\x12'\n" +
+	"\"BREAK_REASON_RESUME_BAD_MISSION_ID\x10\x93\f\x12+\n" +
+	"&BREAK_REASON_RESUME_BAD_PROGRESS_VALUE\x10\x94\f\x12/\n" +
+	"*BREAK_REASON_RESUME_MISSION_STATE_ABNORMAL\x10\x95\f\x12+\n" +
+	"&BREAK_REASON_RESUME_BAD_WAYPOINT_INDEX\x10\x96\f\x12/\n" +
+	"*BREAK_REASON_RESUME_BAD_LATITUDE_LONGITUDE\x10\x97\f\x12)\n" +
+	"$BREAK_REASON_RESUME_BAD_WAYPOINT_YAW\x10\x98\f\x12!\n" +
+	"\x1cBREAK_REASON_RESUME_BAD_FLAG\x10\x99\f\x12+\n" +
+	"&BREAK_REASON_WAYLINE_GENERATION_FAILED\x10\x9b\f\x12*\n" +
+	"%BREAK_REASON_WAYLINE_EXECUTION_FAILED\x10\x9c\f\x12)\n" +
+	"$BREAK_REASON_OBSTACLE_EMERGENCY_STOP\x10\x9d\f\x12/\n" +
+	"*BREAK_REASON_UNRECOGNIZED_ACTION_TYPE_1588\x10\xb4\f\x12*\n" +
+	"%BREAK_REASON_ACTION_ID_MUST_BE_UNIQUE\x10\xbb\f\x12-\n" +
+	"(BREAK_REASON_ACTION_ID_65535_NOT_ALLOWED\x10\xbe\f\x121\n" +
+	",BREAK_REASON_ACTION_GROUP_COUNT_OUT_OF_RANGE\x10\xc2\f\x12(\n" +
+	"#BREAK_REASON_BAD_ACTION_GROUP_RANGE\x10\xc3\f\x122\n" +
+	"-BREAK_REASON_RESUME_ACTION_INDEX_OUT_OF_RANGE\x10\xc6\f\x124\n" +
+	"/BREAK_REASON_BREAKPOINT_TRIGGER_RESULT_ABNORMAL\x10\xc8\f\x122\n" +
+	"-BREAK_REASON_RESUME_DUPLICATE_ACTION_GROUP_ID\x10\xc9\f\x128\n" +
+	"3BREAK_REASON_RESUME_DUPLICATE_ACTION_GROUP_POSITION\x10\xca\f\x12;\n" +
+	"6BREAK_REASON_RESUME_ACTION_GROUP_POSITION_OUT_OF_RANGE\x10\xcb\f\x124\n" +
+	"/BREAK_REASON_RESUME_ACTION_ID_NOT_IN_BREAKPOINT\x10\xcc\f\x127\n" +
+	"2BREAK_REASON_RESUME_ACTION_STATE_NOT_INTERRUPTIBLE\x10\xcd\f\x123\n" +
+	".BREAK_REASON_RESUME_FAILED_BAD_BREAKPOINT_INFO\x10\xce\f\x12/\n" +
+	"*BREAK_REASON_UNRECOGNIZED_ACTION_TYPE_1634\x10\xe2\f\x12+\n" +
+	"&BREAK_REASON_UNRECOGNIZED_TRIGGER_TYPE\x10\xf1\f\x12&\n" +
+	" BREAK_REASON_UNKNOWN_ISSUE_65534\x10\xfe\xff\x03\x12&\n" +
+	" BREAK_REASON_UNKNOWN_ISSUE_65535\x10\xff\xff\x03B\b\n" +
+	"\x06_indexB\b\n" +
+	"\x06_stateB\v\n" +
+	"\t_progressB\r\n" +
+	"\v_wayline_idB\x0f\n" +
+	"\r_break_reasonB\v\n" +
+	"\t_latitudeB\f\n" +
+	"\n" +
+	"_longitudeB\t\n" +
+	"\a_heightB\x10\n" +
+	"\x0e_attitude_head\"\x91\x03\n" +
+	"\x13WaylineMissionState\x12&\n" +
+	"\"WAYLINE_MISSION_STATE_DISCONNECTED\x10\x00\x12.\n" +
+	"*WAYLINE_MISSION_STATE_UNSUPPORTED_WAYPOINT\x10\x01\x12\x1f\n" +
+	"\x1bWAYLINE_MISSION_STATE_READY\x10\x02\x12#\n" +
+	"\x1fWAYLINE_MISSION_STATE_UPLOADING\x10\x03\x12#\n" +
+	"\x1fWAYLINE_MISSION_STATE_PREPARING\x10\x04\x12\"\n" +
+	"\x1eWAYLINE_MISSION_STATE_ENTERING\x10\x05\x12#\n" +
+	"\x1fWAYLINE_MISSION_STATE_EXECUTING\x10\x06\x12%\n" +
+	"!WAYLINE_MISSION_STATE_INTERRUPTED\x10\a\x12$\n" +
+	" WAYLINE_MISSION_STATE_RECOVERING\x10\b\x12!\n" +
+	"\x1dWAYLINE_MISSION_STATE_STOPPED\x10\tB\x19\n" +
+	"\x17_current_waypoint_indexB\x18\n" +
+	"\x16_wayline_mission_stateB\x0e\n" +
+	"\f_media_countB\v\n" +
+	"\t_track_idB\f\n" +
+	"\n" +
+	"_flight_idB\r\n" +
+	"\v_wayline_id\x1an\n" +
+	"\bProgress\x12&\n" +
+	"\fcurrent_step\x18\x01 \x01(\x05H\x00R\vcurrentStep\x88\x01\x01\x12\x1d\n" +
+	"\apercent\x18\x02 \x01(\x05H\x01R\apercent\x88\x01\x01B\x0f\n" +
+	"\r_current_stepB\n" +
+	"\n" +
+	"\b_percentB\t\n" +
+	"\a_status:5\xda\xda\x181\n" +
+	"\x03\x01\x02\x03\x12*dock-to-cloud/mqtt/dock/dock2/wayline.htmlB\t\n" +
+	"\a_result\"l\n" +
+	"\x14FlighttaskReadyEvent\x12\x1d\n" +
+	"\n" +
+	"flight_ids\x18\x01 \x03(\tR\tflightIds:5\xda\xda\x181\n" +
+	"\x03\x01\x02\x03\x12*dock-to-cloud/mqtt/dock/dock2/wayline.html\"\xbf\x03\n" +
+	"\x1cInFlightWaylineProgressEvent\x124\n" +
+	"\x14in_flight_wayline_id\x18\x01 \x01(\tH\x00R\x11inFlightWaylineId\x88\x01\x01\x12R\n" +
+	"\bprogress\x18\x02 \x01(\v26.dockgate.dji.v1.InFlightWaylineProgressEvent.ProgressR\bprogress\x12\x1b\n" +
+	"\x06status\x18\x03 \x01(\x05H\x01R\x06status\x88\x01\x01\x12\x1b\n" +
+	"\x06result\x18\x04 \x01(\x05H\x02R\x06result\x88\x01\x01\x12+\n" +
+	"\x0fway_point_index\x18\x05 \x01(\x05H\x03R\rwayPointIndex\x88\x01\x01\x1a5\n" +
+	"\bProgress\x12\x1d\n" +
+	"\apercent\x18\x01 \x01(\x05H\x00R\apercent\x88\x01\x01B\n" +
+	"\n" +
+	"\b_percent:4\xda\xda\x180\n" +
+	"\x02\x02\x03\x12*dock-to-cloud/mqtt/dock/dock2/wayline.htmlB\x17\n" +
+	"\x15_in_flight_wayline_idB\t\n" +
+	"\a_statusB\t\n" +
+	"\a_resultB\x12\n" +
+	"\x10_way_point_index\"\xc9\t\n" +
+	"\x13ReturnHomeInfoEvent\x12e\n" +
+	"\x13planned_path_points\x18\x01 \x03(\v25.dockgate.dji.v1.ReturnHomeInfoEvent.PlannedPathPointR\x11plannedPathPoints\x12_\n" +
+	"\x0flast_point_type\x18\x02 \x01(\x0e22.dockgate.dji.v1.ReturnHomeInfoEvent.LastPointTypeH\x00R\rlastPointType\x88\x01\x01\x12 \n" +
+	"\tflight_id\x18\x03 \x01(\tH\x01R\bflightId\x88\x01\x01\x12%\n" +
+	"\fhome_dock_sn\x18\x04 \x01(\tH\x02R\n" +
+	"homeDockSn\x88\x01\x01\x12g\n" +
+	"\x14multi_dock_home_info\x18\x05 \x03(\v26.dockgate.dji.v1.ReturnHomeInfoEvent.MultiDockHomeInfoR\x11multiDockHomeInfo\x1a\x99\x01\n" +
+	"\x10PlannedPathPoint\x12\x1f\n" +
+	"\blatitude\x18\x01 \x01(\x01H\x00R\blatitude\x88\x01\x01\x12!\n" +
+	"\tlongitude\x18\x02 \x01(\x01H\x01R\tlongitude\x88\x01\x01\x12\x1b\n" +
+	"\x06height\x18\x03 \x01(\x01H\x02R\x06height\x88\x01\x01B\v\n" +
+	"\t_latitudeB\f\n" +
+	"\n" +
+	"_longitudeB\t\n" +
+	"\a_height\x1a\xdb\x03\n" +
+	"\x11MultiDockHomeInfo\x12\x13\n" +
+	"\x02sn\x18\x01 \x01(\tH\x00R\x02sn\x88\x01\x01\x12g\n" +
+	"\vplan_status\x18\x02 \x01(\x0e2A.dockgate.dji.v1.ReturnHomeInfoEvent.MultiDockHomeInfo.PlanStatusH\x01R\n" +
+	"planStatus\x88\x01\x01\x12G\n" +
+	"\x1destimated_battery_consumption\x18\x03 \x01(\x05H\x02R\x1bestimatedBatteryConsumption\x88\x01\x01\x12(\n" +
+	"\rhome_distance\x18\x04 \x01(\x01H\x03R\fhomeDistance\x88\x01\x01\"\x89\x01\n" +
+	"\n" +
+	"PlanStatus\x12\"\n" +
+	"\x1ePLAN_STATUS_FAILED_OR_PLANNING\x10\x00\x12\x1b\n" +
+	"\x17PLAN_STATUS_UNREACHABLE\x10\x01\x12\x1f\n" +
+	"\x1bPLAN_STATUS_BATTERY_TOO_LOW\x10\x02\x12\x19\n" +
+	"\x15PLAN_STATUS_REACHABLE\x10\x03B\x05\n" +
+	"\x03_snB\x0e\n" +
+	"\f_plan_statusB \n" +
+	"\x1e_estimated_battery_consumptionB\x10\n" +
+	"\x0e_home_distance\"S\n" +
+	"\rLastPointType\x12\x1e\n" +
+	"\x1aLAST_POINT_TYPE_ABOVE_HOME\x10\x00\x12\"\n" +
+	"\x1eLAST_POINT_TYPE_NOT_ABOVE_HOME\x10\x01:6\xda\xda\x182\n" +
+	"\x04\x01\x02\x03\x05\x12*dock-to-cloud/mqtt/dock/dock2/wayline.htmlB\x12\n" +
+	"\x10_last_point_typeB\f\n" +
+	"\n" +
+	"_flight_idB\x0f\n" +
 	"\r_home_dock_snBR\n" +
 	"\x13dev.dockgate.dji.v1P\x01Z9github.com/dockgate/dockgate/gen/go/dockgate/dji/v1;djiv1b\x06proto3"
 
@@ -2835,8 +4683,8 @@ func file_dockgate_dji_v1_wayline_proto_rawDescGZIP() []byte {
 	return file_dockgate_dji_v1_wayline_proto_rawDescData
 }
 
-var file_dockgate_dji_v1_wayline_proto_enumTypes = make([]protoimpl.EnumInfo, 12)
-var file_dockgate_dji_v1_wayline_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
+var file_dockgate_dji_v1_wayline_proto_enumTypes = make([]protoimpl.EnumInfo, 18)
+var file_dockgate_dji_v1_wayline_proto_msgTypes = make([]protoimpl.MessageInfo, 42)
 var file_dockgate_dji_v1_wayline_proto_goTypes = []any{
 	(FlighttaskPrepare_TaskType)(0),                                               // 0: dockgate.dji.v1.FlighttaskPrepare.TaskType
 	(FlighttaskPrepare_RthMode)(0),                                                // 1: dockgate.dji.v1.FlighttaskPrepare.RthMode
@@ -2850,68 +4698,100 @@ var file_dockgate_dji_v1_wayline_proto_goTypes = []any{
 	(FlighttaskExecute_MultiDockTask_DockInfo_RtcmInfo_SourceType)(0),             // 9: dockgate.dji.v1.FlighttaskExecute.MultiDockTask.DockInfo.RtcmInfo.SourceType
 	(FlighttaskExecute_MultiDockTask_DockInfo_AlternateLandPoint_IsConfigured)(0), // 10: dockgate.dji.v1.FlighttaskExecute.MultiDockTask.DockInfo.AlternateLandPoint.IsConfigured
 	(FlighttaskStop_Reason)(0),                                                    // 11: dockgate.dji.v1.FlighttaskStop.Reason
-	(*FlightSetupAbort)(nil),                                                      // 12: dockgate.dji.v1.FlightSetupAbort
-	(*FlighttaskPrepare)(nil),                                                     // 13: dockgate.dji.v1.FlighttaskPrepare
-	(*FlighttaskCreate)(nil),                                                      // 14: dockgate.dji.v1.FlighttaskCreate
-	(*FlighttaskExecute)(nil),                                                     // 15: dockgate.dji.v1.FlighttaskExecute
-	(*FlighttaskPause)(nil),                                                       // 16: dockgate.dji.v1.FlighttaskPause
-	(*FlighttaskRecovery)(nil),                                                    // 17: dockgate.dji.v1.FlighttaskRecovery
-	(*FlighttaskStop)(nil),                                                        // 18: dockgate.dji.v1.FlighttaskStop
-	(*FlighttaskUndo)(nil),                                                        // 19: dockgate.dji.v1.FlighttaskUndo
-	(*InFlightWaylineCancel)(nil),                                                 // 20: dockgate.dji.v1.InFlightWaylineCancel
-	(*InFlightWaylineDeliver)(nil),                                                // 21: dockgate.dji.v1.InFlightWaylineDeliver
-	(*InFlightWaylineRecover)(nil),                                                // 22: dockgate.dji.v1.InFlightWaylineRecover
-	(*InFlightWaylineStop)(nil),                                                   // 23: dockgate.dji.v1.InFlightWaylineStop
-	(*ReturnHome)(nil),                                                            // 24: dockgate.dji.v1.ReturnHome
-	(*ReturnHomeCancel)(nil),                                                      // 25: dockgate.dji.v1.ReturnHomeCancel
-	(*ReturnSpecificHome)(nil),                                                    // 26: dockgate.dji.v1.ReturnSpecificHome
-	(*FlighttaskPrepare_File)(nil),                                                // 27: dockgate.dji.v1.FlighttaskPrepare.File
-	(*FlighttaskPrepare_ReadyConditions)(nil),                                     // 28: dockgate.dji.v1.FlighttaskPrepare.ReadyConditions
-	(*FlighttaskPrepare_ExecutableConditions)(nil),                                // 29: dockgate.dji.v1.FlighttaskPrepare.ExecutableConditions
-	(*FlighttaskPrepare_BreakPoint)(nil),                                          // 30: dockgate.dji.v1.FlighttaskPrepare.BreakPoint
-	(*FlighttaskPrepare_SimulateMission)(nil),                                     // 31: dockgate.dji.v1.FlighttaskPrepare.SimulateMission
-	(*FlighttaskCreate_File)(nil),                                                 // 32: dockgate.dji.v1.FlighttaskCreate.File
-	(*FlighttaskExecute_MultiDockTask)(nil),                                       // 33: dockgate.dji.v1.FlighttaskExecute.MultiDockTask
-	(*FlighttaskExecute_MultiDockTask_WirelessLinkTopo)(nil),                      // 34: dockgate.dji.v1.FlighttaskExecute.MultiDockTask.WirelessLinkTopo
-	(*FlighttaskExecute_MultiDockTask_DockInfo)(nil),                              // 35: dockgate.dji.v1.FlighttaskExecute.MultiDockTask.DockInfo
-	(*FlighttaskExecute_MultiDockTask_WirelessLinkTopo_CenterNode)(nil),           // 36: dockgate.dji.v1.FlighttaskExecute.MultiDockTask.WirelessLinkTopo.CenterNode
-	(*FlighttaskExecute_MultiDockTask_WirelessLinkTopo_LeafNode)(nil),             // 37: dockgate.dji.v1.FlighttaskExecute.MultiDockTask.WirelessLinkTopo.LeafNode
-	(*FlighttaskExecute_MultiDockTask_DockInfo_RtcmInfo)(nil),                     // 38: dockgate.dji.v1.FlighttaskExecute.MultiDockTask.DockInfo.RtcmInfo
-	(*FlighttaskExecute_MultiDockTask_DockInfo_AlternateLandPoint)(nil),           // 39: dockgate.dji.v1.FlighttaskExecute.MultiDockTask.DockInfo.AlternateLandPoint
-	(*InFlightWaylineDeliver_File)(nil),                                           // 40: dockgate.dji.v1.InFlightWaylineDeliver.File
+	(DeviceExitHomingNotifyEvent_Action)(0),                                       // 12: dockgate.dji.v1.DeviceExitHomingNotifyEvent.Action
+	(FlighttaskProgressEvent_Output_Ext_WaylineMissionState)(0),                   // 13: dockgate.dji.v1.FlighttaskProgressEvent.Output.Ext.WaylineMissionState
+	(FlighttaskProgressEvent_Output_Ext_BreakPoint_State)(0),                      // 14: dockgate.dji.v1.FlighttaskProgressEvent.Output.Ext.BreakPoint.State
+	(FlighttaskProgressEvent_Output_Ext_BreakPoint_BreakReason)(0),                // 15: dockgate.dji.v1.FlighttaskProgressEvent.Output.Ext.BreakPoint.BreakReason
+	(ReturnHomeInfoEvent_LastPointType)(0),                                        // 16: dockgate.dji.v1.ReturnHomeInfoEvent.LastPointType
+	(ReturnHomeInfoEvent_MultiDockHomeInfo_PlanStatus)(0),                         // 17: dockgate.dji.v1.ReturnHomeInfoEvent.MultiDockHomeInfo.PlanStatus
+	(*FlightSetupAbort)(nil),                                                      // 18: dockgate.dji.v1.FlightSetupAbort
+	(*FlighttaskPrepare)(nil),                                                     // 19: dockgate.dji.v1.FlighttaskPrepare
+	(*FlighttaskCreate)(nil),                                                      // 20: dockgate.dji.v1.FlighttaskCreate
+	(*FlighttaskExecute)(nil),                                                     // 21: dockgate.dji.v1.FlighttaskExecute
+	(*FlighttaskPause)(nil),                                                       // 22: dockgate.dji.v1.FlighttaskPause
+	(*FlighttaskRecovery)(nil),                                                    // 23: dockgate.dji.v1.FlighttaskRecovery
+	(*FlighttaskStop)(nil),                                                        // 24: dockgate.dji.v1.FlighttaskStop
+	(*FlighttaskUndo)(nil),                                                        // 25: dockgate.dji.v1.FlighttaskUndo
+	(*InFlightWaylineCancel)(nil),                                                 // 26: dockgate.dji.v1.InFlightWaylineCancel
+	(*InFlightWaylineDeliver)(nil),                                                // 27: dockgate.dji.v1.InFlightWaylineDeliver
+	(*InFlightWaylineRecover)(nil),                                                // 28: dockgate.dji.v1.InFlightWaylineRecover
+	(*InFlightWaylineStop)(nil),                                                   // 29: dockgate.dji.v1.InFlightWaylineStop
+	(*ReturnHome)(nil),                                                            // 30: dockgate.dji.v1.ReturnHome
+	(*ReturnHomeCancel)(nil),                                                      // 31: dockgate.dji.v1.ReturnHomeCancel
+	(*ReturnSpecificHome)(nil),                                                    // 32: dockgate.dji.v1.ReturnSpecificHome
+	(*DeviceExitHomingNotifyEvent)(nil),                                           // 33: dockgate.dji.v1.DeviceExitHomingNotifyEvent
+	(*FlightSetupExceptionNotifyEvent)(nil),                                       // 34: dockgate.dji.v1.FlightSetupExceptionNotifyEvent
+	(*FlighttaskProgressEvent)(nil),                                               // 35: dockgate.dji.v1.FlighttaskProgressEvent
+	(*FlighttaskReadyEvent)(nil),                                                  // 36: dockgate.dji.v1.FlighttaskReadyEvent
+	(*InFlightWaylineProgressEvent)(nil),                                          // 37: dockgate.dji.v1.InFlightWaylineProgressEvent
+	(*ReturnHomeInfoEvent)(nil),                                                   // 38: dockgate.dji.v1.ReturnHomeInfoEvent
+	(*FlighttaskPrepare_File)(nil),                                                // 39: dockgate.dji.v1.FlighttaskPrepare.File
+	(*FlighttaskPrepare_ReadyConditions)(nil),                                     // 40: dockgate.dji.v1.FlighttaskPrepare.ReadyConditions
+	(*FlighttaskPrepare_ExecutableConditions)(nil),                                // 41: dockgate.dji.v1.FlighttaskPrepare.ExecutableConditions
+	(*FlighttaskPrepare_BreakPoint)(nil),                                          // 42: dockgate.dji.v1.FlighttaskPrepare.BreakPoint
+	(*FlighttaskPrepare_SimulateMission)(nil),                                     // 43: dockgate.dji.v1.FlighttaskPrepare.SimulateMission
+	(*FlighttaskCreate_File)(nil),                                                 // 44: dockgate.dji.v1.FlighttaskCreate.File
+	(*FlighttaskExecute_MultiDockTask)(nil),                                       // 45: dockgate.dji.v1.FlighttaskExecute.MultiDockTask
+	(*FlighttaskExecute_MultiDockTask_WirelessLinkTopo)(nil),                      // 46: dockgate.dji.v1.FlighttaskExecute.MultiDockTask.WirelessLinkTopo
+	(*FlighttaskExecute_MultiDockTask_DockInfo)(nil),                              // 47: dockgate.dji.v1.FlighttaskExecute.MultiDockTask.DockInfo
+	(*FlighttaskExecute_MultiDockTask_WirelessLinkTopo_CenterNode)(nil),           // 48: dockgate.dji.v1.FlighttaskExecute.MultiDockTask.WirelessLinkTopo.CenterNode
+	(*FlighttaskExecute_MultiDockTask_WirelessLinkTopo_LeafNode)(nil),             // 49: dockgate.dji.v1.FlighttaskExecute.MultiDockTask.WirelessLinkTopo.LeafNode
+	(*FlighttaskExecute_MultiDockTask_DockInfo_RtcmInfo)(nil),                     // 50: dockgate.dji.v1.FlighttaskExecute.MultiDockTask.DockInfo.RtcmInfo
+	(*FlighttaskExecute_MultiDockTask_DockInfo_AlternateLandPoint)(nil),           // 51: dockgate.dji.v1.FlighttaskExecute.MultiDockTask.DockInfo.AlternateLandPoint
+	(*InFlightWaylineDeliver_File)(nil),                                           // 52: dockgate.dji.v1.InFlightWaylineDeliver.File
+	(*FlighttaskProgressEvent_Output)(nil),                                        // 53: dockgate.dji.v1.FlighttaskProgressEvent.Output
+	(*FlighttaskProgressEvent_Output_Ext)(nil),                                    // 54: dockgate.dji.v1.FlighttaskProgressEvent.Output.Ext
+	(*FlighttaskProgressEvent_Output_Progress)(nil),                               // 55: dockgate.dji.v1.FlighttaskProgressEvent.Output.Progress
+	(*FlighttaskProgressEvent_Output_Ext_BreakPoint)(nil),                         // 56: dockgate.dji.v1.FlighttaskProgressEvent.Output.Ext.BreakPoint
+	(*InFlightWaylineProgressEvent_Progress)(nil),                                 // 57: dockgate.dji.v1.InFlightWaylineProgressEvent.Progress
+	(*ReturnHomeInfoEvent_PlannedPathPoint)(nil),                                  // 58: dockgate.dji.v1.ReturnHomeInfoEvent.PlannedPathPoint
+	(*ReturnHomeInfoEvent_MultiDockHomeInfo)(nil),                                 // 59: dockgate.dji.v1.ReturnHomeInfoEvent.MultiDockHomeInfo
 }
 var file_dockgate_dji_v1_wayline_proto_depIdxs = []int32{
 	0,  // 0: dockgate.dji.v1.FlighttaskPrepare.task_type:type_name -> dockgate.dji.v1.FlighttaskPrepare.TaskType
-	27, // 1: dockgate.dji.v1.FlighttaskPrepare.file:type_name -> dockgate.dji.v1.FlighttaskPrepare.File
-	28, // 2: dockgate.dji.v1.FlighttaskPrepare.ready_conditions:type_name -> dockgate.dji.v1.FlighttaskPrepare.ReadyConditions
-	29, // 3: dockgate.dji.v1.FlighttaskPrepare.executable_conditions:type_name -> dockgate.dji.v1.FlighttaskPrepare.ExecutableConditions
-	30, // 4: dockgate.dji.v1.FlighttaskPrepare.break_point:type_name -> dockgate.dji.v1.FlighttaskPrepare.BreakPoint
+	39, // 1: dockgate.dji.v1.FlighttaskPrepare.file:type_name -> dockgate.dji.v1.FlighttaskPrepare.File
+	40, // 2: dockgate.dji.v1.FlighttaskPrepare.ready_conditions:type_name -> dockgate.dji.v1.FlighttaskPrepare.ReadyConditions
+	41, // 3: dockgate.dji.v1.FlighttaskPrepare.executable_conditions:type_name -> dockgate.dji.v1.FlighttaskPrepare.ExecutableConditions
+	42, // 4: dockgate.dji.v1.FlighttaskPrepare.break_point:type_name -> dockgate.dji.v1.FlighttaskPrepare.BreakPoint
 	1,  // 5: dockgate.dji.v1.FlighttaskPrepare.rth_mode:type_name -> dockgate.dji.v1.FlighttaskPrepare.RthMode
 	2,  // 6: dockgate.dji.v1.FlighttaskPrepare.out_of_control_action:type_name -> dockgate.dji.v1.FlighttaskPrepare.OutOfControlAction
 	3,  // 7: dockgate.dji.v1.FlighttaskPrepare.exit_wayline_when_rc_lost:type_name -> dockgate.dji.v1.FlighttaskPrepare.ExitWaylineWhenRcLost
 	4,  // 8: dockgate.dji.v1.FlighttaskPrepare.wayline_precision_type:type_name -> dockgate.dji.v1.FlighttaskPrepare.WaylinePrecisionType
-	31, // 9: dockgate.dji.v1.FlighttaskPrepare.simulate_mission:type_name -> dockgate.dji.v1.FlighttaskPrepare.SimulateMission
-	32, // 10: dockgate.dji.v1.FlighttaskCreate.file:type_name -> dockgate.dji.v1.FlighttaskCreate.File
-	33, // 11: dockgate.dji.v1.FlighttaskExecute.multi_dock_task:type_name -> dockgate.dji.v1.FlighttaskExecute.MultiDockTask
+	43, // 9: dockgate.dji.v1.FlighttaskPrepare.simulate_mission:type_name -> dockgate.dji.v1.FlighttaskPrepare.SimulateMission
+	44, // 10: dockgate.dji.v1.FlighttaskCreate.file:type_name -> dockgate.dji.v1.FlighttaskCreate.File
+	45, // 11: dockgate.dji.v1.FlighttaskExecute.multi_dock_task:type_name -> dockgate.dji.v1.FlighttaskExecute.MultiDockTask
 	11, // 12: dockgate.dji.v1.FlighttaskStop.reason:type_name -> dockgate.dji.v1.FlighttaskStop.Reason
-	40, // 13: dockgate.dji.v1.InFlightWaylineDeliver.file:type_name -> dockgate.dji.v1.InFlightWaylineDeliver.File
-	5,  // 14: dockgate.dji.v1.FlighttaskPrepare.BreakPoint.state:type_name -> dockgate.dji.v1.FlighttaskPrepare.BreakPoint.State
-	6,  // 15: dockgate.dji.v1.FlighttaskPrepare.SimulateMission.is_enable:type_name -> dockgate.dji.v1.FlighttaskPrepare.SimulateMission.IsEnable
-	34, // 16: dockgate.dji.v1.FlighttaskExecute.MultiDockTask.wireless_link_topo:type_name -> dockgate.dji.v1.FlighttaskExecute.MultiDockTask.WirelessLinkTopo
-	35, // 17: dockgate.dji.v1.FlighttaskExecute.MultiDockTask.dock_infos:type_name -> dockgate.dji.v1.FlighttaskExecute.MultiDockTask.DockInfo
-	36, // 18: dockgate.dji.v1.FlighttaskExecute.MultiDockTask.WirelessLinkTopo.center_node:type_name -> dockgate.dji.v1.FlighttaskExecute.MultiDockTask.WirelessLinkTopo.CenterNode
-	37, // 19: dockgate.dji.v1.FlighttaskExecute.MultiDockTask.WirelessLinkTopo.leaf_nodes:type_name -> dockgate.dji.v1.FlighttaskExecute.MultiDockTask.WirelessLinkTopo.LeafNode
-	7,  // 20: dockgate.dji.v1.FlighttaskExecute.MultiDockTask.DockInfo.home_position_is_valid:type_name -> dockgate.dji.v1.FlighttaskExecute.MultiDockTask.DockInfo.HomePositionIsValid
-	38, // 21: dockgate.dji.v1.FlighttaskExecute.MultiDockTask.DockInfo.rtcm_info:type_name -> dockgate.dji.v1.FlighttaskExecute.MultiDockTask.DockInfo.RtcmInfo
-	39, // 22: dockgate.dji.v1.FlighttaskExecute.MultiDockTask.DockInfo.alternate_land_point:type_name -> dockgate.dji.v1.FlighttaskExecute.MultiDockTask.DockInfo.AlternateLandPoint
-	8,  // 23: dockgate.dji.v1.FlighttaskExecute.MultiDockTask.DockInfo.RtcmInfo.rtcm_device_type:type_name -> dockgate.dji.v1.FlighttaskExecute.MultiDockTask.DockInfo.RtcmInfo.RtcmDeviceType
-	9,  // 24: dockgate.dji.v1.FlighttaskExecute.MultiDockTask.DockInfo.RtcmInfo.source_type:type_name -> dockgate.dji.v1.FlighttaskExecute.MultiDockTask.DockInfo.RtcmInfo.SourceType
-	10, // 25: dockgate.dji.v1.FlighttaskExecute.MultiDockTask.DockInfo.AlternateLandPoint.is_configured:type_name -> dockgate.dji.v1.FlighttaskExecute.MultiDockTask.DockInfo.AlternateLandPoint.IsConfigured
-	26, // [26:26] is the sub-list for method output_type
-	26, // [26:26] is the sub-list for method input_type
-	26, // [26:26] is the sub-list for extension type_name
-	26, // [26:26] is the sub-list for extension extendee
-	0,  // [0:26] is the sub-list for field type_name
+	52, // 13: dockgate.dji.v1.InFlightWaylineDeliver.file:type_name -> dockgate.dji.v1.InFlightWaylineDeliver.File
+	12, // 14: dockgate.dji.v1.DeviceExitHomingNotifyEvent.action:type_name -> dockgate.dji.v1.DeviceExitHomingNotifyEvent.Action
+	53, // 15: dockgate.dji.v1.FlighttaskProgressEvent.output:type_name -> dockgate.dji.v1.FlighttaskProgressEvent.Output
+	57, // 16: dockgate.dji.v1.InFlightWaylineProgressEvent.progress:type_name -> dockgate.dji.v1.InFlightWaylineProgressEvent.Progress
+	58, // 17: dockgate.dji.v1.ReturnHomeInfoEvent.planned_path_points:type_name -> dockgate.dji.v1.ReturnHomeInfoEvent.PlannedPathPoint
+	16, // 18: dockgate.dji.v1.ReturnHomeInfoEvent.last_point_type:type_name -> dockgate.dji.v1.ReturnHomeInfoEvent.LastPointType
+	59, // 19: dockgate.dji.v1.ReturnHomeInfoEvent.multi_dock_home_info:type_name -> dockgate.dji.v1.ReturnHomeInfoEvent.MultiDockHomeInfo
+	5,  // 20: dockgate.dji.v1.FlighttaskPrepare.BreakPoint.state:type_name -> dockgate.dji.v1.FlighttaskPrepare.BreakPoint.State
+	6,  // 21: dockgate.dji.v1.FlighttaskPrepare.SimulateMission.is_enable:type_name -> dockgate.dji.v1.FlighttaskPrepare.SimulateMission.IsEnable
+	46, // 22: dockgate.dji.v1.FlighttaskExecute.MultiDockTask.wireless_link_topo:type_name -> dockgate.dji.v1.FlighttaskExecute.MultiDockTask.WirelessLinkTopo
+	47, // 23: dockgate.dji.v1.FlighttaskExecute.MultiDockTask.dock_infos:type_name -> dockgate.dji.v1.FlighttaskExecute.MultiDockTask.DockInfo
+	48, // 24: dockgate.dji.v1.FlighttaskExecute.MultiDockTask.WirelessLinkTopo.center_node:type_name -> dockgate.dji.v1.FlighttaskExecute.MultiDockTask.WirelessLinkTopo.CenterNode
+	49, // 25: dockgate.dji.v1.FlighttaskExecute.MultiDockTask.WirelessLinkTopo.leaf_nodes:type_name -> dockgate.dji.v1.FlighttaskExecute.MultiDockTask.WirelessLinkTopo.LeafNode
+	7,  // 26: dockgate.dji.v1.FlighttaskExecute.MultiDockTask.DockInfo.home_position_is_valid:type_name -> dockgate.dji.v1.FlighttaskExecute.MultiDockTask.DockInfo.HomePositionIsValid
+	50, // 27: dockgate.dji.v1.FlighttaskExecute.MultiDockTask.DockInfo.rtcm_info:type_name -> dockgate.dji.v1.FlighttaskExecute.MultiDockTask.DockInfo.RtcmInfo
+	51, // 28: dockgate.dji.v1.FlighttaskExecute.MultiDockTask.DockInfo.alternate_land_point:type_name -> dockgate.dji.v1.FlighttaskExecute.MultiDockTask.DockInfo.AlternateLandPoint
+	8,  // 29: dockgate.dji.v1.FlighttaskExecute.MultiDockTask.DockInfo.RtcmInfo.rtcm_device_type:type_name -> dockgate.dji.v1.FlighttaskExecute.MultiDockTask.DockInfo.RtcmInfo.RtcmDeviceType
+	9,  // 30: dockgate.dji.v1.FlighttaskExecute.MultiDockTask.DockInfo.RtcmInfo.source_type:type_name -> dockgate.dji.v1.FlighttaskExecute.MultiDockTask.DockInfo.RtcmInfo.SourceType
+	10, // 31: dockgate.dji.v1.FlighttaskExecute.MultiDockTask.DockInfo.AlternateLandPoint.is_configured:type_name -> dockgate.dji.v1.FlighttaskExecute.MultiDockTask.DockInfo.AlternateLandPoint.IsConfigured
+	54, // 32: dockgate.dji.v1.FlighttaskProgressEvent.Output.ext:type_name -> dockgate.dji.v1.FlighttaskProgressEvent.Output.Ext
+	55, // 33: dockgate.dji.v1.FlighttaskProgressEvent.Output.progress:type_name -> dockgate.dji.v1.FlighttaskProgressEvent.Output.Progress
+	13, // 34: dockgate.dji.v1.FlighttaskProgressEvent.Output.Ext.wayline_mission_state:type_name -> dockgate.dji.v1.FlighttaskProgressEvent.Output.Ext.WaylineMissionState
+	56, // 35: dockgate.dji.v1.FlighttaskProgressEvent.Output.Ext.break_point:type_name -> dockgate.dji.v1.FlighttaskProgressEvent.Output.Ext.BreakPoint
+	14, // 36: dockgate.dji.v1.FlighttaskProgressEvent.Output.Ext.BreakPoint.state:type_name -> dockgate.dji.v1.FlighttaskProgressEvent.Output.Ext.BreakPoint.State
+	15, // 37: dockgate.dji.v1.FlighttaskProgressEvent.Output.Ext.BreakPoint.break_reason:type_name -> dockgate.dji.v1.FlighttaskProgressEvent.Output.Ext.BreakPoint.BreakReason
+	17, // 38: dockgate.dji.v1.ReturnHomeInfoEvent.MultiDockHomeInfo.plan_status:type_name -> dockgate.dji.v1.ReturnHomeInfoEvent.MultiDockHomeInfo.PlanStatus
+	39, // [39:39] is the sub-list for method output_type
+	39, // [39:39] is the sub-list for method input_type
+	39, // [39:39] is the sub-list for extension type_name
+	39, // [39:39] is the sub-list for extension extendee
+	0,  // [0:39] is the sub-list for field type_name
 }
 
 func init() { file_dockgate_dji_v1_wayline_proto_init() }
@@ -2931,22 +4811,34 @@ func file_dockgate_dji_v1_wayline_proto_init() {
 	file_dockgate_dji_v1_wayline_proto_msgTypes[15].OneofWrappers = []any{}
 	file_dockgate_dji_v1_wayline_proto_msgTypes[16].OneofWrappers = []any{}
 	file_dockgate_dji_v1_wayline_proto_msgTypes[17].OneofWrappers = []any{}
-	file_dockgate_dji_v1_wayline_proto_msgTypes[18].OneofWrappers = []any{}
 	file_dockgate_dji_v1_wayline_proto_msgTypes[19].OneofWrappers = []any{}
 	file_dockgate_dji_v1_wayline_proto_msgTypes[20].OneofWrappers = []any{}
+	file_dockgate_dji_v1_wayline_proto_msgTypes[21].OneofWrappers = []any{}
+	file_dockgate_dji_v1_wayline_proto_msgTypes[22].OneofWrappers = []any{}
 	file_dockgate_dji_v1_wayline_proto_msgTypes[23].OneofWrappers = []any{}
 	file_dockgate_dji_v1_wayline_proto_msgTypes[24].OneofWrappers = []any{}
 	file_dockgate_dji_v1_wayline_proto_msgTypes[25].OneofWrappers = []any{}
 	file_dockgate_dji_v1_wayline_proto_msgTypes[26].OneofWrappers = []any{}
-	file_dockgate_dji_v1_wayline_proto_msgTypes[27].OneofWrappers = []any{}
-	file_dockgate_dji_v1_wayline_proto_msgTypes[28].OneofWrappers = []any{}
+	file_dockgate_dji_v1_wayline_proto_msgTypes[29].OneofWrappers = []any{}
+	file_dockgate_dji_v1_wayline_proto_msgTypes[30].OneofWrappers = []any{}
+	file_dockgate_dji_v1_wayline_proto_msgTypes[31].OneofWrappers = []any{}
+	file_dockgate_dji_v1_wayline_proto_msgTypes[32].OneofWrappers = []any{}
+	file_dockgate_dji_v1_wayline_proto_msgTypes[33].OneofWrappers = []any{}
+	file_dockgate_dji_v1_wayline_proto_msgTypes[34].OneofWrappers = []any{}
+	file_dockgate_dji_v1_wayline_proto_msgTypes[35].OneofWrappers = []any{}
+	file_dockgate_dji_v1_wayline_proto_msgTypes[36].OneofWrappers = []any{}
+	file_dockgate_dji_v1_wayline_proto_msgTypes[37].OneofWrappers = []any{}
+	file_dockgate_dji_v1_wayline_proto_msgTypes[38].OneofWrappers = []any{}
+	file_dockgate_dji_v1_wayline_proto_msgTypes[39].OneofWrappers = []any{}
+	file_dockgate_dji_v1_wayline_proto_msgTypes[40].OneofWrappers = []any{}
+	file_dockgate_dji_v1_wayline_proto_msgTypes[41].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_dockgate_dji_v1_wayline_proto_rawDesc), len(file_dockgate_dji_v1_wayline_proto_rawDesc)),
-			NumEnums:      12,
-			NumMessages:   29,
+			NumEnums:      18,
+			NumMessages:   42,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

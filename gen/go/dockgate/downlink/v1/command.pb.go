@@ -431,8 +431,12 @@ type Job struct {
 	BreakReason *int32 `protobuf:"varint,7,opt,name=break_reason,json=breakReason,proto3,oneof" json:"break_reason,omitempty"`
 	// The same in words, e.g. "User triggered return to home".
 	BreakReasonMessage string `protobuf:"bytes,8,opt,name=break_reason_message,json=breakReasonMessage,proto3" json:"break_reason_message,omitempty"`
-	unknownFields      protoimpl.UnknownFields
-	sizeCache          protoimpl.SizeCache
+	// What `step` means, where it is a number that DJI's pages explain; empty
+	// otherwise. Numbers of flights mean something else on the first Dock from 8 on;
+	// there both are said.
+	StepMessage   string `protobuf:"bytes,9,opt,name=step_message,json=stepMessage,proto3" json:"step_message,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Job) Reset() {
@@ -517,6 +521,13 @@ func (x *Job) GetBreakReason() int32 {
 func (x *Job) GetBreakReasonMessage() string {
 	if x != nil {
 		return x.BreakReasonMessage
+	}
+	return ""
+}
+
+func (x *Job) GetStepMessage() string {
+	if x != nil {
+		return x.StepMessage
 	}
 	return ""
 }
@@ -1003,7 +1014,7 @@ var File_dockgate_downlink_v1_command_proto protoreflect.FileDescriptor
 
 const file_dockgate_downlink_v1_command_proto_rawDesc = "" +
 	"\n" +
-	"\"dockgate/downlink/v1/command.proto\x12\x14dockgate.downlink.v1\x1a\x1bdockgate/dji/v1/reply.proto\x1a'dockgate/downlink/v1/error_reason.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xef\x02\n" +
+	"\"dockgate/downlink/v1/command.proto\x12\x14dockgate.downlink.v1\x1a\x1bdockgate/dji/v1/reply.proto\x1a'dockgate/downlink/v1/error_reason.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x92\x03\n" +
 	"\x03Job\x124\n" +
 	"\x05state\x18\x01 \x01(\x0e2\x1e.dockgate.downlink.v1.JobStateR\x05state\x12\x1d\n" +
 	"\apercent\x18\x02 \x01(\x05H\x00R\apercent\x88\x01\x01\x12\x12\n" +
@@ -1013,7 +1024,8 @@ const file_dockgate_downlink_v1_command_proto_rawDesc = "" +
 	"updated_at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\tupdatedAt\x12%\n" +
 	"\x0eresult_message\x18\x06 \x01(\tR\rresultMessage\x12&\n" +
 	"\fbreak_reason\x18\a \x01(\x05H\x02R\vbreakReason\x88\x01\x01\x120\n" +
-	"\x14break_reason_message\x18\b \x01(\tR\x12breakReasonMessageB\n" +
+	"\x14break_reason_message\x18\b \x01(\tR\x12breakReasonMessage\x12!\n" +
+	"\fstep_message\x18\t \x01(\tR\vstepMessageB\n" +
 	"\n" +
 	"\b_percentB\t\n" +
 	"\a_resultB\x0f\n" +

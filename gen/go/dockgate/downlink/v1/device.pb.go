@@ -10,6 +10,7 @@
 package downlinkv1
 
 import (
+	v1 "github.com/dockgate/dockgate/gen/go/dockgate/dji/v1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	structpb "google.golang.org/protobuf/types/known/structpb"
@@ -441,8 +442,16 @@ type DeviceEvent struct {
 	NeedReply bool `protobuf:"varint,6,opt,name=need_reply,json=needReply,proto3" json:"need_reply,omitempty"`
 	// When the gateway stored it.
 	ReceivedAt *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=received_at,json=receivedAt,proto3" json:"received_at,omitempty"`
-	// The `data` as the device wrote it.
-	Data          *structpb.Value `protobuf:"bytes,8,opt,name=data,proto3" json:"data,omitempty"`
+	// The `data` as the device wrote it. Numbers are doubles here.
+	Data *structpb.Value `protobuf:"bytes,8,opt,name=data,proto3" json:"data,omitempty"`
+	// The same as a typed message, for events that the schema knows. Members that
+	// it does not know, or that the device wrote in another type, are in `data`
+	// only.
+	//
+	// Types that are valid to be assigned to VendorEvent:
+	//
+	//	*DeviceEvent_Dji
+	VendorEvent   isDeviceEvent_VendorEvent `protobuf_oneof:"vendor_event"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -533,11 +542,38 @@ func (x *DeviceEvent) GetData() *structpb.Value {
 	return nil
 }
 
+func (x *DeviceEvent) GetVendorEvent() isDeviceEvent_VendorEvent {
+	if x != nil {
+		return x.VendorEvent
+	}
+	return nil
+}
+
+func (x *DeviceEvent) GetDji() *v1.Event {
+	if x != nil {
+		if x, ok := x.VendorEvent.(*DeviceEvent_Dji); ok {
+			return x.Dji
+		}
+	}
+	return nil
+}
+
+type isDeviceEvent_VendorEvent interface {
+	isDeviceEvent_VendorEvent()
+}
+
+type DeviceEvent_Dji struct {
+	// What a DJI device told; the arm that is set is `method`.
+	Dji *v1.Event `protobuf:"bytes,9,opt,name=dji,proto3,oneof"`
+}
+
+func (*DeviceEvent_Dji) isDeviceEvent_VendorEvent() {}
+
 var File_dockgate_downlink_v1_device_proto protoreflect.FileDescriptor
 
 const file_dockgate_downlink_v1_device_proto_rawDesc = "" +
 	"\n" +
-	"!dockgate/downlink/v1/device.proto\x12\x14dockgate.downlink.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa3\x03\n" +
+	"!dockgate/downlink/v1/device.proto\x12\x14dockgate.downlink.v1\x1a\x1bdockgate/dji/v1/event.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa3\x03\n" +
 	"\x06Device\x12\x1b\n" +
 	"\tdevice_id\x18\x01 \x01(\tR\bdeviceId\x12#\n" +
 	"\rserial_number\x18\x02 \x01(\tR\fserialNumber\x12\x1d\n" +
@@ -578,7 +614,7 @@ const file_dockgate_downlink_v1_device_proto_rawDesc = "" +
 	"_longitudeB\t\n" +
 	"\a_heightB\f\n" +
 	"\n" +
-	"_elevation\"\x88\x02\n" +
+	"_elevation\"\xc4\x02\n" +
 	"\vDeviceEvent\x12\x16\n" +
 	"\x06cursor\x18\x01 \x01(\tR\x06cursor\x12\x1d\n" +
 	"\n" +
@@ -590,7 +626,9 @@ const file_dockgate_downlink_v1_device_proto_rawDesc = "" +
 	"need_reply\x18\x06 \x01(\bR\tneedReply\x12;\n" +
 	"\vreceived_at\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"receivedAt\x12*\n" +
-	"\x04data\x18\b \x01(\v2\x16.google.protobuf.ValueR\x04data*e\n" +
+	"\x04data\x18\b \x01(\v2\x16.google.protobuf.ValueR\x04data\x12*\n" +
+	"\x03dji\x18\t \x01(\v2\x16.dockgate.dji.v1.EventH\x00R\x03djiB\x0e\n" +
+	"\fvendor_event*e\n" +
 	"\bPresence\x12\x18\n" +
 	"\x14PRESENCE_UNSPECIFIED\x10\x00\x12\x13\n" +
 	"\x0fPRESENCE_ONLINE\x10\x01\x12\x14\n" +
@@ -628,22 +666,24 @@ var file_dockgate_downlink_v1_device_proto_goTypes = []any{
 	(*timestamppb.Timestamp)(nil), // 5: google.protobuf.Timestamp
 	(*structpb.Struct)(nil),       // 6: google.protobuf.Struct
 	(*structpb.Value)(nil),        // 7: google.protobuf.Value
+	(*v1.Event)(nil),              // 8: dockgate.dji.v1.Event
 }
 var file_dockgate_downlink_v1_device_proto_depIdxs = []int32{
-	1, // 0: dockgate.downlink.v1.Device.kind:type_name -> dockgate.downlink.v1.DeviceKind
-	0, // 1: dockgate.downlink.v1.Device.presence:type_name -> dockgate.downlink.v1.Presence
-	5, // 2: dockgate.downlink.v1.Device.last_seen_at:type_name -> google.protobuf.Timestamp
-	3, // 3: dockgate.downlink.v1.Device.state:type_name -> dockgate.downlink.v1.DeviceState
-	5, // 4: dockgate.downlink.v1.DeviceState.updated_at:type_name -> google.protobuf.Timestamp
-	6, // 5: dockgate.downlink.v1.DeviceState.osd:type_name -> google.protobuf.Struct
-	6, // 6: dockgate.downlink.v1.DeviceState.reported:type_name -> google.protobuf.Struct
-	5, // 7: dockgate.downlink.v1.DeviceEvent.received_at:type_name -> google.protobuf.Timestamp
-	7, // 8: dockgate.downlink.v1.DeviceEvent.data:type_name -> google.protobuf.Value
-	9, // [9:9] is the sub-list for method output_type
-	9, // [9:9] is the sub-list for method input_type
-	9, // [9:9] is the sub-list for extension type_name
-	9, // [9:9] is the sub-list for extension extendee
-	0, // [0:9] is the sub-list for field type_name
+	1,  // 0: dockgate.downlink.v1.Device.kind:type_name -> dockgate.downlink.v1.DeviceKind
+	0,  // 1: dockgate.downlink.v1.Device.presence:type_name -> dockgate.downlink.v1.Presence
+	5,  // 2: dockgate.downlink.v1.Device.last_seen_at:type_name -> google.protobuf.Timestamp
+	3,  // 3: dockgate.downlink.v1.Device.state:type_name -> dockgate.downlink.v1.DeviceState
+	5,  // 4: dockgate.downlink.v1.DeviceState.updated_at:type_name -> google.protobuf.Timestamp
+	6,  // 5: dockgate.downlink.v1.DeviceState.osd:type_name -> google.protobuf.Struct
+	6,  // 6: dockgate.downlink.v1.DeviceState.reported:type_name -> google.protobuf.Struct
+	5,  // 7: dockgate.downlink.v1.DeviceEvent.received_at:type_name -> google.protobuf.Timestamp
+	7,  // 8: dockgate.downlink.v1.DeviceEvent.data:type_name -> google.protobuf.Value
+	8,  // 9: dockgate.downlink.v1.DeviceEvent.dji:type_name -> dockgate.dji.v1.Event
+	10, // [10:10] is the sub-list for method output_type
+	10, // [10:10] is the sub-list for method input_type
+	10, // [10:10] is the sub-list for extension type_name
+	10, // [10:10] is the sub-list for extension extendee
+	0,  // [0:10] is the sub-list for field type_name
 }
 
 func init() { file_dockgate_downlink_v1_device_proto_init() }
@@ -652,6 +692,9 @@ func file_dockgate_downlink_v1_device_proto_init() {
 		return
 	}
 	file_dockgate_downlink_v1_device_proto_msgTypes[1].OneofWrappers = []any{}
+	file_dockgate_downlink_v1_device_proto_msgTypes[2].OneofWrappers = []any{
+		(*DeviceEvent_Dji)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

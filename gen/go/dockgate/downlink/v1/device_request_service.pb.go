@@ -125,7 +125,7 @@ type ListDeviceRequestsRequest struct {
 	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	// Only requests of this vendor: "dji", or empty.
 	Vendor string `protobuf:"bytes,3,opt,name=vendor,proto3" json:"vendor,omitempty"`
-	// Only requests of this gateway device.
+	// Only requests of this gateway device, by its alias or serial number.
 	DeviceId string `protobuf:"bytes,4,opt,name=device_id,json=deviceId,proto3" json:"device_id,omitempty"`
 	// Only requests of this type, e.g. "flighttask_resource_get".
 	RequestType string `protobuf:"bytes,5,opt,name=request_type,json=requestType,proto3" json:"request_type,omitempty"`
@@ -386,7 +386,7 @@ func (x *ReplyDeviceRequestResponse) GetRequest() *DeviceRequest {
 // Which requests to follow.
 type WatchDeviceRequestsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Only requests of this gateway device.
+	// Only requests of this gateway device, by its alias or serial number.
 	DeviceId string `protobuf:"bytes,1,opt,name=device_id,json=deviceId,proto3" json:"device_id,omitempty"`
 	// Only requests of this type.
 	RequestType   string `protobuf:"bytes,2,opt,name=request_type,json=requestType,proto3" json:"request_type,omitempty"`

@@ -421,8 +421,8 @@ type RegisterDeviceRequest struct {
 	// The serial number; empty when device_id is it.
 	SerialNumber string `protobuf:"bytes,2,opt,name=serial_number,json=serialNumber,proto3" json:"serial_number,omitempty"`
 	// The serial number of the gateway device that carries its commands; empty when
-	// the device is one itself, or is known already. What a gateway device
-	// announces later overrules it.
+	// the device is one itself, or is known already. One that is not known yet
+	// becomes known as well. What a gateway device announces later overrules it.
 	GatewayId     string `protobuf:"bytes,3,opt,name=gateway_id,json=gatewayId,proto3" json:"gateway_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

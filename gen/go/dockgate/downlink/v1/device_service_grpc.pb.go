@@ -53,10 +53,13 @@ type DeviceServiceClient interface {
 	//
 	// Errors: VALIDATION_FAILED, FORBIDDEN, UNAVAILABLE.
 	WatchDevices(ctx context.Context, in *WatchDevicesRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchDevicesResponse], error)
-	// Gives a device a name, or makes one known before it announces itself. Safe to
-	// repeat: the last registration of a device_id holds.
+	// Gives a device a name, or makes one known before it announces itself; it is
+	// then of the caller's tenant. Safe to repeat: the last registration of a
+	// device_id holds. A caller whose credential is limited to some devices may
+	// register these, but not name them, as limits go by names.
 	//
-	// Errors: VALIDATION_FAILED, FORBIDDEN, UNAVAILABLE.
+	// Errors: VALIDATION_FAILED, FORBIDDEN, DEVICE_NOT_FOUND (the device or its
+	// gateway device is another tenant's), UNAVAILABLE.
 	RegisterDevice(ctx context.Context, in *RegisterDeviceRequest, opts ...grpc.CallOption) (*RegisterDeviceResponse, error)
 	// Forgets a device and its name. One that announces itself again is known
 	// again, by its serial number. Commands that were accepted for it go on.
@@ -182,10 +185,13 @@ type DeviceServiceServer interface {
 	//
 	// Errors: VALIDATION_FAILED, FORBIDDEN, UNAVAILABLE.
 	WatchDevices(*WatchDevicesRequest, grpc.ServerStreamingServer[WatchDevicesResponse]) error
-	// Gives a device a name, or makes one known before it announces itself. Safe to
-	// repeat: the last registration of a device_id holds.
+	// Gives a device a name, or makes one known before it announces itself; it is
+	// then of the caller's tenant. Safe to repeat: the last registration of a
+	// device_id holds. A caller whose credential is limited to some devices may
+	// register these, but not name them, as limits go by names.
 	//
-	// Errors: VALIDATION_FAILED, FORBIDDEN, UNAVAILABLE.
+	// Errors: VALIDATION_FAILED, FORBIDDEN, DEVICE_NOT_FOUND (the device or its
+	// gateway device is another tenant's), UNAVAILABLE.
 	RegisterDevice(context.Context, *RegisterDeviceRequest) (*RegisterDeviceResponse, error)
 	// Forgets a device and its name. One that announces itself again is known
 	// again, by its serial number. Commands that were accepted for it go on.

@@ -33,7 +33,8 @@ type ErrorReason int32
 const (
 	// Not set; never returned.
 	ErrorReason_ERROR_REASON_UNSPECIFIED ErrorReason = 0
-	// HTTP 400. The body is not JSON, or not an object. No metadata.
+	// HTTP 400. The body is not JSON, or not an object, or breaks off; or the
+	// request is not HTTP that can be read. No metadata.
 	ErrorReason_ERROR_REASON_INVALID_REQUEST_BODY ErrorReason = 1
 	// HTTP 400, INVALID_ARGUMENT. A required field is missing, or a type or range
 	// is wrong. The offending fields are listed. No metadata.
@@ -45,7 +46,10 @@ const (
 	// did_you_mean where a method's name is close.
 	ErrorReason_ERROR_REASON_UNSUPPORTED_COMMAND ErrorReason = 4
 	// HTTP 401, UNAUTHENTICATED. A signature header is missing or malformed, or
-	// the API ID is unknown or disabled. Metadata: header where one is at fault.
+	// the API ID is unknown or disabled. Over gRPC: there is no API key in the
+	// metadata `authorization` and no client certificate that stands for one, or
+	// it cannot be used, or it came without TLS. Metadata: header where one is at
+	// fault.
 	ErrorReason_ERROR_REASON_UNAUTHORIZED ErrorReason = 5
 	// HTTP 401, UNAUTHENTICATED. The signature does not fit the request. No
 	// metadata.
@@ -83,9 +87,12 @@ const (
 	// stopping. Nothing was accepted; try again with the same idempotency key. A
 	// watch that ends so is resumed behind the last event seen. No metadata.
 	ErrorReason_ERROR_REASON_UNAVAILABLE ErrorReason = 18
-	// HTTP 403, PERMISSION_DENIED. The caller lacks a scope, or the gateway's
-	// configuration switches the thing off. Metadata: scope, or setting, that
-	// would allow it.
+	// HTTP 403, PERMISSION_DENIED. The caller lacks a scope, the gateway's
+	// configuration switches the thing off, or the caller's credential is limited
+	// to other devices than the one that is named, or to which the named command
+	// or request belongs; another tenant's is never FORBIDDEN but not found. Lists
+	// and watches leave out what is out of reach. Metadata: scope, or setting, that
+	// would allow it; or device_id.
 	ErrorReason_ERROR_REASON_FORBIDDEN ErrorReason = 19
 	// OUT_OF_RANGE. Events behind the resume token have been removed, as they were
 	// older than the gateway keeps them, or the gateway was restored from a

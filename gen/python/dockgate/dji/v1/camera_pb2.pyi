@@ -4005,3 +4005,166 @@ class VideoStorageSet(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__payload_index) -> _WhichOneofReturnType__payload_index | None: ...
 
 Global___VideoStorageSet: _TypeAlias = VideoStorageSet  # noqa: Y015
+
+@_typing.final
+class CameraPhotoTakeProgressEvent(_message.Message):
+    """camera_photo_take_progress: how far camera_photo_take is with a panorama."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class Output(_message.Message):
+        """What is reported."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        @_typing.final
+        class Progress(_message.Message):
+            """How far it is."""
+
+            DESCRIPTOR: _descriptor.Descriptor
+
+            class _CurrentStep:
+                ValueType = _typing.NewType("ValueType", _builtins.int)
+                V: _TypeAlias = ValueType  # noqa: Y015
+
+            class _CurrentStepEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[CameraPhotoTakeProgressEvent.Output.Progress._CurrentStep.ValueType], _builtins.type):
+                DESCRIPTOR: _descriptor.EnumDescriptor
+                CURRENT_STEP_UNSPECIFIED: CameraPhotoTakeProgressEvent.Output.Progress._CurrentStep.ValueType  # 0
+                """Stands in DJI's examples, without a meaning."""
+                CURRENT_STEP_IDLE: CameraPhotoTakeProgressEvent.Output.Progress._CurrentStep.ValueType  # 3000
+                """The panorama has not begun, or has ended."""
+                CURRENT_STEP_CAPTURING: CameraPhotoTakeProgressEvent.Output.Progress._CurrentStep.ValueType  # 3002
+                """The camera takes the pictures."""
+                CURRENT_STEP_SYNTHESIZING: CameraPhotoTakeProgressEvent.Output.Progress._CurrentStep.ValueType  # 3005
+                """The camera puts them together."""
+
+            class CurrentStep(_CurrentStep, metaclass=_CurrentStepEnumTypeWrapper):
+                """What the camera does."""
+
+            CURRENT_STEP_UNSPECIFIED: CameraPhotoTakeProgressEvent.Output.Progress.CurrentStep.ValueType  # 0
+            """Stands in DJI's examples, without a meaning."""
+            CURRENT_STEP_IDLE: CameraPhotoTakeProgressEvent.Output.Progress.CurrentStep.ValueType  # 3000
+            """The panorama has not begun, or has ended."""
+            CURRENT_STEP_CAPTURING: CameraPhotoTakeProgressEvent.Output.Progress.CurrentStep.ValueType  # 3002
+            """The camera takes the pictures."""
+            CURRENT_STEP_SYNTHESIZING: CameraPhotoTakeProgressEvent.Output.Progress.CurrentStep.ValueType  # 3005
+            """The camera puts them together."""
+
+            CURRENT_STEP_FIELD_NUMBER: _builtins.int
+            PERCENT_FIELD_NUMBER: _builtins.int
+            current_step: Global___CameraPhotoTakeProgressEvent.Output.Progress.CurrentStep.ValueType
+            """What the camera does."""
+            percent: _builtins.int
+            """Progress in percent, 0..100."""
+            def __init__(
+                self,
+                *,
+                current_step: Global___CameraPhotoTakeProgressEvent.Output.Progress.CurrentStep.ValueType | None = ...,
+                percent: _builtins.int | None = ...,
+            ) -> None: ...
+            _HasFieldArgType: _TypeAlias = _typing.Literal["_current_step", b"_current_step", "_percent", b"_percent", "current_step", b"current_step", "percent", b"percent"]  # noqa: Y015
+            def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+            _ClearFieldArgType: _TypeAlias = _typing.Literal["_current_step", b"_current_step", "_percent", b"_percent", "current_step", b"current_step", "percent", b"percent"]  # noqa: Y015
+            def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+            _WhichOneofReturnType__current_step: _TypeAlias = _typing.Literal["current_step"]  # noqa: Y015
+            _WhichOneofArgType__current_step: _TypeAlias = _typing.Literal["_current_step", b"_current_step"]  # noqa: Y015
+            _WhichOneofReturnType__percent: _TypeAlias = _typing.Literal["percent"]  # noqa: Y015
+            _WhichOneofArgType__percent: _TypeAlias = _typing.Literal["_percent", b"_percent"]  # noqa: Y015
+            @_typing.overload
+            def WhichOneof(self, oneof_group: _WhichOneofArgType__current_step) -> _WhichOneofReturnType__current_step | None: ...
+            @_typing.overload
+            def WhichOneof(self, oneof_group: _WhichOneofArgType__percent) -> _WhichOneofReturnType__percent | None: ...
+
+        @_typing.final
+        class Ext(_message.Message):
+            """What it is about."""
+
+            DESCRIPTOR: _descriptor.Descriptor
+
+            class _CameraMode:
+                ValueType = _typing.NewType("ValueType", _builtins.int)
+                V: _TypeAlias = ValueType  # noqa: Y015
+
+            class _CameraModeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[CameraPhotoTakeProgressEvent.Output.Ext._CameraMode.ValueType], _builtins.type):
+                DESCRIPTOR: _descriptor.EnumDescriptor
+                CAMERA_MODE_UNSPECIFIED: CameraPhotoTakeProgressEvent.Output.Ext._CameraMode.ValueType  # 0
+                """Not said."""
+                CAMERA_MODE_PANORAMA: CameraPhotoTakeProgressEvent.Output.Ext._CameraMode.ValueType  # 3
+                """Panorama."""
+
+            class CameraMode(_CameraMode, metaclass=_CameraModeEnumTypeWrapper):
+                """The mode of the camera."""
+
+            CAMERA_MODE_UNSPECIFIED: CameraPhotoTakeProgressEvent.Output.Ext.CameraMode.ValueType  # 0
+            """Not said."""
+            CAMERA_MODE_PANORAMA: CameraPhotoTakeProgressEvent.Output.Ext.CameraMode.ValueType  # 3
+            """Panorama."""
+
+            CAMERA_MODE_FIELD_NUMBER: _builtins.int
+            camera_mode: Global___CameraPhotoTakeProgressEvent.Output.Ext.CameraMode.ValueType
+            """The mode of the camera."""
+            def __init__(
+                self,
+                *,
+                camera_mode: Global___CameraPhotoTakeProgressEvent.Output.Ext.CameraMode.ValueType | None = ...,
+            ) -> None: ...
+            _HasFieldArgType: _TypeAlias = _typing.Literal["_camera_mode", b"_camera_mode", "camera_mode", b"camera_mode"]  # noqa: Y015
+            def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+            _ClearFieldArgType: _TypeAlias = _typing.Literal["_camera_mode", b"_camera_mode", "camera_mode", b"camera_mode"]  # noqa: Y015
+            def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+            _WhichOneofReturnType__camera_mode: _TypeAlias = _typing.Literal["camera_mode"]  # noqa: Y015
+            _WhichOneofArgType__camera_mode: _TypeAlias = _typing.Literal["_camera_mode", b"_camera_mode"]  # noqa: Y015
+            def WhichOneof(self, oneof_group: _WhichOneofArgType__camera_mode) -> _WhichOneofReturnType__camera_mode | None: ...
+
+        STATUS_FIELD_NUMBER: _builtins.int
+        PROGRESS_FIELD_NUMBER: _builtins.int
+        EXT_FIELD_NUMBER: _builtins.int
+        status: _builtins.str
+        """The state of the job: "in_progress", "ok" or "fail"."""
+        @_builtins.property
+        def progress(self) -> Global___CameraPhotoTakeProgressEvent.Output.Progress:
+            """How far it is."""
+
+        @_builtins.property
+        def ext(self) -> Global___CameraPhotoTakeProgressEvent.Output.Ext:
+            """What it is about."""
+
+        def __init__(
+            self,
+            *,
+            status: _builtins.str | None = ...,
+            progress: Global___CameraPhotoTakeProgressEvent.Output.Progress | None = ...,
+            ext: Global___CameraPhotoTakeProgressEvent.Output.Ext | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["_status", b"_status", "ext", b"ext", "progress", b"progress", "status", b"status"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["_status", b"_status", "ext", b"ext", "progress", b"progress", "status", b"status"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        _WhichOneofReturnType__status: _TypeAlias = _typing.Literal["status"]  # noqa: Y015
+        _WhichOneofArgType__status: _TypeAlias = _typing.Literal["_status", b"_status"]  # noqa: Y015
+        def WhichOneof(self, oneof_group: _WhichOneofArgType__status) -> _WhichOneofReturnType__status | None: ...
+
+    OUTPUT_FIELD_NUMBER: _builtins.int
+    RESULT_FIELD_NUMBER: _builtins.int
+    result: _builtins.int
+    """0 while nothing is wrong, otherwise an error code."""
+    @_builtins.property
+    def output(self) -> Global___CameraPhotoTakeProgressEvent.Output:
+        """The report."""
+
+    def __init__(
+        self,
+        *,
+        output: Global___CameraPhotoTakeProgressEvent.Output | None = ...,
+        result: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_result", b"_result", "output", b"output", "result", b"result"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_result", b"_result", "output", b"output", "result", b"result"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__result: _TypeAlias = _typing.Literal["result"]  # noqa: Y015
+    _WhichOneofArgType__result: _TypeAlias = _typing.Literal["_result", b"_result"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__result) -> _WhichOneofReturnType__result | None: ...
+
+Global___CameraPhotoTakeProgressEvent: _TypeAlias = CameraPhotoTakeProgressEvent  # noqa: Y015

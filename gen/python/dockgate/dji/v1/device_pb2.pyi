@@ -1008,3 +1008,1424 @@ class SupplementLightOpen(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SupplementLightOpen: _TypeAlias = SupplementLightOpen  # noqa: Y015
+
+@_typing.final
+class ChargeCloseEvent(_message.Message):
+    """charge_close: how far charge_close is."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class Output(_message.Message):
+        """What is reported."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        @_typing.final
+        class Progress(_message.Message):
+            """How far it is."""
+
+            DESCRIPTOR: _descriptor.Descriptor
+
+            PERCENT_FIELD_NUMBER: _builtins.int
+            STEP_KEY_FIELD_NUMBER: _builtins.int
+            percent: _builtins.int
+            """Progress in percent, 0..100."""
+            step_key: _builtins.str
+            """The step, in no documented order: "get_bid", "check_work_mode",
+            "check_task_state" or "stop_charge". Devices also send others.
+            """
+            def __init__(
+                self,
+                *,
+                percent: _builtins.int | None = ...,
+                step_key: _builtins.str | None = ...,
+            ) -> None: ...
+            _HasFieldArgType: _TypeAlias = _typing.Literal["_percent", b"_percent", "_step_key", b"_step_key", "percent", b"percent", "step_key", b"step_key"]  # noqa: Y015
+            def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+            _ClearFieldArgType: _TypeAlias = _typing.Literal["_percent", b"_percent", "_step_key", b"_step_key", "percent", b"percent", "step_key", b"step_key"]  # noqa: Y015
+            def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+            _WhichOneofReturnType__percent: _TypeAlias = _typing.Literal["percent"]  # noqa: Y015
+            _WhichOneofArgType__percent: _TypeAlias = _typing.Literal["_percent", b"_percent"]  # noqa: Y015
+            _WhichOneofReturnType__step_key: _TypeAlias = _typing.Literal["step_key"]  # noqa: Y015
+            _WhichOneofArgType__step_key: _TypeAlias = _typing.Literal["_step_key", b"_step_key"]  # noqa: Y015
+            @_typing.overload
+            def WhichOneof(self, oneof_group: _WhichOneofArgType__percent) -> _WhichOneofReturnType__percent | None: ...
+            @_typing.overload
+            def WhichOneof(self, oneof_group: _WhichOneofArgType__step_key) -> _WhichOneofReturnType__step_key | None: ...
+
+        STATUS_FIELD_NUMBER: _builtins.int
+        PROGRESS_FIELD_NUMBER: _builtins.int
+        status: _builtins.str
+        """The state of the job: "sent", "in_progress", "paused" while it goes on;
+        "ok", "failed", "rejected", "canceled" or "timeout" at its end.
+        """
+        @_builtins.property
+        def progress(self) -> Global___ChargeCloseEvent.Output.Progress:
+            """How far it is."""
+
+        def __init__(
+            self,
+            *,
+            status: _builtins.str | None = ...,
+            progress: Global___ChargeCloseEvent.Output.Progress | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["_status", b"_status", "progress", b"progress", "status", b"status"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["_status", b"_status", "progress", b"progress", "status", b"status"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        _WhichOneofReturnType__status: _TypeAlias = _typing.Literal["status"]  # noqa: Y015
+        _WhichOneofArgType__status: _TypeAlias = _typing.Literal["_status", b"_status"]  # noqa: Y015
+        def WhichOneof(self, oneof_group: _WhichOneofArgType__status) -> _WhichOneofReturnType__status | None: ...
+
+    RESULT_FIELD_NUMBER: _builtins.int
+    OUTPUT_FIELD_NUMBER: _builtins.int
+    result: _builtins.int
+    """0 while nothing is wrong, otherwise an error code."""
+    @_builtins.property
+    def output(self) -> Global___ChargeCloseEvent.Output:
+        """The report."""
+
+    def __init__(
+        self,
+        *,
+        result: _builtins.int | None = ...,
+        output: Global___ChargeCloseEvent.Output | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_result", b"_result", "output", b"output", "result", b"result"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_result", b"_result", "output", b"output", "result", b"result"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__result: _TypeAlias = _typing.Literal["result"]  # noqa: Y015
+    _WhichOneofArgType__result: _TypeAlias = _typing.Literal["_result", b"_result"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__result) -> _WhichOneofReturnType__result | None: ...
+
+Global___ChargeCloseEvent: _TypeAlias = ChargeCloseEvent  # noqa: Y015
+
+@_typing.final
+class ChargeOpenEvent(_message.Message):
+    """charge_open: how far charge_open is."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class Output(_message.Message):
+        """What is reported."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        @_typing.final
+        class Progress(_message.Message):
+            """How far it is."""
+
+            DESCRIPTOR: _descriptor.Descriptor
+
+            PERCENT_FIELD_NUMBER: _builtins.int
+            STEP_KEY_FIELD_NUMBER: _builtins.int
+            percent: _builtins.int
+            """Progress in percent, 0..100."""
+            step_key: _builtins.str
+            """The step, in no documented order: "get_bid", "check_work_mode",
+            "check_task_state", "check_scram_state", "check_cover" or
+            "start_charge". Devices also send others.
+            """
+            def __init__(
+                self,
+                *,
+                percent: _builtins.int | None = ...,
+                step_key: _builtins.str | None = ...,
+            ) -> None: ...
+            _HasFieldArgType: _TypeAlias = _typing.Literal["_percent", b"_percent", "_step_key", b"_step_key", "percent", b"percent", "step_key", b"step_key"]  # noqa: Y015
+            def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+            _ClearFieldArgType: _TypeAlias = _typing.Literal["_percent", b"_percent", "_step_key", b"_step_key", "percent", b"percent", "step_key", b"step_key"]  # noqa: Y015
+            def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+            _WhichOneofReturnType__percent: _TypeAlias = _typing.Literal["percent"]  # noqa: Y015
+            _WhichOneofArgType__percent: _TypeAlias = _typing.Literal["_percent", b"_percent"]  # noqa: Y015
+            _WhichOneofReturnType__step_key: _TypeAlias = _typing.Literal["step_key"]  # noqa: Y015
+            _WhichOneofArgType__step_key: _TypeAlias = _typing.Literal["_step_key", b"_step_key"]  # noqa: Y015
+            @_typing.overload
+            def WhichOneof(self, oneof_group: _WhichOneofArgType__percent) -> _WhichOneofReturnType__percent | None: ...
+            @_typing.overload
+            def WhichOneof(self, oneof_group: _WhichOneofArgType__step_key) -> _WhichOneofReturnType__step_key | None: ...
+
+        STATUS_FIELD_NUMBER: _builtins.int
+        PROGRESS_FIELD_NUMBER: _builtins.int
+        status: _builtins.str
+        """The state of the job: "sent", "in_progress", "paused" while it goes on;
+        "ok", "failed", "rejected", "canceled" or "timeout" at its end.
+        """
+        @_builtins.property
+        def progress(self) -> Global___ChargeOpenEvent.Output.Progress:
+            """How far it is."""
+
+        def __init__(
+            self,
+            *,
+            status: _builtins.str | None = ...,
+            progress: Global___ChargeOpenEvent.Output.Progress | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["_status", b"_status", "progress", b"progress", "status", b"status"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["_status", b"_status", "progress", b"progress", "status", b"status"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        _WhichOneofReturnType__status: _TypeAlias = _typing.Literal["status"]  # noqa: Y015
+        _WhichOneofArgType__status: _TypeAlias = _typing.Literal["_status", b"_status"]  # noqa: Y015
+        def WhichOneof(self, oneof_group: _WhichOneofArgType__status) -> _WhichOneofReturnType__status | None: ...
+
+    RESULT_FIELD_NUMBER: _builtins.int
+    OUTPUT_FIELD_NUMBER: _builtins.int
+    result: _builtins.int
+    """0 while nothing is wrong, otherwise an error code."""
+    @_builtins.property
+    def output(self) -> Global___ChargeOpenEvent.Output:
+        """The report."""
+
+    def __init__(
+        self,
+        *,
+        result: _builtins.int | None = ...,
+        output: Global___ChargeOpenEvent.Output | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_result", b"_result", "output", b"output", "result", b"result"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_result", b"_result", "output", b"output", "result", b"result"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__result: _TypeAlias = _typing.Literal["result"]  # noqa: Y015
+    _WhichOneofArgType__result: _TypeAlias = _typing.Literal["_result", b"_result"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__result) -> _WhichOneofReturnType__result | None: ...
+
+Global___ChargeOpenEvent: _TypeAlias = ChargeOpenEvent  # noqa: Y015
+
+@_typing.final
+class CoverCloseEvent(_message.Message):
+    """cover_close: how far cover_close is."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class Output(_message.Message):
+        """What is reported."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        @_typing.final
+        class Progress(_message.Message):
+            """How far it is."""
+
+            DESCRIPTOR: _descriptor.Descriptor
+
+            PERCENT_FIELD_NUMBER: _builtins.int
+            STEP_KEY_FIELD_NUMBER: _builtins.int
+            percent: _builtins.int
+            """Progress in percent, 0..100."""
+            step_key: _builtins.str
+            """The step, in no documented order: "get_bid", "check_work_mode",
+            "check_task_state", "check_scram_state", "turn_on_drone",
+            "drone_paddle_forward", "drone_paddle_reverse", "drone_paddle_stop" or
+            "close_cover". Devices also send others.
+            """
+            def __init__(
+                self,
+                *,
+                percent: _builtins.int | None = ...,
+                step_key: _builtins.str | None = ...,
+            ) -> None: ...
+            _HasFieldArgType: _TypeAlias = _typing.Literal["_percent", b"_percent", "_step_key", b"_step_key", "percent", b"percent", "step_key", b"step_key"]  # noqa: Y015
+            def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+            _ClearFieldArgType: _TypeAlias = _typing.Literal["_percent", b"_percent", "_step_key", b"_step_key", "percent", b"percent", "step_key", b"step_key"]  # noqa: Y015
+            def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+            _WhichOneofReturnType__percent: _TypeAlias = _typing.Literal["percent"]  # noqa: Y015
+            _WhichOneofArgType__percent: _TypeAlias = _typing.Literal["_percent", b"_percent"]  # noqa: Y015
+            _WhichOneofReturnType__step_key: _TypeAlias = _typing.Literal["step_key"]  # noqa: Y015
+            _WhichOneofArgType__step_key: _TypeAlias = _typing.Literal["_step_key", b"_step_key"]  # noqa: Y015
+            @_typing.overload
+            def WhichOneof(self, oneof_group: _WhichOneofArgType__percent) -> _WhichOneofReturnType__percent | None: ...
+            @_typing.overload
+            def WhichOneof(self, oneof_group: _WhichOneofArgType__step_key) -> _WhichOneofReturnType__step_key | None: ...
+
+        STATUS_FIELD_NUMBER: _builtins.int
+        PROGRESS_FIELD_NUMBER: _builtins.int
+        status: _builtins.str
+        """The state of the job: "sent", "in_progress", "paused" while it goes on;
+        "ok", "failed", "rejected", "canceled" or "timeout" at its end.
+        """
+        @_builtins.property
+        def progress(self) -> Global___CoverCloseEvent.Output.Progress:
+            """How far it is."""
+
+        def __init__(
+            self,
+            *,
+            status: _builtins.str | None = ...,
+            progress: Global___CoverCloseEvent.Output.Progress | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["_status", b"_status", "progress", b"progress", "status", b"status"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["_status", b"_status", "progress", b"progress", "status", b"status"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        _WhichOneofReturnType__status: _TypeAlias = _typing.Literal["status"]  # noqa: Y015
+        _WhichOneofArgType__status: _TypeAlias = _typing.Literal["_status", b"_status"]  # noqa: Y015
+        def WhichOneof(self, oneof_group: _WhichOneofArgType__status) -> _WhichOneofReturnType__status | None: ...
+
+    RESULT_FIELD_NUMBER: _builtins.int
+    OUTPUT_FIELD_NUMBER: _builtins.int
+    result: _builtins.int
+    """0 while nothing is wrong, otherwise an error code."""
+    @_builtins.property
+    def output(self) -> Global___CoverCloseEvent.Output:
+        """The report."""
+
+    def __init__(
+        self,
+        *,
+        result: _builtins.int | None = ...,
+        output: Global___CoverCloseEvent.Output | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_result", b"_result", "output", b"output", "result", b"result"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_result", b"_result", "output", b"output", "result", b"result"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__result: _TypeAlias = _typing.Literal["result"]  # noqa: Y015
+    _WhichOneofArgType__result: _TypeAlias = _typing.Literal["_result", b"_result"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__result) -> _WhichOneofReturnType__result | None: ...
+
+Global___CoverCloseEvent: _TypeAlias = CoverCloseEvent  # noqa: Y015
+
+@_typing.final
+class CoverForceCloseEvent(_message.Message):
+    """cover_force_close: how far cover_force_close is."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class Output(_message.Message):
+        """What is reported."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        @_typing.final
+        class Progress(_message.Message):
+            """How far it is."""
+
+            DESCRIPTOR: _descriptor.Descriptor
+
+            PERCENT_FIELD_NUMBER: _builtins.int
+            percent: _builtins.int
+            """Progress in percent, 0..100."""
+            def __init__(
+                self,
+                *,
+                percent: _builtins.int | None = ...,
+            ) -> None: ...
+            _HasFieldArgType: _TypeAlias = _typing.Literal["_percent", b"_percent", "percent", b"percent"]  # noqa: Y015
+            def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+            _ClearFieldArgType: _TypeAlias = _typing.Literal["_percent", b"_percent", "percent", b"percent"]  # noqa: Y015
+            def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+            _WhichOneofReturnType__percent: _TypeAlias = _typing.Literal["percent"]  # noqa: Y015
+            _WhichOneofArgType__percent: _TypeAlias = _typing.Literal["_percent", b"_percent"]  # noqa: Y015
+            def WhichOneof(self, oneof_group: _WhichOneofArgType__percent) -> _WhichOneofReturnType__percent | None: ...
+
+        STATUS_FIELD_NUMBER: _builtins.int
+        PROGRESS_FIELD_NUMBER: _builtins.int
+        status: _builtins.str
+        """The state of the job: "sent", "in_progress", "paused" while it goes on;
+        "ok", "failed", "rejected", "canceled" or "timeout" at its end.
+        """
+        @_builtins.property
+        def progress(self) -> Global___CoverForceCloseEvent.Output.Progress:
+            """How far it is."""
+
+        def __init__(
+            self,
+            *,
+            status: _builtins.str | None = ...,
+            progress: Global___CoverForceCloseEvent.Output.Progress | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["_status", b"_status", "progress", b"progress", "status", b"status"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["_status", b"_status", "progress", b"progress", "status", b"status"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        _WhichOneofReturnType__status: _TypeAlias = _typing.Literal["status"]  # noqa: Y015
+        _WhichOneofArgType__status: _TypeAlias = _typing.Literal["_status", b"_status"]  # noqa: Y015
+        def WhichOneof(self, oneof_group: _WhichOneofArgType__status) -> _WhichOneofReturnType__status | None: ...
+
+    RESULT_FIELD_NUMBER: _builtins.int
+    OUTPUT_FIELD_NUMBER: _builtins.int
+    result: _builtins.int
+    """0 while nothing is wrong, otherwise an error code."""
+    @_builtins.property
+    def output(self) -> Global___CoverForceCloseEvent.Output:
+        """The report."""
+
+    def __init__(
+        self,
+        *,
+        result: _builtins.int | None = ...,
+        output: Global___CoverForceCloseEvent.Output | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_result", b"_result", "output", b"output", "result", b"result"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_result", b"_result", "output", b"output", "result", b"result"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__result: _TypeAlias = _typing.Literal["result"]  # noqa: Y015
+    _WhichOneofArgType__result: _TypeAlias = _typing.Literal["_result", b"_result"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__result) -> _WhichOneofReturnType__result | None: ...
+
+Global___CoverForceCloseEvent: _TypeAlias = CoverForceCloseEvent  # noqa: Y015
+
+@_typing.final
+class CoverOpenEvent(_message.Message):
+    """cover_open: how far cover_open is."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class Output(_message.Message):
+        """What is reported."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        @_typing.final
+        class Progress(_message.Message):
+            """How far it is."""
+
+            DESCRIPTOR: _descriptor.Descriptor
+
+            PERCENT_FIELD_NUMBER: _builtins.int
+            STEP_KEY_FIELD_NUMBER: _builtins.int
+            percent: _builtins.int
+            """Progress in percent, 0..100."""
+            step_key: _builtins.str
+            """The step, in no documented order: "get_bid", "check_work_mode",
+            "check_task_state", "check_scram_state" or "open_cover". Devices also
+            send others.
+            """
+            def __init__(
+                self,
+                *,
+                percent: _builtins.int | None = ...,
+                step_key: _builtins.str | None = ...,
+            ) -> None: ...
+            _HasFieldArgType: _TypeAlias = _typing.Literal["_percent", b"_percent", "_step_key", b"_step_key", "percent", b"percent", "step_key", b"step_key"]  # noqa: Y015
+            def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+            _ClearFieldArgType: _TypeAlias = _typing.Literal["_percent", b"_percent", "_step_key", b"_step_key", "percent", b"percent", "step_key", b"step_key"]  # noqa: Y015
+            def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+            _WhichOneofReturnType__percent: _TypeAlias = _typing.Literal["percent"]  # noqa: Y015
+            _WhichOneofArgType__percent: _TypeAlias = _typing.Literal["_percent", b"_percent"]  # noqa: Y015
+            _WhichOneofReturnType__step_key: _TypeAlias = _typing.Literal["step_key"]  # noqa: Y015
+            _WhichOneofArgType__step_key: _TypeAlias = _typing.Literal["_step_key", b"_step_key"]  # noqa: Y015
+            @_typing.overload
+            def WhichOneof(self, oneof_group: _WhichOneofArgType__percent) -> _WhichOneofReturnType__percent | None: ...
+            @_typing.overload
+            def WhichOneof(self, oneof_group: _WhichOneofArgType__step_key) -> _WhichOneofReturnType__step_key | None: ...
+
+        STATUS_FIELD_NUMBER: _builtins.int
+        PROGRESS_FIELD_NUMBER: _builtins.int
+        status: _builtins.str
+        """The state of the job: "sent", "in_progress", "paused" while it goes on;
+        "ok", "failed", "rejected", "canceled" or "timeout" at its end.
+        """
+        @_builtins.property
+        def progress(self) -> Global___CoverOpenEvent.Output.Progress:
+            """How far it is."""
+
+        def __init__(
+            self,
+            *,
+            status: _builtins.str | None = ...,
+            progress: Global___CoverOpenEvent.Output.Progress | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["_status", b"_status", "progress", b"progress", "status", b"status"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["_status", b"_status", "progress", b"progress", "status", b"status"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        _WhichOneofReturnType__status: _TypeAlias = _typing.Literal["status"]  # noqa: Y015
+        _WhichOneofArgType__status: _TypeAlias = _typing.Literal["_status", b"_status"]  # noqa: Y015
+        def WhichOneof(self, oneof_group: _WhichOneofArgType__status) -> _WhichOneofReturnType__status | None: ...
+
+    RESULT_FIELD_NUMBER: _builtins.int
+    OUTPUT_FIELD_NUMBER: _builtins.int
+    result: _builtins.int
+    """0 while nothing is wrong, otherwise an error code."""
+    @_builtins.property
+    def output(self) -> Global___CoverOpenEvent.Output:
+        """The report."""
+
+    def __init__(
+        self,
+        *,
+        result: _builtins.int | None = ...,
+        output: Global___CoverOpenEvent.Output | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_result", b"_result", "output", b"output", "result", b"result"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_result", b"_result", "output", b"output", "result", b"result"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__result: _TypeAlias = _typing.Literal["result"]  # noqa: Y015
+    _WhichOneofArgType__result: _TypeAlias = _typing.Literal["_result", b"_result"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__result) -> _WhichOneofReturnType__result | None: ...
+
+Global___CoverOpenEvent: _TypeAlias = CoverOpenEvent  # noqa: Y015
+
+@_typing.final
+class DeviceFormatEvent(_message.Message):
+    """device_format: how far device_format is."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class Output(_message.Message):
+        """What is reported."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        @_typing.final
+        class Progress(_message.Message):
+            """How far it is."""
+
+            DESCRIPTOR: _descriptor.Descriptor
+
+            PERCENT_FIELD_NUMBER: _builtins.int
+            STEP_KEY_FIELD_NUMBER: _builtins.int
+            percent: _builtins.int
+            """Progress in percent, 0..100."""
+            step_key: _builtins.str
+            """The step. Older pages list "download_firmware" and "upgrade_firmware"
+            here, evidently by mistake; newer ones have no steps.
+            """
+            def __init__(
+                self,
+                *,
+                percent: _builtins.int | None = ...,
+                step_key: _builtins.str | None = ...,
+            ) -> None: ...
+            _HasFieldArgType: _TypeAlias = _typing.Literal["_percent", b"_percent", "_step_key", b"_step_key", "percent", b"percent", "step_key", b"step_key"]  # noqa: Y015
+            def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+            _ClearFieldArgType: _TypeAlias = _typing.Literal["_percent", b"_percent", "_step_key", b"_step_key", "percent", b"percent", "step_key", b"step_key"]  # noqa: Y015
+            def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+            _WhichOneofReturnType__percent: _TypeAlias = _typing.Literal["percent"]  # noqa: Y015
+            _WhichOneofArgType__percent: _TypeAlias = _typing.Literal["_percent", b"_percent"]  # noqa: Y015
+            _WhichOneofReturnType__step_key: _TypeAlias = _typing.Literal["step_key"]  # noqa: Y015
+            _WhichOneofArgType__step_key: _TypeAlias = _typing.Literal["_step_key", b"_step_key"]  # noqa: Y015
+            @_typing.overload
+            def WhichOneof(self, oneof_group: _WhichOneofArgType__percent) -> _WhichOneofReturnType__percent | None: ...
+            @_typing.overload
+            def WhichOneof(self, oneof_group: _WhichOneofArgType__step_key) -> _WhichOneofReturnType__step_key | None: ...
+
+        STATUS_FIELD_NUMBER: _builtins.int
+        PROGRESS_FIELD_NUMBER: _builtins.int
+        status: _builtins.str
+        """The state of the job: "sent", "in_progress", "paused" while it goes on;
+        "ok", "failed", "rejected", "canceled" or "timeout" at its end.
+        """
+        @_builtins.property
+        def progress(self) -> Global___DeviceFormatEvent.Output.Progress:
+            """How far it is."""
+
+        def __init__(
+            self,
+            *,
+            status: _builtins.str | None = ...,
+            progress: Global___DeviceFormatEvent.Output.Progress | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["_status", b"_status", "progress", b"progress", "status", b"status"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["_status", b"_status", "progress", b"progress", "status", b"status"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        _WhichOneofReturnType__status: _TypeAlias = _typing.Literal["status"]  # noqa: Y015
+        _WhichOneofArgType__status: _TypeAlias = _typing.Literal["_status", b"_status"]  # noqa: Y015
+        def WhichOneof(self, oneof_group: _WhichOneofArgType__status) -> _WhichOneofReturnType__status | None: ...
+
+    RESULT_FIELD_NUMBER: _builtins.int
+    OUTPUT_FIELD_NUMBER: _builtins.int
+    result: _builtins.int
+    """0 while nothing is wrong, otherwise an error code."""
+    @_builtins.property
+    def output(self) -> Global___DeviceFormatEvent.Output:
+        """The report."""
+
+    def __init__(
+        self,
+        *,
+        result: _builtins.int | None = ...,
+        output: Global___DeviceFormatEvent.Output | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_result", b"_result", "output", b"output", "result", b"result"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_result", b"_result", "output", b"output", "result", b"result"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__result: _TypeAlias = _typing.Literal["result"]  # noqa: Y015
+    _WhichOneofArgType__result: _TypeAlias = _typing.Literal["_result", b"_result"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__result) -> _WhichOneofReturnType__result | None: ...
+
+Global___DeviceFormatEvent: _TypeAlias = DeviceFormatEvent  # noqa: Y015
+
+@_typing.final
+class DeviceRebootEvent(_message.Message):
+    """device_reboot: how far device_reboot is."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class Output(_message.Message):
+        """What is reported."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        @_typing.final
+        class Progress(_message.Message):
+            """How far it is."""
+
+            DESCRIPTOR: _descriptor.Descriptor
+
+            PERCENT_FIELD_NUMBER: _builtins.int
+            STEP_KEY_FIELD_NUMBER: _builtins.int
+            percent: _builtins.int
+            """Progress in percent, 0..100."""
+            step_key: _builtins.str
+            """The step, in no documented order: "get_bid", "check_work_mode",
+            "check_task_state", "check_ac_input_state", "upgrading_prevent_reboot"
+            or "write_reboot_param_file". Devices also send others.
+            """
+            def __init__(
+                self,
+                *,
+                percent: _builtins.int | None = ...,
+                step_key: _builtins.str | None = ...,
+            ) -> None: ...
+            _HasFieldArgType: _TypeAlias = _typing.Literal["_percent", b"_percent", "_step_key", b"_step_key", "percent", b"percent", "step_key", b"step_key"]  # noqa: Y015
+            def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+            _ClearFieldArgType: _TypeAlias = _typing.Literal["_percent", b"_percent", "_step_key", b"_step_key", "percent", b"percent", "step_key", b"step_key"]  # noqa: Y015
+            def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+            _WhichOneofReturnType__percent: _TypeAlias = _typing.Literal["percent"]  # noqa: Y015
+            _WhichOneofArgType__percent: _TypeAlias = _typing.Literal["_percent", b"_percent"]  # noqa: Y015
+            _WhichOneofReturnType__step_key: _TypeAlias = _typing.Literal["step_key"]  # noqa: Y015
+            _WhichOneofArgType__step_key: _TypeAlias = _typing.Literal["_step_key", b"_step_key"]  # noqa: Y015
+            @_typing.overload
+            def WhichOneof(self, oneof_group: _WhichOneofArgType__percent) -> _WhichOneofReturnType__percent | None: ...
+            @_typing.overload
+            def WhichOneof(self, oneof_group: _WhichOneofArgType__step_key) -> _WhichOneofReturnType__step_key | None: ...
+
+        STATUS_FIELD_NUMBER: _builtins.int
+        PROGRESS_FIELD_NUMBER: _builtins.int
+        status: _builtins.str
+        """The state of the job: "sent", "in_progress", "paused" while it goes on;
+        "ok", "failed", "rejected", "canceled" or "timeout" at its end.
+        """
+        @_builtins.property
+        def progress(self) -> Global___DeviceRebootEvent.Output.Progress:
+            """How far it is."""
+
+        def __init__(
+            self,
+            *,
+            status: _builtins.str | None = ...,
+            progress: Global___DeviceRebootEvent.Output.Progress | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["_status", b"_status", "progress", b"progress", "status", b"status"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["_status", b"_status", "progress", b"progress", "status", b"status"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        _WhichOneofReturnType__status: _TypeAlias = _typing.Literal["status"]  # noqa: Y015
+        _WhichOneofArgType__status: _TypeAlias = _typing.Literal["_status", b"_status"]  # noqa: Y015
+        def WhichOneof(self, oneof_group: _WhichOneofArgType__status) -> _WhichOneofReturnType__status | None: ...
+
+    RESULT_FIELD_NUMBER: _builtins.int
+    OUTPUT_FIELD_NUMBER: _builtins.int
+    result: _builtins.int
+    """0 while nothing is wrong, otherwise an error code."""
+    @_builtins.property
+    def output(self) -> Global___DeviceRebootEvent.Output:
+        """The report."""
+
+    def __init__(
+        self,
+        *,
+        result: _builtins.int | None = ...,
+        output: Global___DeviceRebootEvent.Output | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_result", b"_result", "output", b"output", "result", b"result"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_result", b"_result", "output", b"output", "result", b"result"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__result: _TypeAlias = _typing.Literal["result"]  # noqa: Y015
+    _WhichOneofArgType__result: _TypeAlias = _typing.Literal["_result", b"_result"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__result) -> _WhichOneofReturnType__result | None: ...
+
+Global___DeviceRebootEvent: _TypeAlias = DeviceRebootEvent  # noqa: Y015
+
+@_typing.final
+class DroneCloseEvent(_message.Message):
+    """drone_close: how far drone_close is."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class Output(_message.Message):
+        """What is reported."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        @_typing.final
+        class Progress(_message.Message):
+            """How far it is."""
+
+            DESCRIPTOR: _descriptor.Descriptor
+
+            PERCENT_FIELD_NUMBER: _builtins.int
+            STEP_KEY_FIELD_NUMBER: _builtins.int
+            percent: _builtins.int
+            """Progress in percent, 0..100."""
+            step_key: _builtins.str
+            """The step, in no documented order: "get_bid", "check_work_mode",
+            "check_task_state", "check_scram_state", "check_ac_input_state",
+            "upgrading_prevent_reboot" or "close_drone". Devices also send others.
+            """
+            def __init__(
+                self,
+                *,
+                percent: _builtins.int | None = ...,
+                step_key: _builtins.str | None = ...,
+            ) -> None: ...
+            _HasFieldArgType: _TypeAlias = _typing.Literal["_percent", b"_percent", "_step_key", b"_step_key", "percent", b"percent", "step_key", b"step_key"]  # noqa: Y015
+            def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+            _ClearFieldArgType: _TypeAlias = _typing.Literal["_percent", b"_percent", "_step_key", b"_step_key", "percent", b"percent", "step_key", b"step_key"]  # noqa: Y015
+            def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+            _WhichOneofReturnType__percent: _TypeAlias = _typing.Literal["percent"]  # noqa: Y015
+            _WhichOneofArgType__percent: _TypeAlias = _typing.Literal["_percent", b"_percent"]  # noqa: Y015
+            _WhichOneofReturnType__step_key: _TypeAlias = _typing.Literal["step_key"]  # noqa: Y015
+            _WhichOneofArgType__step_key: _TypeAlias = _typing.Literal["_step_key", b"_step_key"]  # noqa: Y015
+            @_typing.overload
+            def WhichOneof(self, oneof_group: _WhichOneofArgType__percent) -> _WhichOneofReturnType__percent | None: ...
+            @_typing.overload
+            def WhichOneof(self, oneof_group: _WhichOneofArgType__step_key) -> _WhichOneofReturnType__step_key | None: ...
+
+        STATUS_FIELD_NUMBER: _builtins.int
+        PROGRESS_FIELD_NUMBER: _builtins.int
+        status: _builtins.str
+        """The state of the job: "sent", "in_progress", "paused" while it goes on;
+        "ok", "failed", "rejected", "canceled" or "timeout" at its end.
+        """
+        @_builtins.property
+        def progress(self) -> Global___DroneCloseEvent.Output.Progress:
+            """How far it is."""
+
+        def __init__(
+            self,
+            *,
+            status: _builtins.str | None = ...,
+            progress: Global___DroneCloseEvent.Output.Progress | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["_status", b"_status", "progress", b"progress", "status", b"status"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["_status", b"_status", "progress", b"progress", "status", b"status"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        _WhichOneofReturnType__status: _TypeAlias = _typing.Literal["status"]  # noqa: Y015
+        _WhichOneofArgType__status: _TypeAlias = _typing.Literal["_status", b"_status"]  # noqa: Y015
+        def WhichOneof(self, oneof_group: _WhichOneofArgType__status) -> _WhichOneofReturnType__status | None: ...
+
+    RESULT_FIELD_NUMBER: _builtins.int
+    OUTPUT_FIELD_NUMBER: _builtins.int
+    result: _builtins.int
+    """0 while nothing is wrong, otherwise an error code."""
+    @_builtins.property
+    def output(self) -> Global___DroneCloseEvent.Output:
+        """The report."""
+
+    def __init__(
+        self,
+        *,
+        result: _builtins.int | None = ...,
+        output: Global___DroneCloseEvent.Output | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_result", b"_result", "output", b"output", "result", b"result"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_result", b"_result", "output", b"output", "result", b"result"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__result: _TypeAlias = _typing.Literal["result"]  # noqa: Y015
+    _WhichOneofArgType__result: _TypeAlias = _typing.Literal["_result", b"_result"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__result) -> _WhichOneofReturnType__result | None: ...
+
+Global___DroneCloseEvent: _TypeAlias = DroneCloseEvent  # noqa: Y015
+
+@_typing.final
+class DroneFormatEvent(_message.Message):
+    """drone_format: how far drone_format is."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class Output(_message.Message):
+        """What is reported."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        @_typing.final
+        class Progress(_message.Message):
+            """How far it is."""
+
+            DESCRIPTOR: _descriptor.Descriptor
+
+            PERCENT_FIELD_NUMBER: _builtins.int
+            STEP_KEY_FIELD_NUMBER: _builtins.int
+            percent: _builtins.int
+            """Progress in percent, 0..100."""
+            step_key: _builtins.str
+            """The step. Older pages list "download_firmware" and "upgrade_firmware"
+            here, evidently by mistake; newer ones have no steps.
+            """
+            def __init__(
+                self,
+                *,
+                percent: _builtins.int | None = ...,
+                step_key: _builtins.str | None = ...,
+            ) -> None: ...
+            _HasFieldArgType: _TypeAlias = _typing.Literal["_percent", b"_percent", "_step_key", b"_step_key", "percent", b"percent", "step_key", b"step_key"]  # noqa: Y015
+            def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+            _ClearFieldArgType: _TypeAlias = _typing.Literal["_percent", b"_percent", "_step_key", b"_step_key", "percent", b"percent", "step_key", b"step_key"]  # noqa: Y015
+            def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+            _WhichOneofReturnType__percent: _TypeAlias = _typing.Literal["percent"]  # noqa: Y015
+            _WhichOneofArgType__percent: _TypeAlias = _typing.Literal["_percent", b"_percent"]  # noqa: Y015
+            _WhichOneofReturnType__step_key: _TypeAlias = _typing.Literal["step_key"]  # noqa: Y015
+            _WhichOneofArgType__step_key: _TypeAlias = _typing.Literal["_step_key", b"_step_key"]  # noqa: Y015
+            @_typing.overload
+            def WhichOneof(self, oneof_group: _WhichOneofArgType__percent) -> _WhichOneofReturnType__percent | None: ...
+            @_typing.overload
+            def WhichOneof(self, oneof_group: _WhichOneofArgType__step_key) -> _WhichOneofReturnType__step_key | None: ...
+
+        STATUS_FIELD_NUMBER: _builtins.int
+        PROGRESS_FIELD_NUMBER: _builtins.int
+        status: _builtins.str
+        """The state of the job: "sent", "in_progress", "paused" while it goes on;
+        "ok", "failed", "rejected", "canceled" or "timeout" at its end.
+        """
+        @_builtins.property
+        def progress(self) -> Global___DroneFormatEvent.Output.Progress:
+            """How far it is."""
+
+        def __init__(
+            self,
+            *,
+            status: _builtins.str | None = ...,
+            progress: Global___DroneFormatEvent.Output.Progress | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["_status", b"_status", "progress", b"progress", "status", b"status"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["_status", b"_status", "progress", b"progress", "status", b"status"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        _WhichOneofReturnType__status: _TypeAlias = _typing.Literal["status"]  # noqa: Y015
+        _WhichOneofArgType__status: _TypeAlias = _typing.Literal["_status", b"_status"]  # noqa: Y015
+        def WhichOneof(self, oneof_group: _WhichOneofArgType__status) -> _WhichOneofReturnType__status | None: ...
+
+    RESULT_FIELD_NUMBER: _builtins.int
+    OUTPUT_FIELD_NUMBER: _builtins.int
+    result: _builtins.int
+    """0 while nothing is wrong, otherwise an error code."""
+    @_builtins.property
+    def output(self) -> Global___DroneFormatEvent.Output:
+        """The report."""
+
+    def __init__(
+        self,
+        *,
+        result: _builtins.int | None = ...,
+        output: Global___DroneFormatEvent.Output | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_result", b"_result", "output", b"output", "result", b"result"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_result", b"_result", "output", b"output", "result", b"result"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__result: _TypeAlias = _typing.Literal["result"]  # noqa: Y015
+    _WhichOneofArgType__result: _TypeAlias = _typing.Literal["_result", b"_result"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__result) -> _WhichOneofReturnType__result | None: ...
+
+Global___DroneFormatEvent: _TypeAlias = DroneFormatEvent  # noqa: Y015
+
+@_typing.final
+class DroneOpenEvent(_message.Message):
+    """drone_open: how far drone_open is."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class Output(_message.Message):
+        """What is reported."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        STATUS_FIELD_NUMBER: _builtins.int
+        status: _builtins.str
+        """The state of the job: "sent", "in_progress", "paused" while it goes on;
+        "ok", "failed", "rejected", "canceled" or "timeout" at its end.
+        """
+        def __init__(
+            self,
+            *,
+            status: _builtins.str | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["_status", b"_status", "status", b"status"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["_status", b"_status", "status", b"status"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        _WhichOneofReturnType__status: _TypeAlias = _typing.Literal["status"]  # noqa: Y015
+        _WhichOneofArgType__status: _TypeAlias = _typing.Literal["_status", b"_status"]  # noqa: Y015
+        def WhichOneof(self, oneof_group: _WhichOneofArgType__status) -> _WhichOneofReturnType__status | None: ...
+
+    RESULT_FIELD_NUMBER: _builtins.int
+    OUTPUT_FIELD_NUMBER: _builtins.int
+    result: _builtins.int
+    """0 while nothing is wrong, otherwise an error code."""
+    @_builtins.property
+    def output(self) -> Global___DroneOpenEvent.Output:
+        """The report."""
+
+    def __init__(
+        self,
+        *,
+        result: _builtins.int | None = ...,
+        output: Global___DroneOpenEvent.Output | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_result", b"_result", "output", b"output", "result", b"result"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_result", b"_result", "output", b"output", "result", b"result"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__result: _TypeAlias = _typing.Literal["result"]  # noqa: Y015
+    _WhichOneofArgType__result: _TypeAlias = _typing.Literal["_result", b"_result"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__result) -> _WhichOneofReturnType__result | None: ...
+
+Global___DroneOpenEvent: _TypeAlias = DroneOpenEvent  # noqa: Y015
+
+@_typing.final
+class EsimActivateEvent(_message.Message):
+    """esim_activate: how far esim_activate is."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class Output(_message.Message):
+        """What is reported."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        @_typing.final
+        class Progress(_message.Message):
+            """How far it is."""
+
+            DESCRIPTOR: _descriptor.Descriptor
+
+            PERCENT_FIELD_NUMBER: _builtins.int
+            percent: _builtins.int
+            """Progress in percent, 0..100."""
+            def __init__(
+                self,
+                *,
+                percent: _builtins.int | None = ...,
+            ) -> None: ...
+            _HasFieldArgType: _TypeAlias = _typing.Literal["_percent", b"_percent", "percent", b"percent"]  # noqa: Y015
+            def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+            _ClearFieldArgType: _TypeAlias = _typing.Literal["_percent", b"_percent", "percent", b"percent"]  # noqa: Y015
+            def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+            _WhichOneofReturnType__percent: _TypeAlias = _typing.Literal["percent"]  # noqa: Y015
+            _WhichOneofArgType__percent: _TypeAlias = _typing.Literal["_percent", b"_percent"]  # noqa: Y015
+            def WhichOneof(self, oneof_group: _WhichOneofArgType__percent) -> _WhichOneofReturnType__percent | None: ...
+
+        STATUS_FIELD_NUMBER: _builtins.int
+        PROGRESS_FIELD_NUMBER: _builtins.int
+        status: _builtins.str
+        """The state of the job: "sent", "in_progress", "paused" while it goes on;
+        "ok", "failed", "rejected", "canceled" or "timeout" at its end.
+        """
+        @_builtins.property
+        def progress(self) -> Global___EsimActivateEvent.Output.Progress:
+            """How far it is."""
+
+        def __init__(
+            self,
+            *,
+            status: _builtins.str | None = ...,
+            progress: Global___EsimActivateEvent.Output.Progress | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["_status", b"_status", "progress", b"progress", "status", b"status"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["_status", b"_status", "progress", b"progress", "status", b"status"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        _WhichOneofReturnType__status: _TypeAlias = _typing.Literal["status"]  # noqa: Y015
+        _WhichOneofArgType__status: _TypeAlias = _typing.Literal["_status", b"_status"]  # noqa: Y015
+        def WhichOneof(self, oneof_group: _WhichOneofArgType__status) -> _WhichOneofReturnType__status | None: ...
+
+    RESULT_FIELD_NUMBER: _builtins.int
+    OUTPUT_FIELD_NUMBER: _builtins.int
+    result: _builtins.int
+    """0 while nothing is wrong, otherwise an error code."""
+    @_builtins.property
+    def output(self) -> Global___EsimActivateEvent.Output:
+        """The report."""
+
+    def __init__(
+        self,
+        *,
+        result: _builtins.int | None = ...,
+        output: Global___EsimActivateEvent.Output | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_result", b"_result", "output", b"output", "result", b"result"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_result", b"_result", "output", b"output", "result", b"result"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__result: _TypeAlias = _typing.Literal["result"]  # noqa: Y015
+    _WhichOneofArgType__result: _TypeAlias = _typing.Literal["_result", b"_result"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__result) -> _WhichOneofReturnType__result | None: ...
+
+Global___EsimActivateEvent: _TypeAlias = EsimActivateEvent  # noqa: Y015
+
+@_typing.final
+class EsimOperatorSwitchEvent(_message.Message):
+    """esim_operator_switch: how far esim_operator_switch is."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class Output(_message.Message):
+        """What is reported."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        @_typing.final
+        class Progress(_message.Message):
+            """How far it is."""
+
+            DESCRIPTOR: _descriptor.Descriptor
+
+            PERCENT_FIELD_NUMBER: _builtins.int
+            percent: _builtins.int
+            """Progress in percent, 0..100."""
+            def __init__(
+                self,
+                *,
+                percent: _builtins.int | None = ...,
+            ) -> None: ...
+            _HasFieldArgType: _TypeAlias = _typing.Literal["_percent", b"_percent", "percent", b"percent"]  # noqa: Y015
+            def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+            _ClearFieldArgType: _TypeAlias = _typing.Literal["_percent", b"_percent", "percent", b"percent"]  # noqa: Y015
+            def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+            _WhichOneofReturnType__percent: _TypeAlias = _typing.Literal["percent"]  # noqa: Y015
+            _WhichOneofArgType__percent: _TypeAlias = _typing.Literal["_percent", b"_percent"]  # noqa: Y015
+            def WhichOneof(self, oneof_group: _WhichOneofArgType__percent) -> _WhichOneofReturnType__percent | None: ...
+
+        STATUS_FIELD_NUMBER: _builtins.int
+        PROGRESS_FIELD_NUMBER: _builtins.int
+        status: _builtins.str
+        """The state of the job: "sent", "in_progress", "paused" while it goes on;
+        "ok", "failed", "rejected", "canceled" or "timeout" at its end.
+        """
+        @_builtins.property
+        def progress(self) -> Global___EsimOperatorSwitchEvent.Output.Progress:
+            """How far it is."""
+
+        def __init__(
+            self,
+            *,
+            status: _builtins.str | None = ...,
+            progress: Global___EsimOperatorSwitchEvent.Output.Progress | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["_status", b"_status", "progress", b"progress", "status", b"status"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["_status", b"_status", "progress", b"progress", "status", b"status"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        _WhichOneofReturnType__status: _TypeAlias = _typing.Literal["status"]  # noqa: Y015
+        _WhichOneofArgType__status: _TypeAlias = _typing.Literal["_status", b"_status"]  # noqa: Y015
+        def WhichOneof(self, oneof_group: _WhichOneofArgType__status) -> _WhichOneofReturnType__status | None: ...
+
+    RESULT_FIELD_NUMBER: _builtins.int
+    OUTPUT_FIELD_NUMBER: _builtins.int
+    result: _builtins.int
+    """0 while nothing is wrong, otherwise an error code."""
+    @_builtins.property
+    def output(self) -> Global___EsimOperatorSwitchEvent.Output:
+        """The report."""
+
+    def __init__(
+        self,
+        *,
+        result: _builtins.int | None = ...,
+        output: Global___EsimOperatorSwitchEvent.Output | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_result", b"_result", "output", b"output", "result", b"result"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_result", b"_result", "output", b"output", "result", b"result"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__result: _TypeAlias = _typing.Literal["result"]  # noqa: Y015
+    _WhichOneofArgType__result: _TypeAlias = _typing.Literal["_result", b"_result"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__result) -> _WhichOneofReturnType__result | None: ...
+
+Global___EsimOperatorSwitchEvent: _TypeAlias = EsimOperatorSwitchEvent  # noqa: Y015
+
+@_typing.final
+class PutterCloseEvent(_message.Message):
+    """putter_close: how far putter_close is."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class Output(_message.Message):
+        """What is reported."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        @_typing.final
+        class Progress(_message.Message):
+            """How far it is."""
+
+            DESCRIPTOR: _descriptor.Descriptor
+
+            PERCENT_FIELD_NUMBER: _builtins.int
+            STEP_KEY_FIELD_NUMBER: _builtins.int
+            percent: _builtins.int
+            """Progress in percent, 0..100."""
+            step_key: _builtins.str
+            """The step, in no documented order: "get_bid", "check_work_mode",
+            "check_task_state", "check_scram_state" or "close_putter". Devices also
+            send others.
+            """
+            def __init__(
+                self,
+                *,
+                percent: _builtins.int | None = ...,
+                step_key: _builtins.str | None = ...,
+            ) -> None: ...
+            _HasFieldArgType: _TypeAlias = _typing.Literal["_percent", b"_percent", "_step_key", b"_step_key", "percent", b"percent", "step_key", b"step_key"]  # noqa: Y015
+            def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+            _ClearFieldArgType: _TypeAlias = _typing.Literal["_percent", b"_percent", "_step_key", b"_step_key", "percent", b"percent", "step_key", b"step_key"]  # noqa: Y015
+            def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+            _WhichOneofReturnType__percent: _TypeAlias = _typing.Literal["percent"]  # noqa: Y015
+            _WhichOneofArgType__percent: _TypeAlias = _typing.Literal["_percent", b"_percent"]  # noqa: Y015
+            _WhichOneofReturnType__step_key: _TypeAlias = _typing.Literal["step_key"]  # noqa: Y015
+            _WhichOneofArgType__step_key: _TypeAlias = _typing.Literal["_step_key", b"_step_key"]  # noqa: Y015
+            @_typing.overload
+            def WhichOneof(self, oneof_group: _WhichOneofArgType__percent) -> _WhichOneofReturnType__percent | None: ...
+            @_typing.overload
+            def WhichOneof(self, oneof_group: _WhichOneofArgType__step_key) -> _WhichOneofReturnType__step_key | None: ...
+
+        STATUS_FIELD_NUMBER: _builtins.int
+        PROGRESS_FIELD_NUMBER: _builtins.int
+        status: _builtins.str
+        """The state of the job: "sent", "in_progress", "paused" while it goes on;
+        "ok", "failed", "rejected", "canceled" or "timeout" at its end.
+        """
+        @_builtins.property
+        def progress(self) -> Global___PutterCloseEvent.Output.Progress:
+            """How far it is."""
+
+        def __init__(
+            self,
+            *,
+            status: _builtins.str | None = ...,
+            progress: Global___PutterCloseEvent.Output.Progress | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["_status", b"_status", "progress", b"progress", "status", b"status"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["_status", b"_status", "progress", b"progress", "status", b"status"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        _WhichOneofReturnType__status: _TypeAlias = _typing.Literal["status"]  # noqa: Y015
+        _WhichOneofArgType__status: _TypeAlias = _typing.Literal["_status", b"_status"]  # noqa: Y015
+        def WhichOneof(self, oneof_group: _WhichOneofArgType__status) -> _WhichOneofReturnType__status | None: ...
+
+    RESULT_FIELD_NUMBER: _builtins.int
+    OUTPUT_FIELD_NUMBER: _builtins.int
+    result: _builtins.int
+    """0 while nothing is wrong, otherwise an error code."""
+    @_builtins.property
+    def output(self) -> Global___PutterCloseEvent.Output:
+        """The report."""
+
+    def __init__(
+        self,
+        *,
+        result: _builtins.int | None = ...,
+        output: Global___PutterCloseEvent.Output | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_result", b"_result", "output", b"output", "result", b"result"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_result", b"_result", "output", b"output", "result", b"result"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__result: _TypeAlias = _typing.Literal["result"]  # noqa: Y015
+    _WhichOneofArgType__result: _TypeAlias = _typing.Literal["_result", b"_result"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__result) -> _WhichOneofReturnType__result | None: ...
+
+Global___PutterCloseEvent: _TypeAlias = PutterCloseEvent  # noqa: Y015
+
+@_typing.final
+class PutterOpenEvent(_message.Message):
+    """putter_open: how far putter_open is."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class Output(_message.Message):
+        """What is reported."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        @_typing.final
+        class Progress(_message.Message):
+            """How far it is."""
+
+            DESCRIPTOR: _descriptor.Descriptor
+
+            PERCENT_FIELD_NUMBER: _builtins.int
+            STEP_KEY_FIELD_NUMBER: _builtins.int
+            percent: _builtins.int
+            """Progress in percent, 0..100."""
+            step_key: _builtins.str
+            """The step, in no documented order: "get_bid", "check_work_mode",
+            "check_task_state", "check_scram_state" or "free_putter". Devices also
+            send others.
+            """
+            def __init__(
+                self,
+                *,
+                percent: _builtins.int | None = ...,
+                step_key: _builtins.str | None = ...,
+            ) -> None: ...
+            _HasFieldArgType: _TypeAlias = _typing.Literal["_percent", b"_percent", "_step_key", b"_step_key", "percent", b"percent", "step_key", b"step_key"]  # noqa: Y015
+            def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+            _ClearFieldArgType: _TypeAlias = _typing.Literal["_percent", b"_percent", "_step_key", b"_step_key", "percent", b"percent", "step_key", b"step_key"]  # noqa: Y015
+            def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+            _WhichOneofReturnType__percent: _TypeAlias = _typing.Literal["percent"]  # noqa: Y015
+            _WhichOneofArgType__percent: _TypeAlias = _typing.Literal["_percent", b"_percent"]  # noqa: Y015
+            _WhichOneofReturnType__step_key: _TypeAlias = _typing.Literal["step_key"]  # noqa: Y015
+            _WhichOneofArgType__step_key: _TypeAlias = _typing.Literal["_step_key", b"_step_key"]  # noqa: Y015
+            @_typing.overload
+            def WhichOneof(self, oneof_group: _WhichOneofArgType__percent) -> _WhichOneofReturnType__percent | None: ...
+            @_typing.overload
+            def WhichOneof(self, oneof_group: _WhichOneofArgType__step_key) -> _WhichOneofReturnType__step_key | None: ...
+
+        STATUS_FIELD_NUMBER: _builtins.int
+        PROGRESS_FIELD_NUMBER: _builtins.int
+        status: _builtins.str
+        """The state of the job: "sent", "in_progress", "paused" while it goes on;
+        "ok", "failed", "rejected", "canceled" or "timeout" at its end.
+        """
+        @_builtins.property
+        def progress(self) -> Global___PutterOpenEvent.Output.Progress:
+            """How far it is."""
+
+        def __init__(
+            self,
+            *,
+            status: _builtins.str | None = ...,
+            progress: Global___PutterOpenEvent.Output.Progress | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["_status", b"_status", "progress", b"progress", "status", b"status"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["_status", b"_status", "progress", b"progress", "status", b"status"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        _WhichOneofReturnType__status: _TypeAlias = _typing.Literal["status"]  # noqa: Y015
+        _WhichOneofArgType__status: _TypeAlias = _typing.Literal["_status", b"_status"]  # noqa: Y015
+        def WhichOneof(self, oneof_group: _WhichOneofArgType__status) -> _WhichOneofReturnType__status | None: ...
+
+    RESULT_FIELD_NUMBER: _builtins.int
+    OUTPUT_FIELD_NUMBER: _builtins.int
+    result: _builtins.int
+    """0 while nothing is wrong, otherwise an error code."""
+    @_builtins.property
+    def output(self) -> Global___PutterOpenEvent.Output:
+        """The report."""
+
+    def __init__(
+        self,
+        *,
+        result: _builtins.int | None = ...,
+        output: Global___PutterOpenEvent.Output | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_result", b"_result", "output", b"output", "result", b"result"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_result", b"_result", "output", b"output", "result", b"result"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__result: _TypeAlias = _typing.Literal["result"]  # noqa: Y015
+    _WhichOneofArgType__result: _TypeAlias = _typing.Literal["_result", b"_result"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__result) -> _WhichOneofReturnType__result | None: ...
+
+Global___PutterOpenEvent: _TypeAlias = PutterOpenEvent  # noqa: Y015
+
+@_typing.final
+class RtkCalibrationEvent(_message.Message):
+    """rtk_calibration: how far rtk_calibration is, and its result on each device.
+    No page shows an example.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class Output(_message.Message):
+        """What is reported."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        @_typing.final
+        class Ext(_message.Message):
+            """What it is about."""
+
+            DESCRIPTOR: _descriptor.Descriptor
+
+            @_typing.final
+            class Device(_message.Message):
+                """A device."""
+
+                DESCRIPTOR: _descriptor.Descriptor
+
+                SN_FIELD_NUMBER: _builtins.int
+                TYPE_FIELD_NUMBER: _builtins.int
+                MODULE_FIELD_NUMBER: _builtins.int
+                RESULT_FIELD_NUMBER: _builtins.int
+                STATUS_FIELD_NUMBER: _builtins.int
+                sn: _builtins.str
+                """The serial number of the device."""
+                type: _builtins.int
+                """How: 1 by hand."""
+                module: _builtins.str
+                """What it is: "3" a dock, "6" a relay. Digits as text."""
+                result: _builtins.int
+                """0 while nothing is wrong, otherwise an error code."""
+                status: _builtins.str
+                """The state of this device: "sent", "in_progress", "paused" while it
+                goes on; "ok", "failed", "rejected", "canceled" or "timeout" at its
+                end.
+                """
+                def __init__(
+                    self,
+                    *,
+                    sn: _builtins.str | None = ...,
+                    type: _builtins.int | None = ...,
+                    module: _builtins.str | None = ...,
+                    result: _builtins.int | None = ...,
+                    status: _builtins.str | None = ...,
+                ) -> None: ...
+                _HasFieldArgType: _TypeAlias = _typing.Literal["_module", b"_module", "_result", b"_result", "_sn", b"_sn", "_status", b"_status", "_type", b"_type", "module", b"module", "result", b"result", "sn", b"sn", "status", b"status", "type", b"type"]  # noqa: Y015
+                def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+                _ClearFieldArgType: _TypeAlias = _typing.Literal["_module", b"_module", "_result", b"_result", "_sn", b"_sn", "_status", b"_status", "_type", b"_type", "module", b"module", "result", b"result", "sn", b"sn", "status", b"status", "type", b"type"]  # noqa: Y015
+                def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+                _WhichOneofReturnType__module: _TypeAlias = _typing.Literal["module"]  # noqa: Y015
+                _WhichOneofArgType__module: _TypeAlias = _typing.Literal["_module", b"_module"]  # noqa: Y015
+                _WhichOneofReturnType__result: _TypeAlias = _typing.Literal["result"]  # noqa: Y015
+                _WhichOneofArgType__result: _TypeAlias = _typing.Literal["_result", b"_result"]  # noqa: Y015
+                _WhichOneofReturnType__sn: _TypeAlias = _typing.Literal["sn"]  # noqa: Y015
+                _WhichOneofArgType__sn: _TypeAlias = _typing.Literal["_sn", b"_sn"]  # noqa: Y015
+                _WhichOneofReturnType__status: _TypeAlias = _typing.Literal["status"]  # noqa: Y015
+                _WhichOneofArgType__status: _TypeAlias = _typing.Literal["_status", b"_status"]  # noqa: Y015
+                _WhichOneofReturnType__type: _TypeAlias = _typing.Literal["type"]  # noqa: Y015
+                _WhichOneofArgType__type: _TypeAlias = _typing.Literal["_type", b"_type"]  # noqa: Y015
+                @_typing.overload
+                def WhichOneof(self, oneof_group: _WhichOneofArgType__module) -> _WhichOneofReturnType__module | None: ...
+                @_typing.overload
+                def WhichOneof(self, oneof_group: _WhichOneofArgType__result) -> _WhichOneofReturnType__result | None: ...
+                @_typing.overload
+                def WhichOneof(self, oneof_group: _WhichOneofArgType__sn) -> _WhichOneofReturnType__sn | None: ...
+                @_typing.overload
+                def WhichOneof(self, oneof_group: _WhichOneofArgType__status) -> _WhichOneofReturnType__status | None: ...
+                @_typing.overload
+                def WhichOneof(self, oneof_group: _WhichOneofArgType__type) -> _WhichOneofReturnType__type | None: ...
+
+            DEVICES_FIELD_NUMBER: _builtins.int
+            VERSION_FIELD_NUMBER: _builtins.int
+            version: _builtins.int
+            """The version of the calibration."""
+            @_builtins.property
+            def devices(self) -> _containers.RepeatedCompositeFieldContainer[Global___RtkCalibrationEvent.Output.Ext.Device]:
+                """The devices that are calibrated."""
+
+            def __init__(
+                self,
+                *,
+                devices: _abc.Iterable[Global___RtkCalibrationEvent.Output.Ext.Device] | None = ...,
+                version: _builtins.int | None = ...,
+            ) -> None: ...
+            _HasFieldArgType: _TypeAlias = _typing.Literal["_version", b"_version", "version", b"version"]  # noqa: Y015
+            def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+            _ClearFieldArgType: _TypeAlias = _typing.Literal["_version", b"_version", "devices", b"devices", "version", b"version"]  # noqa: Y015
+            def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+            _WhichOneofReturnType__version: _TypeAlias = _typing.Literal["version"]  # noqa: Y015
+            _WhichOneofArgType__version: _TypeAlias = _typing.Literal["_version", b"_version"]  # noqa: Y015
+            def WhichOneof(self, oneof_group: _WhichOneofArgType__version) -> _WhichOneofReturnType__version | None: ...
+
+        @_typing.final
+        class Progress(_message.Message):
+            """How far it is."""
+
+            DESCRIPTOR: _descriptor.Descriptor
+
+            PERCENT_FIELD_NUMBER: _builtins.int
+            CURRENT_STEP_FIELD_NUMBER: _builtins.int
+            percent: _builtins.int
+            """Progress in percent."""
+            current_step: _builtins.int
+            """The step it is at."""
+            def __init__(
+                self,
+                *,
+                percent: _builtins.int | None = ...,
+                current_step: _builtins.int | None = ...,
+            ) -> None: ...
+            _HasFieldArgType: _TypeAlias = _typing.Literal["_current_step", b"_current_step", "_percent", b"_percent", "current_step", b"current_step", "percent", b"percent"]  # noqa: Y015
+            def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+            _ClearFieldArgType: _TypeAlias = _typing.Literal["_current_step", b"_current_step", "_percent", b"_percent", "current_step", b"current_step", "percent", b"percent"]  # noqa: Y015
+            def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+            _WhichOneofReturnType__current_step: _TypeAlias = _typing.Literal["current_step"]  # noqa: Y015
+            _WhichOneofArgType__current_step: _TypeAlias = _typing.Literal["_current_step", b"_current_step"]  # noqa: Y015
+            _WhichOneofReturnType__percent: _TypeAlias = _typing.Literal["percent"]  # noqa: Y015
+            _WhichOneofArgType__percent: _TypeAlias = _typing.Literal["_percent", b"_percent"]  # noqa: Y015
+            @_typing.overload
+            def WhichOneof(self, oneof_group: _WhichOneofArgType__current_step) -> _WhichOneofReturnType__current_step | None: ...
+            @_typing.overload
+            def WhichOneof(self, oneof_group: _WhichOneofArgType__percent) -> _WhichOneofReturnType__percent | None: ...
+
+        EXT_FIELD_NUMBER: _builtins.int
+        PROGRESS_FIELD_NUMBER: _builtins.int
+        STATUS_FIELD_NUMBER: _builtins.int
+        status: _builtins.str
+        """"ok" or "failed"."""
+        @_builtins.property
+        def ext(self) -> Global___RtkCalibrationEvent.Output.Ext:
+            """What it is about."""
+
+        @_builtins.property
+        def progress(self) -> Global___RtkCalibrationEvent.Output.Progress:
+            """How far it is."""
+
+        def __init__(
+            self,
+            *,
+            ext: Global___RtkCalibrationEvent.Output.Ext | None = ...,
+            progress: Global___RtkCalibrationEvent.Output.Progress | None = ...,
+            status: _builtins.str | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["_status", b"_status", "ext", b"ext", "progress", b"progress", "status", b"status"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["_status", b"_status", "ext", b"ext", "progress", b"progress", "status", b"status"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        _WhichOneofReturnType__status: _TypeAlias = _typing.Literal["status"]  # noqa: Y015
+        _WhichOneofArgType__status: _TypeAlias = _typing.Literal["_status", b"_status"]  # noqa: Y015
+        def WhichOneof(self, oneof_group: _WhichOneofArgType__status) -> _WhichOneofReturnType__status | None: ...
+
+    OUTPUT_FIELD_NUMBER: _builtins.int
+    RESULT_FIELD_NUMBER: _builtins.int
+    result: _builtins.int
+    """0 while nothing is wrong, otherwise an error code."""
+    @_builtins.property
+    def output(self) -> Global___RtkCalibrationEvent.Output:
+        """The report."""
+
+    def __init__(
+        self,
+        *,
+        output: Global___RtkCalibrationEvent.Output | None = ...,
+        result: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_result", b"_result", "output", b"output", "result", b"result"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_result", b"_result", "output", b"output", "result", b"result"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__result: _TypeAlias = _typing.Literal["result"]  # noqa: Y015
+    _WhichOneofArgType__result: _TypeAlias = _typing.Literal["_result", b"_result"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__result) -> _WhichOneofReturnType__result | None: ...
+
+Global___RtkCalibrationEvent: _TypeAlias = RtkCalibrationEvent  # noqa: Y015

@@ -1736,3 +1736,602 @@ class TakeoffToPoint(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__target_longitude) -> _WhichOneofReturnType__target_longitude | None: ...
 
 Global___TakeoffToPoint: _TypeAlias = TakeoffToPoint  # noqa: Y015
+
+@_typing.final
+class CloudControlAuthNotifyEvent(_message.Message):
+    """cloud_control_auth_notify: what became of cloud_control_auth_request: whether
+    the person at the remote controller agrees.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class Output(_message.Message):
+        """What is reported."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        STATUS_FIELD_NUMBER: _builtins.int
+        status: _builtins.str
+        """"ok": the person agreed; "failed": refused, or an error; "canceled":
+        another request took its place.
+        """
+        def __init__(
+            self,
+            *,
+            status: _builtins.str | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["_status", b"_status", "status", b"status"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["_status", b"_status", "status", b"status"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        _WhichOneofReturnType__status: _TypeAlias = _typing.Literal["status"]  # noqa: Y015
+        _WhichOneofArgType__status: _TypeAlias = _typing.Literal["_status", b"_status"]  # noqa: Y015
+        def WhichOneof(self, oneof_group: _WhichOneofArgType__status) -> _WhichOneofReturnType__status | None: ...
+
+    RESULT_FIELD_NUMBER: _builtins.int
+    OUTPUT_FIELD_NUMBER: _builtins.int
+    result: _builtins.int
+    """0 while nothing is wrong, otherwise an error code."""
+    @_builtins.property
+    def output(self) -> Global___CloudControlAuthNotifyEvent.Output:
+        """The report."""
+
+    def __init__(
+        self,
+        *,
+        result: _builtins.int | None = ...,
+        output: Global___CloudControlAuthNotifyEvent.Output | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_result", b"_result", "output", b"output", "result", b"result"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_result", b"_result", "output", b"output", "result", b"result"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__result: _TypeAlias = _typing.Literal["result"]  # noqa: Y015
+    _WhichOneofArgType__result: _TypeAlias = _typing.Literal["_result", b"_result"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__result) -> _WhichOneofReturnType__result | None: ...
+
+Global___CloudControlAuthNotifyEvent: _TypeAlias = CloudControlAuthNotifyEvent  # noqa: Y015
+
+@_deprecated("""This message has been marked as deprecated using proto message options.""")
+@_typing.final
+class DrcStatusNotifyEvent(_message.Message):
+    """drc_status_notify: the state of the direct remote control link. DJI has given
+    it up for the drc_state property; docks still send it.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _DrcState:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _DrcStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[DrcStatusNotifyEvent._DrcState.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        DRC_STATE_NOT_CONNECTED: DrcStatusNotifyEvent._DrcState.ValueType  # 0
+        """There is no link."""
+        DRC_STATE_CONNECTING: DrcStatusNotifyEvent._DrcState.ValueType  # 1
+        """The device connects."""
+        DRC_STATE_CONNECTED: DrcStatusNotifyEvent._DrcState.ValueType  # 2
+        """The link is up."""
+
+    class DrcState(_DrcState, metaclass=_DrcStateEnumTypeWrapper):
+        """The state of the link."""
+
+    DRC_STATE_NOT_CONNECTED: DrcStatusNotifyEvent.DrcState.ValueType  # 0
+    """There is no link."""
+    DRC_STATE_CONNECTING: DrcStatusNotifyEvent.DrcState.ValueType  # 1
+    """The device connects."""
+    DRC_STATE_CONNECTED: DrcStatusNotifyEvent.DrcState.ValueType  # 2
+    """The link is up."""
+
+    RESULT_FIELD_NUMBER: _builtins.int
+    DRC_STATE_FIELD_NUMBER: _builtins.int
+    result: _builtins.int
+    """0 while nothing is wrong, otherwise an error code."""
+    drc_state: Global___DrcStatusNotifyEvent.DrcState.ValueType
+    """The state of the link."""
+    def __init__(
+        self,
+        *,
+        result: _builtins.int | None = ...,
+        drc_state: Global___DrcStatusNotifyEvent.DrcState.ValueType | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_drc_state", b"_drc_state", "_result", b"_result", "drc_state", b"drc_state", "result", b"result"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_drc_state", b"_drc_state", "_result", b"_result", "drc_state", b"drc_state", "result", b"result"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__drc_state: _TypeAlias = _typing.Literal["drc_state"]  # noqa: Y015
+    _WhichOneofArgType__drc_state: _TypeAlias = _typing.Literal["_drc_state", b"_drc_state"]  # noqa: Y015
+    _WhichOneofReturnType__result: _TypeAlias = _typing.Literal["result"]  # noqa: Y015
+    _WhichOneofArgType__result: _TypeAlias = _typing.Literal["_result", b"_result"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__drc_state) -> _WhichOneofReturnType__drc_state | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__result) -> _WhichOneofReturnType__result | None: ...
+
+Global___DrcStatusNotifyEvent: _TypeAlias = DrcStatusNotifyEvent  # noqa: Y015
+
+@_typing.final
+class FlyToPointProgressEvent(_message.Message):
+    """fly_to_point_progress: how far fly_to_point is. Belongs to the flight whose
+    fly_to_id it carries.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class PlannedPathPoint(_message.Message):
+        """A point of a path."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        LATITUDE_FIELD_NUMBER: _builtins.int
+        LONGITUDE_FIELD_NUMBER: _builtins.int
+        HEIGHT_FIELD_NUMBER: _builtins.int
+        latitude: _builtins.float
+        """Degrees, -90..90, WGS 84."""
+        longitude: _builtins.float
+        """Degrees, -180..180, WGS 84."""
+        height: _builtins.float
+        """Metres above the ellipsoid."""
+        def __init__(
+            self,
+            *,
+            latitude: _builtins.float | None = ...,
+            longitude: _builtins.float | None = ...,
+            height: _builtins.float | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["_height", b"_height", "_latitude", b"_latitude", "_longitude", b"_longitude", "height", b"height", "latitude", b"latitude", "longitude", b"longitude"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["_height", b"_height", "_latitude", b"_latitude", "_longitude", b"_longitude", "height", b"height", "latitude", b"latitude", "longitude", b"longitude"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        _WhichOneofReturnType__height: _TypeAlias = _typing.Literal["height"]  # noqa: Y015
+        _WhichOneofArgType__height: _TypeAlias = _typing.Literal["_height", b"_height"]  # noqa: Y015
+        _WhichOneofReturnType__latitude: _TypeAlias = _typing.Literal["latitude"]  # noqa: Y015
+        _WhichOneofArgType__latitude: _TypeAlias = _typing.Literal["_latitude", b"_latitude"]  # noqa: Y015
+        _WhichOneofReturnType__longitude: _TypeAlias = _typing.Literal["longitude"]  # noqa: Y015
+        _WhichOneofArgType__longitude: _TypeAlias = _typing.Literal["_longitude", b"_longitude"]  # noqa: Y015
+        @_typing.overload
+        def WhichOneof(self, oneof_group: _WhichOneofArgType__height) -> _WhichOneofReturnType__height | None: ...
+        @_typing.overload
+        def WhichOneof(self, oneof_group: _WhichOneofArgType__latitude) -> _WhichOneofReturnType__latitude | None: ...
+        @_typing.overload
+        def WhichOneof(self, oneof_group: _WhichOneofArgType__longitude) -> _WhichOneofReturnType__longitude | None: ...
+
+    FLY_TO_ID_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    RESULT_FIELD_NUMBER: _builtins.int
+    WAY_POINT_INDEX_FIELD_NUMBER: _builtins.int
+    REMAINING_DISTANCE_FIELD_NUMBER: _builtins.int
+    REMAINING_TIME_FIELD_NUMBER: _builtins.int
+    PLANNED_PATH_POINTS_FIELD_NUMBER: _builtins.int
+    fly_to_id: _builtins.str
+    """The flight, by the fly_to_id of fly_to_point."""
+    status: _builtins.str
+    """"wayline_progress" while it goes on; "wayline_ok" (arrived),
+    "wayline_failed" or "wayline_cancel" at its end.
+    """
+    result: _builtins.int
+    """0 while nothing is wrong, otherwise an error code."""
+    way_point_index: _builtins.int
+    """The number of the waypoint that it is at."""
+    remaining_distance: _builtins.float
+    """Metres that are left to fly."""
+    remaining_time: _builtins.float
+    """Seconds that are left to fly."""
+    @_builtins.property
+    def planned_path_points(self) -> _containers.RepeatedCompositeFieldContainer[Global___FlyToPointProgressEvent.PlannedPathPoint]:
+        """The path that the drone means to fly, point by point."""
+
+    def __init__(
+        self,
+        *,
+        fly_to_id: _builtins.str | None = ...,
+        status: _builtins.str | None = ...,
+        result: _builtins.int | None = ...,
+        way_point_index: _builtins.int | None = ...,
+        remaining_distance: _builtins.float | None = ...,
+        remaining_time: _builtins.float | None = ...,
+        planned_path_points: _abc.Iterable[Global___FlyToPointProgressEvent.PlannedPathPoint] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_fly_to_id", b"_fly_to_id", "_remaining_distance", b"_remaining_distance", "_remaining_time", b"_remaining_time", "_result", b"_result", "_status", b"_status", "_way_point_index", b"_way_point_index", "fly_to_id", b"fly_to_id", "remaining_distance", b"remaining_distance", "remaining_time", b"remaining_time", "result", b"result", "status", b"status", "way_point_index", b"way_point_index"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_fly_to_id", b"_fly_to_id", "_remaining_distance", b"_remaining_distance", "_remaining_time", b"_remaining_time", "_result", b"_result", "_status", b"_status", "_way_point_index", b"_way_point_index", "fly_to_id", b"fly_to_id", "planned_path_points", b"planned_path_points", "remaining_distance", b"remaining_distance", "remaining_time", b"remaining_time", "result", b"result", "status", b"status", "way_point_index", b"way_point_index"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__fly_to_id: _TypeAlias = _typing.Literal["fly_to_id"]  # noqa: Y015
+    _WhichOneofArgType__fly_to_id: _TypeAlias = _typing.Literal["_fly_to_id", b"_fly_to_id"]  # noqa: Y015
+    _WhichOneofReturnType__remaining_distance: _TypeAlias = _typing.Literal["remaining_distance"]  # noqa: Y015
+    _WhichOneofArgType__remaining_distance: _TypeAlias = _typing.Literal["_remaining_distance", b"_remaining_distance"]  # noqa: Y015
+    _WhichOneofReturnType__remaining_time: _TypeAlias = _typing.Literal["remaining_time"]  # noqa: Y015
+    _WhichOneofArgType__remaining_time: _TypeAlias = _typing.Literal["_remaining_time", b"_remaining_time"]  # noqa: Y015
+    _WhichOneofReturnType__result: _TypeAlias = _typing.Literal["result"]  # noqa: Y015
+    _WhichOneofArgType__result: _TypeAlias = _typing.Literal["_result", b"_result"]  # noqa: Y015
+    _WhichOneofReturnType__status: _TypeAlias = _typing.Literal["status"]  # noqa: Y015
+    _WhichOneofArgType__status: _TypeAlias = _typing.Literal["_status", b"_status"]  # noqa: Y015
+    _WhichOneofReturnType__way_point_index: _TypeAlias = _typing.Literal["way_point_index"]  # noqa: Y015
+    _WhichOneofArgType__way_point_index: _TypeAlias = _typing.Literal["_way_point_index", b"_way_point_index"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__fly_to_id) -> _WhichOneofReturnType__fly_to_id | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__remaining_distance) -> _WhichOneofReturnType__remaining_distance | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__remaining_time) -> _WhichOneofReturnType__remaining_time | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__result) -> _WhichOneofReturnType__result | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__status) -> _WhichOneofReturnType__status | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__way_point_index) -> _WhichOneofReturnType__way_point_index | None: ...
+
+Global___FlyToPointProgressEvent: _TypeAlias = FlyToPointProgressEvent  # noqa: Y015
+
+@_typing.final
+class JoystickInvalidNotifyEvent(_message.Message):
+    """joystick_invalid_notify: direct remote control does not steer the drone any
+    more, and why.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REASON_FIELD_NUMBER: _builtins.int
+    reason: _builtins.int
+    """Why: 0 the remote controller lost its connection, 1 return home and 2
+    landing because the battery is low, 3 a restricted zone is near, 4 the
+    remote controller took over.
+    """
+    def __init__(
+        self,
+        *,
+        reason: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_reason", b"_reason", "reason", b"reason"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_reason", b"_reason", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__reason: _TypeAlias = _typing.Literal["reason"]  # noqa: Y015
+    _WhichOneofArgType__reason: _TypeAlias = _typing.Literal["_reason", b"_reason"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__reason) -> _WhichOneofReturnType__reason | None: ...
+
+Global___JoystickInvalidNotifyEvent: _TypeAlias = JoystickInvalidNotifyEvent  # noqa: Y015
+
+@_typing.final
+class ObstacleAvoidanceNotifyEvent(_message.Message):
+    """obstacle_avoidance_notify: where the drone has gone round an obstacle, or has
+    stopped before one.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class Obstacle(_message.Message):
+        """Something that happened."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        class _Type:
+            ValueType = _typing.NewType("ValueType", _builtins.int)
+            V: _TypeAlias = ValueType  # noqa: Y015
+
+        class _TypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[ObstacleAvoidanceNotifyEvent.Obstacle._Type.ValueType], _builtins.type):
+            DESCRIPTOR: _descriptor.EnumDescriptor
+            TYPE_DETOUR_START: ObstacleAvoidanceNotifyEvent.Obstacle._Type.ValueType  # 0
+            """Began to go round it."""
+            TYPE_DETOUR_END: ObstacleAvoidanceNotifyEvent.Obstacle._Type.ValueType  # 1
+            """Is back on its way."""
+            TYPE_BRAKE: ObstacleAvoidanceNotifyEvent.Obstacle._Type.ValueType  # 2
+            """Stopped before it."""
+
+        class Type(_Type, metaclass=_TypeEnumTypeWrapper):
+            """What the drone did."""
+
+        TYPE_DETOUR_START: ObstacleAvoidanceNotifyEvent.Obstacle.Type.ValueType  # 0
+        """Began to go round it."""
+        TYPE_DETOUR_END: ObstacleAvoidanceNotifyEvent.Obstacle.Type.ValueType  # 1
+        """Is back on its way."""
+        TYPE_BRAKE: ObstacleAvoidanceNotifyEvent.Obstacle.Type.ValueType  # 2
+        """Stopped before it."""
+
+        ID_FIELD_NUMBER: _builtins.int
+        TYPE_FIELD_NUMBER: _builtins.int
+        TIMESTAMP_FIELD_NUMBER: _builtins.int
+        LATITUDE_FIELD_NUMBER: _builtins.int
+        LONGITUDE_FIELD_NUMBER: _builtins.int
+        HEIGHT_FIELD_NUMBER: _builtins.int
+        WAYLINE_ID_FIELD_NUMBER: _builtins.int
+        WAYPOINT_INDEX_FIELD_NUMBER: _builtins.int
+        id: _builtins.int
+        """The obstacle's number."""
+        type: Global___ObstacleAvoidanceNotifyEvent.Obstacle.Type.ValueType
+        """What the drone did."""
+        timestamp: _builtins.int
+        """When, milliseconds since 1970."""
+        latitude: _builtins.float
+        """Degrees, -90..90, WGS 84."""
+        longitude: _builtins.float
+        """Degrees, -180..180, WGS 84."""
+        height: _builtins.float
+        """Metres above the ellipsoid."""
+        wayline_id: _builtins.int
+        """The wayline's number within the file."""
+        waypoint_index: _builtins.int
+        """The number of the waypoint before it."""
+        def __init__(
+            self,
+            *,
+            id: _builtins.int | None = ...,
+            type: Global___ObstacleAvoidanceNotifyEvent.Obstacle.Type.ValueType | None = ...,
+            timestamp: _builtins.int | None = ...,
+            latitude: _builtins.float | None = ...,
+            longitude: _builtins.float | None = ...,
+            height: _builtins.float | None = ...,
+            wayline_id: _builtins.int | None = ...,
+            waypoint_index: _builtins.int | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["_height", b"_height", "_id", b"_id", "_latitude", b"_latitude", "_longitude", b"_longitude", "_timestamp", b"_timestamp", "_type", b"_type", "_wayline_id", b"_wayline_id", "_waypoint_index", b"_waypoint_index", "height", b"height", "id", b"id", "latitude", b"latitude", "longitude", b"longitude", "timestamp", b"timestamp", "type", b"type", "wayline_id", b"wayline_id", "waypoint_index", b"waypoint_index"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["_height", b"_height", "_id", b"_id", "_latitude", b"_latitude", "_longitude", b"_longitude", "_timestamp", b"_timestamp", "_type", b"_type", "_wayline_id", b"_wayline_id", "_waypoint_index", b"_waypoint_index", "height", b"height", "id", b"id", "latitude", b"latitude", "longitude", b"longitude", "timestamp", b"timestamp", "type", b"type", "wayline_id", b"wayline_id", "waypoint_index", b"waypoint_index"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        _WhichOneofReturnType__height: _TypeAlias = _typing.Literal["height"]  # noqa: Y015
+        _WhichOneofArgType__height: _TypeAlias = _typing.Literal["_height", b"_height"]  # noqa: Y015
+        _WhichOneofReturnType__id: _TypeAlias = _typing.Literal["id"]  # noqa: Y015
+        _WhichOneofArgType__id: _TypeAlias = _typing.Literal["_id", b"_id"]  # noqa: Y015
+        _WhichOneofReturnType__latitude: _TypeAlias = _typing.Literal["latitude"]  # noqa: Y015
+        _WhichOneofArgType__latitude: _TypeAlias = _typing.Literal["_latitude", b"_latitude"]  # noqa: Y015
+        _WhichOneofReturnType__longitude: _TypeAlias = _typing.Literal["longitude"]  # noqa: Y015
+        _WhichOneofArgType__longitude: _TypeAlias = _typing.Literal["_longitude", b"_longitude"]  # noqa: Y015
+        _WhichOneofReturnType__timestamp: _TypeAlias = _typing.Literal["timestamp"]  # noqa: Y015
+        _WhichOneofArgType__timestamp: _TypeAlias = _typing.Literal["_timestamp", b"_timestamp"]  # noqa: Y015
+        _WhichOneofReturnType__type: _TypeAlias = _typing.Literal["type"]  # noqa: Y015
+        _WhichOneofArgType__type: _TypeAlias = _typing.Literal["_type", b"_type"]  # noqa: Y015
+        _WhichOneofReturnType__wayline_id: _TypeAlias = _typing.Literal["wayline_id"]  # noqa: Y015
+        _WhichOneofArgType__wayline_id: _TypeAlias = _typing.Literal["_wayline_id", b"_wayline_id"]  # noqa: Y015
+        _WhichOneofReturnType__waypoint_index: _TypeAlias = _typing.Literal["waypoint_index"]  # noqa: Y015
+        _WhichOneofArgType__waypoint_index: _TypeAlias = _typing.Literal["_waypoint_index", b"_waypoint_index"]  # noqa: Y015
+        @_typing.overload
+        def WhichOneof(self, oneof_group: _WhichOneofArgType__height) -> _WhichOneofReturnType__height | None: ...
+        @_typing.overload
+        def WhichOneof(self, oneof_group: _WhichOneofArgType__id) -> _WhichOneofReturnType__id | None: ...
+        @_typing.overload
+        def WhichOneof(self, oneof_group: _WhichOneofArgType__latitude) -> _WhichOneofReturnType__latitude | None: ...
+        @_typing.overload
+        def WhichOneof(self, oneof_group: _WhichOneofArgType__longitude) -> _WhichOneofReturnType__longitude | None: ...
+        @_typing.overload
+        def WhichOneof(self, oneof_group: _WhichOneofArgType__timestamp) -> _WhichOneofReturnType__timestamp | None: ...
+        @_typing.overload
+        def WhichOneof(self, oneof_group: _WhichOneofArgType__type) -> _WhichOneofReturnType__type | None: ...
+        @_typing.overload
+        def WhichOneof(self, oneof_group: _WhichOneofArgType__wayline_id) -> _WhichOneofReturnType__wayline_id | None: ...
+        @_typing.overload
+        def WhichOneof(self, oneof_group: _WhichOneofArgType__waypoint_index) -> _WhichOneofReturnType__waypoint_index | None: ...
+
+    WAYLINE_UUID_FIELD_NUMBER: _builtins.int
+    FLIGHT_ID_FIELD_NUMBER: _builtins.int
+    OBSTACLES_FIELD_NUMBER: _builtins.int
+    IS_FINAL_REPORT_FIELD_NUMBER: _builtins.int
+    wayline_uuid: _builtins.str
+    """The wayline."""
+    flight_id: _builtins.str
+    """The flight, by the flight_id of its command."""
+    is_final_report: _builtins.bool
+    """Whether the flight has ended and nothing follows."""
+    @_builtins.property
+    def obstacles(self) -> _containers.RepeatedCompositeFieldContainer[Global___ObstacleAvoidanceNotifyEvent.Obstacle]:
+        """What happened, in order."""
+
+    def __init__(
+        self,
+        *,
+        wayline_uuid: _builtins.str | None = ...,
+        flight_id: _builtins.str | None = ...,
+        obstacles: _abc.Iterable[Global___ObstacleAvoidanceNotifyEvent.Obstacle] | None = ...,
+        is_final_report: _builtins.bool | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_flight_id", b"_flight_id", "_is_final_report", b"_is_final_report", "_wayline_uuid", b"_wayline_uuid", "flight_id", b"flight_id", "is_final_report", b"is_final_report", "wayline_uuid", b"wayline_uuid"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_flight_id", b"_flight_id", "_is_final_report", b"_is_final_report", "_wayline_uuid", b"_wayline_uuid", "flight_id", b"flight_id", "is_final_report", b"is_final_report", "obstacles", b"obstacles", "wayline_uuid", b"wayline_uuid"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__flight_id: _TypeAlias = _typing.Literal["flight_id"]  # noqa: Y015
+    _WhichOneofArgType__flight_id: _TypeAlias = _typing.Literal["_flight_id", b"_flight_id"]  # noqa: Y015
+    _WhichOneofReturnType__is_final_report: _TypeAlias = _typing.Literal["is_final_report"]  # noqa: Y015
+    _WhichOneofArgType__is_final_report: _TypeAlias = _typing.Literal["_is_final_report", b"_is_final_report"]  # noqa: Y015
+    _WhichOneofReturnType__wayline_uuid: _TypeAlias = _typing.Literal["wayline_uuid"]  # noqa: Y015
+    _WhichOneofArgType__wayline_uuid: _TypeAlias = _typing.Literal["_wayline_uuid", b"_wayline_uuid"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__flight_id) -> _WhichOneofReturnType__flight_id | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__is_final_report) -> _WhichOneofReturnType__is_final_report | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__wayline_uuid) -> _WhichOneofReturnType__wayline_uuid | None: ...
+
+Global___ObstacleAvoidanceNotifyEvent: _TypeAlias = ObstacleAvoidanceNotifyEvent  # noqa: Y015
+
+@_typing.final
+class PoiStatusNotifyEvent(_message.Message):
+    """poi_status_notify: how the circle around a point of interest goes
+    (poi_mode_enter).
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATUS_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    CIRCLE_RADIUS_FIELD_NUMBER: _builtins.int
+    CIRCLE_SPEED_FIELD_NUMBER: _builtins.int
+    MAX_CIRCLE_SPEED_FIELD_NUMBER: _builtins.int
+    status: _builtins.str
+    """"in_progress" while the drone circles; "ok" or "failed" at the end."""
+    reason: _builtins.int
+    """Why it is so. Numbers mean different things on each device. Dock: 0 normal,
+    1 unsupported payload, 2 camera mode not supported, 3 illegal command, 4
+    positioning failed, 5 not in flight, 6 wrong flight mode, 7 not now
+    (returning, landing, attitude mode), 8 signal lost. RC Plus 2: 0 normal, 1
+    too close, 2 too far, 3 lowest and 4 greatest height, 5 greatest distance,
+    6 restricted zone near, 7 gimbal and 8 yaw at their limit, 9 obstacle too
+    close, 10 changed from GPS to RTK and paused, 11 from RTK to GPS, 12
+    obstacle avoidance failed, 160 ended as wanted, 161..168 as 1..8 of the
+    dock.
+    """
+    circle_radius: _builtins.float
+    """The radius of the circle in metres."""
+    circle_speed: _builtins.float
+    """The speed in m/s; its sign is the direction."""
+    max_circle_speed: _builtins.float
+    """The greatest speed in m/s on this circle."""
+    def __init__(
+        self,
+        *,
+        status: _builtins.str | None = ...,
+        reason: _builtins.int | None = ...,
+        circle_radius: _builtins.float | None = ...,
+        circle_speed: _builtins.float | None = ...,
+        max_circle_speed: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_circle_radius", b"_circle_radius", "_circle_speed", b"_circle_speed", "_max_circle_speed", b"_max_circle_speed", "_reason", b"_reason", "_status", b"_status", "circle_radius", b"circle_radius", "circle_speed", b"circle_speed", "max_circle_speed", b"max_circle_speed", "reason", b"reason", "status", b"status"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_circle_radius", b"_circle_radius", "_circle_speed", b"_circle_speed", "_max_circle_speed", b"_max_circle_speed", "_reason", b"_reason", "_status", b"_status", "circle_radius", b"circle_radius", "circle_speed", b"circle_speed", "max_circle_speed", b"max_circle_speed", "reason", b"reason", "status", b"status"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__circle_radius: _TypeAlias = _typing.Literal["circle_radius"]  # noqa: Y015
+    _WhichOneofArgType__circle_radius: _TypeAlias = _typing.Literal["_circle_radius", b"_circle_radius"]  # noqa: Y015
+    _WhichOneofReturnType__circle_speed: _TypeAlias = _typing.Literal["circle_speed"]  # noqa: Y015
+    _WhichOneofArgType__circle_speed: _TypeAlias = _typing.Literal["_circle_speed", b"_circle_speed"]  # noqa: Y015
+    _WhichOneofReturnType__max_circle_speed: _TypeAlias = _typing.Literal["max_circle_speed"]  # noqa: Y015
+    _WhichOneofArgType__max_circle_speed: _TypeAlias = _typing.Literal["_max_circle_speed", b"_max_circle_speed"]  # noqa: Y015
+    _WhichOneofReturnType__reason: _TypeAlias = _typing.Literal["reason"]  # noqa: Y015
+    _WhichOneofArgType__reason: _TypeAlias = _typing.Literal["_reason", b"_reason"]  # noqa: Y015
+    _WhichOneofReturnType__status: _TypeAlias = _typing.Literal["status"]  # noqa: Y015
+    _WhichOneofArgType__status: _TypeAlias = _typing.Literal["_status", b"_status"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__circle_radius) -> _WhichOneofReturnType__circle_radius | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__circle_speed) -> _WhichOneofReturnType__circle_speed | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_circle_speed) -> _WhichOneofReturnType__max_circle_speed | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__reason) -> _WhichOneofReturnType__reason | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__status) -> _WhichOneofReturnType__status | None: ...
+
+Global___PoiStatusNotifyEvent: _TypeAlias = PoiStatusNotifyEvent  # noqa: Y015
+
+@_typing.final
+class TakeoffToPointProgressEvent(_message.Message):
+    """takeoff_to_point_progress: how far takeoff_to_point is. Belongs to the flight
+    whose flight_id it carries.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class PlannedPathPoint(_message.Message):
+        """A point of a path."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        LATITUDE_FIELD_NUMBER: _builtins.int
+        LONGITUDE_FIELD_NUMBER: _builtins.int
+        HEIGHT_FIELD_NUMBER: _builtins.int
+        latitude: _builtins.float
+        """Degrees, -90..90, WGS 84."""
+        longitude: _builtins.float
+        """Degrees, -180..180, WGS 84."""
+        height: _builtins.float
+        """Metres above the ellipsoid."""
+        def __init__(
+            self,
+            *,
+            latitude: _builtins.float | None = ...,
+            longitude: _builtins.float | None = ...,
+            height: _builtins.float | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["_height", b"_height", "_latitude", b"_latitude", "_longitude", b"_longitude", "height", b"height", "latitude", b"latitude", "longitude", b"longitude"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["_height", b"_height", "_latitude", b"_latitude", "_longitude", b"_longitude", "height", b"height", "latitude", b"latitude", "longitude", b"longitude"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        _WhichOneofReturnType__height: _TypeAlias = _typing.Literal["height"]  # noqa: Y015
+        _WhichOneofArgType__height: _TypeAlias = _typing.Literal["_height", b"_height"]  # noqa: Y015
+        _WhichOneofReturnType__latitude: _TypeAlias = _typing.Literal["latitude"]  # noqa: Y015
+        _WhichOneofArgType__latitude: _TypeAlias = _typing.Literal["_latitude", b"_latitude"]  # noqa: Y015
+        _WhichOneofReturnType__longitude: _TypeAlias = _typing.Literal["longitude"]  # noqa: Y015
+        _WhichOneofArgType__longitude: _TypeAlias = _typing.Literal["_longitude", b"_longitude"]  # noqa: Y015
+        @_typing.overload
+        def WhichOneof(self, oneof_group: _WhichOneofArgType__height) -> _WhichOneofReturnType__height | None: ...
+        @_typing.overload
+        def WhichOneof(self, oneof_group: _WhichOneofArgType__latitude) -> _WhichOneofReturnType__latitude | None: ...
+        @_typing.overload
+        def WhichOneof(self, oneof_group: _WhichOneofArgType__longitude) -> _WhichOneofReturnType__longitude | None: ...
+
+    STATUS_FIELD_NUMBER: _builtins.int
+    RESULT_FIELD_NUMBER: _builtins.int
+    FLIGHT_ID_FIELD_NUMBER: _builtins.int
+    TRACK_ID_FIELD_NUMBER: _builtins.int
+    WAY_POINT_INDEX_FIELD_NUMBER: _builtins.int
+    REMAINING_DISTANCE_FIELD_NUMBER: _builtins.int
+    REMAINING_TIME_FIELD_NUMBER: _builtins.int
+    PLANNED_PATH_POINTS_FIELD_NUMBER: _builtins.int
+    status: _builtins.str
+    """"task_ready" before take-off, "wayline_progress" on the way; "wayline_ok"
+    (arrived), "wayline_failed", "wayline_cancel" or "task_finish" at its end.
+    """
+    result: _builtins.int
+    """0 while nothing is wrong, otherwise an error code."""
+    flight_id: _builtins.str
+    """The flight, by the flight_id of its command."""
+    track_id: _builtins.str
+    """The record of the track that was flown."""
+    way_point_index: _builtins.int
+    """The number of the waypoint that it is at."""
+    remaining_distance: _builtins.float
+    """Metres that are left to fly."""
+    remaining_time: _builtins.float
+    """Seconds that are left to fly."""
+    @_builtins.property
+    def planned_path_points(self) -> _containers.RepeatedCompositeFieldContainer[Global___TakeoffToPointProgressEvent.PlannedPathPoint]:
+        """The path that the drone means to fly, point by point."""
+
+    def __init__(
+        self,
+        *,
+        status: _builtins.str | None = ...,
+        result: _builtins.int | None = ...,
+        flight_id: _builtins.str | None = ...,
+        track_id: _builtins.str | None = ...,
+        way_point_index: _builtins.int | None = ...,
+        remaining_distance: _builtins.float | None = ...,
+        remaining_time: _builtins.float | None = ...,
+        planned_path_points: _abc.Iterable[Global___TakeoffToPointProgressEvent.PlannedPathPoint] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_flight_id", b"_flight_id", "_remaining_distance", b"_remaining_distance", "_remaining_time", b"_remaining_time", "_result", b"_result", "_status", b"_status", "_track_id", b"_track_id", "_way_point_index", b"_way_point_index", "flight_id", b"flight_id", "remaining_distance", b"remaining_distance", "remaining_time", b"remaining_time", "result", b"result", "status", b"status", "track_id", b"track_id", "way_point_index", b"way_point_index"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_flight_id", b"_flight_id", "_remaining_distance", b"_remaining_distance", "_remaining_time", b"_remaining_time", "_result", b"_result", "_status", b"_status", "_track_id", b"_track_id", "_way_point_index", b"_way_point_index", "flight_id", b"flight_id", "planned_path_points", b"planned_path_points", "remaining_distance", b"remaining_distance", "remaining_time", b"remaining_time", "result", b"result", "status", b"status", "track_id", b"track_id", "way_point_index", b"way_point_index"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__flight_id: _TypeAlias = _typing.Literal["flight_id"]  # noqa: Y015
+    _WhichOneofArgType__flight_id: _TypeAlias = _typing.Literal["_flight_id", b"_flight_id"]  # noqa: Y015
+    _WhichOneofReturnType__remaining_distance: _TypeAlias = _typing.Literal["remaining_distance"]  # noqa: Y015
+    _WhichOneofArgType__remaining_distance: _TypeAlias = _typing.Literal["_remaining_distance", b"_remaining_distance"]  # noqa: Y015
+    _WhichOneofReturnType__remaining_time: _TypeAlias = _typing.Literal["remaining_time"]  # noqa: Y015
+    _WhichOneofArgType__remaining_time: _TypeAlias = _typing.Literal["_remaining_time", b"_remaining_time"]  # noqa: Y015
+    _WhichOneofReturnType__result: _TypeAlias = _typing.Literal["result"]  # noqa: Y015
+    _WhichOneofArgType__result: _TypeAlias = _typing.Literal["_result", b"_result"]  # noqa: Y015
+    _WhichOneofReturnType__status: _TypeAlias = _typing.Literal["status"]  # noqa: Y015
+    _WhichOneofArgType__status: _TypeAlias = _typing.Literal["_status", b"_status"]  # noqa: Y015
+    _WhichOneofReturnType__track_id: _TypeAlias = _typing.Literal["track_id"]  # noqa: Y015
+    _WhichOneofArgType__track_id: _TypeAlias = _typing.Literal["_track_id", b"_track_id"]  # noqa: Y015
+    _WhichOneofReturnType__way_point_index: _TypeAlias = _typing.Literal["way_point_index"]  # noqa: Y015
+    _WhichOneofArgType__way_point_index: _TypeAlias = _typing.Literal["_way_point_index", b"_way_point_index"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__flight_id) -> _WhichOneofReturnType__flight_id | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__remaining_distance) -> _WhichOneofReturnType__remaining_distance | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__remaining_time) -> _WhichOneofReturnType__remaining_time | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__result) -> _WhichOneofReturnType__result | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__status) -> _WhichOneofReturnType__status | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__track_id) -> _WhichOneofReturnType__track_id | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__way_point_index) -> _WhichOneofReturnType__way_point_index | None: ...
+
+Global___TakeoffToPointProgressEvent: _TypeAlias = TakeoffToPointProgressEvent  # noqa: Y015

@@ -7,6 +7,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -434,3 +435,527 @@ class UploadFlighttaskMediaPrioritize(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__flight_id) -> _WhichOneofReturnType__flight_id | None: ...
 
 Global___UploadFlighttaskMediaPrioritize: _TypeAlias = UploadFlighttaskMediaPrioritize  # noqa: Y015
+
+@_typing.final
+class FileUploadCallbackEvent(_message.Message):
+    """file_upload_callback: a media file has been uploaded to object storage, or
+    all of a flight have.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class File(_message.Message):
+        """A file."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        @_typing.final
+        class Ext(_message.Message):
+            """Where the file comes from."""
+
+            DESCRIPTOR: _descriptor.Descriptor
+
+            FLIGHT_ID_FIELD_NUMBER: _builtins.int
+            DRONE_MODEL_KEY_FIELD_NUMBER: _builtins.int
+            PAYLOAD_MODEL_KEY_FIELD_NUMBER: _builtins.int
+            IS_ORIGINAL_FIELD_NUMBER: _builtins.int
+            flight_id: _builtins.str
+            """The flight, by the flight_id of its command."""
+            drone_model_key: _builtins.str
+            """The model of the drone, as "{domain}-{type}-{sub_type}"."""
+            payload_model_key: _builtins.str
+            """The model of the payload, as "{domain}-{type}-{sub_type}"."""
+            is_original: _builtins.bool
+            """Whether it is the original rather than a thumbnail or a copy."""
+            def __init__(
+                self,
+                *,
+                flight_id: _builtins.str | None = ...,
+                drone_model_key: _builtins.str | None = ...,
+                payload_model_key: _builtins.str | None = ...,
+                is_original: _builtins.bool | None = ...,
+            ) -> None: ...
+            _HasFieldArgType: _TypeAlias = _typing.Literal["_drone_model_key", b"_drone_model_key", "_flight_id", b"_flight_id", "_is_original", b"_is_original", "_payload_model_key", b"_payload_model_key", "drone_model_key", b"drone_model_key", "flight_id", b"flight_id", "is_original", b"is_original", "payload_model_key", b"payload_model_key"]  # noqa: Y015
+            def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+            _ClearFieldArgType: _TypeAlias = _typing.Literal["_drone_model_key", b"_drone_model_key", "_flight_id", b"_flight_id", "_is_original", b"_is_original", "_payload_model_key", b"_payload_model_key", "drone_model_key", b"drone_model_key", "flight_id", b"flight_id", "is_original", b"is_original", "payload_model_key", b"payload_model_key"]  # noqa: Y015
+            def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+            _WhichOneofReturnType__drone_model_key: _TypeAlias = _typing.Literal["drone_model_key"]  # noqa: Y015
+            _WhichOneofArgType__drone_model_key: _TypeAlias = _typing.Literal["_drone_model_key", b"_drone_model_key"]  # noqa: Y015
+            _WhichOneofReturnType__flight_id: _TypeAlias = _typing.Literal["flight_id"]  # noqa: Y015
+            _WhichOneofArgType__flight_id: _TypeAlias = _typing.Literal["_flight_id", b"_flight_id"]  # noqa: Y015
+            _WhichOneofReturnType__is_original: _TypeAlias = _typing.Literal["is_original"]  # noqa: Y015
+            _WhichOneofArgType__is_original: _TypeAlias = _typing.Literal["_is_original", b"_is_original"]  # noqa: Y015
+            _WhichOneofReturnType__payload_model_key: _TypeAlias = _typing.Literal["payload_model_key"]  # noqa: Y015
+            _WhichOneofArgType__payload_model_key: _TypeAlias = _typing.Literal["_payload_model_key", b"_payload_model_key"]  # noqa: Y015
+            @_typing.overload
+            def WhichOneof(self, oneof_group: _WhichOneofArgType__drone_model_key) -> _WhichOneofReturnType__drone_model_key | None: ...
+            @_typing.overload
+            def WhichOneof(self, oneof_group: _WhichOneofArgType__flight_id) -> _WhichOneofReturnType__flight_id | None: ...
+            @_typing.overload
+            def WhichOneof(self, oneof_group: _WhichOneofArgType__is_original) -> _WhichOneofReturnType__is_original | None: ...
+            @_typing.overload
+            def WhichOneof(self, oneof_group: _WhichOneofArgType__payload_model_key) -> _WhichOneofReturnType__payload_model_key | None: ...
+
+        @_typing.final
+        class Metadata(_message.Message):
+            """How it was taken."""
+
+            DESCRIPTOR: _descriptor.Descriptor
+
+            @_typing.final
+            class ShootPosition(_message.Message):
+                """Where it was taken."""
+
+                DESCRIPTOR: _descriptor.Descriptor
+
+                LAT_FIELD_NUMBER: _builtins.int
+                LNG_FIELD_NUMBER: _builtins.int
+                lat: _builtins.float
+                """Degrees, -90..90, WGS 84."""
+                lng: _builtins.float
+                """Degrees, -180..180, WGS 84."""
+                def __init__(
+                    self,
+                    *,
+                    lat: _builtins.float | None = ...,
+                    lng: _builtins.float | None = ...,
+                ) -> None: ...
+                _HasFieldArgType: _TypeAlias = _typing.Literal["_lat", b"_lat", "_lng", b"_lng", "lat", b"lat", "lng", b"lng"]  # noqa: Y015
+                def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+                _ClearFieldArgType: _TypeAlias = _typing.Literal["_lat", b"_lat", "_lng", b"_lng", "lat", b"lat", "lng", b"lng"]  # noqa: Y015
+                def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+                _WhichOneofReturnType__lat: _TypeAlias = _typing.Literal["lat"]  # noqa: Y015
+                _WhichOneofArgType__lat: _TypeAlias = _typing.Literal["_lat", b"_lat"]  # noqa: Y015
+                _WhichOneofReturnType__lng: _TypeAlias = _typing.Literal["lng"]  # noqa: Y015
+                _WhichOneofArgType__lng: _TypeAlias = _typing.Literal["_lng", b"_lng"]  # noqa: Y015
+                @_typing.overload
+                def WhichOneof(self, oneof_group: _WhichOneofArgType__lat) -> _WhichOneofReturnType__lat | None: ...
+                @_typing.overload
+                def WhichOneof(self, oneof_group: _WhichOneofArgType__lng) -> _WhichOneofReturnType__lng | None: ...
+
+            GIMBAL_YAW_DEGREE_FIELD_NUMBER: _builtins.int
+            ABSOLUTE_ALTITUDE_FIELD_NUMBER: _builtins.int
+            RELATIVE_ALTITUDE_FIELD_NUMBER: _builtins.int
+            CREATE_TIME_FIELD_NUMBER: _builtins.int
+            SHOOT_POSITION_FIELD_NUMBER: _builtins.int
+            gimbal_yaw_degree: _builtins.float
+            """The gimbal's yaw in degrees; devices write it as text."""
+            absolute_altitude: _builtins.float
+            """Metres above sea level."""
+            relative_altitude: _builtins.float
+            """Metres above the point of take-off."""
+            create_time: _builtins.str
+            """When it was taken, as the device writes it, e.g. "2021-05-10 16:04:20"
+            (DJI's pages say ISO 8601).
+            """
+            @_builtins.property
+            def shoot_position(self) -> Global___FileUploadCallbackEvent.File.Metadata.ShootPosition:
+                """Where it was taken."""
+
+            def __init__(
+                self,
+                *,
+                gimbal_yaw_degree: _builtins.float | None = ...,
+                absolute_altitude: _builtins.float | None = ...,
+                relative_altitude: _builtins.float | None = ...,
+                create_time: _builtins.str | None = ...,
+                shoot_position: Global___FileUploadCallbackEvent.File.Metadata.ShootPosition | None = ...,
+            ) -> None: ...
+            _HasFieldArgType: _TypeAlias = _typing.Literal["_absolute_altitude", b"_absolute_altitude", "_create_time", b"_create_time", "_gimbal_yaw_degree", b"_gimbal_yaw_degree", "_relative_altitude", b"_relative_altitude", "absolute_altitude", b"absolute_altitude", "create_time", b"create_time", "gimbal_yaw_degree", b"gimbal_yaw_degree", "relative_altitude", b"relative_altitude", "shoot_position", b"shoot_position"]  # noqa: Y015
+            def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+            _ClearFieldArgType: _TypeAlias = _typing.Literal["_absolute_altitude", b"_absolute_altitude", "_create_time", b"_create_time", "_gimbal_yaw_degree", b"_gimbal_yaw_degree", "_relative_altitude", b"_relative_altitude", "absolute_altitude", b"absolute_altitude", "create_time", b"create_time", "gimbal_yaw_degree", b"gimbal_yaw_degree", "relative_altitude", b"relative_altitude", "shoot_position", b"shoot_position"]  # noqa: Y015
+            def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+            _WhichOneofReturnType__absolute_altitude: _TypeAlias = _typing.Literal["absolute_altitude"]  # noqa: Y015
+            _WhichOneofArgType__absolute_altitude: _TypeAlias = _typing.Literal["_absolute_altitude", b"_absolute_altitude"]  # noqa: Y015
+            _WhichOneofReturnType__create_time: _TypeAlias = _typing.Literal["create_time"]  # noqa: Y015
+            _WhichOneofArgType__create_time: _TypeAlias = _typing.Literal["_create_time", b"_create_time"]  # noqa: Y015
+            _WhichOneofReturnType__gimbal_yaw_degree: _TypeAlias = _typing.Literal["gimbal_yaw_degree"]  # noqa: Y015
+            _WhichOneofArgType__gimbal_yaw_degree: _TypeAlias = _typing.Literal["_gimbal_yaw_degree", b"_gimbal_yaw_degree"]  # noqa: Y015
+            _WhichOneofReturnType__relative_altitude: _TypeAlias = _typing.Literal["relative_altitude"]  # noqa: Y015
+            _WhichOneofArgType__relative_altitude: _TypeAlias = _typing.Literal["_relative_altitude", b"_relative_altitude"]  # noqa: Y015
+            @_typing.overload
+            def WhichOneof(self, oneof_group: _WhichOneofArgType__absolute_altitude) -> _WhichOneofReturnType__absolute_altitude | None: ...
+            @_typing.overload
+            def WhichOneof(self, oneof_group: _WhichOneofArgType__create_time) -> _WhichOneofReturnType__create_time | None: ...
+            @_typing.overload
+            def WhichOneof(self, oneof_group: _WhichOneofArgType__gimbal_yaw_degree) -> _WhichOneofReturnType__gimbal_yaw_degree | None: ...
+            @_typing.overload
+            def WhichOneof(self, oneof_group: _WhichOneofArgType__relative_altitude) -> _WhichOneofReturnType__relative_altitude | None: ...
+
+        OBJECT_KEY_FIELD_NUMBER: _builtins.int
+        PATH_FIELD_NUMBER: _builtins.int
+        NAME_FIELD_NUMBER: _builtins.int
+        EXT_FIELD_NUMBER: _builtins.int
+        METADATA_FIELD_NUMBER: _builtins.int
+        CLOUD_TO_CLOUD_ID_FIELD_NUMBER: _builtins.int
+        object_key: _builtins.str
+        """The key of the object in the storage."""
+        path: _builtins.str
+        """The folder of the file in the storage."""
+        name: _builtins.str
+        """The name of the file."""
+        cloud_to_cloud_id: _builtins.str
+        """The id of a cloud-to-cloud copy. Older pages of dock 1 and 2 only."""
+        @_builtins.property
+        def ext(self) -> Global___FileUploadCallbackEvent.File.Ext:
+            """Where the file comes from."""
+
+        @_builtins.property
+        def metadata(self) -> Global___FileUploadCallbackEvent.File.Metadata:
+            """How it was taken."""
+
+        def __init__(
+            self,
+            *,
+            object_key: _builtins.str | None = ...,
+            path: _builtins.str | None = ...,
+            name: _builtins.str | None = ...,
+            ext: Global___FileUploadCallbackEvent.File.Ext | None = ...,
+            metadata: Global___FileUploadCallbackEvent.File.Metadata | None = ...,
+            cloud_to_cloud_id: _builtins.str | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["_cloud_to_cloud_id", b"_cloud_to_cloud_id", "_name", b"_name", "_object_key", b"_object_key", "_path", b"_path", "cloud_to_cloud_id", b"cloud_to_cloud_id", "ext", b"ext", "metadata", b"metadata", "name", b"name", "object_key", b"object_key", "path", b"path"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["_cloud_to_cloud_id", b"_cloud_to_cloud_id", "_name", b"_name", "_object_key", b"_object_key", "_path", b"_path", "cloud_to_cloud_id", b"cloud_to_cloud_id", "ext", b"ext", "metadata", b"metadata", "name", b"name", "object_key", b"object_key", "path", b"path"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        _WhichOneofReturnType__cloud_to_cloud_id: _TypeAlias = _typing.Literal["cloud_to_cloud_id"]  # noqa: Y015
+        _WhichOneofArgType__cloud_to_cloud_id: _TypeAlias = _typing.Literal["_cloud_to_cloud_id", b"_cloud_to_cloud_id"]  # noqa: Y015
+        _WhichOneofReturnType__name: _TypeAlias = _typing.Literal["name"]  # noqa: Y015
+        _WhichOneofArgType__name: _TypeAlias = _typing.Literal["_name", b"_name"]  # noqa: Y015
+        _WhichOneofReturnType__object_key: _TypeAlias = _typing.Literal["object_key"]  # noqa: Y015
+        _WhichOneofArgType__object_key: _TypeAlias = _typing.Literal["_object_key", b"_object_key"]  # noqa: Y015
+        _WhichOneofReturnType__path: _TypeAlias = _typing.Literal["path"]  # noqa: Y015
+        _WhichOneofArgType__path: _TypeAlias = _typing.Literal["_path", b"_path"]  # noqa: Y015
+        @_typing.overload
+        def WhichOneof(self, oneof_group: _WhichOneofArgType__cloud_to_cloud_id) -> _WhichOneofReturnType__cloud_to_cloud_id | None: ...
+        @_typing.overload
+        def WhichOneof(self, oneof_group: _WhichOneofArgType__name) -> _WhichOneofReturnType__name | None: ...
+        @_typing.overload
+        def WhichOneof(self, oneof_group: _WhichOneofArgType__object_key) -> _WhichOneofReturnType__object_key | None: ...
+        @_typing.overload
+        def WhichOneof(self, oneof_group: _WhichOneofArgType__path) -> _WhichOneofReturnType__path | None: ...
+
+    @_typing.final
+    class FlightTask(_message.Message):
+        """How far the files of the flight are. Older pages of dock 1 and 2 only."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        class _FlightType:
+            ValueType = _typing.NewType("ValueType", _builtins.int)
+            V: _TypeAlias = ValueType  # noqa: Y015
+
+        class _FlightTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[FileUploadCallbackEvent.FlightTask._FlightType.ValueType], _builtins.type):
+            DESCRIPTOR: _descriptor.EnumDescriptor
+            FLIGHT_TYPE_WAYLINE: FileUploadCallbackEvent.FlightTask._FlightType.ValueType  # 0
+            """Along a wayline."""
+            FLIGHT_TYPE_ONE_KEY_TAKEOFF: FileUploadCallbackEvent.FlightTask._FlightType.ValueType  # 1
+            """takeoff_to_point."""
+
+        class FlightType(_FlightType, metaclass=_FlightTypeEnumTypeWrapper):
+            """The kind of flight."""
+
+        FLIGHT_TYPE_WAYLINE: FileUploadCallbackEvent.FlightTask.FlightType.ValueType  # 0
+        """Along a wayline."""
+        FLIGHT_TYPE_ONE_KEY_TAKEOFF: FileUploadCallbackEvent.FlightTask.FlightType.ValueType  # 1
+        """takeoff_to_point."""
+
+        UPLOADED_FILE_COUNT_FIELD_NUMBER: _builtins.int
+        EXPECTED_FILE_COUNT_FIELD_NUMBER: _builtins.int
+        FLIGHT_TYPE_FIELD_NUMBER: _builtins.int
+        uploaded_file_count: _builtins.int
+        """How many files have been uploaded."""
+        expected_file_count: _builtins.int
+        """How many there are."""
+        flight_type: Global___FileUploadCallbackEvent.FlightTask.FlightType.ValueType
+        """The kind of flight."""
+        def __init__(
+            self,
+            *,
+            uploaded_file_count: _builtins.int | None = ...,
+            expected_file_count: _builtins.int | None = ...,
+            flight_type: Global___FileUploadCallbackEvent.FlightTask.FlightType.ValueType | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_file_count", b"_expected_file_count", "_flight_type", b"_flight_type", "_uploaded_file_count", b"_uploaded_file_count", "expected_file_count", b"expected_file_count", "flight_type", b"flight_type", "uploaded_file_count", b"uploaded_file_count"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_file_count", b"_expected_file_count", "_flight_type", b"_flight_type", "_uploaded_file_count", b"_uploaded_file_count", "expected_file_count", b"expected_file_count", "flight_type", b"flight_type", "uploaded_file_count", b"uploaded_file_count"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        _WhichOneofReturnType__expected_file_count: _TypeAlias = _typing.Literal["expected_file_count"]  # noqa: Y015
+        _WhichOneofArgType__expected_file_count: _TypeAlias = _typing.Literal["_expected_file_count", b"_expected_file_count"]  # noqa: Y015
+        _WhichOneofReturnType__flight_type: _TypeAlias = _typing.Literal["flight_type"]  # noqa: Y015
+        _WhichOneofArgType__flight_type: _TypeAlias = _typing.Literal["_flight_type", b"_flight_type"]  # noqa: Y015
+        _WhichOneofReturnType__uploaded_file_count: _TypeAlias = _typing.Literal["uploaded_file_count"]  # noqa: Y015
+        _WhichOneofArgType__uploaded_file_count: _TypeAlias = _typing.Literal["_uploaded_file_count", b"_uploaded_file_count"]  # noqa: Y015
+        @_typing.overload
+        def WhichOneof(self, oneof_group: _WhichOneofArgType__expected_file_count) -> _WhichOneofReturnType__expected_file_count | None: ...
+        @_typing.overload
+        def WhichOneof(self, oneof_group: _WhichOneofArgType__flight_type) -> _WhichOneofReturnType__flight_type | None: ...
+        @_typing.overload
+        def WhichOneof(self, oneof_group: _WhichOneofArgType__uploaded_file_count) -> _WhichOneofReturnType__uploaded_file_count | None: ...
+
+    FILE_FIELD_NUMBER: _builtins.int
+    FLIGHT_TASK_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def file(self) -> Global___FileUploadCallbackEvent.File:
+        """The file."""
+
+    @_builtins.property
+    def flight_task(self) -> Global___FileUploadCallbackEvent.FlightTask:
+        """How far the files of the flight are. Older pages of dock 1 and 2 only."""
+
+    def __init__(
+        self,
+        *,
+        file: Global___FileUploadCallbackEvent.File | None = ...,
+        flight_task: Global___FileUploadCallbackEvent.FlightTask | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["file", b"file", "flight_task", b"flight_task"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["file", b"file", "flight_task", b"flight_task"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FileUploadCallbackEvent: _TypeAlias = FileUploadCallbackEvent  # noqa: Y015
+
+@_typing.final
+class FileuploadProgressEvent(_message.Message):
+    """fileupload_progress: how far the upload of log files is that fileupload_start
+    began.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class Output(_message.Message):
+        """What is reported."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        @_typing.final
+        class Ext(_message.Message):
+            """What is uploaded."""
+
+            DESCRIPTOR: _descriptor.Descriptor
+
+            @_typing.final
+            class File(_message.Message):
+                """A file."""
+
+                DESCRIPTOR: _descriptor.Descriptor
+
+                @_typing.final
+                class Progress(_message.Message):
+                    """How far it is."""
+
+                    DESCRIPTOR: _descriptor.Descriptor
+
+                    FINISH_TIME_FIELD_NUMBER: _builtins.int
+                    UPLOAD_RATE_FIELD_NUMBER: _builtins.int
+                    PROGRESS_FIELD_NUMBER: _builtins.int
+                    CURRENT_STEP_FIELD_NUMBER: _builtins.int
+                    RESULT_FIELD_NUMBER: _builtins.int
+                    STATUS_FIELD_NUMBER: _builtins.int
+                    TOTAL_STEP_FIELD_NUMBER: _builtins.int
+                    finish_time: _builtins.int
+                    """When the upload ended, milliseconds since 1970 in DJI's example."""
+                    upload_rate: _builtins.int
+                    """The rate of the upload; no page gives its unit."""
+                    progress: _builtins.int
+                    """Progress in percent."""
+                    current_step: _builtins.int
+                    """The step it is at."""
+                    result: _builtins.int
+                    """0 while nothing is wrong, otherwise an error code."""
+                    status: _builtins.str
+                    """The state of this file, in the words of output.status."""
+                    total_step: _builtins.int
+                    """How many steps there are."""
+                    def __init__(
+                        self,
+                        *,
+                        finish_time: _builtins.int | None = ...,
+                        upload_rate: _builtins.int | None = ...,
+                        progress: _builtins.int | None = ...,
+                        current_step: _builtins.int | None = ...,
+                        result: _builtins.int | None = ...,
+                        status: _builtins.str | None = ...,
+                        total_step: _builtins.int | None = ...,
+                    ) -> None: ...
+                    _HasFieldArgType: _TypeAlias = _typing.Literal["_current_step", b"_current_step", "_finish_time", b"_finish_time", "_progress", b"_progress", "_result", b"_result", "_status", b"_status", "_total_step", b"_total_step", "_upload_rate", b"_upload_rate", "current_step", b"current_step", "finish_time", b"finish_time", "progress", b"progress", "result", b"result", "status", b"status", "total_step", b"total_step", "upload_rate", b"upload_rate"]  # noqa: Y015
+                    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+                    _ClearFieldArgType: _TypeAlias = _typing.Literal["_current_step", b"_current_step", "_finish_time", b"_finish_time", "_progress", b"_progress", "_result", b"_result", "_status", b"_status", "_total_step", b"_total_step", "_upload_rate", b"_upload_rate", "current_step", b"current_step", "finish_time", b"finish_time", "progress", b"progress", "result", b"result", "status", b"status", "total_step", b"total_step", "upload_rate", b"upload_rate"]  # noqa: Y015
+                    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+                    _WhichOneofReturnType__current_step: _TypeAlias = _typing.Literal["current_step"]  # noqa: Y015
+                    _WhichOneofArgType__current_step: _TypeAlias = _typing.Literal["_current_step", b"_current_step"]  # noqa: Y015
+                    _WhichOneofReturnType__finish_time: _TypeAlias = _typing.Literal["finish_time"]  # noqa: Y015
+                    _WhichOneofArgType__finish_time: _TypeAlias = _typing.Literal["_finish_time", b"_finish_time"]  # noqa: Y015
+                    _WhichOneofReturnType__progress: _TypeAlias = _typing.Literal["progress"]  # noqa: Y015
+                    _WhichOneofArgType__progress: _TypeAlias = _typing.Literal["_progress", b"_progress"]  # noqa: Y015
+                    _WhichOneofReturnType__result: _TypeAlias = _typing.Literal["result"]  # noqa: Y015
+                    _WhichOneofArgType__result: _TypeAlias = _typing.Literal["_result", b"_result"]  # noqa: Y015
+                    _WhichOneofReturnType__status: _TypeAlias = _typing.Literal["status"]  # noqa: Y015
+                    _WhichOneofArgType__status: _TypeAlias = _typing.Literal["_status", b"_status"]  # noqa: Y015
+                    _WhichOneofReturnType__total_step: _TypeAlias = _typing.Literal["total_step"]  # noqa: Y015
+                    _WhichOneofArgType__total_step: _TypeAlias = _typing.Literal["_total_step", b"_total_step"]  # noqa: Y015
+                    _WhichOneofReturnType__upload_rate: _TypeAlias = _typing.Literal["upload_rate"]  # noqa: Y015
+                    _WhichOneofArgType__upload_rate: _TypeAlias = _typing.Literal["_upload_rate", b"_upload_rate"]  # noqa: Y015
+                    @_typing.overload
+                    def WhichOneof(self, oneof_group: _WhichOneofArgType__current_step) -> _WhichOneofReturnType__current_step | None: ...
+                    @_typing.overload
+                    def WhichOneof(self, oneof_group: _WhichOneofArgType__finish_time) -> _WhichOneofReturnType__finish_time | None: ...
+                    @_typing.overload
+                    def WhichOneof(self, oneof_group: _WhichOneofArgType__progress) -> _WhichOneofReturnType__progress | None: ...
+                    @_typing.overload
+                    def WhichOneof(self, oneof_group: _WhichOneofArgType__result) -> _WhichOneofReturnType__result | None: ...
+                    @_typing.overload
+                    def WhichOneof(self, oneof_group: _WhichOneofArgType__status) -> _WhichOneofReturnType__status | None: ...
+                    @_typing.overload
+                    def WhichOneof(self, oneof_group: _WhichOneofArgType__total_step) -> _WhichOneofReturnType__total_step | None: ...
+                    @_typing.overload
+                    def WhichOneof(self, oneof_group: _WhichOneofArgType__upload_rate) -> _WhichOneofReturnType__upload_rate | None: ...
+
+                MODULE_FIELD_NUMBER: _builtins.int
+                SIZE_FIELD_NUMBER: _builtins.int
+                DEVICE_SN_FIELD_NUMBER: _builtins.int
+                KEY_FIELD_NUMBER: _builtins.int
+                FINGERPRINT_FIELD_NUMBER: _builtins.int
+                PROGRESS_FIELD_NUMBER: _builtins.int
+                module: _builtins.str
+                """Whose logs: "0" the drone, "3" the dock. Digits as text."""
+                size: _builtins.int
+                """The size in bytes."""
+                device_sn: _builtins.str
+                """The serial number of the device."""
+                key: _builtins.str
+                """The key of the object in the storage."""
+                fingerprint: _builtins.str
+                """The file's checksum."""
+                @_builtins.property
+                def progress(self) -> Global___FileuploadProgressEvent.Output.Ext.File.Progress:
+                    """How far it is."""
+
+                def __init__(
+                    self,
+                    *,
+                    module: _builtins.str | None = ...,
+                    size: _builtins.int | None = ...,
+                    device_sn: _builtins.str | None = ...,
+                    key: _builtins.str | None = ...,
+                    fingerprint: _builtins.str | None = ...,
+                    progress: Global___FileuploadProgressEvent.Output.Ext.File.Progress | None = ...,
+                ) -> None: ...
+                _HasFieldArgType: _TypeAlias = _typing.Literal["_device_sn", b"_device_sn", "_fingerprint", b"_fingerprint", "_key", b"_key", "_module", b"_module", "_size", b"_size", "device_sn", b"device_sn", "fingerprint", b"fingerprint", "key", b"key", "module", b"module", "progress", b"progress", "size", b"size"]  # noqa: Y015
+                def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+                _ClearFieldArgType: _TypeAlias = _typing.Literal["_device_sn", b"_device_sn", "_fingerprint", b"_fingerprint", "_key", b"_key", "_module", b"_module", "_size", b"_size", "device_sn", b"device_sn", "fingerprint", b"fingerprint", "key", b"key", "module", b"module", "progress", b"progress", "size", b"size"]  # noqa: Y015
+                def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+                _WhichOneofReturnType__device_sn: _TypeAlias = _typing.Literal["device_sn"]  # noqa: Y015
+                _WhichOneofArgType__device_sn: _TypeAlias = _typing.Literal["_device_sn", b"_device_sn"]  # noqa: Y015
+                _WhichOneofReturnType__fingerprint: _TypeAlias = _typing.Literal["fingerprint"]  # noqa: Y015
+                _WhichOneofArgType__fingerprint: _TypeAlias = _typing.Literal["_fingerprint", b"_fingerprint"]  # noqa: Y015
+                _WhichOneofReturnType__key: _TypeAlias = _typing.Literal["key"]  # noqa: Y015
+                _WhichOneofArgType__key: _TypeAlias = _typing.Literal["_key", b"_key"]  # noqa: Y015
+                _WhichOneofReturnType__module: _TypeAlias = _typing.Literal["module"]  # noqa: Y015
+                _WhichOneofArgType__module: _TypeAlias = _typing.Literal["_module", b"_module"]  # noqa: Y015
+                _WhichOneofReturnType__size: _TypeAlias = _typing.Literal["size"]  # noqa: Y015
+                _WhichOneofArgType__size: _TypeAlias = _typing.Literal["_size", b"_size"]  # noqa: Y015
+                @_typing.overload
+                def WhichOneof(self, oneof_group: _WhichOneofArgType__device_sn) -> _WhichOneofReturnType__device_sn | None: ...
+                @_typing.overload
+                def WhichOneof(self, oneof_group: _WhichOneofArgType__fingerprint) -> _WhichOneofReturnType__fingerprint | None: ...
+                @_typing.overload
+                def WhichOneof(self, oneof_group: _WhichOneofArgType__key) -> _WhichOneofReturnType__key | None: ...
+                @_typing.overload
+                def WhichOneof(self, oneof_group: _WhichOneofArgType__module) -> _WhichOneofReturnType__module | None: ...
+                @_typing.overload
+                def WhichOneof(self, oneof_group: _WhichOneofArgType__size) -> _WhichOneofReturnType__size | None: ...
+
+            FILES_FIELD_NUMBER: _builtins.int
+            @_builtins.property
+            def files(self) -> _containers.RepeatedCompositeFieldContainer[Global___FileuploadProgressEvent.Output.Ext.File]:
+                """The files, one for each module."""
+
+            def __init__(
+                self,
+                *,
+                files: _abc.Iterable[Global___FileuploadProgressEvent.Output.Ext.File] | None = ...,
+            ) -> None: ...
+            _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+            def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+            _ClearFieldArgType: _TypeAlias = _typing.Literal["files", b"files"]  # noqa: Y015
+            def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+            def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+        EXT_FIELD_NUMBER: _builtins.int
+        STATUS_FIELD_NUMBER: _builtins.int
+        status: _builtins.str
+        """The state of the job: "sent", "in_progress", "paused" while it goes on;
+        "ok", "failed", "rejected", "canceled" or "timeout" at its end.
+        """
+        @_builtins.property
+        def ext(self) -> Global___FileuploadProgressEvent.Output.Ext:
+            """What is uploaded."""
+
+        def __init__(
+            self,
+            *,
+            ext: Global___FileuploadProgressEvent.Output.Ext | None = ...,
+            status: _builtins.str | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["_status", b"_status", "ext", b"ext", "status", b"status"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["_status", b"_status", "ext", b"ext", "status", b"status"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        _WhichOneofReturnType__status: _TypeAlias = _typing.Literal["status"]  # noqa: Y015
+        _WhichOneofArgType__status: _TypeAlias = _typing.Literal["_status", b"_status"]  # noqa: Y015
+        def WhichOneof(self, oneof_group: _WhichOneofArgType__status) -> _WhichOneofReturnType__status | None: ...
+
+    RESULT_FIELD_NUMBER: _builtins.int
+    OUTPUT_FIELD_NUMBER: _builtins.int
+    result: _builtins.int
+    """0 while nothing is wrong, otherwise an error code."""
+    @_builtins.property
+    def output(self) -> Global___FileuploadProgressEvent.Output:
+        """The report."""
+
+    def __init__(
+        self,
+        *,
+        result: _builtins.int | None = ...,
+        output: Global___FileuploadProgressEvent.Output | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_result", b"_result", "output", b"output", "result", b"result"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_result", b"_result", "output", b"output", "result", b"result"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__result: _TypeAlias = _typing.Literal["result"]  # noqa: Y015
+    _WhichOneofArgType__result: _TypeAlias = _typing.Literal["_result", b"_result"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__result) -> _WhichOneofReturnType__result | None: ...
+
+Global___FileuploadProgressEvent: _TypeAlias = FileuploadProgressEvent  # noqa: Y015
+
+@_typing.final
+class HighestPriorityUploadFlighttaskMediaEvent(_message.Message):
+    """highest_priority_upload_flighttask_media: the media of this flight are now
+    the first to be uploaded (upload_flighttask_media_prioritize).
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FLIGHT_ID_FIELD_NUMBER: _builtins.int
+    flight_id: _builtins.str
+    """The flight."""
+    def __init__(
+        self,
+        *,
+        flight_id: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_flight_id", b"_flight_id", "flight_id", b"flight_id"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_flight_id", b"_flight_id", "flight_id", b"flight_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__flight_id: _TypeAlias = _typing.Literal["flight_id"]  # noqa: Y015
+    _WhichOneofArgType__flight_id: _TypeAlias = _typing.Literal["_flight_id", b"_flight_id"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__flight_id) -> _WhichOneofReturnType__flight_id | None: ...
+
+Global___HighestPriorityUploadFlighttaskMediaEvent: _TypeAlias = HighestPriorityUploadFlighttaskMediaEvent  # noqa: Y015

@@ -162,3 +162,104 @@ class OtaCreate(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___OtaCreate: _TypeAlias = OtaCreate  # noqa: Y015
+
+@_typing.final
+class OtaProgressEvent(_message.Message):
+    """ota_progress: how far an upgrade of firmware is (ota_create)."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class Output(_message.Message):
+        """What is reported."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        @_typing.final
+        class Progress(_message.Message):
+            """How far it is."""
+
+            DESCRIPTOR: _descriptor.Descriptor
+
+            PERCENT_FIELD_NUMBER: _builtins.int
+            CURRENT_STEP_FIELD_NUMBER: _builtins.int
+            STEP_KEY_FIELD_NUMBER: _builtins.int
+            percent: _builtins.int
+            """Progress in percent, 0..100."""
+            current_step: _builtins.str
+            """The step: "download_firmware" or "upgrade_firmware"."""
+            step_key: _builtins.str
+            """The same under its older name: "download_firmware" or
+            "upgrade_firmware".
+            """
+            def __init__(
+                self,
+                *,
+                percent: _builtins.int | None = ...,
+                current_step: _builtins.str | None = ...,
+                step_key: _builtins.str | None = ...,
+            ) -> None: ...
+            _HasFieldArgType: _TypeAlias = _typing.Literal["_current_step", b"_current_step", "_percent", b"_percent", "_step_key", b"_step_key", "current_step", b"current_step", "percent", b"percent", "step_key", b"step_key"]  # noqa: Y015
+            def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+            _ClearFieldArgType: _TypeAlias = _typing.Literal["_current_step", b"_current_step", "_percent", b"_percent", "_step_key", b"_step_key", "current_step", b"current_step", "percent", b"percent", "step_key", b"step_key"]  # noqa: Y015
+            def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+            _WhichOneofReturnType__current_step: _TypeAlias = _typing.Literal["current_step"]  # noqa: Y015
+            _WhichOneofArgType__current_step: _TypeAlias = _typing.Literal["_current_step", b"_current_step"]  # noqa: Y015
+            _WhichOneofReturnType__percent: _TypeAlias = _typing.Literal["percent"]  # noqa: Y015
+            _WhichOneofArgType__percent: _TypeAlias = _typing.Literal["_percent", b"_percent"]  # noqa: Y015
+            _WhichOneofReturnType__step_key: _TypeAlias = _typing.Literal["step_key"]  # noqa: Y015
+            _WhichOneofArgType__step_key: _TypeAlias = _typing.Literal["_step_key", b"_step_key"]  # noqa: Y015
+            @_typing.overload
+            def WhichOneof(self, oneof_group: _WhichOneofArgType__current_step) -> _WhichOneofReturnType__current_step | None: ...
+            @_typing.overload
+            def WhichOneof(self, oneof_group: _WhichOneofArgType__percent) -> _WhichOneofReturnType__percent | None: ...
+            @_typing.overload
+            def WhichOneof(self, oneof_group: _WhichOneofArgType__step_key) -> _WhichOneofReturnType__step_key | None: ...
+
+        STATUS_FIELD_NUMBER: _builtins.int
+        PROGRESS_FIELD_NUMBER: _builtins.int
+        status: _builtins.str
+        """The state of the job: "sent", "in_progress", "paused" while it goes on;
+        "ok", "failed", "rejected", "canceled" or "timeout" at its end.
+        """
+        @_builtins.property
+        def progress(self) -> Global___OtaProgressEvent.Output.Progress:
+            """How far it is."""
+
+        def __init__(
+            self,
+            *,
+            status: _builtins.str | None = ...,
+            progress: Global___OtaProgressEvent.Output.Progress | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["_status", b"_status", "progress", b"progress", "status", b"status"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["_status", b"_status", "progress", b"progress", "status", b"status"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        _WhichOneofReturnType__status: _TypeAlias = _typing.Literal["status"]  # noqa: Y015
+        _WhichOneofArgType__status: _TypeAlias = _typing.Literal["_status", b"_status"]  # noqa: Y015
+        def WhichOneof(self, oneof_group: _WhichOneofArgType__status) -> _WhichOneofReturnType__status | None: ...
+
+    RESULT_FIELD_NUMBER: _builtins.int
+    OUTPUT_FIELD_NUMBER: _builtins.int
+    result: _builtins.int
+    """0 while nothing is wrong, otherwise an error code."""
+    @_builtins.property
+    def output(self) -> Global___OtaProgressEvent.Output:
+        """The report."""
+
+    def __init__(
+        self,
+        *,
+        result: _builtins.int | None = ...,
+        output: Global___OtaProgressEvent.Output | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_result", b"_result", "output", b"output", "result", b"result"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_result", b"_result", "output", b"output", "result", b"result"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__result: _TypeAlias = _typing.Literal["result"]  # noqa: Y015
+    _WhichOneofArgType__result: _TypeAlias = _typing.Literal["_result", b"_result"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__result) -> _WhichOneofReturnType__result | None: ...
+
+Global___OtaProgressEvent: _TypeAlias = OtaProgressEvent  # noqa: Y015

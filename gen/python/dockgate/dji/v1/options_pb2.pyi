@@ -420,6 +420,36 @@ class ProgressEvent(_message.Message):
 Global___ProgressEvent: _TypeAlias = ProgressEvent  # noqa: Y015
 
 @_typing.final
+class EventSpec(_message.Message):
+    """What is known of an event beside its fields."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DEVICES_FIELD_NUMBER: _builtins.int
+    PAGE_FIELD_NUMBER: _builtins.int
+    page: _builtins.str
+    """DJI's documentation page of the event, relative to the Cloud API's
+    api-reference folder; empty where no page has it.
+    """
+    @_builtins.property
+    def devices(self) -> _containers.RepeatedScalarFieldContainer[Global___DeviceModel.ValueType]:
+        """The devices whose documentation lists the event."""
+
+    def __init__(
+        self,
+        *,
+        devices: _abc.Iterable[Global___DeviceModel.ValueType] | None = ...,
+        page: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["devices", b"devices", "page", b"page"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EventSpec: _TypeAlias = EventSpec  # noqa: Y015
+
+@_typing.final
 class FieldSpec(_message.Message):
     """The oddities of a single field."""
 
@@ -428,6 +458,7 @@ class FieldSpec(_message.Message):
     WIRE_FORM_FIELD_NUMBER: _builtins.int
     SENT_WHEN_EMPTY_FIELD_NUMBER: _builtins.int
     PAYLOAD_INDEX_KEY_FIELD_NUMBER: _builtins.int
+    WHOLE_DATA_FIELD_NUMBER: _builtins.int
     wire_form: Global___WireForm.ValueType
     """The form of the value on the wire where it is not the type's own."""
     sent_when_empty: _builtins.bool
@@ -438,26 +469,34 @@ class FieldSpec(_message.Message):
     """True for the field that names a payload and on the wire is the key under
     which the other fields stand: {"53-0-0": {"thermal_gain_mode": 1}}.
     """
+    whole_data: _builtins.bool
+    """True for a list that has no name on the wire: it is the whole of `data`."""
     def __init__(
         self,
         *,
         wire_form: Global___WireForm.ValueType = ...,
         sent_when_empty: _builtins.bool = ...,
         payload_index_key: _builtins.bool = ...,
+        whole_data: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["payload_index_key", b"payload_index_key", "sent_when_empty", b"sent_when_empty", "wire_form", b"wire_form"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["payload_index_key", b"payload_index_key", "sent_when_empty", b"sent_when_empty", "whole_data", b"whole_data", "wire_form", b"wire_form"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___FieldSpec: _TypeAlias = FieldSpec  # noqa: Y015
 
 METHOD_SPEC_FIELD_NUMBER: _builtins.int
+EVENT_SPEC_FIELD_NUMBER: _builtins.int
 FIELD_SPEC_FIELD_NUMBER: _builtins.int
 method_spec: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.MessageOptions, Global___MethodSpec]
 """What the gateway has to know about a method beside its fields. Present on
 every message that is an arm of Method.method.
+"""
+event_spec: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.MessageOptions, Global___EventSpec]
+"""What is known of an event beside its fields. Present on every message that is
+an arm of Event.event.
 """
 field_spec: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOptions, Global___FieldSpec]
 """How a single field differs on the wire from what its type says."""

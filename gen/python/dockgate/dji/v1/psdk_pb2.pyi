@@ -1147,3 +1147,353 @@ class SpeakerTtsPlayStart(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__psdk_index) -> _WhichOneofReturnType__psdk_index | None: ...
 
 Global___SpeakerTtsPlayStart: _TypeAlias = SpeakerTtsPlayStart  # noqa: Y015
+
+@_typing.final
+class CustomDataTransmissionFromEsdkEvent(_message.Message):
+    """custom_data_transmission_from_esdk: a message of a program on the dock (Edge
+    SDK).
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VALUE_FIELD_NUMBER: _builtins.int
+    value: _builtins.str
+    """The message, 255 characters at most."""
+    def __init__(
+        self,
+        *,
+        value: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_value", b"_value", "value", b"value"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_value", b"_value", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__value: _TypeAlias = _typing.Literal["value"]  # noqa: Y015
+    _WhichOneofArgType__value: _TypeAlias = _typing.Literal["_value", b"_value"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__value) -> _WhichOneofReturnType__value | None: ...
+
+Global___CustomDataTransmissionFromEsdkEvent: _TypeAlias = CustomDataTransmissionFromEsdkEvent  # noqa: Y015
+
+@_typing.final
+class CustomDataTransmissionFromPsdkEvent(_message.Message):
+    """custom_data_transmission_from_psdk: a message of a payload on the drone
+    (Payload SDK).
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VALUE_FIELD_NUMBER: _builtins.int
+    value: _builtins.str
+    """The message, 255 characters at most."""
+    def __init__(
+        self,
+        *,
+        value: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_value", b"_value", "value", b"value"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_value", b"_value", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__value: _TypeAlias = _typing.Literal["value"]  # noqa: Y015
+    _WhichOneofArgType__value: _TypeAlias = _typing.Literal["_value", b"_value"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__value) -> _WhichOneofReturnType__value | None: ...
+
+Global___CustomDataTransmissionFromPsdkEvent: _TypeAlias = CustomDataTransmissionFromPsdkEvent  # noqa: Y015
+
+@_typing.final
+class PsdkFloatingWindowTextEvent(_message.Message):
+    """psdk_floating_window_text: what a payload shows in its floating window."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PSDK_INDEX_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    psdk_index: _builtins.int
+    """The payload's number, 0..3 on DJI's pages; real drones go beyond."""
+    value: _builtins.str
+    """The text; may have several lines."""
+    def __init__(
+        self,
+        *,
+        psdk_index: _builtins.int | None = ...,
+        value: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_psdk_index", b"_psdk_index", "_value", b"_value", "psdk_index", b"psdk_index", "value", b"value"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_psdk_index", b"_psdk_index", "_value", b"_value", "psdk_index", b"psdk_index", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__psdk_index: _TypeAlias = _typing.Literal["psdk_index"]  # noqa: Y015
+    _WhichOneofArgType__psdk_index: _TypeAlias = _typing.Literal["_psdk_index", b"_psdk_index"]  # noqa: Y015
+    _WhichOneofReturnType__value: _TypeAlias = _typing.Literal["value"]  # noqa: Y015
+    _WhichOneofArgType__value: _TypeAlias = _typing.Literal["_value", b"_value"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__psdk_index) -> _WhichOneofReturnType__psdk_index | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__value) -> _WhichOneofReturnType__value | None: ...
+
+Global___PsdkFloatingWindowTextEvent: _TypeAlias = PsdkFloatingWindowTextEvent  # noqa: Y015
+
+@_typing.final
+class PsdkUiResourceUploadResultEvent(_message.Message):
+    """psdk_ui_resource_upload_result: a payload's resources for its user interface
+    have been uploaded to object storage, or not.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PSDK_INDEX_FIELD_NUMBER: _builtins.int
+    OBJECT_KEY_FIELD_NUMBER: _builtins.int
+    SIZE_FIELD_NUMBER: _builtins.int
+    RESULT_FIELD_NUMBER: _builtins.int
+    psdk_index: _builtins.int
+    """The payload's number, 0..3 on DJI's pages; real drones go beyond."""
+    object_key: _builtins.str
+    """The key of the object in the storage."""
+    size: _builtins.int
+    """The size in bytes."""
+    result: _builtins.int
+    """0 while nothing is wrong, otherwise an error code."""
+    def __init__(
+        self,
+        *,
+        psdk_index: _builtins.int | None = ...,
+        object_key: _builtins.str | None = ...,
+        size: _builtins.int | None = ...,
+        result: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_object_key", b"_object_key", "_psdk_index", b"_psdk_index", "_result", b"_result", "_size", b"_size", "object_key", b"object_key", "psdk_index", b"psdk_index", "result", b"result", "size", b"size"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_object_key", b"_object_key", "_psdk_index", b"_psdk_index", "_result", b"_result", "_size", b"_size", "object_key", b"object_key", "psdk_index", b"psdk_index", "result", b"result", "size", b"size"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__object_key: _TypeAlias = _typing.Literal["object_key"]  # noqa: Y015
+    _WhichOneofArgType__object_key: _TypeAlias = _typing.Literal["_object_key", b"_object_key"]  # noqa: Y015
+    _WhichOneofReturnType__psdk_index: _TypeAlias = _typing.Literal["psdk_index"]  # noqa: Y015
+    _WhichOneofArgType__psdk_index: _TypeAlias = _typing.Literal["_psdk_index", b"_psdk_index"]  # noqa: Y015
+    _WhichOneofReturnType__result: _TypeAlias = _typing.Literal["result"]  # noqa: Y015
+    _WhichOneofArgType__result: _TypeAlias = _typing.Literal["_result", b"_result"]  # noqa: Y015
+    _WhichOneofReturnType__size: _TypeAlias = _typing.Literal["size"]  # noqa: Y015
+    _WhichOneofArgType__size: _TypeAlias = _typing.Literal["_size", b"_size"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__object_key) -> _WhichOneofReturnType__object_key | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__psdk_index) -> _WhichOneofReturnType__psdk_index | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__result) -> _WhichOneofReturnType__result | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__size) -> _WhichOneofReturnType__size | None: ...
+
+Global___PsdkUiResourceUploadResultEvent: _TypeAlias = PsdkUiResourceUploadResultEvent  # noqa: Y015
+
+@_typing.final
+class SpeakerAudioPlayStartProgressEvent(_message.Message):
+    """speaker_audio_play_start_progress: how far speaker_audio_play_start is."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class Output(_message.Message):
+        """What is reported."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        @_typing.final
+        class Progress(_message.Message):
+            """How far it is."""
+
+            DESCRIPTOR: _descriptor.Descriptor
+
+            PERCENT_FIELD_NUMBER: _builtins.int
+            STEP_KEY_FIELD_NUMBER: _builtins.int
+            percent: _builtins.int
+            """Progress in percent, 0..100."""
+            step_key: _builtins.str
+            """The step: "download" the file to the dock, "encoding" it,
+            "change_work_mode" of the speaker, "upload" to it, "play".
+            """
+            def __init__(
+                self,
+                *,
+                percent: _builtins.int | None = ...,
+                step_key: _builtins.str | None = ...,
+            ) -> None: ...
+            _HasFieldArgType: _TypeAlias = _typing.Literal["_percent", b"_percent", "_step_key", b"_step_key", "percent", b"percent", "step_key", b"step_key"]  # noqa: Y015
+            def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+            _ClearFieldArgType: _TypeAlias = _typing.Literal["_percent", b"_percent", "_step_key", b"_step_key", "percent", b"percent", "step_key", b"step_key"]  # noqa: Y015
+            def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+            _WhichOneofReturnType__percent: _TypeAlias = _typing.Literal["percent"]  # noqa: Y015
+            _WhichOneofArgType__percent: _TypeAlias = _typing.Literal["_percent", b"_percent"]  # noqa: Y015
+            _WhichOneofReturnType__step_key: _TypeAlias = _typing.Literal["step_key"]  # noqa: Y015
+            _WhichOneofArgType__step_key: _TypeAlias = _typing.Literal["_step_key", b"_step_key"]  # noqa: Y015
+            @_typing.overload
+            def WhichOneof(self, oneof_group: _WhichOneofArgType__percent) -> _WhichOneofReturnType__percent | None: ...
+            @_typing.overload
+            def WhichOneof(self, oneof_group: _WhichOneofArgType__step_key) -> _WhichOneofReturnType__step_key | None: ...
+
+        PSDK_INDEX_FIELD_NUMBER: _builtins.int
+        STATUS_FIELD_NUMBER: _builtins.int
+        MD5_FIELD_NUMBER: _builtins.int
+        PROGRESS_FIELD_NUMBER: _builtins.int
+        psdk_index: _builtins.int
+        """The speaker's number, 0 or more."""
+        status: _builtins.str
+        """"in_progress" or "ok"; "success" in an example."""
+        md5: _builtins.str
+        """The checksum of the file that the command named."""
+        @_builtins.property
+        def progress(self) -> Global___SpeakerAudioPlayStartProgressEvent.Output.Progress:
+            """How far it is."""
+
+        def __init__(
+            self,
+            *,
+            psdk_index: _builtins.int | None = ...,
+            status: _builtins.str | None = ...,
+            md5: _builtins.str | None = ...,
+            progress: Global___SpeakerAudioPlayStartProgressEvent.Output.Progress | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["_md5", b"_md5", "_psdk_index", b"_psdk_index", "_status", b"_status", "md5", b"md5", "progress", b"progress", "psdk_index", b"psdk_index", "status", b"status"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["_md5", b"_md5", "_psdk_index", b"_psdk_index", "_status", b"_status", "md5", b"md5", "progress", b"progress", "psdk_index", b"psdk_index", "status", b"status"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        _WhichOneofReturnType__md5: _TypeAlias = _typing.Literal["md5"]  # noqa: Y015
+        _WhichOneofArgType__md5: _TypeAlias = _typing.Literal["_md5", b"_md5"]  # noqa: Y015
+        _WhichOneofReturnType__psdk_index: _TypeAlias = _typing.Literal["psdk_index"]  # noqa: Y015
+        _WhichOneofArgType__psdk_index: _TypeAlias = _typing.Literal["_psdk_index", b"_psdk_index"]  # noqa: Y015
+        _WhichOneofReturnType__status: _TypeAlias = _typing.Literal["status"]  # noqa: Y015
+        _WhichOneofArgType__status: _TypeAlias = _typing.Literal["_status", b"_status"]  # noqa: Y015
+        @_typing.overload
+        def WhichOneof(self, oneof_group: _WhichOneofArgType__md5) -> _WhichOneofReturnType__md5 | None: ...
+        @_typing.overload
+        def WhichOneof(self, oneof_group: _WhichOneofArgType__psdk_index) -> _WhichOneofReturnType__psdk_index | None: ...
+        @_typing.overload
+        def WhichOneof(self, oneof_group: _WhichOneofArgType__status) -> _WhichOneofReturnType__status | None: ...
+
+    RESULT_FIELD_NUMBER: _builtins.int
+    OUTPUT_FIELD_NUMBER: _builtins.int
+    result: _builtins.int
+    """0 while nothing is wrong, otherwise an error code."""
+    @_builtins.property
+    def output(self) -> Global___SpeakerAudioPlayStartProgressEvent.Output:
+        """The report."""
+
+    def __init__(
+        self,
+        *,
+        result: _builtins.int | None = ...,
+        output: Global___SpeakerAudioPlayStartProgressEvent.Output | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_result", b"_result", "output", b"output", "result", b"result"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_result", b"_result", "output", b"output", "result", b"result"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__result: _TypeAlias = _typing.Literal["result"]  # noqa: Y015
+    _WhichOneofArgType__result: _TypeAlias = _typing.Literal["_result", b"_result"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__result) -> _WhichOneofReturnType__result | None: ...
+
+Global___SpeakerAudioPlayStartProgressEvent: _TypeAlias = SpeakerAudioPlayStartProgressEvent  # noqa: Y015
+
+@_typing.final
+class SpeakerTtsPlayStartProgressEvent(_message.Message):
+    """speaker_tts_play_start_progress: how far speaker_tts_play_start is."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class Output(_message.Message):
+        """What is reported."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        @_typing.final
+        class Progress(_message.Message):
+            """How far it is."""
+
+            DESCRIPTOR: _descriptor.Descriptor
+
+            PERCENT_FIELD_NUMBER: _builtins.int
+            STEP_KEY_FIELD_NUMBER: _builtins.int
+            percent: _builtins.int
+            """Progress in percent, 0..100."""
+            step_key: _builtins.str
+            """The step: "change_work_mode" of the speaker, "upload" to it, "play"."""
+            def __init__(
+                self,
+                *,
+                percent: _builtins.int | None = ...,
+                step_key: _builtins.str | None = ...,
+            ) -> None: ...
+            _HasFieldArgType: _TypeAlias = _typing.Literal["_percent", b"_percent", "_step_key", b"_step_key", "percent", b"percent", "step_key", b"step_key"]  # noqa: Y015
+            def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+            _ClearFieldArgType: _TypeAlias = _typing.Literal["_percent", b"_percent", "_step_key", b"_step_key", "percent", b"percent", "step_key", b"step_key"]  # noqa: Y015
+            def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+            _WhichOneofReturnType__percent: _TypeAlias = _typing.Literal["percent"]  # noqa: Y015
+            _WhichOneofArgType__percent: _TypeAlias = _typing.Literal["_percent", b"_percent"]  # noqa: Y015
+            _WhichOneofReturnType__step_key: _TypeAlias = _typing.Literal["step_key"]  # noqa: Y015
+            _WhichOneofArgType__step_key: _TypeAlias = _typing.Literal["_step_key", b"_step_key"]  # noqa: Y015
+            @_typing.overload
+            def WhichOneof(self, oneof_group: _WhichOneofArgType__percent) -> _WhichOneofReturnType__percent | None: ...
+            @_typing.overload
+            def WhichOneof(self, oneof_group: _WhichOneofArgType__step_key) -> _WhichOneofReturnType__step_key | None: ...
+
+        PSDK_INDEX_FIELD_NUMBER: _builtins.int
+        STATUS_FIELD_NUMBER: _builtins.int
+        MD5_FIELD_NUMBER: _builtins.int
+        PROGRESS_FIELD_NUMBER: _builtins.int
+        psdk_index: _builtins.int
+        """The speaker's number, 0 or more."""
+        status: _builtins.str
+        """"in_progress" or "ok"; "success" in an example."""
+        md5: _builtins.str
+        """The checksum of the text that the command named."""
+        @_builtins.property
+        def progress(self) -> Global___SpeakerTtsPlayStartProgressEvent.Output.Progress:
+            """How far it is."""
+
+        def __init__(
+            self,
+            *,
+            psdk_index: _builtins.int | None = ...,
+            status: _builtins.str | None = ...,
+            md5: _builtins.str | None = ...,
+            progress: Global___SpeakerTtsPlayStartProgressEvent.Output.Progress | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["_md5", b"_md5", "_psdk_index", b"_psdk_index", "_status", b"_status", "md5", b"md5", "progress", b"progress", "psdk_index", b"psdk_index", "status", b"status"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["_md5", b"_md5", "_psdk_index", b"_psdk_index", "_status", b"_status", "md5", b"md5", "progress", b"progress", "psdk_index", b"psdk_index", "status", b"status"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        _WhichOneofReturnType__md5: _TypeAlias = _typing.Literal["md5"]  # noqa: Y015
+        _WhichOneofArgType__md5: _TypeAlias = _typing.Literal["_md5", b"_md5"]  # noqa: Y015
+        _WhichOneofReturnType__psdk_index: _TypeAlias = _typing.Literal["psdk_index"]  # noqa: Y015
+        _WhichOneofArgType__psdk_index: _TypeAlias = _typing.Literal["_psdk_index", b"_psdk_index"]  # noqa: Y015
+        _WhichOneofReturnType__status: _TypeAlias = _typing.Literal["status"]  # noqa: Y015
+        _WhichOneofArgType__status: _TypeAlias = _typing.Literal["_status", b"_status"]  # noqa: Y015
+        @_typing.overload
+        def WhichOneof(self, oneof_group: _WhichOneofArgType__md5) -> _WhichOneofReturnType__md5 | None: ...
+        @_typing.overload
+        def WhichOneof(self, oneof_group: _WhichOneofArgType__psdk_index) -> _WhichOneofReturnType__psdk_index | None: ...
+        @_typing.overload
+        def WhichOneof(self, oneof_group: _WhichOneofArgType__status) -> _WhichOneofReturnType__status | None: ...
+
+    RESULT_FIELD_NUMBER: _builtins.int
+    OUTPUT_FIELD_NUMBER: _builtins.int
+    result: _builtins.int
+    """0 while nothing is wrong, otherwise an error code."""
+    @_builtins.property
+    def output(self) -> Global___SpeakerTtsPlayStartProgressEvent.Output:
+        """The report."""
+
+    def __init__(
+        self,
+        *,
+        result: _builtins.int | None = ...,
+        output: Global___SpeakerTtsPlayStartProgressEvent.Output | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_result", b"_result", "output", b"output", "result", b"result"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_result", b"_result", "output", b"output", "result", b"result"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__result: _TypeAlias = _typing.Literal["result"]  # noqa: Y015
+    _WhichOneofArgType__result: _TypeAlias = _typing.Literal["_result", b"_result"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__result) -> _WhichOneofReturnType__result | None: ...
+
+Global___SpeakerTtsPlayStartProgressEvent: _TypeAlias = SpeakerTtsPlayStartProgressEvent  # noqa: Y015

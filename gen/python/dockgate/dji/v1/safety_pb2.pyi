@@ -705,3 +705,269 @@ class UnlockLicenseUpdate(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___UnlockLicenseUpdate: _TypeAlias = UnlockLicenseUpdate  # noqa: Y015
+
+@_typing.final
+class FlightAreasDroneLocationEvent(_message.Message):
+    """flight_areas_drone_location: where the drone is with respect to the custom
+    flight areas.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class DroneLocation(_message.Message):
+        """The drone and an area."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        AREA_DISTANCE_FIELD_NUMBER: _builtins.int
+        IS_IN_AREA_FIELD_NUMBER: _builtins.int
+        AREA_ID_FIELD_NUMBER: _builtins.int
+        area_distance: _builtins.float
+        """Metres to the border of the area."""
+        is_in_area: _builtins.bool
+        """Whether the drone is inside."""
+        area_id: _builtins.str
+        """The area."""
+        def __init__(
+            self,
+            *,
+            area_distance: _builtins.float | None = ...,
+            is_in_area: _builtins.bool | None = ...,
+            area_id: _builtins.str | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["_area_distance", b"_area_distance", "_area_id", b"_area_id", "_is_in_area", b"_is_in_area", "area_distance", b"area_distance", "area_id", b"area_id", "is_in_area", b"is_in_area"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["_area_distance", b"_area_distance", "_area_id", b"_area_id", "_is_in_area", b"_is_in_area", "area_distance", b"area_distance", "area_id", b"area_id", "is_in_area", b"is_in_area"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        _WhichOneofReturnType__area_distance: _TypeAlias = _typing.Literal["area_distance"]  # noqa: Y015
+        _WhichOneofArgType__area_distance: _TypeAlias = _typing.Literal["_area_distance", b"_area_distance"]  # noqa: Y015
+        _WhichOneofReturnType__area_id: _TypeAlias = _typing.Literal["area_id"]  # noqa: Y015
+        _WhichOneofArgType__area_id: _TypeAlias = _typing.Literal["_area_id", b"_area_id"]  # noqa: Y015
+        _WhichOneofReturnType__is_in_area: _TypeAlias = _typing.Literal["is_in_area"]  # noqa: Y015
+        _WhichOneofArgType__is_in_area: _TypeAlias = _typing.Literal["_is_in_area", b"_is_in_area"]  # noqa: Y015
+        @_typing.overload
+        def WhichOneof(self, oneof_group: _WhichOneofArgType__area_distance) -> _WhichOneofReturnType__area_distance | None: ...
+        @_typing.overload
+        def WhichOneof(self, oneof_group: _WhichOneofArgType__area_id) -> _WhichOneofReturnType__area_id | None: ...
+        @_typing.overload
+        def WhichOneof(self, oneof_group: _WhichOneofArgType__is_in_area) -> _WhichOneofReturnType__is_in_area | None: ...
+
+    DRONE_LOCATIONS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def drone_locations(self) -> _containers.RepeatedCompositeFieldContainer[Global___FlightAreasDroneLocationEvent.DroneLocation]:
+        """The areas near the drone."""
+
+    def __init__(
+        self,
+        *,
+        drone_locations: _abc.Iterable[Global___FlightAreasDroneLocationEvent.DroneLocation] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["drone_locations", b"drone_locations"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FlightAreasDroneLocationEvent: _TypeAlias = FlightAreasDroneLocationEvent  # noqa: Y015
+
+@_typing.final
+class FlightAreasSyncProgressEvent(_message.Message):
+    """flight_areas_sync_progress: how far the custom flight areas are on their way
+    to the drone (flight_areas_update).
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class File(_message.Message):
+        """A file."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        NAME_FIELD_NUMBER: _builtins.int
+        CHECKSUM_FIELD_NUMBER: _builtins.int
+        name: _builtins.str
+        """The name of the file."""
+        checksum: _builtins.str
+        """Its checksum (SHA-256)."""
+        def __init__(
+            self,
+            *,
+            name: _builtins.str | None = ...,
+            checksum: _builtins.str | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["_checksum", b"_checksum", "_name", b"_name", "checksum", b"checksum", "name", b"name"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["_checksum", b"_checksum", "_name", b"_name", "checksum", b"checksum", "name", b"name"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        _WhichOneofReturnType__checksum: _TypeAlias = _typing.Literal["checksum"]  # noqa: Y015
+        _WhichOneofArgType__checksum: _TypeAlias = _typing.Literal["_checksum", b"_checksum"]  # noqa: Y015
+        _WhichOneofReturnType__name: _TypeAlias = _typing.Literal["name"]  # noqa: Y015
+        _WhichOneofArgType__name: _TypeAlias = _typing.Literal["_name", b"_name"]  # noqa: Y015
+        @_typing.overload
+        def WhichOneof(self, oneof_group: _WhichOneofArgType__checksum) -> _WhichOneofReturnType__checksum | None: ...
+        @_typing.overload
+        def WhichOneof(self, oneof_group: _WhichOneofArgType__name) -> _WhichOneofReturnType__name | None: ...
+
+    STATUS_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    FILE_FIELD_NUMBER: _builtins.int
+    status: _builtins.str
+    """"wait_sync" or "synchronizing" while it goes on; "synchronized", "fail" or
+    "switch_fail" (the areas could not be enabled) at its end.
+    """
+    reason: _builtins.int
+    """Why it failed: 1 the cloud's file could not be read, 2 nor the drone's, 3
+    download failed, 4 link could not be turned round, 5 transfer failed, 6
+    disabling failed, 7 deleting failed, 8 the drone could not load the areas,
+    9 enabling failed, 10 the dock's enhanced transmission cannot be switched
+    off, 11 the drone did not start, 12 wrong checksum, 13 timeout. 0 stands in
+    DJI's examples.
+    """
+    @_builtins.property
+    def file(self) -> Global___FlightAreasSyncProgressEvent.File:
+        """The file with the areas."""
+
+    def __init__(
+        self,
+        *,
+        status: _builtins.str | None = ...,
+        reason: _builtins.int | None = ...,
+        file: Global___FlightAreasSyncProgressEvent.File | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_reason", b"_reason", "_status", b"_status", "file", b"file", "reason", b"reason", "status", b"status"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_reason", b"_reason", "_status", b"_status", "file", b"file", "reason", b"reason", "status", b"status"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__reason: _TypeAlias = _typing.Literal["reason"]  # noqa: Y015
+    _WhichOneofArgType__reason: _TypeAlias = _typing.Literal["_reason", b"_reason"]  # noqa: Y015
+    _WhichOneofReturnType__status: _TypeAlias = _typing.Literal["status"]  # noqa: Y015
+    _WhichOneofArgType__status: _TypeAlias = _typing.Literal["_status", b"_status"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__reason) -> _WhichOneofReturnType__reason | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__status) -> _WhichOneofReturnType__status | None: ...
+
+Global___FlightAreasSyncProgressEvent: _TypeAlias = FlightAreasSyncProgressEvent  # noqa: Y015
+
+@_typing.final
+class OfflineMapSyncProgressEvent(_message.Message):
+    """offline_map_sync_progress: how far the offline map is on its way to the
+    drone. No page describes it; it is in DJI's Java SDK.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Reason:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[OfflineMapSyncProgressEvent._Reason.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        REASON_SUCCESS: OfflineMapSyncProgressEvent._Reason.ValueType  # 0
+        """It did not fail."""
+        REASON_AIRCRAFT_FILE_UNAVAILABLE: OfflineMapSyncProgressEvent._Reason.ValueType  # 2
+        """The drone's file could not be read."""
+        REASON_DOWNLOAD_FAILED: OfflineMapSyncProgressEvent._Reason.ValueType  # 3
+        """Download failed."""
+        REASON_LINK_FLIP_FAILED: OfflineMapSyncProgressEvent._Reason.ValueType  # 4
+        """The link could not be turned round."""
+        REASON_TRANSFER_FAILED: OfflineMapSyncProgressEvent._Reason.ValueType  # 5
+        """Transfer failed."""
+        REASON_DISABLE_FAILED: OfflineMapSyncProgressEvent._Reason.ValueType  # 6
+        """Disabling failed."""
+        REASON_DELETE_FAILED: OfflineMapSyncProgressEvent._Reason.ValueType  # 7
+        """Deleting failed."""
+        REASON_LOAD_FAILED: OfflineMapSyncProgressEvent._Reason.ValueType  # 8
+        """Loading failed."""
+        REASON_ENABLE_FAILED: OfflineMapSyncProgressEvent._Reason.ValueType  # 9
+        """Enabling failed."""
+
+    class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
+        """Why it failed."""
+
+    REASON_SUCCESS: OfflineMapSyncProgressEvent.Reason.ValueType  # 0
+    """It did not fail."""
+    REASON_AIRCRAFT_FILE_UNAVAILABLE: OfflineMapSyncProgressEvent.Reason.ValueType  # 2
+    """The drone's file could not be read."""
+    REASON_DOWNLOAD_FAILED: OfflineMapSyncProgressEvent.Reason.ValueType  # 3
+    """Download failed."""
+    REASON_LINK_FLIP_FAILED: OfflineMapSyncProgressEvent.Reason.ValueType  # 4
+    """The link could not be turned round."""
+    REASON_TRANSFER_FAILED: OfflineMapSyncProgressEvent.Reason.ValueType  # 5
+    """Transfer failed."""
+    REASON_DISABLE_FAILED: OfflineMapSyncProgressEvent.Reason.ValueType  # 6
+    """Disabling failed."""
+    REASON_DELETE_FAILED: OfflineMapSyncProgressEvent.Reason.ValueType  # 7
+    """Deleting failed."""
+    REASON_LOAD_FAILED: OfflineMapSyncProgressEvent.Reason.ValueType  # 8
+    """Loading failed."""
+    REASON_ENABLE_FAILED: OfflineMapSyncProgressEvent.Reason.ValueType  # 9
+    """Enabling failed."""
+
+    @_typing.final
+    class File(_message.Message):
+        """A file."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        NAME_FIELD_NUMBER: _builtins.int
+        CHECKSUM_FIELD_NUMBER: _builtins.int
+        name: _builtins.str
+        """The name of the file."""
+        checksum: _builtins.str
+        """Its checksum (SHA-256)."""
+        def __init__(
+            self,
+            *,
+            name: _builtins.str | None = ...,
+            checksum: _builtins.str | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["_checksum", b"_checksum", "_name", b"_name", "checksum", b"checksum", "name", b"name"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["_checksum", b"_checksum", "_name", b"_name", "checksum", b"checksum", "name", b"name"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        _WhichOneofReturnType__checksum: _TypeAlias = _typing.Literal["checksum"]  # noqa: Y015
+        _WhichOneofArgType__checksum: _TypeAlias = _typing.Literal["_checksum", b"_checksum"]  # noqa: Y015
+        _WhichOneofReturnType__name: _TypeAlias = _typing.Literal["name"]  # noqa: Y015
+        _WhichOneofArgType__name: _TypeAlias = _typing.Literal["_name", b"_name"]  # noqa: Y015
+        @_typing.overload
+        def WhichOneof(self, oneof_group: _WhichOneofArgType__checksum) -> _WhichOneofReturnType__checksum | None: ...
+        @_typing.overload
+        def WhichOneof(self, oneof_group: _WhichOneofArgType__name) -> _WhichOneofReturnType__name | None: ...
+
+    STATUS_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    FILE_FIELD_NUMBER: _builtins.int
+    status: _builtins.str
+    """"wait_sync" or "synchronizing" while it goes on; "synchronized", "fail" or
+    "switch_fail" (the map could not be enabled) at its end.
+    """
+    reason: Global___OfflineMapSyncProgressEvent.Reason.ValueType
+    """Why it failed."""
+    @_builtins.property
+    def file(self) -> Global___OfflineMapSyncProgressEvent.File:
+        """The file with the map."""
+
+    def __init__(
+        self,
+        *,
+        status: _builtins.str | None = ...,
+        reason: Global___OfflineMapSyncProgressEvent.Reason.ValueType | None = ...,
+        file: Global___OfflineMapSyncProgressEvent.File | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_reason", b"_reason", "_status", b"_status", "file", b"file", "reason", b"reason", "status", b"status"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_reason", b"_reason", "_status", b"_status", "file", b"file", "reason", b"reason", "status", b"status"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__reason: _TypeAlias = _typing.Literal["reason"]  # noqa: Y015
+    _WhichOneofArgType__reason: _TypeAlias = _typing.Literal["_reason", b"_reason"]  # noqa: Y015
+    _WhichOneofReturnType__status: _TypeAlias = _typing.Literal["status"]  # noqa: Y015
+    _WhichOneofArgType__status: _TypeAlias = _typing.Literal["_status", b"_status"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__reason) -> _WhichOneofReturnType__reason | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__status) -> _WhichOneofReturnType__status | None: ...
+
+Global___OfflineMapSyncProgressEvent: _TypeAlias = OfflineMapSyncProgressEvent  # noqa: Y015

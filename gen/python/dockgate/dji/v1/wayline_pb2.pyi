@@ -1510,3 +1510,1100 @@ class ReturnSpecificHome(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__home_dock_sn) -> _WhichOneofReturnType__home_dock_sn | None: ...
 
 Global___ReturnSpecificHome: _TypeAlias = ReturnSpecificHome  # noqa: Y015
+
+@_typing.final
+class DeviceExitHomingNotifyEvent(_message.Message):
+    """device_exit_homing_notify: the drone has stopped returning home, or goes on
+    with it.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Action:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _ActionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[DeviceExitHomingNotifyEvent._Action.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        ACTION_LEFT: DeviceExitHomingNotifyEvent._Action.ValueType  # 0
+        """The drone goes on returning home."""
+        ACTION_ENTERED: DeviceExitHomingNotifyEvent._Action.ValueType  # 1
+        """The drone has stopped returning home."""
+
+    class Action(_Action, metaclass=_ActionEnumTypeWrapper):
+        """Whether the return home has been left."""
+
+    ACTION_LEFT: DeviceExitHomingNotifyEvent.Action.ValueType  # 0
+    """The drone goes on returning home."""
+    ACTION_ENTERED: DeviceExitHomingNotifyEvent.Action.ValueType  # 1
+    """The drone has stopped returning home."""
+
+    SN_FIELD_NUMBER: _builtins.int
+    ACTION_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    sn: _builtins.str
+    """The serial number of the dock."""
+    action: Global___DeviceExitHomingNotifyEvent.Action.ValueType
+    """Whether the return home has been left."""
+    reason: _builtins.str
+    """Why, digits as text: "0" throttle and "1" direction added with the
+    joystick, "2" the flight controller could not begin, "3" surrounded by
+    obstacles, "4" a flight restriction, "5" an obstacle too close, "6" no GPS
+    signal, "7" GPS and vision give no position, "8" they differ much, "9" a
+    short way back, "10" return triggered at close range.
+    """
+    def __init__(
+        self,
+        *,
+        sn: _builtins.str | None = ...,
+        action: Global___DeviceExitHomingNotifyEvent.Action.ValueType | None = ...,
+        reason: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_action", b"_action", "_reason", b"_reason", "_sn", b"_sn", "action", b"action", "reason", b"reason", "sn", b"sn"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_action", b"_action", "_reason", b"_reason", "_sn", b"_sn", "action", b"action", "reason", b"reason", "sn", b"sn"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__action: _TypeAlias = _typing.Literal["action"]  # noqa: Y015
+    _WhichOneofArgType__action: _TypeAlias = _typing.Literal["_action", b"_action"]  # noqa: Y015
+    _WhichOneofReturnType__reason: _TypeAlias = _typing.Literal["reason"]  # noqa: Y015
+    _WhichOneofArgType__reason: _TypeAlias = _typing.Literal["_reason", b"_reason"]  # noqa: Y015
+    _WhichOneofReturnType__sn: _TypeAlias = _typing.Literal["sn"]  # noqa: Y015
+    _WhichOneofArgType__sn: _TypeAlias = _typing.Literal["_sn", b"_sn"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__action) -> _WhichOneofReturnType__action | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__reason) -> _WhichOneofReturnType__reason | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__sn) -> _WhichOneofReturnType__sn | None: ...
+
+Global___DeviceExitHomingNotifyEvent: _TypeAlias = DeviceExitHomingNotifyEvent  # noqa: Y015
+
+@_typing.final
+class FlightSetupExceptionNotifyEvent(_message.Message):
+    """flight_setup_exception_notify: the dock does not get ready for a flight in
+    time; flight_setup_abort gives the flight up.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SN_FIELD_NUMBER: _builtins.int
+    TIMEOUT_TIME_FIELD_NUMBER: _builtins.int
+    TIMESTAMP_FIELD_NUMBER: _builtins.int
+    FLIGHT_TYPE_FIELD_NUMBER: _builtins.int
+    FLIGHT_ID_FIELD_NUMBER: _builtins.int
+    sn: _builtins.str
+    """The serial number of the dock."""
+    timeout_time: _builtins.int
+    """The timeout that has passed, in minutes, 2..10, in steps of 2."""
+    timestamp: _builtins.float
+    """When, milliseconds since 1970."""
+    flight_type: _builtins.int
+    """The kind of flight, 1..2: 1 along a wayline, 2 commanded."""
+    flight_id: _builtins.str
+    """The flight, by the flight_id of its command."""
+    def __init__(
+        self,
+        *,
+        sn: _builtins.str | None = ...,
+        timeout_time: _builtins.int | None = ...,
+        timestamp: _builtins.float | None = ...,
+        flight_type: _builtins.int | None = ...,
+        flight_id: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_flight_id", b"_flight_id", "_flight_type", b"_flight_type", "_sn", b"_sn", "_timeout_time", b"_timeout_time", "_timestamp", b"_timestamp", "flight_id", b"flight_id", "flight_type", b"flight_type", "sn", b"sn", "timeout_time", b"timeout_time", "timestamp", b"timestamp"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_flight_id", b"_flight_id", "_flight_type", b"_flight_type", "_sn", b"_sn", "_timeout_time", b"_timeout_time", "_timestamp", b"_timestamp", "flight_id", b"flight_id", "flight_type", b"flight_type", "sn", b"sn", "timeout_time", b"timeout_time", "timestamp", b"timestamp"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__flight_id: _TypeAlias = _typing.Literal["flight_id"]  # noqa: Y015
+    _WhichOneofArgType__flight_id: _TypeAlias = _typing.Literal["_flight_id", b"_flight_id"]  # noqa: Y015
+    _WhichOneofReturnType__flight_type: _TypeAlias = _typing.Literal["flight_type"]  # noqa: Y015
+    _WhichOneofArgType__flight_type: _TypeAlias = _typing.Literal["_flight_type", b"_flight_type"]  # noqa: Y015
+    _WhichOneofReturnType__sn: _TypeAlias = _typing.Literal["sn"]  # noqa: Y015
+    _WhichOneofArgType__sn: _TypeAlias = _typing.Literal["_sn", b"_sn"]  # noqa: Y015
+    _WhichOneofReturnType__timeout_time: _TypeAlias = _typing.Literal["timeout_time"]  # noqa: Y015
+    _WhichOneofArgType__timeout_time: _TypeAlias = _typing.Literal["_timeout_time", b"_timeout_time"]  # noqa: Y015
+    _WhichOneofReturnType__timestamp: _TypeAlias = _typing.Literal["timestamp"]  # noqa: Y015
+    _WhichOneofArgType__timestamp: _TypeAlias = _typing.Literal["_timestamp", b"_timestamp"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__flight_id) -> _WhichOneofReturnType__flight_id | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__flight_type) -> _WhichOneofReturnType__flight_type | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__sn) -> _WhichOneofReturnType__sn | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__timeout_time) -> _WhichOneofReturnType__timeout_time | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__timestamp) -> _WhichOneofReturnType__timestamp | None: ...
+
+Global___FlightSetupExceptionNotifyEvent: _TypeAlias = FlightSetupExceptionNotifyEvent  # noqa: Y015
+
+@_typing.final
+class FlighttaskProgressEvent(_message.Message):
+    """flighttask_progress: how far a flight along a wayline is. DJI's tables put
+    the members of output into `data` itself; its examples, its Java SDK and real
+    docks wrap them, and both are read.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class Output(_message.Message):
+        """What is reported."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        @_typing.final
+        class Ext(_message.Message):
+            """Where the flight is."""
+
+            DESCRIPTOR: _descriptor.Descriptor
+
+            class _WaylineMissionState:
+                ValueType = _typing.NewType("ValueType", _builtins.int)
+                V: _TypeAlias = ValueType  # noqa: Y015
+
+            class _WaylineMissionStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[FlighttaskProgressEvent.Output.Ext._WaylineMissionState.ValueType], _builtins.type):
+                DESCRIPTOR: _descriptor.EnumDescriptor
+                WAYLINE_MISSION_STATE_DISCONNECTED: FlighttaskProgressEvent.Output.Ext._WaylineMissionState.ValueType  # 0
+                """There is no link."""
+                WAYLINE_MISSION_STATE_UNSUPPORTED_WAYPOINT: FlighttaskProgressEvent.Output.Ext._WaylineMissionState.ValueType  # 1
+                """A waypoint is not supported."""
+                WAYLINE_MISSION_STATE_READY: FlighttaskProgressEvent.Output.Ext._WaylineMissionState.ValueType  # 2
+                """Ready to take a wayline and to carry it out."""
+                WAYLINE_MISSION_STATE_UPLOADING: FlighttaskProgressEvent.Output.Ext._WaylineMissionState.ValueType  # 3
+                """The wayline is being uploaded."""
+                WAYLINE_MISSION_STATE_PREPARING: FlighttaskProgressEvent.Output.Ext._WaylineMissionState.ValueType  # 4
+                """Told to begin; getting ready."""
+                WAYLINE_MISSION_STATE_ENTERING: FlighttaskProgressEvent.Output.Ext._WaylineMissionState.ValueType  # 5
+                """On the way to the first waypoint."""
+                WAYLINE_MISSION_STATE_EXECUTING: FlighttaskProgressEvent.Output.Ext._WaylineMissionState.ValueType  # 6
+                """On the wayline."""
+                WAYLINE_MISSION_STATE_INTERRUPTED: FlighttaskProgressEvent.Output.Ext._WaylineMissionState.ValueType  # 7
+                """Broken off, by a person or by the flight controller."""
+                WAYLINE_MISSION_STATE_RECOVERING: FlighttaskProgressEvent.Output.Ext._WaylineMissionState.ValueType  # 8
+                """Returning to the wayline."""
+                WAYLINE_MISSION_STATE_STOPPED: FlighttaskProgressEvent.Output.Ext._WaylineMissionState.ValueType  # 9
+                """Ended."""
+
+            class WaylineMissionState(_WaylineMissionState, metaclass=_WaylineMissionStateEnumTypeWrapper):
+                """What the drone does with the wayline."""
+
+            WAYLINE_MISSION_STATE_DISCONNECTED: FlighttaskProgressEvent.Output.Ext.WaylineMissionState.ValueType  # 0
+            """There is no link."""
+            WAYLINE_MISSION_STATE_UNSUPPORTED_WAYPOINT: FlighttaskProgressEvent.Output.Ext.WaylineMissionState.ValueType  # 1
+            """A waypoint is not supported."""
+            WAYLINE_MISSION_STATE_READY: FlighttaskProgressEvent.Output.Ext.WaylineMissionState.ValueType  # 2
+            """Ready to take a wayline and to carry it out."""
+            WAYLINE_MISSION_STATE_UPLOADING: FlighttaskProgressEvent.Output.Ext.WaylineMissionState.ValueType  # 3
+            """The wayline is being uploaded."""
+            WAYLINE_MISSION_STATE_PREPARING: FlighttaskProgressEvent.Output.Ext.WaylineMissionState.ValueType  # 4
+            """Told to begin; getting ready."""
+            WAYLINE_MISSION_STATE_ENTERING: FlighttaskProgressEvent.Output.Ext.WaylineMissionState.ValueType  # 5
+            """On the way to the first waypoint."""
+            WAYLINE_MISSION_STATE_EXECUTING: FlighttaskProgressEvent.Output.Ext.WaylineMissionState.ValueType  # 6
+            """On the wayline."""
+            WAYLINE_MISSION_STATE_INTERRUPTED: FlighttaskProgressEvent.Output.Ext.WaylineMissionState.ValueType  # 7
+            """Broken off, by a person or by the flight controller."""
+            WAYLINE_MISSION_STATE_RECOVERING: FlighttaskProgressEvent.Output.Ext.WaylineMissionState.ValueType  # 8
+            """Returning to the wayline."""
+            WAYLINE_MISSION_STATE_STOPPED: FlighttaskProgressEvent.Output.Ext.WaylineMissionState.ValueType  # 9
+            """Ended."""
+
+            @_typing.final
+            class BreakPoint(_message.Message):
+                """Where the flight broke off; real docks send it in each report of a
+                flight in the air.
+                """
+
+                DESCRIPTOR: _descriptor.Descriptor
+
+                class _State:
+                    ValueType = _typing.NewType("ValueType", _builtins.int)
+                    V: _TypeAlias = ValueType  # noqa: Y015
+
+                class _StateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[FlighttaskProgressEvent.Output.Ext.BreakPoint._State.ValueType], _builtins.type):
+                    DESCRIPTOR: _descriptor.EnumDescriptor
+                    STATE_ON_SEGMENT: FlighttaskProgressEvent.Output.Ext.BreakPoint._State.ValueType  # 0
+                    """Between two waypoints."""
+                    STATE_ON_WAYPOINT: FlighttaskProgressEvent.Output.Ext.BreakPoint._State.ValueType  # 1
+                    """At a waypoint."""
+
+                class State(_State, metaclass=_StateEnumTypeWrapper):
+                    """Where the drone was."""
+
+                STATE_ON_SEGMENT: FlighttaskProgressEvent.Output.Ext.BreakPoint.State.ValueType  # 0
+                """Between two waypoints."""
+                STATE_ON_WAYPOINT: FlighttaskProgressEvent.Output.Ext.BreakPoint.State.ValueType  # 1
+                """At a waypoint."""
+
+                class _BreakReason:
+                    ValueType = _typing.NewType("ValueType", _builtins.int)
+                    V: _TypeAlias = ValueType  # noqa: Y015
+
+                class _BreakReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[FlighttaskProgressEvent.Output.Ext.BreakPoint._BreakReason.ValueType], _builtins.type):
+                    DESCRIPTOR: _descriptor.EnumDescriptor
+                    BREAK_REASON_NONE: FlighttaskProgressEvent.Output.Ext.BreakPoint._BreakReason.ValueType  # 0
+                    """Nothing is wrong; it is not broken off."""
+                    BREAK_REASON_MISSION_ID_UNKNOWN_OR_NOT_EXECUTED: FlighttaskProgressEvent.Output.Ext.BreakPoint._BreakReason.ValueType  # 1
+                    """Mission id unknown or not executed."""
+                    BREAK_REASON_UNCOMMON_ERROR: FlighttaskProgressEvent.Output.Ext.BreakPoint._BreakReason.ValueType  # 2
+                    """Uncommon error."""
+                    BREAK_REASON_WAYLINE_FILE_LOAD_ERROR: FlighttaskProgressEvent.Output.Ext.BreakPoint._BreakReason.ValueType  # 4
+                    """Wayline file load error."""
+                    BREAK_REASON_BREAKPOINT_QUERY_OR_PARSE_FAILED: FlighttaskProgressEvent.Output.Ext.BreakPoint._BreakReason.ValueType  # 5
+                    """Breakpoint query or parse failed."""
+                    BREAK_REASON_BAD_START_END_COMMAND_PARAMETER: FlighttaskProgressEvent.Output.Ext.BreakPoint._BreakReason.ValueType  # 6
+                    """Bad start/end command parameter."""
+                    BREAK_REASON_WPMZ_PARSE_TIMEOUT: FlighttaskProgressEvent.Output.Ext.BreakPoint._BreakReason.ValueType  # 7
+                    """WPMZ parse timeout."""
+                    BREAK_REASON_WAYLINE_ALREADY_STARTED: FlighttaskProgressEvent.Output.Ext.BreakPoint._BreakReason.ValueType  # 257
+                    """Wayline already started."""
+                    BREAK_REASON_CANNOT_INTERRUPT_NOT_EXECUTING: FlighttaskProgressEvent.Output.Ext.BreakPoint._BreakReason.ValueType  # 258
+                    """Cannot interrupt, not executing."""
+                    BREAK_REASON_WAYLINE_NOT_STARTED_CANNOT_END: FlighttaskProgressEvent.Output.Ext.BreakPoint._BreakReason.ValueType  # 259
+                    """Wayline not started, cannot end."""
+                    BREAK_REASON_MISSION_CONFLICT_NO_AIRCRAFT_CONTROL: FlighttaskProgressEvent.Output.Ext.BreakPoint._BreakReason.ValueType  # 261
+                    """Mission conflict, no aircraft control."""
+                    BREAK_REASON_CANNOT_RESUME_NOT_PAUSED: FlighttaskProgressEvent.Output.Ext.BreakPoint._BreakReason.ValueType  # 262
+                    """Cannot resume, not paused."""
+                    BREAK_REASON_MAX_ALTITUDE_EXCEEDED: FlighttaskProgressEvent.Output.Ext.BreakPoint._BreakReason.ValueType  # 513
+                    """Max altitude exceeded."""
+                    BREAK_REASON_MAX_DISTANCE_EXCEEDED: FlighttaskProgressEvent.Output.Ext.BreakPoint._BreakReason.ValueType  # 514
+                    """Max distance exceeded."""
+                    BREAK_REASON_ROUTE_CROSSES_RESTRICTED_ZONE: FlighttaskProgressEvent.Output.Ext.BreakPoint._BreakReason.ValueType  # 515
+                    """Route crosses restricted zone."""
+                    BREAK_REASON_AIRCRAFT_TRIGGERED_ALTITUDE_LIMIT: FlighttaskProgressEvent.Output.Ext.BreakPoint._BreakReason.ValueType  # 516
+                    """Aircraft triggered altitude limit."""
+                    BREAK_REASON_AIRCRAFT_TRIGGERED_OBSTACLE_SENSING: FlighttaskProgressEvent.Output.Ext.BreakPoint._BreakReason.ValueType  # 517
+                    """Aircraft triggered obstacle sensing."""
+                    BREAK_REASON_POOR_RTK_SIGNAL: FlighttaskProgressEvent.Output.Ext.BreakPoint._BreakReason.ValueType  # 518
+                    """Poor RTK signal."""
+                    BREAK_REASON_NEAR_RESTRICTED_ZONE: FlighttaskProgressEvent.Output.Ext.BreakPoint._BreakReason.ValueType  # 519
+                    """Near restricted zone."""
+                    BREAK_REASON_ABOVE_DOCK_GEO_ZONE_ALTITUDE_LIMIT: FlighttaskProgressEvent.Output.Ext.BreakPoint._BreakReason.ValueType  # 521
+                    """Above dock GEO zone altitude limit."""
+                    BREAK_REASON_WAYLINE_TAKEOFF_REQUEST_FAILED: FlighttaskProgressEvent.Output.Ext.BreakPoint._BreakReason.ValueType  # 522
+                    """Wayline takeoff request failed."""
+                    BREAK_REASON_TAKEOFF_MISSION_EXECUTION_FAILED: FlighttaskProgressEvent.Output.Ext.BreakPoint._BreakReason.ValueType  # 523
+                    """Takeoff mission execution failed."""
+                    BREAK_REASON_FAILED_TO_REQUEST_WAYLINE_MISSION: FlighttaskProgressEvent.Output.Ext.BreakPoint._BreakReason.ValueType  # 524
+                    """Failed to request wayline mission."""
+                    BREAK_REASON_WAYLINE_RTK_FIX_REQUEST_FAILED: FlighttaskProgressEvent.Output.Ext.BreakPoint._BreakReason.ValueType  # 526
+                    """Wayline RTK fix request failed."""
+                    BREAK_REASON_WAYLINE_RTK_FIX_FAILED: FlighttaskProgressEvent.Output.Ext.BreakPoint._BreakReason.ValueType  # 527
+                    """Wayline RTK fix failed."""
+                    BREAK_REASON_NEAR_CUSTOM_FLIGHT_AREA_BOUNDARY: FlighttaskProgressEvent.Output.Ext.BreakPoint._BreakReason.ValueType  # 528
+                    """Near custom flight area boundary."""
+                    BREAK_REASON_BLOCKED_BY_OBSTACLE_OR_NO_FLY_ZONE: FlighttaskProgressEvent.Output.Ext.BreakPoint._BreakReason.ValueType  # 529
+                    """Blocked by obstacle or no-fly zone."""
+                    BREAK_REASON_WEAK_GPS_SIGNAL: FlighttaskProgressEvent.Output.Ext.BreakPoint._BreakReason.ValueType  # 769
+                    """Weak GPS signal."""
+                    BREAK_REASON_RC_GEAR_NOT_N: FlighttaskProgressEvent.Output.Ext.BreakPoint._BreakReason.ValueType  # 770
+                    """RC gear not N."""
+                    BREAK_REASON_HOME_POINT_NOT_REFRESHED: FlighttaskProgressEvent.Output.Ext.BreakPoint._BreakReason.ValueType  # 771
+                    """Home point not refreshed."""
+                    BREAK_REASON_BATTERY_TOO_LOW_TO_START: FlighttaskProgressEvent.Output.Ext.BreakPoint._BreakReason.ValueType  # 772
+                    """Battery too low to start."""
+                    BREAK_REASON_INTERRUPTED_LOW_BATTERY_RTH: FlighttaskProgressEvent.Output.Ext.BreakPoint._BreakReason.ValueType  # 773
+                    """Interrupted: low battery RTH."""
+                    BREAK_REASON_RC_AIRCRAFT_LINK_LOST: FlighttaskProgressEvent.Output.Ext.BreakPoint._BreakReason.ValueType  # 775
+                    """RC-aircraft link lost."""
+                    BREAK_REASON_ON_GROUND_PROPELLERS_SPINNING: FlighttaskProgressEvent.Output.Ext.BreakPoint._BreakReason.ValueType  # 778
+                    """On ground, propellers spinning."""
+                    BREAK_REASON_TERRAIN_FOLLOW_CAMERA_ABNORMAL: FlighttaskProgressEvent.Output.Ext.BreakPoint._BreakReason.ValueType  # 779
+                    """Terrain follow camera abnormal."""
+                    BREAK_REASON_TERRAIN_FOLLOW_ALTITUDE_NOT_IN_30_TO_200_M: FlighttaskProgressEvent.Output.Ext.BreakPoint._BreakReason.ValueType  # 780
+                    """Terrain follow altitude not in 30..200 m."""
+                    BREAK_REASON_TERRAIN_FOLLOW_GLOBAL_MAP_ERROR: FlighttaskProgressEvent.Output.Ext.BreakPoint._BreakReason.ValueType  # 781
+                    """Terrain follow global map error."""
+                    BREAK_REASON_INTERRUPTED_STRONG_WIND_RTH: FlighttaskProgressEvent.Output.Ext.BreakPoint._BreakReason.ValueType  # 784
+                    """Interrupted: strong wind RTH."""
+                    BREAK_REASON_USER_EXIT: FlighttaskProgressEvent.Output.Ext.BreakPoint._BreakReason.ValueType  # 1281
+                    """User exit."""
+                    BREAK_REASON_USER_INTERRUPTION: FlighttaskProgressEvent.Output.Ext.BreakPoint._BreakReason.ValueType  # 1282
+                    """User interruption."""
+                    BREAK_REASON_USER_TRIGGERED_RETURN_TO_HOME: FlighttaskProgressEvent.Output.Ext.BreakPoint._BreakReason.ValueType  # 1283
+                    """User triggered return to home."""
+                    BREAK_REASON_BAD_START_INFO: FlighttaskProgressEvent.Output.Ext.BreakPoint._BreakReason.ValueType  # 1539
+                    """Bad start info (index or progress)."""
+                    BREAK_REASON_USING_AN_UNSUPPORTED_COORDINATE_SYSTEM: FlighttaskProgressEvent.Output.Ext.BreakPoint._BreakReason.ValueType  # 1540
+                    """Using an unsupported coordinate system."""
+                    BREAK_REASON_USING_AN_UNSUPPORTED_ALTITUDE_MODE: FlighttaskProgressEvent.Output.Ext.BreakPoint._BreakReason.ValueType  # 1541
+                    """Using an unsupported altitude mode."""
+                    BREAK_REASON_UNSUPPORTED_TRANSITION_MODE: FlighttaskProgressEvent.Output.Ext.BreakPoint._BreakReason.ValueType  # 1542
+                    """Unsupported transition mode."""
+                    BREAK_REASON_USING_AN_UNSUPPORTED_YAW_MODE: FlighttaskProgressEvent.Output.Ext.BreakPoint._BreakReason.ValueType  # 1543
+                    """Using an unsupported yaw mode."""
+                    BREAK_REASON_UNSUPPORTED_YAW_REVERSAL_MODE: FlighttaskProgressEvent.Output.Ext.BreakPoint._BreakReason.ValueType  # 1544
+                    """Unsupported yaw reversal mode."""
+                    BREAK_REASON_USING_AN_UNSUPPORTED_WAYPOINT_TYPE: FlighttaskProgressEvent.Output.Ext.BreakPoint._BreakReason.ValueType  # 1545
+                    """Using an unsupported waypoint type."""
+                    BREAK_REASON_COORDINATED_TURN_NOT_ALLOWED_AT_ENDS: FlighttaskProgressEvent.Output.Ext.BreakPoint._BreakReason.ValueType  # 1546
+                    """Coordinated turn not allowed at ends."""
+                    BREAK_REASON_WAYLINE_GLOBAL_SPEED_OUT_OF_RANGE: FlighttaskProgressEvent.Output.Ext.BreakPoint._BreakReason.ValueType  # 1547
+                    """Wayline global speed out of range."""
+                    BREAK_REASON_WAYPOINT_NUMBER_ABNORMAL: FlighttaskProgressEvent.Output.Ext.BreakPoint._BreakReason.ValueType  # 1548
+                    """Waypoint number abnormal."""
+                    BREAK_REASON_ABNORMAL_LATITUDE_AND_LONGITUDE_DATA: FlighttaskProgressEvent.Output.Ext.BreakPoint._BreakReason.ValueType  # 1549
+                    """Abnormal latitude and longitude data."""
+                    BREAK_REASON_ABNORMAL_TURNING_INTERCEPT: FlighttaskProgressEvent.Output.Ext.BreakPoint._BreakReason.ValueType  # 1550
+                    """Abnormal turning intercept."""
+                    BREAK_REASON_SEGMENT_MAX_SPEED_OUT_OF_RANGE: FlighttaskProgressEvent.Output.Ext.BreakPoint._BreakReason.ValueType  # 1551
+                    """Segment max speed out of range."""
+                    BREAK_REASON_SEGMENT_TARGET_SPEED_OUT_OF_RANGE: FlighttaskProgressEvent.Output.Ext.BreakPoint._BreakReason.ValueType  # 1552
+                    """Segment target speed out of range."""
+                    BREAK_REASON_WAYPOINT_YAW_OUT_OF_RANGE: FlighttaskProgressEvent.Output.Ext.BreakPoint._BreakReason.ValueType  # 1553
+                    """Waypoint yaw out of range."""
+                    BREAK_REASON_RESUME_BAD_MISSION_ID: FlighttaskProgressEvent.Output.Ext.BreakPoint._BreakReason.ValueType  # 1555
+                    """Resume: bad mission id."""
+                    BREAK_REASON_RESUME_BAD_PROGRESS_VALUE: FlighttaskProgressEvent.Output.Ext.BreakPoint._BreakReason.ValueType  # 1556
+                    """Resume: bad progress value."""
+                    BREAK_REASON_RESUME_MISSION_STATE_ABNORMAL: FlighttaskProgressEvent.Output.Ext.BreakPoint._BreakReason.ValueType  # 1557
+                    """Resume: mission state abnormal."""
+                    BREAK_REASON_RESUME_BAD_WAYPOINT_INDEX: FlighttaskProgressEvent.Output.Ext.BreakPoint._BreakReason.ValueType  # 1558
+                    """Resume: bad waypoint index."""
+                    BREAK_REASON_RESUME_BAD_LATITUDE_LONGITUDE: FlighttaskProgressEvent.Output.Ext.BreakPoint._BreakReason.ValueType  # 1559
+                    """Resume: bad latitude/longitude."""
+                    BREAK_REASON_RESUME_BAD_WAYPOINT_YAW: FlighttaskProgressEvent.Output.Ext.BreakPoint._BreakReason.ValueType  # 1560
+                    """Resume: bad waypoint yaw."""
+                    BREAK_REASON_RESUME_BAD_FLAG: FlighttaskProgressEvent.Output.Ext.BreakPoint._BreakReason.ValueType  # 1561
+                    """Resume: bad flag."""
+                    BREAK_REASON_WAYLINE_GENERATION_FAILED: FlighttaskProgressEvent.Output.Ext.BreakPoint._BreakReason.ValueType  # 1563
+                    """Wayline generation failed."""
+                    BREAK_REASON_WAYLINE_EXECUTION_FAILED: FlighttaskProgressEvent.Output.Ext.BreakPoint._BreakReason.ValueType  # 1564
+                    """Wayline execution failed."""
+                    BREAK_REASON_OBSTACLE_EMERGENCY_STOP: FlighttaskProgressEvent.Output.Ext.BreakPoint._BreakReason.ValueType  # 1565
+                    """Obstacle emergency stop."""
+                    BREAK_REASON_UNRECOGNIZED_ACTION_TYPE_1588: FlighttaskProgressEvent.Output.Ext.BreakPoint._BreakReason.ValueType  # 1588
+                    """Unrecognized action type."""
+                    BREAK_REASON_ACTION_ID_MUST_BE_UNIQUE: FlighttaskProgressEvent.Output.Ext.BreakPoint._BreakReason.ValueType  # 1595
+                    """Action ID must be unique."""
+                    BREAK_REASON_ACTION_ID_65535_NOT_ALLOWED: FlighttaskProgressEvent.Output.Ext.BreakPoint._BreakReason.ValueType  # 1598
+                    """Action id 65535 not allowed."""
+                    BREAK_REASON_ACTION_GROUP_COUNT_OUT_OF_RANGE: FlighttaskProgressEvent.Output.Ext.BreakPoint._BreakReason.ValueType  # 1602
+                    """Action group count out of range."""
+                    BREAK_REASON_BAD_ACTION_GROUP_RANGE: FlighttaskProgressEvent.Output.Ext.BreakPoint._BreakReason.ValueType  # 1603
+                    """Bad action group range."""
+                    BREAK_REASON_RESUME_ACTION_INDEX_OUT_OF_RANGE: FlighttaskProgressEvent.Output.Ext.BreakPoint._BreakReason.ValueType  # 1606
+                    """Resume: action index out of range."""
+                    BREAK_REASON_BREAKPOINT_TRIGGER_RESULT_ABNORMAL: FlighttaskProgressEvent.Output.Ext.BreakPoint._BreakReason.ValueType  # 1608
+                    """Breakpoint trigger result abnormal."""
+                    BREAK_REASON_RESUME_DUPLICATE_ACTION_GROUP_ID: FlighttaskProgressEvent.Output.Ext.BreakPoint._BreakReason.ValueType  # 1609
+                    """Resume: duplicate action group id."""
+                    BREAK_REASON_RESUME_DUPLICATE_ACTION_GROUP_POSITION: FlighttaskProgressEvent.Output.Ext.BreakPoint._BreakReason.ValueType  # 1610
+                    """Resume: duplicate action group position."""
+                    BREAK_REASON_RESUME_ACTION_GROUP_POSITION_OUT_OF_RANGE: FlighttaskProgressEvent.Output.Ext.BreakPoint._BreakReason.ValueType  # 1611
+                    """Resume: action group position out of range."""
+                    BREAK_REASON_RESUME_ACTION_ID_NOT_IN_BREAKPOINT: FlighttaskProgressEvent.Output.Ext.BreakPoint._BreakReason.ValueType  # 1612
+                    """Resume: action id not in breakpoint."""
+                    BREAK_REASON_RESUME_ACTION_STATE_NOT_INTERRUPTIBLE: FlighttaskProgressEvent.Output.Ext.BreakPoint._BreakReason.ValueType  # 1613
+                    """Resume: action state not interruptible."""
+                    BREAK_REASON_RESUME_FAILED_BAD_BREAKPOINT_INFO: FlighttaskProgressEvent.Output.Ext.BreakPoint._BreakReason.ValueType  # 1614
+                    """Resume failed: bad breakpoint info."""
+                    BREAK_REASON_UNRECOGNIZED_ACTION_TYPE_1634: FlighttaskProgressEvent.Output.Ext.BreakPoint._BreakReason.ValueType  # 1634
+                    """Unrecognized action type."""
+                    BREAK_REASON_UNRECOGNIZED_TRIGGER_TYPE: FlighttaskProgressEvent.Output.Ext.BreakPoint._BreakReason.ValueType  # 1649
+                    """Unrecognized trigger type."""
+                    BREAK_REASON_UNKNOWN_ISSUE_65534: FlighttaskProgressEvent.Output.Ext.BreakPoint._BreakReason.ValueType  # 65534
+                    """Unknown issue."""
+                    BREAK_REASON_UNKNOWN_ISSUE_65535: FlighttaskProgressEvent.Output.Ext.BreakPoint._BreakReason.ValueType  # 65535
+                    """Unknown issue."""
+
+                class BreakReason(_BreakReason, metaclass=_BreakReasonEnumTypeWrapper):
+                    """Why the flight broke off."""
+
+                BREAK_REASON_NONE: FlighttaskProgressEvent.Output.Ext.BreakPoint.BreakReason.ValueType  # 0
+                """Nothing is wrong; it is not broken off."""
+                BREAK_REASON_MISSION_ID_UNKNOWN_OR_NOT_EXECUTED: FlighttaskProgressEvent.Output.Ext.BreakPoint.BreakReason.ValueType  # 1
+                """Mission id unknown or not executed."""
+                BREAK_REASON_UNCOMMON_ERROR: FlighttaskProgressEvent.Output.Ext.BreakPoint.BreakReason.ValueType  # 2
+                """Uncommon error."""
+                BREAK_REASON_WAYLINE_FILE_LOAD_ERROR: FlighttaskProgressEvent.Output.Ext.BreakPoint.BreakReason.ValueType  # 4
+                """Wayline file load error."""
+                BREAK_REASON_BREAKPOINT_QUERY_OR_PARSE_FAILED: FlighttaskProgressEvent.Output.Ext.BreakPoint.BreakReason.ValueType  # 5
+                """Breakpoint query or parse failed."""
+                BREAK_REASON_BAD_START_END_COMMAND_PARAMETER: FlighttaskProgressEvent.Output.Ext.BreakPoint.BreakReason.ValueType  # 6
+                """Bad start/end command parameter."""
+                BREAK_REASON_WPMZ_PARSE_TIMEOUT: FlighttaskProgressEvent.Output.Ext.BreakPoint.BreakReason.ValueType  # 7
+                """WPMZ parse timeout."""
+                BREAK_REASON_WAYLINE_ALREADY_STARTED: FlighttaskProgressEvent.Output.Ext.BreakPoint.BreakReason.ValueType  # 257
+                """Wayline already started."""
+                BREAK_REASON_CANNOT_INTERRUPT_NOT_EXECUTING: FlighttaskProgressEvent.Output.Ext.BreakPoint.BreakReason.ValueType  # 258
+                """Cannot interrupt, not executing."""
+                BREAK_REASON_WAYLINE_NOT_STARTED_CANNOT_END: FlighttaskProgressEvent.Output.Ext.BreakPoint.BreakReason.ValueType  # 259
+                """Wayline not started, cannot end."""
+                BREAK_REASON_MISSION_CONFLICT_NO_AIRCRAFT_CONTROL: FlighttaskProgressEvent.Output.Ext.BreakPoint.BreakReason.ValueType  # 261
+                """Mission conflict, no aircraft control."""
+                BREAK_REASON_CANNOT_RESUME_NOT_PAUSED: FlighttaskProgressEvent.Output.Ext.BreakPoint.BreakReason.ValueType  # 262
+                """Cannot resume, not paused."""
+                BREAK_REASON_MAX_ALTITUDE_EXCEEDED: FlighttaskProgressEvent.Output.Ext.BreakPoint.BreakReason.ValueType  # 513
+                """Max altitude exceeded."""
+                BREAK_REASON_MAX_DISTANCE_EXCEEDED: FlighttaskProgressEvent.Output.Ext.BreakPoint.BreakReason.ValueType  # 514
+                """Max distance exceeded."""
+                BREAK_REASON_ROUTE_CROSSES_RESTRICTED_ZONE: FlighttaskProgressEvent.Output.Ext.BreakPoint.BreakReason.ValueType  # 515
+                """Route crosses restricted zone."""
+                BREAK_REASON_AIRCRAFT_TRIGGERED_ALTITUDE_LIMIT: FlighttaskProgressEvent.Output.Ext.BreakPoint.BreakReason.ValueType  # 516
+                """Aircraft triggered altitude limit."""
+                BREAK_REASON_AIRCRAFT_TRIGGERED_OBSTACLE_SENSING: FlighttaskProgressEvent.Output.Ext.BreakPoint.BreakReason.ValueType  # 517
+                """Aircraft triggered obstacle sensing."""
+                BREAK_REASON_POOR_RTK_SIGNAL: FlighttaskProgressEvent.Output.Ext.BreakPoint.BreakReason.ValueType  # 518
+                """Poor RTK signal."""
+                BREAK_REASON_NEAR_RESTRICTED_ZONE: FlighttaskProgressEvent.Output.Ext.BreakPoint.BreakReason.ValueType  # 519
+                """Near restricted zone."""
+                BREAK_REASON_ABOVE_DOCK_GEO_ZONE_ALTITUDE_LIMIT: FlighttaskProgressEvent.Output.Ext.BreakPoint.BreakReason.ValueType  # 521
+                """Above dock GEO zone altitude limit."""
+                BREAK_REASON_WAYLINE_TAKEOFF_REQUEST_FAILED: FlighttaskProgressEvent.Output.Ext.BreakPoint.BreakReason.ValueType  # 522
+                """Wayline takeoff request failed."""
+                BREAK_REASON_TAKEOFF_MISSION_EXECUTION_FAILED: FlighttaskProgressEvent.Output.Ext.BreakPoint.BreakReason.ValueType  # 523
+                """Takeoff mission execution failed."""
+                BREAK_REASON_FAILED_TO_REQUEST_WAYLINE_MISSION: FlighttaskProgressEvent.Output.Ext.BreakPoint.BreakReason.ValueType  # 524
+                """Failed to request wayline mission."""
+                BREAK_REASON_WAYLINE_RTK_FIX_REQUEST_FAILED: FlighttaskProgressEvent.Output.Ext.BreakPoint.BreakReason.ValueType  # 526
+                """Wayline RTK fix request failed."""
+                BREAK_REASON_WAYLINE_RTK_FIX_FAILED: FlighttaskProgressEvent.Output.Ext.BreakPoint.BreakReason.ValueType  # 527
+                """Wayline RTK fix failed."""
+                BREAK_REASON_NEAR_CUSTOM_FLIGHT_AREA_BOUNDARY: FlighttaskProgressEvent.Output.Ext.BreakPoint.BreakReason.ValueType  # 528
+                """Near custom flight area boundary."""
+                BREAK_REASON_BLOCKED_BY_OBSTACLE_OR_NO_FLY_ZONE: FlighttaskProgressEvent.Output.Ext.BreakPoint.BreakReason.ValueType  # 529
+                """Blocked by obstacle or no-fly zone."""
+                BREAK_REASON_WEAK_GPS_SIGNAL: FlighttaskProgressEvent.Output.Ext.BreakPoint.BreakReason.ValueType  # 769
+                """Weak GPS signal."""
+                BREAK_REASON_RC_GEAR_NOT_N: FlighttaskProgressEvent.Output.Ext.BreakPoint.BreakReason.ValueType  # 770
+                """RC gear not N."""
+                BREAK_REASON_HOME_POINT_NOT_REFRESHED: FlighttaskProgressEvent.Output.Ext.BreakPoint.BreakReason.ValueType  # 771
+                """Home point not refreshed."""
+                BREAK_REASON_BATTERY_TOO_LOW_TO_START: FlighttaskProgressEvent.Output.Ext.BreakPoint.BreakReason.ValueType  # 772
+                """Battery too low to start."""
+                BREAK_REASON_INTERRUPTED_LOW_BATTERY_RTH: FlighttaskProgressEvent.Output.Ext.BreakPoint.BreakReason.ValueType  # 773
+                """Interrupted: low battery RTH."""
+                BREAK_REASON_RC_AIRCRAFT_LINK_LOST: FlighttaskProgressEvent.Output.Ext.BreakPoint.BreakReason.ValueType  # 775
+                """RC-aircraft link lost."""
+                BREAK_REASON_ON_GROUND_PROPELLERS_SPINNING: FlighttaskProgressEvent.Output.Ext.BreakPoint.BreakReason.ValueType  # 778
+                """On ground, propellers spinning."""
+                BREAK_REASON_TERRAIN_FOLLOW_CAMERA_ABNORMAL: FlighttaskProgressEvent.Output.Ext.BreakPoint.BreakReason.ValueType  # 779
+                """Terrain follow camera abnormal."""
+                BREAK_REASON_TERRAIN_FOLLOW_ALTITUDE_NOT_IN_30_TO_200_M: FlighttaskProgressEvent.Output.Ext.BreakPoint.BreakReason.ValueType  # 780
+                """Terrain follow altitude not in 30..200 m."""
+                BREAK_REASON_TERRAIN_FOLLOW_GLOBAL_MAP_ERROR: FlighttaskProgressEvent.Output.Ext.BreakPoint.BreakReason.ValueType  # 781
+                """Terrain follow global map error."""
+                BREAK_REASON_INTERRUPTED_STRONG_WIND_RTH: FlighttaskProgressEvent.Output.Ext.BreakPoint.BreakReason.ValueType  # 784
+                """Interrupted: strong wind RTH."""
+                BREAK_REASON_USER_EXIT: FlighttaskProgressEvent.Output.Ext.BreakPoint.BreakReason.ValueType  # 1281
+                """User exit."""
+                BREAK_REASON_USER_INTERRUPTION: FlighttaskProgressEvent.Output.Ext.BreakPoint.BreakReason.ValueType  # 1282
+                """User interruption."""
+                BREAK_REASON_USER_TRIGGERED_RETURN_TO_HOME: FlighttaskProgressEvent.Output.Ext.BreakPoint.BreakReason.ValueType  # 1283
+                """User triggered return to home."""
+                BREAK_REASON_BAD_START_INFO: FlighttaskProgressEvent.Output.Ext.BreakPoint.BreakReason.ValueType  # 1539
+                """Bad start info (index or progress)."""
+                BREAK_REASON_USING_AN_UNSUPPORTED_COORDINATE_SYSTEM: FlighttaskProgressEvent.Output.Ext.BreakPoint.BreakReason.ValueType  # 1540
+                """Using an unsupported coordinate system."""
+                BREAK_REASON_USING_AN_UNSUPPORTED_ALTITUDE_MODE: FlighttaskProgressEvent.Output.Ext.BreakPoint.BreakReason.ValueType  # 1541
+                """Using an unsupported altitude mode."""
+                BREAK_REASON_UNSUPPORTED_TRANSITION_MODE: FlighttaskProgressEvent.Output.Ext.BreakPoint.BreakReason.ValueType  # 1542
+                """Unsupported transition mode."""
+                BREAK_REASON_USING_AN_UNSUPPORTED_YAW_MODE: FlighttaskProgressEvent.Output.Ext.BreakPoint.BreakReason.ValueType  # 1543
+                """Using an unsupported yaw mode."""
+                BREAK_REASON_UNSUPPORTED_YAW_REVERSAL_MODE: FlighttaskProgressEvent.Output.Ext.BreakPoint.BreakReason.ValueType  # 1544
+                """Unsupported yaw reversal mode."""
+                BREAK_REASON_USING_AN_UNSUPPORTED_WAYPOINT_TYPE: FlighttaskProgressEvent.Output.Ext.BreakPoint.BreakReason.ValueType  # 1545
+                """Using an unsupported waypoint type."""
+                BREAK_REASON_COORDINATED_TURN_NOT_ALLOWED_AT_ENDS: FlighttaskProgressEvent.Output.Ext.BreakPoint.BreakReason.ValueType  # 1546
+                """Coordinated turn not allowed at ends."""
+                BREAK_REASON_WAYLINE_GLOBAL_SPEED_OUT_OF_RANGE: FlighttaskProgressEvent.Output.Ext.BreakPoint.BreakReason.ValueType  # 1547
+                """Wayline global speed out of range."""
+                BREAK_REASON_WAYPOINT_NUMBER_ABNORMAL: FlighttaskProgressEvent.Output.Ext.BreakPoint.BreakReason.ValueType  # 1548
+                """Waypoint number abnormal."""
+                BREAK_REASON_ABNORMAL_LATITUDE_AND_LONGITUDE_DATA: FlighttaskProgressEvent.Output.Ext.BreakPoint.BreakReason.ValueType  # 1549
+                """Abnormal latitude and longitude data."""
+                BREAK_REASON_ABNORMAL_TURNING_INTERCEPT: FlighttaskProgressEvent.Output.Ext.BreakPoint.BreakReason.ValueType  # 1550
+                """Abnormal turning intercept."""
+                BREAK_REASON_SEGMENT_MAX_SPEED_OUT_OF_RANGE: FlighttaskProgressEvent.Output.Ext.BreakPoint.BreakReason.ValueType  # 1551
+                """Segment max speed out of range."""
+                BREAK_REASON_SEGMENT_TARGET_SPEED_OUT_OF_RANGE: FlighttaskProgressEvent.Output.Ext.BreakPoint.BreakReason.ValueType  # 1552
+                """Segment target speed out of range."""
+                BREAK_REASON_WAYPOINT_YAW_OUT_OF_RANGE: FlighttaskProgressEvent.Output.Ext.BreakPoint.BreakReason.ValueType  # 1553
+                """Waypoint yaw out of range."""
+                BREAK_REASON_RESUME_BAD_MISSION_ID: FlighttaskProgressEvent.Output.Ext.BreakPoint.BreakReason.ValueType  # 1555
+                """Resume: bad mission id."""
+                BREAK_REASON_RESUME_BAD_PROGRESS_VALUE: FlighttaskProgressEvent.Output.Ext.BreakPoint.BreakReason.ValueType  # 1556
+                """Resume: bad progress value."""
+                BREAK_REASON_RESUME_MISSION_STATE_ABNORMAL: FlighttaskProgressEvent.Output.Ext.BreakPoint.BreakReason.ValueType  # 1557
+                """Resume: mission state abnormal."""
+                BREAK_REASON_RESUME_BAD_WAYPOINT_INDEX: FlighttaskProgressEvent.Output.Ext.BreakPoint.BreakReason.ValueType  # 1558
+                """Resume: bad waypoint index."""
+                BREAK_REASON_RESUME_BAD_LATITUDE_LONGITUDE: FlighttaskProgressEvent.Output.Ext.BreakPoint.BreakReason.ValueType  # 1559
+                """Resume: bad latitude/longitude."""
+                BREAK_REASON_RESUME_BAD_WAYPOINT_YAW: FlighttaskProgressEvent.Output.Ext.BreakPoint.BreakReason.ValueType  # 1560
+                """Resume: bad waypoint yaw."""
+                BREAK_REASON_RESUME_BAD_FLAG: FlighttaskProgressEvent.Output.Ext.BreakPoint.BreakReason.ValueType  # 1561
+                """Resume: bad flag."""
+                BREAK_REASON_WAYLINE_GENERATION_FAILED: FlighttaskProgressEvent.Output.Ext.BreakPoint.BreakReason.ValueType  # 1563
+                """Wayline generation failed."""
+                BREAK_REASON_WAYLINE_EXECUTION_FAILED: FlighttaskProgressEvent.Output.Ext.BreakPoint.BreakReason.ValueType  # 1564
+                """Wayline execution failed."""
+                BREAK_REASON_OBSTACLE_EMERGENCY_STOP: FlighttaskProgressEvent.Output.Ext.BreakPoint.BreakReason.ValueType  # 1565
+                """Obstacle emergency stop."""
+                BREAK_REASON_UNRECOGNIZED_ACTION_TYPE_1588: FlighttaskProgressEvent.Output.Ext.BreakPoint.BreakReason.ValueType  # 1588
+                """Unrecognized action type."""
+                BREAK_REASON_ACTION_ID_MUST_BE_UNIQUE: FlighttaskProgressEvent.Output.Ext.BreakPoint.BreakReason.ValueType  # 1595
+                """Action ID must be unique."""
+                BREAK_REASON_ACTION_ID_65535_NOT_ALLOWED: FlighttaskProgressEvent.Output.Ext.BreakPoint.BreakReason.ValueType  # 1598
+                """Action id 65535 not allowed."""
+                BREAK_REASON_ACTION_GROUP_COUNT_OUT_OF_RANGE: FlighttaskProgressEvent.Output.Ext.BreakPoint.BreakReason.ValueType  # 1602
+                """Action group count out of range."""
+                BREAK_REASON_BAD_ACTION_GROUP_RANGE: FlighttaskProgressEvent.Output.Ext.BreakPoint.BreakReason.ValueType  # 1603
+                """Bad action group range."""
+                BREAK_REASON_RESUME_ACTION_INDEX_OUT_OF_RANGE: FlighttaskProgressEvent.Output.Ext.BreakPoint.BreakReason.ValueType  # 1606
+                """Resume: action index out of range."""
+                BREAK_REASON_BREAKPOINT_TRIGGER_RESULT_ABNORMAL: FlighttaskProgressEvent.Output.Ext.BreakPoint.BreakReason.ValueType  # 1608
+                """Breakpoint trigger result abnormal."""
+                BREAK_REASON_RESUME_DUPLICATE_ACTION_GROUP_ID: FlighttaskProgressEvent.Output.Ext.BreakPoint.BreakReason.ValueType  # 1609
+                """Resume: duplicate action group id."""
+                BREAK_REASON_RESUME_DUPLICATE_ACTION_GROUP_POSITION: FlighttaskProgressEvent.Output.Ext.BreakPoint.BreakReason.ValueType  # 1610
+                """Resume: duplicate action group position."""
+                BREAK_REASON_RESUME_ACTION_GROUP_POSITION_OUT_OF_RANGE: FlighttaskProgressEvent.Output.Ext.BreakPoint.BreakReason.ValueType  # 1611
+                """Resume: action group position out of range."""
+                BREAK_REASON_RESUME_ACTION_ID_NOT_IN_BREAKPOINT: FlighttaskProgressEvent.Output.Ext.BreakPoint.BreakReason.ValueType  # 1612
+                """Resume: action id not in breakpoint."""
+                BREAK_REASON_RESUME_ACTION_STATE_NOT_INTERRUPTIBLE: FlighttaskProgressEvent.Output.Ext.BreakPoint.BreakReason.ValueType  # 1613
+                """Resume: action state not interruptible."""
+                BREAK_REASON_RESUME_FAILED_BAD_BREAKPOINT_INFO: FlighttaskProgressEvent.Output.Ext.BreakPoint.BreakReason.ValueType  # 1614
+                """Resume failed: bad breakpoint info."""
+                BREAK_REASON_UNRECOGNIZED_ACTION_TYPE_1634: FlighttaskProgressEvent.Output.Ext.BreakPoint.BreakReason.ValueType  # 1634
+                """Unrecognized action type."""
+                BREAK_REASON_UNRECOGNIZED_TRIGGER_TYPE: FlighttaskProgressEvent.Output.Ext.BreakPoint.BreakReason.ValueType  # 1649
+                """Unrecognized trigger type."""
+                BREAK_REASON_UNKNOWN_ISSUE_65534: FlighttaskProgressEvent.Output.Ext.BreakPoint.BreakReason.ValueType  # 65534
+                """Unknown issue."""
+                BREAK_REASON_UNKNOWN_ISSUE_65535: FlighttaskProgressEvent.Output.Ext.BreakPoint.BreakReason.ValueType  # 65535
+                """Unknown issue."""
+
+                INDEX_FIELD_NUMBER: _builtins.int
+                STATE_FIELD_NUMBER: _builtins.int
+                PROGRESS_FIELD_NUMBER: _builtins.int
+                WAYLINE_ID_FIELD_NUMBER: _builtins.int
+                BREAK_REASON_FIELD_NUMBER: _builtins.int
+                LATITUDE_FIELD_NUMBER: _builtins.int
+                LONGITUDE_FIELD_NUMBER: _builtins.int
+                HEIGHT_FIELD_NUMBER: _builtins.int
+                ATTITUDE_HEAD_FIELD_NUMBER: _builtins.int
+                index: _builtins.int
+                """The number of the waypoint."""
+                state: Global___FlighttaskProgressEvent.Output.Ext.BreakPoint.State.ValueType
+                """Where the drone was."""
+                progress: _builtins.float
+                """Which part of the segment had been flown, 0..1."""
+                wayline_id: _builtins.int
+                """The wayline's number within the file."""
+                break_reason: Global___FlighttaskProgressEvent.Output.Ext.BreakPoint.BreakReason.ValueType
+                """Why the flight broke off."""
+                latitude: _builtins.float
+                """Degrees, -90..90, WGS 84."""
+                longitude: _builtins.float
+                """Degrees, -180..180, WGS 84."""
+                height: _builtins.float
+                """Metres above the ellipsoid."""
+                attitude_head: _builtins.float
+                """The heading in degrees."""
+                def __init__(
+                    self,
+                    *,
+                    index: _builtins.int | None = ...,
+                    state: Global___FlighttaskProgressEvent.Output.Ext.BreakPoint.State.ValueType | None = ...,
+                    progress: _builtins.float | None = ...,
+                    wayline_id: _builtins.int | None = ...,
+                    break_reason: Global___FlighttaskProgressEvent.Output.Ext.BreakPoint.BreakReason.ValueType | None = ...,
+                    latitude: _builtins.float | None = ...,
+                    longitude: _builtins.float | None = ...,
+                    height: _builtins.float | None = ...,
+                    attitude_head: _builtins.float | None = ...,
+                ) -> None: ...
+                _HasFieldArgType: _TypeAlias = _typing.Literal["_attitude_head", b"_attitude_head", "_break_reason", b"_break_reason", "_height", b"_height", "_index", b"_index", "_latitude", b"_latitude", "_longitude", b"_longitude", "_progress", b"_progress", "_state", b"_state", "_wayline_id", b"_wayline_id", "attitude_head", b"attitude_head", "break_reason", b"break_reason", "height", b"height", "index", b"index", "latitude", b"latitude", "longitude", b"longitude", "progress", b"progress", "state", b"state", "wayline_id", b"wayline_id"]  # noqa: Y015
+                def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+                _ClearFieldArgType: _TypeAlias = _typing.Literal["_attitude_head", b"_attitude_head", "_break_reason", b"_break_reason", "_height", b"_height", "_index", b"_index", "_latitude", b"_latitude", "_longitude", b"_longitude", "_progress", b"_progress", "_state", b"_state", "_wayline_id", b"_wayline_id", "attitude_head", b"attitude_head", "break_reason", b"break_reason", "height", b"height", "index", b"index", "latitude", b"latitude", "longitude", b"longitude", "progress", b"progress", "state", b"state", "wayline_id", b"wayline_id"]  # noqa: Y015
+                def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+                _WhichOneofReturnType__attitude_head: _TypeAlias = _typing.Literal["attitude_head"]  # noqa: Y015
+                _WhichOneofArgType__attitude_head: _TypeAlias = _typing.Literal["_attitude_head", b"_attitude_head"]  # noqa: Y015
+                _WhichOneofReturnType__break_reason: _TypeAlias = _typing.Literal["break_reason"]  # noqa: Y015
+                _WhichOneofArgType__break_reason: _TypeAlias = _typing.Literal["_break_reason", b"_break_reason"]  # noqa: Y015
+                _WhichOneofReturnType__height: _TypeAlias = _typing.Literal["height"]  # noqa: Y015
+                _WhichOneofArgType__height: _TypeAlias = _typing.Literal["_height", b"_height"]  # noqa: Y015
+                _WhichOneofReturnType__index: _TypeAlias = _typing.Literal["index"]  # noqa: Y015
+                _WhichOneofArgType__index: _TypeAlias = _typing.Literal["_index", b"_index"]  # noqa: Y015
+                _WhichOneofReturnType__latitude: _TypeAlias = _typing.Literal["latitude"]  # noqa: Y015
+                _WhichOneofArgType__latitude: _TypeAlias = _typing.Literal["_latitude", b"_latitude"]  # noqa: Y015
+                _WhichOneofReturnType__longitude: _TypeAlias = _typing.Literal["longitude"]  # noqa: Y015
+                _WhichOneofArgType__longitude: _TypeAlias = _typing.Literal["_longitude", b"_longitude"]  # noqa: Y015
+                _WhichOneofReturnType__progress: _TypeAlias = _typing.Literal["progress"]  # noqa: Y015
+                _WhichOneofArgType__progress: _TypeAlias = _typing.Literal["_progress", b"_progress"]  # noqa: Y015
+                _WhichOneofReturnType__state: _TypeAlias = _typing.Literal["state"]  # noqa: Y015
+                _WhichOneofArgType__state: _TypeAlias = _typing.Literal["_state", b"_state"]  # noqa: Y015
+                _WhichOneofReturnType__wayline_id: _TypeAlias = _typing.Literal["wayline_id"]  # noqa: Y015
+                _WhichOneofArgType__wayline_id: _TypeAlias = _typing.Literal["_wayline_id", b"_wayline_id"]  # noqa: Y015
+                @_typing.overload
+                def WhichOneof(self, oneof_group: _WhichOneofArgType__attitude_head) -> _WhichOneofReturnType__attitude_head | None: ...
+                @_typing.overload
+                def WhichOneof(self, oneof_group: _WhichOneofArgType__break_reason) -> _WhichOneofReturnType__break_reason | None: ...
+                @_typing.overload
+                def WhichOneof(self, oneof_group: _WhichOneofArgType__height) -> _WhichOneofReturnType__height | None: ...
+                @_typing.overload
+                def WhichOneof(self, oneof_group: _WhichOneofArgType__index) -> _WhichOneofReturnType__index | None: ...
+                @_typing.overload
+                def WhichOneof(self, oneof_group: _WhichOneofArgType__latitude) -> _WhichOneofReturnType__latitude | None: ...
+                @_typing.overload
+                def WhichOneof(self, oneof_group: _WhichOneofArgType__longitude) -> _WhichOneofReturnType__longitude | None: ...
+                @_typing.overload
+                def WhichOneof(self, oneof_group: _WhichOneofArgType__progress) -> _WhichOneofReturnType__progress | None: ...
+                @_typing.overload
+                def WhichOneof(self, oneof_group: _WhichOneofArgType__state) -> _WhichOneofReturnType__state | None: ...
+                @_typing.overload
+                def WhichOneof(self, oneof_group: _WhichOneofArgType__wayline_id) -> _WhichOneofReturnType__wayline_id | None: ...
+
+            CURRENT_WAYPOINT_INDEX_FIELD_NUMBER: _builtins.int
+            WAYLINE_MISSION_STATE_FIELD_NUMBER: _builtins.int
+            MEDIA_COUNT_FIELD_NUMBER: _builtins.int
+            TRACK_ID_FIELD_NUMBER: _builtins.int
+            FLIGHT_ID_FIELD_NUMBER: _builtins.int
+            BREAK_POINT_FIELD_NUMBER: _builtins.int
+            WAYLINE_ID_FIELD_NUMBER: _builtins.int
+            current_waypoint_index: _builtins.int
+            """The number of the waypoint that it is at."""
+            wayline_mission_state: Global___FlighttaskProgressEvent.Output.Ext.WaylineMissionState.ValueType
+            """What the drone does with the wayline."""
+            media_count: _builtins.int
+            """How many media files the flight has made."""
+            track_id: _builtins.str
+            """The record of the track that was flown."""
+            flight_id: _builtins.str
+            """The flight, by the flight_id of its command."""
+            wayline_id: _builtins.int
+            """The wayline's number within the file; 65535 while there is none."""
+            @_builtins.property
+            def break_point(self) -> Global___FlighttaskProgressEvent.Output.Ext.BreakPoint:
+                """Where the flight broke off; real docks send it in each report of a
+                flight in the air.
+                """
+
+            def __init__(
+                self,
+                *,
+                current_waypoint_index: _builtins.int | None = ...,
+                wayline_mission_state: Global___FlighttaskProgressEvent.Output.Ext.WaylineMissionState.ValueType | None = ...,
+                media_count: _builtins.int | None = ...,
+                track_id: _builtins.str | None = ...,
+                flight_id: _builtins.str | None = ...,
+                break_point: Global___FlighttaskProgressEvent.Output.Ext.BreakPoint | None = ...,
+                wayline_id: _builtins.int | None = ...,
+            ) -> None: ...
+            _HasFieldArgType: _TypeAlias = _typing.Literal["_current_waypoint_index", b"_current_waypoint_index", "_flight_id", b"_flight_id", "_media_count", b"_media_count", "_track_id", b"_track_id", "_wayline_id", b"_wayline_id", "_wayline_mission_state", b"_wayline_mission_state", "break_point", b"break_point", "current_waypoint_index", b"current_waypoint_index", "flight_id", b"flight_id", "media_count", b"media_count", "track_id", b"track_id", "wayline_id", b"wayline_id", "wayline_mission_state", b"wayline_mission_state"]  # noqa: Y015
+            def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+            _ClearFieldArgType: _TypeAlias = _typing.Literal["_current_waypoint_index", b"_current_waypoint_index", "_flight_id", b"_flight_id", "_media_count", b"_media_count", "_track_id", b"_track_id", "_wayline_id", b"_wayline_id", "_wayline_mission_state", b"_wayline_mission_state", "break_point", b"break_point", "current_waypoint_index", b"current_waypoint_index", "flight_id", b"flight_id", "media_count", b"media_count", "track_id", b"track_id", "wayline_id", b"wayline_id", "wayline_mission_state", b"wayline_mission_state"]  # noqa: Y015
+            def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+            _WhichOneofReturnType__current_waypoint_index: _TypeAlias = _typing.Literal["current_waypoint_index"]  # noqa: Y015
+            _WhichOneofArgType__current_waypoint_index: _TypeAlias = _typing.Literal["_current_waypoint_index", b"_current_waypoint_index"]  # noqa: Y015
+            _WhichOneofReturnType__flight_id: _TypeAlias = _typing.Literal["flight_id"]  # noqa: Y015
+            _WhichOneofArgType__flight_id: _TypeAlias = _typing.Literal["_flight_id", b"_flight_id"]  # noqa: Y015
+            _WhichOneofReturnType__media_count: _TypeAlias = _typing.Literal["media_count"]  # noqa: Y015
+            _WhichOneofArgType__media_count: _TypeAlias = _typing.Literal["_media_count", b"_media_count"]  # noqa: Y015
+            _WhichOneofReturnType__track_id: _TypeAlias = _typing.Literal["track_id"]  # noqa: Y015
+            _WhichOneofArgType__track_id: _TypeAlias = _typing.Literal["_track_id", b"_track_id"]  # noqa: Y015
+            _WhichOneofReturnType__wayline_id: _TypeAlias = _typing.Literal["wayline_id"]  # noqa: Y015
+            _WhichOneofArgType__wayline_id: _TypeAlias = _typing.Literal["_wayline_id", b"_wayline_id"]  # noqa: Y015
+            _WhichOneofReturnType__wayline_mission_state: _TypeAlias = _typing.Literal["wayline_mission_state"]  # noqa: Y015
+            _WhichOneofArgType__wayline_mission_state: _TypeAlias = _typing.Literal["_wayline_mission_state", b"_wayline_mission_state"]  # noqa: Y015
+            @_typing.overload
+            def WhichOneof(self, oneof_group: _WhichOneofArgType__current_waypoint_index) -> _WhichOneofReturnType__current_waypoint_index | None: ...
+            @_typing.overload
+            def WhichOneof(self, oneof_group: _WhichOneofArgType__flight_id) -> _WhichOneofReturnType__flight_id | None: ...
+            @_typing.overload
+            def WhichOneof(self, oneof_group: _WhichOneofArgType__media_count) -> _WhichOneofReturnType__media_count | None: ...
+            @_typing.overload
+            def WhichOneof(self, oneof_group: _WhichOneofArgType__track_id) -> _WhichOneofReturnType__track_id | None: ...
+            @_typing.overload
+            def WhichOneof(self, oneof_group: _WhichOneofArgType__wayline_id) -> _WhichOneofReturnType__wayline_id | None: ...
+            @_typing.overload
+            def WhichOneof(self, oneof_group: _WhichOneofArgType__wayline_mission_state) -> _WhichOneofReturnType__wayline_mission_state | None: ...
+
+        @_typing.final
+        class Progress(_message.Message):
+            """How far it is."""
+
+            DESCRIPTOR: _descriptor.Descriptor
+
+            CURRENT_STEP_FIELD_NUMBER: _builtins.int
+            PERCENT_FIELD_NUMBER: _builtins.int
+            current_step: _builtins.int
+            """The step that the dock is at. A number that from 8 on means different
+            things on Dock and on Dock 2 and 3, so it is no enum; Job.step_message
+            says what it means.
+            """
+            percent: _builtins.int
+            """Progress in percent, 0..100."""
+            def __init__(
+                self,
+                *,
+                current_step: _builtins.int | None = ...,
+                percent: _builtins.int | None = ...,
+            ) -> None: ...
+            _HasFieldArgType: _TypeAlias = _typing.Literal["_current_step", b"_current_step", "_percent", b"_percent", "current_step", b"current_step", "percent", b"percent"]  # noqa: Y015
+            def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+            _ClearFieldArgType: _TypeAlias = _typing.Literal["_current_step", b"_current_step", "_percent", b"_percent", "current_step", b"current_step", "percent", b"percent"]  # noqa: Y015
+            def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+            _WhichOneofReturnType__current_step: _TypeAlias = _typing.Literal["current_step"]  # noqa: Y015
+            _WhichOneofArgType__current_step: _TypeAlias = _typing.Literal["_current_step", b"_current_step"]  # noqa: Y015
+            _WhichOneofReturnType__percent: _TypeAlias = _typing.Literal["percent"]  # noqa: Y015
+            _WhichOneofArgType__percent: _TypeAlias = _typing.Literal["_percent", b"_percent"]  # noqa: Y015
+            @_typing.overload
+            def WhichOneof(self, oneof_group: _WhichOneofArgType__current_step) -> _WhichOneofReturnType__current_step | None: ...
+            @_typing.overload
+            def WhichOneof(self, oneof_group: _WhichOneofArgType__percent) -> _WhichOneofReturnType__percent | None: ...
+
+        EXT_FIELD_NUMBER: _builtins.int
+        PROGRESS_FIELD_NUMBER: _builtins.int
+        STATUS_FIELD_NUMBER: _builtins.int
+        status: _builtins.str
+        """The state of the job: "sent", "in_progress", "paused" while it goes on;
+        "ok", "partially_done", "failed", "rejected", "canceled" or "timeout" at
+        its end.
+        """
+        @_builtins.property
+        def ext(self) -> Global___FlighttaskProgressEvent.Output.Ext:
+            """Where the flight is."""
+
+        @_builtins.property
+        def progress(self) -> Global___FlighttaskProgressEvent.Output.Progress:
+            """How far it is."""
+
+        def __init__(
+            self,
+            *,
+            ext: Global___FlighttaskProgressEvent.Output.Ext | None = ...,
+            progress: Global___FlighttaskProgressEvent.Output.Progress | None = ...,
+            status: _builtins.str | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["_status", b"_status", "ext", b"ext", "progress", b"progress", "status", b"status"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["_status", b"_status", "ext", b"ext", "progress", b"progress", "status", b"status"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        _WhichOneofReturnType__status: _TypeAlias = _typing.Literal["status"]  # noqa: Y015
+        _WhichOneofArgType__status: _TypeAlias = _typing.Literal["_status", b"_status"]  # noqa: Y015
+        def WhichOneof(self, oneof_group: _WhichOneofArgType__status) -> _WhichOneofReturnType__status | None: ...
+
+    OUTPUT_FIELD_NUMBER: _builtins.int
+    RESULT_FIELD_NUMBER: _builtins.int
+    result: _builtins.int
+    """0 while nothing is wrong, otherwise an error code."""
+    @_builtins.property
+    def output(self) -> Global___FlighttaskProgressEvent.Output:
+        """The report."""
+
+    def __init__(
+        self,
+        *,
+        output: Global___FlighttaskProgressEvent.Output | None = ...,
+        result: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_result", b"_result", "output", b"output", "result", b"result"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_result", b"_result", "output", b"output", "result", b"result"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__result: _TypeAlias = _typing.Literal["result"]  # noqa: Y015
+    _WhichOneofArgType__result: _TypeAlias = _typing.Literal["_result", b"_result"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__result) -> _WhichOneofReturnType__result | None: ...
+
+Global___FlighttaskProgressEvent: _TypeAlias = FlighttaskProgressEvent  # noqa: Y015
+
+@_typing.final
+class FlighttaskReadyEvent(_message.Message):
+    """flighttask_ready: flights that were prepared with conditions now meet them
+    and may be executed.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FLIGHT_IDS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def flight_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The flights, by their flight_id."""
+
+    def __init__(
+        self,
+        *,
+        flight_ids: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["flight_ids", b"flight_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FlighttaskReadyEvent: _TypeAlias = FlighttaskReadyEvent  # noqa: Y015
+
+@_typing.final
+class InFlightWaylineProgressEvent(_message.Message):
+    """in_flight_wayline_progress: how far a wayline is that was delivered to a
+    drone in flight (in_flight_wayline_deliver).
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class Progress(_message.Message):
+        """How far it is."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        PERCENT_FIELD_NUMBER: _builtins.int
+        percent: _builtins.int
+        """Progress in percent, 0..100."""
+        def __init__(
+            self,
+            *,
+            percent: _builtins.int | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["_percent", b"_percent", "percent", b"percent"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["_percent", b"_percent", "percent", b"percent"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        _WhichOneofReturnType__percent: _TypeAlias = _typing.Literal["percent"]  # noqa: Y015
+        _WhichOneofArgType__percent: _TypeAlias = _typing.Literal["_percent", b"_percent"]  # noqa: Y015
+        def WhichOneof(self, oneof_group: _WhichOneofArgType__percent) -> _WhichOneofReturnType__percent | None: ...
+
+    IN_FLIGHT_WAYLINE_ID_FIELD_NUMBER: _builtins.int
+    PROGRESS_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    RESULT_FIELD_NUMBER: _builtins.int
+    WAY_POINT_INDEX_FIELD_NUMBER: _builtins.int
+    in_flight_wayline_id: _builtins.str
+    """The wayline, by the in_flight_wayline_id of in_flight_wayline_deliver."""
+    status: _builtins.int
+    """The state: 1 uploading, 2 uploaded, 3 in progress, 4 paused, 5 cancelled, 6
+    done, 7 failed, 8 timeout.
+    """
+    result: _builtins.int
+    """0 while nothing is wrong, otherwise an error code."""
+    way_point_index: _builtins.int
+    """The number of the waypoint that it is at."""
+    @_builtins.property
+    def progress(self) -> Global___InFlightWaylineProgressEvent.Progress:
+        """How far it is."""
+
+    def __init__(
+        self,
+        *,
+        in_flight_wayline_id: _builtins.str | None = ...,
+        progress: Global___InFlightWaylineProgressEvent.Progress | None = ...,
+        status: _builtins.int | None = ...,
+        result: _builtins.int | None = ...,
+        way_point_index: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_in_flight_wayline_id", b"_in_flight_wayline_id", "_result", b"_result", "_status", b"_status", "_way_point_index", b"_way_point_index", "in_flight_wayline_id", b"in_flight_wayline_id", "progress", b"progress", "result", b"result", "status", b"status", "way_point_index", b"way_point_index"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_in_flight_wayline_id", b"_in_flight_wayline_id", "_result", b"_result", "_status", b"_status", "_way_point_index", b"_way_point_index", "in_flight_wayline_id", b"in_flight_wayline_id", "progress", b"progress", "result", b"result", "status", b"status", "way_point_index", b"way_point_index"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__in_flight_wayline_id: _TypeAlias = _typing.Literal["in_flight_wayline_id"]  # noqa: Y015
+    _WhichOneofArgType__in_flight_wayline_id: _TypeAlias = _typing.Literal["_in_flight_wayline_id", b"_in_flight_wayline_id"]  # noqa: Y015
+    _WhichOneofReturnType__result: _TypeAlias = _typing.Literal["result"]  # noqa: Y015
+    _WhichOneofArgType__result: _TypeAlias = _typing.Literal["_result", b"_result"]  # noqa: Y015
+    _WhichOneofReturnType__status: _TypeAlias = _typing.Literal["status"]  # noqa: Y015
+    _WhichOneofArgType__status: _TypeAlias = _typing.Literal["_status", b"_status"]  # noqa: Y015
+    _WhichOneofReturnType__way_point_index: _TypeAlias = _typing.Literal["way_point_index"]  # noqa: Y015
+    _WhichOneofArgType__way_point_index: _TypeAlias = _typing.Literal["_way_point_index", b"_way_point_index"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__in_flight_wayline_id) -> _WhichOneofReturnType__in_flight_wayline_id | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__result) -> _WhichOneofReturnType__result | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__status) -> _WhichOneofReturnType__status | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__way_point_index) -> _WhichOneofReturnType__way_point_index | None: ...
+
+Global___InFlightWaylineProgressEvent: _TypeAlias = InFlightWaylineProgressEvent  # noqa: Y015
+
+@_typing.final
+class ReturnHomeInfoEvent(_message.Message):
+    """return_home_info: the path on which the drone returns home. The path grows on
+    the way.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _LastPointType:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _LastPointTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[ReturnHomeInfoEvent._LastPointType.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        LAST_POINT_TYPE_ABOVE_HOME: ReturnHomeInfoEvent._LastPointType.ValueType  # 0
+        """Above the home point."""
+        LAST_POINT_TYPE_NOT_ABOVE_HOME: ReturnHomeInfoEvent._LastPointType.ValueType  # 1
+        """Not above the home point."""
+
+    class LastPointType(_LastPointType, metaclass=_LastPointTypeEnumTypeWrapper):
+        """Where the path ends."""
+
+    LAST_POINT_TYPE_ABOVE_HOME: ReturnHomeInfoEvent.LastPointType.ValueType  # 0
+    """Above the home point."""
+    LAST_POINT_TYPE_NOT_ABOVE_HOME: ReturnHomeInfoEvent.LastPointType.ValueType  # 1
+    """Not above the home point."""
+
+    @_typing.final
+    class PlannedPathPoint(_message.Message):
+        """A point of a path."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        LATITUDE_FIELD_NUMBER: _builtins.int
+        LONGITUDE_FIELD_NUMBER: _builtins.int
+        HEIGHT_FIELD_NUMBER: _builtins.int
+        latitude: _builtins.float
+        """Degrees, -90..90, WGS 84."""
+        longitude: _builtins.float
+        """Degrees, -180..180, WGS 84."""
+        height: _builtins.float
+        """Metres above the ellipsoid."""
+        def __init__(
+            self,
+            *,
+            latitude: _builtins.float | None = ...,
+            longitude: _builtins.float | None = ...,
+            height: _builtins.float | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["_height", b"_height", "_latitude", b"_latitude", "_longitude", b"_longitude", "height", b"height", "latitude", b"latitude", "longitude", b"longitude"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["_height", b"_height", "_latitude", b"_latitude", "_longitude", b"_longitude", "height", b"height", "latitude", b"latitude", "longitude", b"longitude"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        _WhichOneofReturnType__height: _TypeAlias = _typing.Literal["height"]  # noqa: Y015
+        _WhichOneofArgType__height: _TypeAlias = _typing.Literal["_height", b"_height"]  # noqa: Y015
+        _WhichOneofReturnType__latitude: _TypeAlias = _typing.Literal["latitude"]  # noqa: Y015
+        _WhichOneofArgType__latitude: _TypeAlias = _typing.Literal["_latitude", b"_latitude"]  # noqa: Y015
+        _WhichOneofReturnType__longitude: _TypeAlias = _typing.Literal["longitude"]  # noqa: Y015
+        _WhichOneofArgType__longitude: _TypeAlias = _typing.Literal["_longitude", b"_longitude"]  # noqa: Y015
+        @_typing.overload
+        def WhichOneof(self, oneof_group: _WhichOneofArgType__height) -> _WhichOneofReturnType__height | None: ...
+        @_typing.overload
+        def WhichOneof(self, oneof_group: _WhichOneofArgType__latitude) -> _WhichOneofReturnType__latitude | None: ...
+        @_typing.overload
+        def WhichOneof(self, oneof_group: _WhichOneofArgType__longitude) -> _WhichOneofReturnType__longitude | None: ...
+
+    @_typing.final
+    class MultiDockHomeInfo(_message.Message):
+        """A dock."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        class _PlanStatus:
+            ValueType = _typing.NewType("ValueType", _builtins.int)
+            V: _TypeAlias = ValueType  # noqa: Y015
+
+        class _PlanStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[ReturnHomeInfoEvent.MultiDockHomeInfo._PlanStatus.ValueType], _builtins.type):
+            DESCRIPTOR: _descriptor.EnumDescriptor
+            PLAN_STATUS_FAILED_OR_PLANNING: ReturnHomeInfoEvent.MultiDockHomeInfo._PlanStatus.ValueType  # 0
+            """The way could not be found, or is being looked for."""
+            PLAN_STATUS_UNREACHABLE: ReturnHomeInfoEvent.MultiDockHomeInfo._PlanStatus.ValueType  # 1
+            """There is no way."""
+            PLAN_STATUS_BATTERY_TOO_LOW: ReturnHomeInfoEvent.MultiDockHomeInfo._PlanStatus.ValueType  # 2
+            """The battery does not last that far."""
+            PLAN_STATUS_REACHABLE: ReturnHomeInfoEvent.MultiDockHomeInfo._PlanStatus.ValueType  # 3
+            """It can."""
+
+        class PlanStatus(_PlanStatus, metaclass=_PlanStatusEnumTypeWrapper):
+            """Whether the drone can get there."""
+
+        PLAN_STATUS_FAILED_OR_PLANNING: ReturnHomeInfoEvent.MultiDockHomeInfo.PlanStatus.ValueType  # 0
+        """The way could not be found, or is being looked for."""
+        PLAN_STATUS_UNREACHABLE: ReturnHomeInfoEvent.MultiDockHomeInfo.PlanStatus.ValueType  # 1
+        """There is no way."""
+        PLAN_STATUS_BATTERY_TOO_LOW: ReturnHomeInfoEvent.MultiDockHomeInfo.PlanStatus.ValueType  # 2
+        """The battery does not last that far."""
+        PLAN_STATUS_REACHABLE: ReturnHomeInfoEvent.MultiDockHomeInfo.PlanStatus.ValueType  # 3
+        """It can."""
+
+        SN_FIELD_NUMBER: _builtins.int
+        PLAN_STATUS_FIELD_NUMBER: _builtins.int
+        ESTIMATED_BATTERY_CONSUMPTION_FIELD_NUMBER: _builtins.int
+        HOME_DISTANCE_FIELD_NUMBER: _builtins.int
+        sn: _builtins.str
+        """The serial number of the dock."""
+        plan_status: Global___ReturnHomeInfoEvent.MultiDockHomeInfo.PlanStatus.ValueType
+        """Whether the drone can get there."""
+        estimated_battery_consumption: _builtins.int
+        """How much of the battery that would take, in percent, 0..100."""
+        home_distance: _builtins.float
+        """Metres to the dock."""
+        def __init__(
+            self,
+            *,
+            sn: _builtins.str | None = ...,
+            plan_status: Global___ReturnHomeInfoEvent.MultiDockHomeInfo.PlanStatus.ValueType | None = ...,
+            estimated_battery_consumption: _builtins.int | None = ...,
+            home_distance: _builtins.float | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["_estimated_battery_consumption", b"_estimated_battery_consumption", "_home_distance", b"_home_distance", "_plan_status", b"_plan_status", "_sn", b"_sn", "estimated_battery_consumption", b"estimated_battery_consumption", "home_distance", b"home_distance", "plan_status", b"plan_status", "sn", b"sn"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["_estimated_battery_consumption", b"_estimated_battery_consumption", "_home_distance", b"_home_distance", "_plan_status", b"_plan_status", "_sn", b"_sn", "estimated_battery_consumption", b"estimated_battery_consumption", "home_distance", b"home_distance", "plan_status", b"plan_status", "sn", b"sn"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        _WhichOneofReturnType__estimated_battery_consumption: _TypeAlias = _typing.Literal["estimated_battery_consumption"]  # noqa: Y015
+        _WhichOneofArgType__estimated_battery_consumption: _TypeAlias = _typing.Literal["_estimated_battery_consumption", b"_estimated_battery_consumption"]  # noqa: Y015
+        _WhichOneofReturnType__home_distance: _TypeAlias = _typing.Literal["home_distance"]  # noqa: Y015
+        _WhichOneofArgType__home_distance: _TypeAlias = _typing.Literal["_home_distance", b"_home_distance"]  # noqa: Y015
+        _WhichOneofReturnType__plan_status: _TypeAlias = _typing.Literal["plan_status"]  # noqa: Y015
+        _WhichOneofArgType__plan_status: _TypeAlias = _typing.Literal["_plan_status", b"_plan_status"]  # noqa: Y015
+        _WhichOneofReturnType__sn: _TypeAlias = _typing.Literal["sn"]  # noqa: Y015
+        _WhichOneofArgType__sn: _TypeAlias = _typing.Literal["_sn", b"_sn"]  # noqa: Y015
+        @_typing.overload
+        def WhichOneof(self, oneof_group: _WhichOneofArgType__estimated_battery_consumption) -> _WhichOneofReturnType__estimated_battery_consumption | None: ...
+        @_typing.overload
+        def WhichOneof(self, oneof_group: _WhichOneofArgType__home_distance) -> _WhichOneofReturnType__home_distance | None: ...
+        @_typing.overload
+        def WhichOneof(self, oneof_group: _WhichOneofArgType__plan_status) -> _WhichOneofReturnType__plan_status | None: ...
+        @_typing.overload
+        def WhichOneof(self, oneof_group: _WhichOneofArgType__sn) -> _WhichOneofReturnType__sn | None: ...
+
+    PLANNED_PATH_POINTS_FIELD_NUMBER: _builtins.int
+    LAST_POINT_TYPE_FIELD_NUMBER: _builtins.int
+    FLIGHT_ID_FIELD_NUMBER: _builtins.int
+    HOME_DOCK_SN_FIELD_NUMBER: _builtins.int
+    MULTI_DOCK_HOME_INFO_FIELD_NUMBER: _builtins.int
+    last_point_type: Global___ReturnHomeInfoEvent.LastPointType.ValueType
+    """Where the path ends."""
+    flight_id: _builtins.str
+    """The flight, by the flight_id of its command."""
+    home_dock_sn: _builtins.str
+    """The serial number of the dock to which it leads, where a flight has two."""
+    @_builtins.property
+    def planned_path_points(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReturnHomeInfoEvent.PlannedPathPoint]:
+        """The path that the drone means to fly, point by point."""
+
+    @_builtins.property
+    def multi_dock_home_info(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReturnHomeInfoEvent.MultiDockHomeInfo]:
+        """The two docks of such a flight."""
+
+    def __init__(
+        self,
+        *,
+        planned_path_points: _abc.Iterable[Global___ReturnHomeInfoEvent.PlannedPathPoint] | None = ...,
+        last_point_type: Global___ReturnHomeInfoEvent.LastPointType.ValueType | None = ...,
+        flight_id: _builtins.str | None = ...,
+        home_dock_sn: _builtins.str | None = ...,
+        multi_dock_home_info: _abc.Iterable[Global___ReturnHomeInfoEvent.MultiDockHomeInfo] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_flight_id", b"_flight_id", "_home_dock_sn", b"_home_dock_sn", "_last_point_type", b"_last_point_type", "flight_id", b"flight_id", "home_dock_sn", b"home_dock_sn", "last_point_type", b"last_point_type"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_flight_id", b"_flight_id", "_home_dock_sn", b"_home_dock_sn", "_last_point_type", b"_last_point_type", "flight_id", b"flight_id", "home_dock_sn", b"home_dock_sn", "last_point_type", b"last_point_type", "multi_dock_home_info", b"multi_dock_home_info", "planned_path_points", b"planned_path_points"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__flight_id: _TypeAlias = _typing.Literal["flight_id"]  # noqa: Y015
+    _WhichOneofArgType__flight_id: _TypeAlias = _typing.Literal["_flight_id", b"_flight_id"]  # noqa: Y015
+    _WhichOneofReturnType__home_dock_sn: _TypeAlias = _typing.Literal["home_dock_sn"]  # noqa: Y015
+    _WhichOneofArgType__home_dock_sn: _TypeAlias = _typing.Literal["_home_dock_sn", b"_home_dock_sn"]  # noqa: Y015
+    _WhichOneofReturnType__last_point_type: _TypeAlias = _typing.Literal["last_point_type"]  # noqa: Y015
+    _WhichOneofArgType__last_point_type: _TypeAlias = _typing.Literal["_last_point_type", b"_last_point_type"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__flight_id) -> _WhichOneofReturnType__flight_id | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__home_dock_sn) -> _WhichOneofReturnType__home_dock_sn | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__last_point_type) -> _WhichOneofReturnType__last_point_type | None: ...
+
+Global___ReturnHomeInfoEvent: _TypeAlias = ReturnHomeInfoEvent  # noqa: Y015

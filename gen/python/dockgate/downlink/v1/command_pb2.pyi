@@ -324,6 +324,7 @@ class Job(_message.Message):
     RESULT_MESSAGE_FIELD_NUMBER: _builtins.int
     BREAK_REASON_FIELD_NUMBER: _builtins.int
     BREAK_REASON_MESSAGE_FIELD_NUMBER: _builtins.int
+    STEP_MESSAGE_FIELD_NUMBER: _builtins.int
     state: Global___JobState.ValueType
     """The job's state."""
     percent: _builtins.int
@@ -342,6 +343,11 @@ class Job(_message.Message):
     """
     break_reason_message: _builtins.str
     """The same in words, e.g. "User triggered return to home"."""
+    step_message: _builtins.str
+    """What `step` means, where it is a number that DJI's pages explain; empty
+    otherwise. Numbers of flights mean something else on the first Dock from 8 on;
+    there both are said.
+    """
     @_builtins.property
     def updated_at(self) -> _timestamp_pb2.Timestamp:
         """When the gateway last heard of the job."""
@@ -357,10 +363,11 @@ class Job(_message.Message):
         result_message: _builtins.str = ...,
         break_reason: _builtins.int | None = ...,
         break_reason_message: _builtins.str = ...,
+        step_message: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_break_reason", b"_break_reason", "_percent", b"_percent", "_result", b"_result", "break_reason", b"break_reason", "percent", b"percent", "result", b"result", "updated_at", b"updated_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_break_reason", b"_break_reason", "_percent", b"_percent", "_result", b"_result", "break_reason", b"break_reason", "break_reason_message", b"break_reason_message", "percent", b"percent", "result", b"result", "result_message", b"result_message", "state", b"state", "step", b"step", "updated_at", b"updated_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_break_reason", b"_break_reason", "_percent", b"_percent", "_result", b"_result", "break_reason", b"break_reason", "break_reason_message", b"break_reason_message", "percent", b"percent", "result", b"result", "result_message", b"result_message", "state", b"state", "step", b"step", "step_message", b"step_message", "updated_at", b"updated_at"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__break_reason: _TypeAlias = _typing.Literal["break_reason"]  # noqa: Y015
     _WhichOneofArgType__break_reason: _TypeAlias = _typing.Literal["_break_reason", b"_break_reason"]  # noqa: Y015

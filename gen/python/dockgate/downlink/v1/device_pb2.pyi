@@ -5,6 +5,7 @@ Devices: docks, remote controllers, and the drones that are reached through
 them.
 """
 
+from dockgate.dji.v1 import event_pb2 as _event_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import struct_pb2 as _struct_pb2
@@ -284,6 +285,7 @@ class DeviceEvent(_message.Message):
     NEED_REPLY_FIELD_NUMBER: _builtins.int
     RECEIVED_AT_FIELD_NUMBER: _builtins.int
     DATA_FIELD_NUMBER: _builtins.int
+    DJI_FIELD_NUMBER: _builtins.int
     cursor: _builtins.str
     """Opens WatchEvents again behind this event. Opaque."""
     gateway_id: _builtins.str
@@ -307,7 +309,11 @@ class DeviceEvent(_message.Message):
 
     @_builtins.property
     def data(self) -> _struct_pb2.Value:
-        """The `data` as the device wrote it."""
+        """The `data` as the device wrote it. Numbers are doubles here."""
+
+    @_builtins.property
+    def dji(self) -> _event_pb2.Event:
+        """What a DJI device told; the arm that is set is `method`."""
 
     def __init__(
         self,
@@ -320,11 +326,14 @@ class DeviceEvent(_message.Message):
         need_reply: _builtins.bool = ...,
         received_at: _timestamp_pb2.Timestamp | None = ...,
         data: _struct_pb2.Value | None = ...,
+        dji: _event_pb2.Event | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "received_at", b"received_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "dji", b"dji", "received_at", b"received_at", "vendor_event", b"vendor_event"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bid", b"bid", "cursor", b"cursor", "data", b"data", "gateway_id", b"gateway_id", "method", b"method", "need_reply", b"need_reply", "received_at", b"received_at", "tid", b"tid"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bid", b"bid", "cursor", b"cursor", "data", b"data", "dji", b"dji", "gateway_id", b"gateway_id", "method", b"method", "need_reply", b"need_reply", "received_at", b"received_at", "tid", b"tid", "vendor_event", b"vendor_event"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType_vendor_event: _TypeAlias = _typing.Literal["dji"]  # noqa: Y015
+    _WhichOneofArgType_vendor_event: _TypeAlias = _typing.Literal["vendor_event", b"vendor_event"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_vendor_event) -> _WhichOneofReturnType_vendor_event | None: ...
 
 Global___DeviceEvent: _TypeAlias = DeviceEvent  # noqa: Y015

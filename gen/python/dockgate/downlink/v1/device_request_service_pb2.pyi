@@ -86,7 +86,7 @@ class ListDeviceRequestsRequest(_message.Message):
     vendor: _builtins.str
     """Only requests of this vendor: "dji", or empty."""
     device_id: _builtins.str
-    """Only requests of this gateway device."""
+    """Only requests of this gateway device, by its alias or serial number."""
     request_type: _builtins.str
     """Only requests of this type, e.g. "flighttask_resource_get"."""
     @_builtins.property
@@ -213,7 +213,7 @@ class WatchDeviceRequestsRequest(_message.Message):
     DEVICE_ID_FIELD_NUMBER: _builtins.int
     REQUEST_TYPE_FIELD_NUMBER: _builtins.int
     device_id: _builtins.str
-    """Only requests of this gateway device."""
+    """Only requests of this gateway device, by its alias or serial number."""
     request_type: _builtins.str
     """Only requests of this type."""
     def __init__(

@@ -227,8 +227,8 @@ class RegisterDeviceRequest(_message.Message):
     """The serial number; empty when device_id is it."""
     gateway_id: _builtins.str
     """The serial number of the gateway device that carries its commands; empty when
-    the device is one itself, or is known already. What a gateway device
-    announces later overrules it.
+    the device is one itself, or is known already. One that is not known yet
+    becomes known as well. What a gateway device announces later overrules it.
     """
     def __init__(
         self,

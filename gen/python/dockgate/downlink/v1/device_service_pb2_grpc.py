@@ -108,10 +108,13 @@ class DeviceServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RegisterDevice(self, request, context):
-        """Gives a device a name, or makes one known before it announces itself. Safe to
-        repeat: the last registration of a device_id holds.
+        """Gives a device a name, or makes one known before it announces itself; it is
+        then of the caller's tenant. Safe to repeat: the last registration of a
+        device_id holds. A caller whose credential is limited to some devices may
+        register these, but not name them, as limits go by names.
 
-        Errors: VALIDATION_FAILED, FORBIDDEN, UNAVAILABLE.
+        Errors: VALIDATION_FAILED, FORBIDDEN, DEVICE_NOT_FOUND (the device or its
+        gateway device is another tenant's), UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -56,10 +56,13 @@ class DeviceServiceStub:
     Errors: VALIDATION_FAILED, FORBIDDEN, UNAVAILABLE.
     """
     RegisterDevice: _grpc.UnaryUnaryMultiCallable[_device_service_pb2.RegisterDeviceRequest, _device_service_pb2.RegisterDeviceResponse]
-    """Gives a device a name, or makes one known before it announces itself. Safe to
-    repeat: the last registration of a device_id holds.
+    """Gives a device a name, or makes one known before it announces itself; it is
+    then of the caller's tenant. Safe to repeat: the last registration of a
+    device_id holds. A caller whose credential is limited to some devices may
+    register these, but not name them, as limits go by names.
 
-    Errors: VALIDATION_FAILED, FORBIDDEN, UNAVAILABLE.
+    Errors: VALIDATION_FAILED, FORBIDDEN, DEVICE_NOT_FOUND (the device or its
+    gateway device is another tenant's), UNAVAILABLE.
     """
     RemoveDevice: _grpc.UnaryUnaryMultiCallable[_device_service_pb2.RemoveDeviceRequest, _device_service_pb2.RemoveDeviceResponse]
     """Forgets a device and its name. One that announces itself again is known
@@ -104,10 +107,13 @@ class DeviceServiceAsyncStub(DeviceServiceStub):
     Errors: VALIDATION_FAILED, FORBIDDEN, UNAVAILABLE.
     """
     RegisterDevice: _aio.UnaryUnaryMultiCallable[_device_service_pb2.RegisterDeviceRequest, _device_service_pb2.RegisterDeviceResponse]  # type: ignore[assignment]
-    """Gives a device a name, or makes one known before it announces itself. Safe to
-    repeat: the last registration of a device_id holds.
+    """Gives a device a name, or makes one known before it announces itself; it is
+    then of the caller's tenant. Safe to repeat: the last registration of a
+    device_id holds. A caller whose credential is limited to some devices may
+    register these, but not name them, as limits go by names.
 
-    Errors: VALIDATION_FAILED, FORBIDDEN, UNAVAILABLE.
+    Errors: VALIDATION_FAILED, FORBIDDEN, DEVICE_NOT_FOUND (the device or its
+    gateway device is another tenant's), UNAVAILABLE.
     """
     RemoveDevice: _aio.UnaryUnaryMultiCallable[_device_service_pb2.RemoveDeviceRequest, _device_service_pb2.RemoveDeviceResponse]  # type: ignore[assignment]
     """Forgets a device and its name. One that announces itself again is known
@@ -173,10 +179,13 @@ class DeviceServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _device_service_pb2.RegisterDeviceRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_device_service_pb2.RegisterDeviceResponse, _abc.Awaitable[_device_service_pb2.RegisterDeviceResponse]]:
-        """Gives a device a name, or makes one known before it announces itself. Safe to
-        repeat: the last registration of a device_id holds.
+        """Gives a device a name, or makes one known before it announces itself; it is
+        then of the caller's tenant. Safe to repeat: the last registration of a
+        device_id holds. A caller whose credential is limited to some devices may
+        register these, but not name them, as limits go by names.
 
-        Errors: VALIDATION_FAILED, FORBIDDEN, UNAVAILABLE.
+        Errors: VALIDATION_FAILED, FORBIDDEN, DEVICE_NOT_FOUND (the device or its
+        gateway device is another tenant's), UNAVAILABLE.
         """
 
     @_abc_1.abstractmethod

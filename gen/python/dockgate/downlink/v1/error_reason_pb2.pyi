@@ -25,7 +25,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_UNSPECIFIED: _ErrorReason.ValueType  # 0
     """Not set; never returned."""
     ERROR_REASON_INVALID_REQUEST_BODY: _ErrorReason.ValueType  # 1
-    """HTTP 400. The body is not JSON, or not an object. No metadata."""
+    """HTTP 400. The body is not JSON, or not an object, or breaks off; or the
+    request is not HTTP that can be read. No metadata.
+    """
     ERROR_REASON_VALIDATION_FAILED: _ErrorReason.ValueType  # 2
     """HTTP 400, INVALID_ARGUMENT. A required field is missing, or a type or range
     is wrong. The offending fields are listed. No metadata.
@@ -40,7 +42,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_UNAUTHORIZED: _ErrorReason.ValueType  # 5
     """HTTP 401, UNAUTHENTICATED. A signature header is missing or malformed, or
-    the API ID is unknown or disabled. Metadata: header where one is at fault.
+    the API ID is unknown or disabled. Over gRPC: there is no API key in the
+    metadata `authorization` and no client certificate that stands for one, or
+    it cannot be used, or it came without TLS. Metadata: header where one is at
+    fault.
     """
     ERROR_REASON_SIGNATURE_INVALID: _ErrorReason.ValueType  # 6
     """HTTP 401, UNAUTHENTICATED. The signature does not fit the request. No
@@ -87,9 +92,12 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     watch that ends so is resumed behind the last event seen. No metadata.
     """
     ERROR_REASON_FORBIDDEN: _ErrorReason.ValueType  # 19
-    """HTTP 403, PERMISSION_DENIED. The caller lacks a scope, or the gateway's
-    configuration switches the thing off. Metadata: scope, or setting, that
-    would allow it.
+    """HTTP 403, PERMISSION_DENIED. The caller lacks a scope, the gateway's
+    configuration switches the thing off, or the caller's credential is limited
+    to other devices than the one that is named, or to which the named command
+    or request belongs; another tenant's is never FORBIDDEN but not found. Lists
+    and watches leave out what is out of reach. Metadata: scope, or setting, that
+    would allow it; or device_id.
     """
     ERROR_REASON_CURSOR_EXPIRED: _ErrorReason.ValueType  # 20
     """OUT_OF_RANGE. Events behind the resume token have been removed, as they were
@@ -127,7 +135,9 @@ class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
 ERROR_REASON_UNSPECIFIED: ErrorReason.ValueType  # 0
 """Not set; never returned."""
 ERROR_REASON_INVALID_REQUEST_BODY: ErrorReason.ValueType  # 1
-"""HTTP 400. The body is not JSON, or not an object. No metadata."""
+"""HTTP 400. The body is not JSON, or not an object, or breaks off; or the
+request is not HTTP that can be read. No metadata.
+"""
 ERROR_REASON_VALIDATION_FAILED: ErrorReason.ValueType  # 2
 """HTTP 400, INVALID_ARGUMENT. A required field is missing, or a type or range
 is wrong. The offending fields are listed. No metadata.
@@ -142,7 +152,10 @@ did_you_mean where a method's name is close.
 """
 ERROR_REASON_UNAUTHORIZED: ErrorReason.ValueType  # 5
 """HTTP 401, UNAUTHENTICATED. A signature header is missing or malformed, or
-the API ID is unknown or disabled. Metadata: header where one is at fault.
+the API ID is unknown or disabled. Over gRPC: there is no API key in the
+metadata `authorization` and no client certificate that stands for one, or
+it cannot be used, or it came without TLS. Metadata: header where one is at
+fault.
 """
 ERROR_REASON_SIGNATURE_INVALID: ErrorReason.ValueType  # 6
 """HTTP 401, UNAUTHENTICATED. The signature does not fit the request. No
@@ -189,9 +202,12 @@ stopping. Nothing was accepted; try again with the same idempotency key. A
 watch that ends so is resumed behind the last event seen. No metadata.
 """
 ERROR_REASON_FORBIDDEN: ErrorReason.ValueType  # 19
-"""HTTP 403, PERMISSION_DENIED. The caller lacks a scope, or the gateway's
-configuration switches the thing off. Metadata: scope, or setting, that
-would allow it.
+"""HTTP 403, PERMISSION_DENIED. The caller lacks a scope, the gateway's
+configuration switches the thing off, or the caller's credential is limited
+to other devices than the one that is named, or to which the named command
+or request belongs; another tenant's is never FORBIDDEN but not found. Lists
+and watches leave out what is out of reach. Metadata: scope, or setting, that
+would allow it; or device_id.
 """
 ERROR_REASON_CURSOR_EXPIRED: ErrorReason.ValueType  # 20
 """OUT_OF_RANGE. Events behind the resume token have been removed, as they were

@@ -1936,6 +1936,68 @@ export interface VideoStorageSet {
   videoStorageSettings: string[];
 }
 
+/** camera_photo_take_progress: how far camera_photo_take is with a panorama. */
+export interface CameraPhotoTakeProgressEvent {
+  /** The report. */
+  output:
+    | CameraPhotoTakeProgressEvent_Output
+    | undefined;
+  /** 0 while nothing is wrong, otherwise an error code. */
+  result?: number | undefined;
+}
+
+/** What is reported. */
+export interface CameraPhotoTakeProgressEvent_Output {
+  /** The state of the job: "in_progress", "ok" or "fail". */
+  status?:
+    | string
+    | undefined;
+  /** How far it is. */
+  progress:
+    | CameraPhotoTakeProgressEvent_Output_Progress
+    | undefined;
+  /** What it is about. */
+  ext: CameraPhotoTakeProgressEvent_Output_Ext | undefined;
+}
+
+/** How far it is. */
+export interface CameraPhotoTakeProgressEvent_Output_Progress {
+  /** What the camera does. */
+  currentStep?:
+    | CameraPhotoTakeProgressEvent_Output_Progress_CurrentStep
+    | undefined;
+  /** Progress in percent, 0..100. */
+  percent?: number | undefined;
+}
+
+/** What the camera does. */
+export enum CameraPhotoTakeProgressEvent_Output_Progress_CurrentStep {
+  /** CURRENT_STEP_UNSPECIFIED - Stands in DJI's examples, without a meaning. */
+  CURRENT_STEP_UNSPECIFIED = 0,
+  /** CURRENT_STEP_IDLE - The panorama has not begun, or has ended. */
+  CURRENT_STEP_IDLE = 3000,
+  /** CURRENT_STEP_CAPTURING - The camera takes the pictures. */
+  CURRENT_STEP_CAPTURING = 3002,
+  /** CURRENT_STEP_SYNTHESIZING - The camera puts them together. */
+  CURRENT_STEP_SYNTHESIZING = 3005,
+  UNRECOGNIZED = -1,
+}
+
+/** What it is about. */
+export interface CameraPhotoTakeProgressEvent_Output_Ext {
+  /** The mode of the camera. */
+  cameraMode?: CameraPhotoTakeProgressEvent_Output_Ext_CameraMode | undefined;
+}
+
+/** The mode of the camera. */
+export enum CameraPhotoTakeProgressEvent_Output_Ext_CameraMode {
+  /** CAMERA_MODE_UNSPECIFIED - Not said. */
+  CAMERA_MODE_UNSPECIFIED = 0,
+  /** CAMERA_MODE_PANORAMA - Panorama. */
+  CAMERA_MODE_PANORAMA = 3,
+  UNRECOGNIZED = -1,
+}
+
 function createBaseCameraRecordingStart(): CameraRecordingStart {
   return { payloadIndex: undefined };
 }
@@ -6513,6 +6575,287 @@ export const VideoStorageSet: MessageFns<VideoStorageSet> = {
     const message = createBaseVideoStorageSet();
     message.payloadIndex = object.payloadIndex ?? undefined;
     message.videoStorageSettings = object.videoStorageSettings?.map((e) => e) || [];
+    return message;
+  },
+};
+
+function createBaseCameraPhotoTakeProgressEvent(): CameraPhotoTakeProgressEvent {
+  return { output: undefined, result: undefined };
+}
+
+export const CameraPhotoTakeProgressEvent: MessageFns<CameraPhotoTakeProgressEvent> = {
+  encode(message: CameraPhotoTakeProgressEvent, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.output !== undefined) {
+      CameraPhotoTakeProgressEvent_Output.encode(message.output, writer.uint32(10).fork()).join();
+    }
+    if (message.result !== undefined) {
+      writer.uint32(16).int32(message.result);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CameraPhotoTakeProgressEvent {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCameraPhotoTakeProgressEvent();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.output = CameraPhotoTakeProgressEvent_Output.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.result = reader.int32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<CameraPhotoTakeProgressEvent>): CameraPhotoTakeProgressEvent {
+    return CameraPhotoTakeProgressEvent.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<CameraPhotoTakeProgressEvent>): CameraPhotoTakeProgressEvent {
+    const message = createBaseCameraPhotoTakeProgressEvent();
+    message.output = (object.output !== undefined && object.output !== null)
+      ? CameraPhotoTakeProgressEvent_Output.fromPartial(object.output)
+      : undefined;
+    message.result = object.result ?? undefined;
+    return message;
+  },
+};
+
+function createBaseCameraPhotoTakeProgressEvent_Output(): CameraPhotoTakeProgressEvent_Output {
+  return { status: undefined, progress: undefined, ext: undefined };
+}
+
+export const CameraPhotoTakeProgressEvent_Output: MessageFns<CameraPhotoTakeProgressEvent_Output> = {
+  encode(message: CameraPhotoTakeProgressEvent_Output, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.status !== undefined) {
+      writer.uint32(10).string(message.status);
+    }
+    if (message.progress !== undefined) {
+      CameraPhotoTakeProgressEvent_Output_Progress.encode(message.progress, writer.uint32(18).fork()).join();
+    }
+    if (message.ext !== undefined) {
+      CameraPhotoTakeProgressEvent_Output_Ext.encode(message.ext, writer.uint32(26).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CameraPhotoTakeProgressEvent_Output {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCameraPhotoTakeProgressEvent_Output();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.status = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.progress = CameraPhotoTakeProgressEvent_Output_Progress.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.ext = CameraPhotoTakeProgressEvent_Output_Ext.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<CameraPhotoTakeProgressEvent_Output>): CameraPhotoTakeProgressEvent_Output {
+    return CameraPhotoTakeProgressEvent_Output.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<CameraPhotoTakeProgressEvent_Output>): CameraPhotoTakeProgressEvent_Output {
+    const message = createBaseCameraPhotoTakeProgressEvent_Output();
+    message.status = object.status ?? undefined;
+    message.progress = (object.progress !== undefined && object.progress !== null)
+      ? CameraPhotoTakeProgressEvent_Output_Progress.fromPartial(object.progress)
+      : undefined;
+    message.ext = (object.ext !== undefined && object.ext !== null)
+      ? CameraPhotoTakeProgressEvent_Output_Ext.fromPartial(object.ext)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseCameraPhotoTakeProgressEvent_Output_Progress(): CameraPhotoTakeProgressEvent_Output_Progress {
+  return { currentStep: undefined, percent: undefined };
+}
+
+export const CameraPhotoTakeProgressEvent_Output_Progress: MessageFns<CameraPhotoTakeProgressEvent_Output_Progress> = {
+  encode(
+    message: CameraPhotoTakeProgressEvent_Output_Progress,
+    writer: BinaryWriter = new BinaryWriter(),
+  ): BinaryWriter {
+    if (message.currentStep !== undefined) {
+      writer.uint32(8).int32(message.currentStep);
+    }
+    if (message.percent !== undefined) {
+      writer.uint32(16).int32(message.percent);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CameraPhotoTakeProgressEvent_Output_Progress {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCameraPhotoTakeProgressEvent_Output_Progress();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.currentStep = reader.int32() as any;
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.percent = reader.int32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(
+    base?: DeepPartial<CameraPhotoTakeProgressEvent_Output_Progress>,
+  ): CameraPhotoTakeProgressEvent_Output_Progress {
+    return CameraPhotoTakeProgressEvent_Output_Progress.fromPartial(base ?? {});
+  },
+  fromPartial(
+    object: DeepPartial<CameraPhotoTakeProgressEvent_Output_Progress>,
+  ): CameraPhotoTakeProgressEvent_Output_Progress {
+    const message = createBaseCameraPhotoTakeProgressEvent_Output_Progress();
+    message.currentStep = object.currentStep ?? undefined;
+    message.percent = object.percent ?? undefined;
+    return message;
+  },
+};
+
+function createBaseCameraPhotoTakeProgressEvent_Output_Ext(): CameraPhotoTakeProgressEvent_Output_Ext {
+  return { cameraMode: undefined };
+}
+
+export const CameraPhotoTakeProgressEvent_Output_Ext: MessageFns<CameraPhotoTakeProgressEvent_Output_Ext> = {
+  encode(message: CameraPhotoTakeProgressEvent_Output_Ext, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.cameraMode !== undefined) {
+      writer.uint32(8).int32(message.cameraMode);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CameraPhotoTakeProgressEvent_Output_Ext {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCameraPhotoTakeProgressEvent_Output_Ext();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.cameraMode = reader.int32() as any;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<CameraPhotoTakeProgressEvent_Output_Ext>): CameraPhotoTakeProgressEvent_Output_Ext {
+    return CameraPhotoTakeProgressEvent_Output_Ext.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<CameraPhotoTakeProgressEvent_Output_Ext>): CameraPhotoTakeProgressEvent_Output_Ext {
+    const message = createBaseCameraPhotoTakeProgressEvent_Output_Ext();
+    message.cameraMode = object.cameraMode ?? undefined;
     return message;
   },
 };

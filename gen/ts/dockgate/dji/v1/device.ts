@@ -481,6 +481,551 @@ export interface SupplementLightClose {
 export interface SupplementLightOpen {
 }
 
+/** charge_close: how far charge_close is. */
+export interface ChargeCloseEvent {
+  /** 0 while nothing is wrong, otherwise an error code. */
+  result?:
+    | number
+    | undefined;
+  /** The report. */
+  output: ChargeCloseEvent_Output | undefined;
+}
+
+/** What is reported. */
+export interface ChargeCloseEvent_Output {
+  /**
+   * The state of the job: "sent", "in_progress", "paused" while it goes on;
+   * "ok", "failed", "rejected", "canceled" or "timeout" at its end.
+   */
+  status?:
+    | string
+    | undefined;
+  /** How far it is. */
+  progress: ChargeCloseEvent_Output_Progress | undefined;
+}
+
+/** How far it is. */
+export interface ChargeCloseEvent_Output_Progress {
+  /** Progress in percent, 0..100. */
+  percent?:
+    | number
+    | undefined;
+  /**
+   * The step, in no documented order: "get_bid", "check_work_mode",
+   * "check_task_state" or "stop_charge". Devices also send others.
+   */
+  stepKey?: string | undefined;
+}
+
+/** charge_open: how far charge_open is. */
+export interface ChargeOpenEvent {
+  /** 0 while nothing is wrong, otherwise an error code. */
+  result?:
+    | number
+    | undefined;
+  /** The report. */
+  output: ChargeOpenEvent_Output | undefined;
+}
+
+/** What is reported. */
+export interface ChargeOpenEvent_Output {
+  /**
+   * The state of the job: "sent", "in_progress", "paused" while it goes on;
+   * "ok", "failed", "rejected", "canceled" or "timeout" at its end.
+   */
+  status?:
+    | string
+    | undefined;
+  /** How far it is. */
+  progress: ChargeOpenEvent_Output_Progress | undefined;
+}
+
+/** How far it is. */
+export interface ChargeOpenEvent_Output_Progress {
+  /** Progress in percent, 0..100. */
+  percent?:
+    | number
+    | undefined;
+  /**
+   * The step, in no documented order: "get_bid", "check_work_mode",
+   * "check_task_state", "check_scram_state", "check_cover" or
+   * "start_charge". Devices also send others.
+   */
+  stepKey?: string | undefined;
+}
+
+/** cover_close: how far cover_close is. */
+export interface CoverCloseEvent {
+  /** 0 while nothing is wrong, otherwise an error code. */
+  result?:
+    | number
+    | undefined;
+  /** The report. */
+  output: CoverCloseEvent_Output | undefined;
+}
+
+/** What is reported. */
+export interface CoverCloseEvent_Output {
+  /**
+   * The state of the job: "sent", "in_progress", "paused" while it goes on;
+   * "ok", "failed", "rejected", "canceled" or "timeout" at its end.
+   */
+  status?:
+    | string
+    | undefined;
+  /** How far it is. */
+  progress: CoverCloseEvent_Output_Progress | undefined;
+}
+
+/** How far it is. */
+export interface CoverCloseEvent_Output_Progress {
+  /** Progress in percent, 0..100. */
+  percent?:
+    | number
+    | undefined;
+  /**
+   * The step, in no documented order: "get_bid", "check_work_mode",
+   * "check_task_state", "check_scram_state", "turn_on_drone",
+   * "drone_paddle_forward", "drone_paddle_reverse", "drone_paddle_stop" or
+   * "close_cover". Devices also send others.
+   */
+  stepKey?: string | undefined;
+}
+
+/** cover_force_close: how far cover_force_close is. */
+export interface CoverForceCloseEvent {
+  /** 0 while nothing is wrong, otherwise an error code. */
+  result?:
+    | number
+    | undefined;
+  /** The report. */
+  output: CoverForceCloseEvent_Output | undefined;
+}
+
+/** What is reported. */
+export interface CoverForceCloseEvent_Output {
+  /**
+   * The state of the job: "sent", "in_progress", "paused" while it goes on;
+   * "ok", "failed", "rejected", "canceled" or "timeout" at its end.
+   */
+  status?:
+    | string
+    | undefined;
+  /** How far it is. */
+  progress: CoverForceCloseEvent_Output_Progress | undefined;
+}
+
+/** How far it is. */
+export interface CoverForceCloseEvent_Output_Progress {
+  /** Progress in percent, 0..100. */
+  percent?: number | undefined;
+}
+
+/** cover_open: how far cover_open is. */
+export interface CoverOpenEvent {
+  /** 0 while nothing is wrong, otherwise an error code. */
+  result?:
+    | number
+    | undefined;
+  /** The report. */
+  output: CoverOpenEvent_Output | undefined;
+}
+
+/** What is reported. */
+export interface CoverOpenEvent_Output {
+  /**
+   * The state of the job: "sent", "in_progress", "paused" while it goes on;
+   * "ok", "failed", "rejected", "canceled" or "timeout" at its end.
+   */
+  status?:
+    | string
+    | undefined;
+  /** How far it is. */
+  progress: CoverOpenEvent_Output_Progress | undefined;
+}
+
+/** How far it is. */
+export interface CoverOpenEvent_Output_Progress {
+  /** Progress in percent, 0..100. */
+  percent?:
+    | number
+    | undefined;
+  /**
+   * The step, in no documented order: "get_bid", "check_work_mode",
+   * "check_task_state", "check_scram_state" or "open_cover". Devices also
+   * send others.
+   */
+  stepKey?: string | undefined;
+}
+
+/** device_format: how far device_format is. */
+export interface DeviceFormatEvent {
+  /** 0 while nothing is wrong, otherwise an error code. */
+  result?:
+    | number
+    | undefined;
+  /** The report. */
+  output: DeviceFormatEvent_Output | undefined;
+}
+
+/** What is reported. */
+export interface DeviceFormatEvent_Output {
+  /**
+   * The state of the job: "sent", "in_progress", "paused" while it goes on;
+   * "ok", "failed", "rejected", "canceled" or "timeout" at its end.
+   */
+  status?:
+    | string
+    | undefined;
+  /** How far it is. */
+  progress: DeviceFormatEvent_Output_Progress | undefined;
+}
+
+/** How far it is. */
+export interface DeviceFormatEvent_Output_Progress {
+  /** Progress in percent, 0..100. */
+  percent?:
+    | number
+    | undefined;
+  /**
+   * The step. Older pages list "download_firmware" and "upgrade_firmware"
+   * here, evidently by mistake; newer ones have no steps.
+   */
+  stepKey?: string | undefined;
+}
+
+/** device_reboot: how far device_reboot is. */
+export interface DeviceRebootEvent {
+  /** 0 while nothing is wrong, otherwise an error code. */
+  result?:
+    | number
+    | undefined;
+  /** The report. */
+  output: DeviceRebootEvent_Output | undefined;
+}
+
+/** What is reported. */
+export interface DeviceRebootEvent_Output {
+  /**
+   * The state of the job: "sent", "in_progress", "paused" while it goes on;
+   * "ok", "failed", "rejected", "canceled" or "timeout" at its end.
+   */
+  status?:
+    | string
+    | undefined;
+  /** How far it is. */
+  progress: DeviceRebootEvent_Output_Progress | undefined;
+}
+
+/** How far it is. */
+export interface DeviceRebootEvent_Output_Progress {
+  /** Progress in percent, 0..100. */
+  percent?:
+    | number
+    | undefined;
+  /**
+   * The step, in no documented order: "get_bid", "check_work_mode",
+   * "check_task_state", "check_ac_input_state", "upgrading_prevent_reboot"
+   * or "write_reboot_param_file". Devices also send others.
+   */
+  stepKey?: string | undefined;
+}
+
+/** drone_close: how far drone_close is. */
+export interface DroneCloseEvent {
+  /** 0 while nothing is wrong, otherwise an error code. */
+  result?:
+    | number
+    | undefined;
+  /** The report. */
+  output: DroneCloseEvent_Output | undefined;
+}
+
+/** What is reported. */
+export interface DroneCloseEvent_Output {
+  /**
+   * The state of the job: "sent", "in_progress", "paused" while it goes on;
+   * "ok", "failed", "rejected", "canceled" or "timeout" at its end.
+   */
+  status?:
+    | string
+    | undefined;
+  /** How far it is. */
+  progress: DroneCloseEvent_Output_Progress | undefined;
+}
+
+/** How far it is. */
+export interface DroneCloseEvent_Output_Progress {
+  /** Progress in percent, 0..100. */
+  percent?:
+    | number
+    | undefined;
+  /**
+   * The step, in no documented order: "get_bid", "check_work_mode",
+   * "check_task_state", "check_scram_state", "check_ac_input_state",
+   * "upgrading_prevent_reboot" or "close_drone". Devices also send others.
+   */
+  stepKey?: string | undefined;
+}
+
+/** drone_format: how far drone_format is. */
+export interface DroneFormatEvent {
+  /** 0 while nothing is wrong, otherwise an error code. */
+  result?:
+    | number
+    | undefined;
+  /** The report. */
+  output: DroneFormatEvent_Output | undefined;
+}
+
+/** What is reported. */
+export interface DroneFormatEvent_Output {
+  /**
+   * The state of the job: "sent", "in_progress", "paused" while it goes on;
+   * "ok", "failed", "rejected", "canceled" or "timeout" at its end.
+   */
+  status?:
+    | string
+    | undefined;
+  /** How far it is. */
+  progress: DroneFormatEvent_Output_Progress | undefined;
+}
+
+/** How far it is. */
+export interface DroneFormatEvent_Output_Progress {
+  /** Progress in percent, 0..100. */
+  percent?:
+    | number
+    | undefined;
+  /**
+   * The step. Older pages list "download_firmware" and "upgrade_firmware"
+   * here, evidently by mistake; newer ones have no steps.
+   */
+  stepKey?: string | undefined;
+}
+
+/** drone_open: how far drone_open is. */
+export interface DroneOpenEvent {
+  /** 0 while nothing is wrong, otherwise an error code. */
+  result?:
+    | number
+    | undefined;
+  /** The report. */
+  output: DroneOpenEvent_Output | undefined;
+}
+
+/** What is reported. */
+export interface DroneOpenEvent_Output {
+  /**
+   * The state of the job: "sent", "in_progress", "paused" while it goes on;
+   * "ok", "failed", "rejected", "canceled" or "timeout" at its end.
+   */
+  status?: string | undefined;
+}
+
+/** esim_activate: how far esim_activate is. */
+export interface EsimActivateEvent {
+  /** 0 while nothing is wrong, otherwise an error code. */
+  result?:
+    | number
+    | undefined;
+  /** The report. */
+  output: EsimActivateEvent_Output | undefined;
+}
+
+/** What is reported. */
+export interface EsimActivateEvent_Output {
+  /**
+   * The state of the job: "sent", "in_progress", "paused" while it goes on;
+   * "ok", "failed", "rejected", "canceled" or "timeout" at its end.
+   */
+  status?:
+    | string
+    | undefined;
+  /** How far it is. */
+  progress: EsimActivateEvent_Output_Progress | undefined;
+}
+
+/** How far it is. */
+export interface EsimActivateEvent_Output_Progress {
+  /** Progress in percent, 0..100. */
+  percent?: number | undefined;
+}
+
+/** esim_operator_switch: how far esim_operator_switch is. */
+export interface EsimOperatorSwitchEvent {
+  /** 0 while nothing is wrong, otherwise an error code. */
+  result?:
+    | number
+    | undefined;
+  /** The report. */
+  output: EsimOperatorSwitchEvent_Output | undefined;
+}
+
+/** What is reported. */
+export interface EsimOperatorSwitchEvent_Output {
+  /**
+   * The state of the job: "sent", "in_progress", "paused" while it goes on;
+   * "ok", "failed", "rejected", "canceled" or "timeout" at its end.
+   */
+  status?:
+    | string
+    | undefined;
+  /** How far it is. */
+  progress: EsimOperatorSwitchEvent_Output_Progress | undefined;
+}
+
+/** How far it is. */
+export interface EsimOperatorSwitchEvent_Output_Progress {
+  /** Progress in percent, 0..100. */
+  percent?: number | undefined;
+}
+
+/** putter_close: how far putter_close is. */
+export interface PutterCloseEvent {
+  /** 0 while nothing is wrong, otherwise an error code. */
+  result?:
+    | number
+    | undefined;
+  /** The report. */
+  output: PutterCloseEvent_Output | undefined;
+}
+
+/** What is reported. */
+export interface PutterCloseEvent_Output {
+  /**
+   * The state of the job: "sent", "in_progress", "paused" while it goes on;
+   * "ok", "failed", "rejected", "canceled" or "timeout" at its end.
+   */
+  status?:
+    | string
+    | undefined;
+  /** How far it is. */
+  progress: PutterCloseEvent_Output_Progress | undefined;
+}
+
+/** How far it is. */
+export interface PutterCloseEvent_Output_Progress {
+  /** Progress in percent, 0..100. */
+  percent?:
+    | number
+    | undefined;
+  /**
+   * The step, in no documented order: "get_bid", "check_work_mode",
+   * "check_task_state", "check_scram_state" or "close_putter". Devices also
+   * send others.
+   */
+  stepKey?: string | undefined;
+}
+
+/** putter_open: how far putter_open is. */
+export interface PutterOpenEvent {
+  /** 0 while nothing is wrong, otherwise an error code. */
+  result?:
+    | number
+    | undefined;
+  /** The report. */
+  output: PutterOpenEvent_Output | undefined;
+}
+
+/** What is reported. */
+export interface PutterOpenEvent_Output {
+  /**
+   * The state of the job: "sent", "in_progress", "paused" while it goes on;
+   * "ok", "failed", "rejected", "canceled" or "timeout" at its end.
+   */
+  status?:
+    | string
+    | undefined;
+  /** How far it is. */
+  progress: PutterOpenEvent_Output_Progress | undefined;
+}
+
+/** How far it is. */
+export interface PutterOpenEvent_Output_Progress {
+  /** Progress in percent, 0..100. */
+  percent?:
+    | number
+    | undefined;
+  /**
+   * The step, in no documented order: "get_bid", "check_work_mode",
+   * "check_task_state", "check_scram_state" or "free_putter". Devices also
+   * send others.
+   */
+  stepKey?: string | undefined;
+}
+
+/**
+ * rtk_calibration: how far rtk_calibration is, and its result on each device.
+ * No page shows an example.
+ */
+export interface RtkCalibrationEvent {
+  /** The report. */
+  output:
+    | RtkCalibrationEvent_Output
+    | undefined;
+  /** 0 while nothing is wrong, otherwise an error code. */
+  result?: number | undefined;
+}
+
+/** What is reported. */
+export interface RtkCalibrationEvent_Output {
+  /** What it is about. */
+  ext:
+    | RtkCalibrationEvent_Output_Ext
+    | undefined;
+  /** How far it is. */
+  progress:
+    | RtkCalibrationEvent_Output_Progress
+    | undefined;
+  /** "ok" or "failed". */
+  status?: string | undefined;
+}
+
+/** What it is about. */
+export interface RtkCalibrationEvent_Output_Ext {
+  /** The devices that are calibrated. */
+  devices: RtkCalibrationEvent_Output_Ext_Device[];
+  /** The version of the calibration. */
+  version?: number | undefined;
+}
+
+/** A device. */
+export interface RtkCalibrationEvent_Output_Ext_Device {
+  /** The serial number of the device. */
+  sn?:
+    | string
+    | undefined;
+  /** How: 1 by hand. */
+  type?:
+    | number
+    | undefined;
+  /** What it is: "3" a dock, "6" a relay. Digits as text. */
+  module?:
+    | string
+    | undefined;
+  /** 0 while nothing is wrong, otherwise an error code. */
+  result?:
+    | number
+    | undefined;
+  /**
+   * The state of this device: "sent", "in_progress", "paused" while it
+   * goes on; "ok", "failed", "rejected", "canceled" or "timeout" at its
+   * end.
+   */
+  status?: string | undefined;
+}
+
+/** How far it is. */
+export interface RtkCalibrationEvent_Output_Progress {
+  /** Progress in percent. */
+  percent?:
+    | number
+    | undefined;
+  /** The step it is at. */
+  currentStep?: number | undefined;
+}
+
 function createBaseChargeOpen(): ChargeOpen {
   return {};
 }
@@ -1904,6 +2449,3148 @@ export const SupplementLightOpen: MessageFns<SupplementLightOpen> = {
   },
   fromPartial(_: DeepPartial<SupplementLightOpen>): SupplementLightOpen {
     const message = createBaseSupplementLightOpen();
+    return message;
+  },
+};
+
+function createBaseChargeCloseEvent(): ChargeCloseEvent {
+  return { result: undefined, output: undefined };
+}
+
+export const ChargeCloseEvent: MessageFns<ChargeCloseEvent> = {
+  encode(message: ChargeCloseEvent, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.result !== undefined) {
+      writer.uint32(8).int32(message.result);
+    }
+    if (message.output !== undefined) {
+      ChargeCloseEvent_Output.encode(message.output, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ChargeCloseEvent {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseChargeCloseEvent();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.result = reader.int32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.output = ChargeCloseEvent_Output.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ChargeCloseEvent>): ChargeCloseEvent {
+    return ChargeCloseEvent.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ChargeCloseEvent>): ChargeCloseEvent {
+    const message = createBaseChargeCloseEvent();
+    message.result = object.result ?? undefined;
+    message.output = (object.output !== undefined && object.output !== null)
+      ? ChargeCloseEvent_Output.fromPartial(object.output)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseChargeCloseEvent_Output(): ChargeCloseEvent_Output {
+  return { status: undefined, progress: undefined };
+}
+
+export const ChargeCloseEvent_Output: MessageFns<ChargeCloseEvent_Output> = {
+  encode(message: ChargeCloseEvent_Output, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.status !== undefined) {
+      writer.uint32(10).string(message.status);
+    }
+    if (message.progress !== undefined) {
+      ChargeCloseEvent_Output_Progress.encode(message.progress, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ChargeCloseEvent_Output {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseChargeCloseEvent_Output();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.status = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.progress = ChargeCloseEvent_Output_Progress.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ChargeCloseEvent_Output>): ChargeCloseEvent_Output {
+    return ChargeCloseEvent_Output.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ChargeCloseEvent_Output>): ChargeCloseEvent_Output {
+    const message = createBaseChargeCloseEvent_Output();
+    message.status = object.status ?? undefined;
+    message.progress = (object.progress !== undefined && object.progress !== null)
+      ? ChargeCloseEvent_Output_Progress.fromPartial(object.progress)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseChargeCloseEvent_Output_Progress(): ChargeCloseEvent_Output_Progress {
+  return { percent: undefined, stepKey: undefined };
+}
+
+export const ChargeCloseEvent_Output_Progress: MessageFns<ChargeCloseEvent_Output_Progress> = {
+  encode(message: ChargeCloseEvent_Output_Progress, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.percent !== undefined) {
+      writer.uint32(8).int32(message.percent);
+    }
+    if (message.stepKey !== undefined) {
+      writer.uint32(18).string(message.stepKey);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ChargeCloseEvent_Output_Progress {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseChargeCloseEvent_Output_Progress();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.percent = reader.int32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.stepKey = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ChargeCloseEvent_Output_Progress>): ChargeCloseEvent_Output_Progress {
+    return ChargeCloseEvent_Output_Progress.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ChargeCloseEvent_Output_Progress>): ChargeCloseEvent_Output_Progress {
+    const message = createBaseChargeCloseEvent_Output_Progress();
+    message.percent = object.percent ?? undefined;
+    message.stepKey = object.stepKey ?? undefined;
+    return message;
+  },
+};
+
+function createBaseChargeOpenEvent(): ChargeOpenEvent {
+  return { result: undefined, output: undefined };
+}
+
+export const ChargeOpenEvent: MessageFns<ChargeOpenEvent> = {
+  encode(message: ChargeOpenEvent, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.result !== undefined) {
+      writer.uint32(8).int32(message.result);
+    }
+    if (message.output !== undefined) {
+      ChargeOpenEvent_Output.encode(message.output, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ChargeOpenEvent {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseChargeOpenEvent();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.result = reader.int32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.output = ChargeOpenEvent_Output.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ChargeOpenEvent>): ChargeOpenEvent {
+    return ChargeOpenEvent.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ChargeOpenEvent>): ChargeOpenEvent {
+    const message = createBaseChargeOpenEvent();
+    message.result = object.result ?? undefined;
+    message.output = (object.output !== undefined && object.output !== null)
+      ? ChargeOpenEvent_Output.fromPartial(object.output)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseChargeOpenEvent_Output(): ChargeOpenEvent_Output {
+  return { status: undefined, progress: undefined };
+}
+
+export const ChargeOpenEvent_Output: MessageFns<ChargeOpenEvent_Output> = {
+  encode(message: ChargeOpenEvent_Output, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.status !== undefined) {
+      writer.uint32(10).string(message.status);
+    }
+    if (message.progress !== undefined) {
+      ChargeOpenEvent_Output_Progress.encode(message.progress, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ChargeOpenEvent_Output {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseChargeOpenEvent_Output();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.status = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.progress = ChargeOpenEvent_Output_Progress.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ChargeOpenEvent_Output>): ChargeOpenEvent_Output {
+    return ChargeOpenEvent_Output.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ChargeOpenEvent_Output>): ChargeOpenEvent_Output {
+    const message = createBaseChargeOpenEvent_Output();
+    message.status = object.status ?? undefined;
+    message.progress = (object.progress !== undefined && object.progress !== null)
+      ? ChargeOpenEvent_Output_Progress.fromPartial(object.progress)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseChargeOpenEvent_Output_Progress(): ChargeOpenEvent_Output_Progress {
+  return { percent: undefined, stepKey: undefined };
+}
+
+export const ChargeOpenEvent_Output_Progress: MessageFns<ChargeOpenEvent_Output_Progress> = {
+  encode(message: ChargeOpenEvent_Output_Progress, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.percent !== undefined) {
+      writer.uint32(8).int32(message.percent);
+    }
+    if (message.stepKey !== undefined) {
+      writer.uint32(18).string(message.stepKey);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ChargeOpenEvent_Output_Progress {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseChargeOpenEvent_Output_Progress();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.percent = reader.int32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.stepKey = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ChargeOpenEvent_Output_Progress>): ChargeOpenEvent_Output_Progress {
+    return ChargeOpenEvent_Output_Progress.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ChargeOpenEvent_Output_Progress>): ChargeOpenEvent_Output_Progress {
+    const message = createBaseChargeOpenEvent_Output_Progress();
+    message.percent = object.percent ?? undefined;
+    message.stepKey = object.stepKey ?? undefined;
+    return message;
+  },
+};
+
+function createBaseCoverCloseEvent(): CoverCloseEvent {
+  return { result: undefined, output: undefined };
+}
+
+export const CoverCloseEvent: MessageFns<CoverCloseEvent> = {
+  encode(message: CoverCloseEvent, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.result !== undefined) {
+      writer.uint32(8).int32(message.result);
+    }
+    if (message.output !== undefined) {
+      CoverCloseEvent_Output.encode(message.output, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CoverCloseEvent {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCoverCloseEvent();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.result = reader.int32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.output = CoverCloseEvent_Output.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<CoverCloseEvent>): CoverCloseEvent {
+    return CoverCloseEvent.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<CoverCloseEvent>): CoverCloseEvent {
+    const message = createBaseCoverCloseEvent();
+    message.result = object.result ?? undefined;
+    message.output = (object.output !== undefined && object.output !== null)
+      ? CoverCloseEvent_Output.fromPartial(object.output)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseCoverCloseEvent_Output(): CoverCloseEvent_Output {
+  return { status: undefined, progress: undefined };
+}
+
+export const CoverCloseEvent_Output: MessageFns<CoverCloseEvent_Output> = {
+  encode(message: CoverCloseEvent_Output, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.status !== undefined) {
+      writer.uint32(10).string(message.status);
+    }
+    if (message.progress !== undefined) {
+      CoverCloseEvent_Output_Progress.encode(message.progress, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CoverCloseEvent_Output {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCoverCloseEvent_Output();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.status = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.progress = CoverCloseEvent_Output_Progress.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<CoverCloseEvent_Output>): CoverCloseEvent_Output {
+    return CoverCloseEvent_Output.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<CoverCloseEvent_Output>): CoverCloseEvent_Output {
+    const message = createBaseCoverCloseEvent_Output();
+    message.status = object.status ?? undefined;
+    message.progress = (object.progress !== undefined && object.progress !== null)
+      ? CoverCloseEvent_Output_Progress.fromPartial(object.progress)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseCoverCloseEvent_Output_Progress(): CoverCloseEvent_Output_Progress {
+  return { percent: undefined, stepKey: undefined };
+}
+
+export const CoverCloseEvent_Output_Progress: MessageFns<CoverCloseEvent_Output_Progress> = {
+  encode(message: CoverCloseEvent_Output_Progress, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.percent !== undefined) {
+      writer.uint32(8).int32(message.percent);
+    }
+    if (message.stepKey !== undefined) {
+      writer.uint32(18).string(message.stepKey);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CoverCloseEvent_Output_Progress {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCoverCloseEvent_Output_Progress();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.percent = reader.int32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.stepKey = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<CoverCloseEvent_Output_Progress>): CoverCloseEvent_Output_Progress {
+    return CoverCloseEvent_Output_Progress.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<CoverCloseEvent_Output_Progress>): CoverCloseEvent_Output_Progress {
+    const message = createBaseCoverCloseEvent_Output_Progress();
+    message.percent = object.percent ?? undefined;
+    message.stepKey = object.stepKey ?? undefined;
+    return message;
+  },
+};
+
+function createBaseCoverForceCloseEvent(): CoverForceCloseEvent {
+  return { result: undefined, output: undefined };
+}
+
+export const CoverForceCloseEvent: MessageFns<CoverForceCloseEvent> = {
+  encode(message: CoverForceCloseEvent, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.result !== undefined) {
+      writer.uint32(8).int32(message.result);
+    }
+    if (message.output !== undefined) {
+      CoverForceCloseEvent_Output.encode(message.output, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CoverForceCloseEvent {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCoverForceCloseEvent();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.result = reader.int32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.output = CoverForceCloseEvent_Output.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<CoverForceCloseEvent>): CoverForceCloseEvent {
+    return CoverForceCloseEvent.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<CoverForceCloseEvent>): CoverForceCloseEvent {
+    const message = createBaseCoverForceCloseEvent();
+    message.result = object.result ?? undefined;
+    message.output = (object.output !== undefined && object.output !== null)
+      ? CoverForceCloseEvent_Output.fromPartial(object.output)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseCoverForceCloseEvent_Output(): CoverForceCloseEvent_Output {
+  return { status: undefined, progress: undefined };
+}
+
+export const CoverForceCloseEvent_Output: MessageFns<CoverForceCloseEvent_Output> = {
+  encode(message: CoverForceCloseEvent_Output, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.status !== undefined) {
+      writer.uint32(10).string(message.status);
+    }
+    if (message.progress !== undefined) {
+      CoverForceCloseEvent_Output_Progress.encode(message.progress, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CoverForceCloseEvent_Output {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCoverForceCloseEvent_Output();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.status = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.progress = CoverForceCloseEvent_Output_Progress.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<CoverForceCloseEvent_Output>): CoverForceCloseEvent_Output {
+    return CoverForceCloseEvent_Output.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<CoverForceCloseEvent_Output>): CoverForceCloseEvent_Output {
+    const message = createBaseCoverForceCloseEvent_Output();
+    message.status = object.status ?? undefined;
+    message.progress = (object.progress !== undefined && object.progress !== null)
+      ? CoverForceCloseEvent_Output_Progress.fromPartial(object.progress)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseCoverForceCloseEvent_Output_Progress(): CoverForceCloseEvent_Output_Progress {
+  return { percent: undefined };
+}
+
+export const CoverForceCloseEvent_Output_Progress: MessageFns<CoverForceCloseEvent_Output_Progress> = {
+  encode(message: CoverForceCloseEvent_Output_Progress, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.percent !== undefined) {
+      writer.uint32(8).int32(message.percent);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CoverForceCloseEvent_Output_Progress {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCoverForceCloseEvent_Output_Progress();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.percent = reader.int32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<CoverForceCloseEvent_Output_Progress>): CoverForceCloseEvent_Output_Progress {
+    return CoverForceCloseEvent_Output_Progress.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<CoverForceCloseEvent_Output_Progress>): CoverForceCloseEvent_Output_Progress {
+    const message = createBaseCoverForceCloseEvent_Output_Progress();
+    message.percent = object.percent ?? undefined;
+    return message;
+  },
+};
+
+function createBaseCoverOpenEvent(): CoverOpenEvent {
+  return { result: undefined, output: undefined };
+}
+
+export const CoverOpenEvent: MessageFns<CoverOpenEvent> = {
+  encode(message: CoverOpenEvent, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.result !== undefined) {
+      writer.uint32(8).int32(message.result);
+    }
+    if (message.output !== undefined) {
+      CoverOpenEvent_Output.encode(message.output, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CoverOpenEvent {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCoverOpenEvent();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.result = reader.int32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.output = CoverOpenEvent_Output.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<CoverOpenEvent>): CoverOpenEvent {
+    return CoverOpenEvent.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<CoverOpenEvent>): CoverOpenEvent {
+    const message = createBaseCoverOpenEvent();
+    message.result = object.result ?? undefined;
+    message.output = (object.output !== undefined && object.output !== null)
+      ? CoverOpenEvent_Output.fromPartial(object.output)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseCoverOpenEvent_Output(): CoverOpenEvent_Output {
+  return { status: undefined, progress: undefined };
+}
+
+export const CoverOpenEvent_Output: MessageFns<CoverOpenEvent_Output> = {
+  encode(message: CoverOpenEvent_Output, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.status !== undefined) {
+      writer.uint32(10).string(message.status);
+    }
+    if (message.progress !== undefined) {
+      CoverOpenEvent_Output_Progress.encode(message.progress, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CoverOpenEvent_Output {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCoverOpenEvent_Output();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.status = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.progress = CoverOpenEvent_Output_Progress.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<CoverOpenEvent_Output>): CoverOpenEvent_Output {
+    return CoverOpenEvent_Output.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<CoverOpenEvent_Output>): CoverOpenEvent_Output {
+    const message = createBaseCoverOpenEvent_Output();
+    message.status = object.status ?? undefined;
+    message.progress = (object.progress !== undefined && object.progress !== null)
+      ? CoverOpenEvent_Output_Progress.fromPartial(object.progress)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseCoverOpenEvent_Output_Progress(): CoverOpenEvent_Output_Progress {
+  return { percent: undefined, stepKey: undefined };
+}
+
+export const CoverOpenEvent_Output_Progress: MessageFns<CoverOpenEvent_Output_Progress> = {
+  encode(message: CoverOpenEvent_Output_Progress, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.percent !== undefined) {
+      writer.uint32(8).int32(message.percent);
+    }
+    if (message.stepKey !== undefined) {
+      writer.uint32(18).string(message.stepKey);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CoverOpenEvent_Output_Progress {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCoverOpenEvent_Output_Progress();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.percent = reader.int32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.stepKey = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<CoverOpenEvent_Output_Progress>): CoverOpenEvent_Output_Progress {
+    return CoverOpenEvent_Output_Progress.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<CoverOpenEvent_Output_Progress>): CoverOpenEvent_Output_Progress {
+    const message = createBaseCoverOpenEvent_Output_Progress();
+    message.percent = object.percent ?? undefined;
+    message.stepKey = object.stepKey ?? undefined;
+    return message;
+  },
+};
+
+function createBaseDeviceFormatEvent(): DeviceFormatEvent {
+  return { result: undefined, output: undefined };
+}
+
+export const DeviceFormatEvent: MessageFns<DeviceFormatEvent> = {
+  encode(message: DeviceFormatEvent, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.result !== undefined) {
+      writer.uint32(8).int32(message.result);
+    }
+    if (message.output !== undefined) {
+      DeviceFormatEvent_Output.encode(message.output, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DeviceFormatEvent {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDeviceFormatEvent();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.result = reader.int32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.output = DeviceFormatEvent_Output.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<DeviceFormatEvent>): DeviceFormatEvent {
+    return DeviceFormatEvent.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<DeviceFormatEvent>): DeviceFormatEvent {
+    const message = createBaseDeviceFormatEvent();
+    message.result = object.result ?? undefined;
+    message.output = (object.output !== undefined && object.output !== null)
+      ? DeviceFormatEvent_Output.fromPartial(object.output)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseDeviceFormatEvent_Output(): DeviceFormatEvent_Output {
+  return { status: undefined, progress: undefined };
+}
+
+export const DeviceFormatEvent_Output: MessageFns<DeviceFormatEvent_Output> = {
+  encode(message: DeviceFormatEvent_Output, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.status !== undefined) {
+      writer.uint32(10).string(message.status);
+    }
+    if (message.progress !== undefined) {
+      DeviceFormatEvent_Output_Progress.encode(message.progress, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DeviceFormatEvent_Output {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDeviceFormatEvent_Output();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.status = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.progress = DeviceFormatEvent_Output_Progress.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<DeviceFormatEvent_Output>): DeviceFormatEvent_Output {
+    return DeviceFormatEvent_Output.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<DeviceFormatEvent_Output>): DeviceFormatEvent_Output {
+    const message = createBaseDeviceFormatEvent_Output();
+    message.status = object.status ?? undefined;
+    message.progress = (object.progress !== undefined && object.progress !== null)
+      ? DeviceFormatEvent_Output_Progress.fromPartial(object.progress)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseDeviceFormatEvent_Output_Progress(): DeviceFormatEvent_Output_Progress {
+  return { percent: undefined, stepKey: undefined };
+}
+
+export const DeviceFormatEvent_Output_Progress: MessageFns<DeviceFormatEvent_Output_Progress> = {
+  encode(message: DeviceFormatEvent_Output_Progress, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.percent !== undefined) {
+      writer.uint32(8).int32(message.percent);
+    }
+    if (message.stepKey !== undefined) {
+      writer.uint32(18).string(message.stepKey);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DeviceFormatEvent_Output_Progress {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDeviceFormatEvent_Output_Progress();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.percent = reader.int32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.stepKey = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<DeviceFormatEvent_Output_Progress>): DeviceFormatEvent_Output_Progress {
+    return DeviceFormatEvent_Output_Progress.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<DeviceFormatEvent_Output_Progress>): DeviceFormatEvent_Output_Progress {
+    const message = createBaseDeviceFormatEvent_Output_Progress();
+    message.percent = object.percent ?? undefined;
+    message.stepKey = object.stepKey ?? undefined;
+    return message;
+  },
+};
+
+function createBaseDeviceRebootEvent(): DeviceRebootEvent {
+  return { result: undefined, output: undefined };
+}
+
+export const DeviceRebootEvent: MessageFns<DeviceRebootEvent> = {
+  encode(message: DeviceRebootEvent, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.result !== undefined) {
+      writer.uint32(8).int32(message.result);
+    }
+    if (message.output !== undefined) {
+      DeviceRebootEvent_Output.encode(message.output, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DeviceRebootEvent {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDeviceRebootEvent();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.result = reader.int32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.output = DeviceRebootEvent_Output.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<DeviceRebootEvent>): DeviceRebootEvent {
+    return DeviceRebootEvent.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<DeviceRebootEvent>): DeviceRebootEvent {
+    const message = createBaseDeviceRebootEvent();
+    message.result = object.result ?? undefined;
+    message.output = (object.output !== undefined && object.output !== null)
+      ? DeviceRebootEvent_Output.fromPartial(object.output)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseDeviceRebootEvent_Output(): DeviceRebootEvent_Output {
+  return { status: undefined, progress: undefined };
+}
+
+export const DeviceRebootEvent_Output: MessageFns<DeviceRebootEvent_Output> = {
+  encode(message: DeviceRebootEvent_Output, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.status !== undefined) {
+      writer.uint32(10).string(message.status);
+    }
+    if (message.progress !== undefined) {
+      DeviceRebootEvent_Output_Progress.encode(message.progress, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DeviceRebootEvent_Output {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDeviceRebootEvent_Output();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.status = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.progress = DeviceRebootEvent_Output_Progress.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<DeviceRebootEvent_Output>): DeviceRebootEvent_Output {
+    return DeviceRebootEvent_Output.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<DeviceRebootEvent_Output>): DeviceRebootEvent_Output {
+    const message = createBaseDeviceRebootEvent_Output();
+    message.status = object.status ?? undefined;
+    message.progress = (object.progress !== undefined && object.progress !== null)
+      ? DeviceRebootEvent_Output_Progress.fromPartial(object.progress)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseDeviceRebootEvent_Output_Progress(): DeviceRebootEvent_Output_Progress {
+  return { percent: undefined, stepKey: undefined };
+}
+
+export const DeviceRebootEvent_Output_Progress: MessageFns<DeviceRebootEvent_Output_Progress> = {
+  encode(message: DeviceRebootEvent_Output_Progress, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.percent !== undefined) {
+      writer.uint32(8).int32(message.percent);
+    }
+    if (message.stepKey !== undefined) {
+      writer.uint32(18).string(message.stepKey);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DeviceRebootEvent_Output_Progress {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDeviceRebootEvent_Output_Progress();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.percent = reader.int32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.stepKey = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<DeviceRebootEvent_Output_Progress>): DeviceRebootEvent_Output_Progress {
+    return DeviceRebootEvent_Output_Progress.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<DeviceRebootEvent_Output_Progress>): DeviceRebootEvent_Output_Progress {
+    const message = createBaseDeviceRebootEvent_Output_Progress();
+    message.percent = object.percent ?? undefined;
+    message.stepKey = object.stepKey ?? undefined;
+    return message;
+  },
+};
+
+function createBaseDroneCloseEvent(): DroneCloseEvent {
+  return { result: undefined, output: undefined };
+}
+
+export const DroneCloseEvent: MessageFns<DroneCloseEvent> = {
+  encode(message: DroneCloseEvent, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.result !== undefined) {
+      writer.uint32(8).int32(message.result);
+    }
+    if (message.output !== undefined) {
+      DroneCloseEvent_Output.encode(message.output, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DroneCloseEvent {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDroneCloseEvent();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.result = reader.int32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.output = DroneCloseEvent_Output.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<DroneCloseEvent>): DroneCloseEvent {
+    return DroneCloseEvent.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<DroneCloseEvent>): DroneCloseEvent {
+    const message = createBaseDroneCloseEvent();
+    message.result = object.result ?? undefined;
+    message.output = (object.output !== undefined && object.output !== null)
+      ? DroneCloseEvent_Output.fromPartial(object.output)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseDroneCloseEvent_Output(): DroneCloseEvent_Output {
+  return { status: undefined, progress: undefined };
+}
+
+export const DroneCloseEvent_Output: MessageFns<DroneCloseEvent_Output> = {
+  encode(message: DroneCloseEvent_Output, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.status !== undefined) {
+      writer.uint32(10).string(message.status);
+    }
+    if (message.progress !== undefined) {
+      DroneCloseEvent_Output_Progress.encode(message.progress, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DroneCloseEvent_Output {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDroneCloseEvent_Output();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.status = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.progress = DroneCloseEvent_Output_Progress.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<DroneCloseEvent_Output>): DroneCloseEvent_Output {
+    return DroneCloseEvent_Output.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<DroneCloseEvent_Output>): DroneCloseEvent_Output {
+    const message = createBaseDroneCloseEvent_Output();
+    message.status = object.status ?? undefined;
+    message.progress = (object.progress !== undefined && object.progress !== null)
+      ? DroneCloseEvent_Output_Progress.fromPartial(object.progress)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseDroneCloseEvent_Output_Progress(): DroneCloseEvent_Output_Progress {
+  return { percent: undefined, stepKey: undefined };
+}
+
+export const DroneCloseEvent_Output_Progress: MessageFns<DroneCloseEvent_Output_Progress> = {
+  encode(message: DroneCloseEvent_Output_Progress, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.percent !== undefined) {
+      writer.uint32(8).int32(message.percent);
+    }
+    if (message.stepKey !== undefined) {
+      writer.uint32(18).string(message.stepKey);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DroneCloseEvent_Output_Progress {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDroneCloseEvent_Output_Progress();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.percent = reader.int32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.stepKey = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<DroneCloseEvent_Output_Progress>): DroneCloseEvent_Output_Progress {
+    return DroneCloseEvent_Output_Progress.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<DroneCloseEvent_Output_Progress>): DroneCloseEvent_Output_Progress {
+    const message = createBaseDroneCloseEvent_Output_Progress();
+    message.percent = object.percent ?? undefined;
+    message.stepKey = object.stepKey ?? undefined;
+    return message;
+  },
+};
+
+function createBaseDroneFormatEvent(): DroneFormatEvent {
+  return { result: undefined, output: undefined };
+}
+
+export const DroneFormatEvent: MessageFns<DroneFormatEvent> = {
+  encode(message: DroneFormatEvent, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.result !== undefined) {
+      writer.uint32(8).int32(message.result);
+    }
+    if (message.output !== undefined) {
+      DroneFormatEvent_Output.encode(message.output, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DroneFormatEvent {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDroneFormatEvent();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.result = reader.int32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.output = DroneFormatEvent_Output.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<DroneFormatEvent>): DroneFormatEvent {
+    return DroneFormatEvent.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<DroneFormatEvent>): DroneFormatEvent {
+    const message = createBaseDroneFormatEvent();
+    message.result = object.result ?? undefined;
+    message.output = (object.output !== undefined && object.output !== null)
+      ? DroneFormatEvent_Output.fromPartial(object.output)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseDroneFormatEvent_Output(): DroneFormatEvent_Output {
+  return { status: undefined, progress: undefined };
+}
+
+export const DroneFormatEvent_Output: MessageFns<DroneFormatEvent_Output> = {
+  encode(message: DroneFormatEvent_Output, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.status !== undefined) {
+      writer.uint32(10).string(message.status);
+    }
+    if (message.progress !== undefined) {
+      DroneFormatEvent_Output_Progress.encode(message.progress, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DroneFormatEvent_Output {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDroneFormatEvent_Output();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.status = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.progress = DroneFormatEvent_Output_Progress.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<DroneFormatEvent_Output>): DroneFormatEvent_Output {
+    return DroneFormatEvent_Output.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<DroneFormatEvent_Output>): DroneFormatEvent_Output {
+    const message = createBaseDroneFormatEvent_Output();
+    message.status = object.status ?? undefined;
+    message.progress = (object.progress !== undefined && object.progress !== null)
+      ? DroneFormatEvent_Output_Progress.fromPartial(object.progress)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseDroneFormatEvent_Output_Progress(): DroneFormatEvent_Output_Progress {
+  return { percent: undefined, stepKey: undefined };
+}
+
+export const DroneFormatEvent_Output_Progress: MessageFns<DroneFormatEvent_Output_Progress> = {
+  encode(message: DroneFormatEvent_Output_Progress, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.percent !== undefined) {
+      writer.uint32(8).int32(message.percent);
+    }
+    if (message.stepKey !== undefined) {
+      writer.uint32(18).string(message.stepKey);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DroneFormatEvent_Output_Progress {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDroneFormatEvent_Output_Progress();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.percent = reader.int32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.stepKey = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<DroneFormatEvent_Output_Progress>): DroneFormatEvent_Output_Progress {
+    return DroneFormatEvent_Output_Progress.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<DroneFormatEvent_Output_Progress>): DroneFormatEvent_Output_Progress {
+    const message = createBaseDroneFormatEvent_Output_Progress();
+    message.percent = object.percent ?? undefined;
+    message.stepKey = object.stepKey ?? undefined;
+    return message;
+  },
+};
+
+function createBaseDroneOpenEvent(): DroneOpenEvent {
+  return { result: undefined, output: undefined };
+}
+
+export const DroneOpenEvent: MessageFns<DroneOpenEvent> = {
+  encode(message: DroneOpenEvent, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.result !== undefined) {
+      writer.uint32(8).int32(message.result);
+    }
+    if (message.output !== undefined) {
+      DroneOpenEvent_Output.encode(message.output, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DroneOpenEvent {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDroneOpenEvent();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.result = reader.int32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.output = DroneOpenEvent_Output.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<DroneOpenEvent>): DroneOpenEvent {
+    return DroneOpenEvent.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<DroneOpenEvent>): DroneOpenEvent {
+    const message = createBaseDroneOpenEvent();
+    message.result = object.result ?? undefined;
+    message.output = (object.output !== undefined && object.output !== null)
+      ? DroneOpenEvent_Output.fromPartial(object.output)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseDroneOpenEvent_Output(): DroneOpenEvent_Output {
+  return { status: undefined };
+}
+
+export const DroneOpenEvent_Output: MessageFns<DroneOpenEvent_Output> = {
+  encode(message: DroneOpenEvent_Output, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.status !== undefined) {
+      writer.uint32(10).string(message.status);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DroneOpenEvent_Output {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDroneOpenEvent_Output();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.status = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<DroneOpenEvent_Output>): DroneOpenEvent_Output {
+    return DroneOpenEvent_Output.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<DroneOpenEvent_Output>): DroneOpenEvent_Output {
+    const message = createBaseDroneOpenEvent_Output();
+    message.status = object.status ?? undefined;
+    return message;
+  },
+};
+
+function createBaseEsimActivateEvent(): EsimActivateEvent {
+  return { result: undefined, output: undefined };
+}
+
+export const EsimActivateEvent: MessageFns<EsimActivateEvent> = {
+  encode(message: EsimActivateEvent, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.result !== undefined) {
+      writer.uint32(8).int32(message.result);
+    }
+    if (message.output !== undefined) {
+      EsimActivateEvent_Output.encode(message.output, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): EsimActivateEvent {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseEsimActivateEvent();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.result = reader.int32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.output = EsimActivateEvent_Output.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<EsimActivateEvent>): EsimActivateEvent {
+    return EsimActivateEvent.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<EsimActivateEvent>): EsimActivateEvent {
+    const message = createBaseEsimActivateEvent();
+    message.result = object.result ?? undefined;
+    message.output = (object.output !== undefined && object.output !== null)
+      ? EsimActivateEvent_Output.fromPartial(object.output)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseEsimActivateEvent_Output(): EsimActivateEvent_Output {
+  return { status: undefined, progress: undefined };
+}
+
+export const EsimActivateEvent_Output: MessageFns<EsimActivateEvent_Output> = {
+  encode(message: EsimActivateEvent_Output, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.status !== undefined) {
+      writer.uint32(10).string(message.status);
+    }
+    if (message.progress !== undefined) {
+      EsimActivateEvent_Output_Progress.encode(message.progress, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): EsimActivateEvent_Output {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseEsimActivateEvent_Output();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.status = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.progress = EsimActivateEvent_Output_Progress.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<EsimActivateEvent_Output>): EsimActivateEvent_Output {
+    return EsimActivateEvent_Output.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<EsimActivateEvent_Output>): EsimActivateEvent_Output {
+    const message = createBaseEsimActivateEvent_Output();
+    message.status = object.status ?? undefined;
+    message.progress = (object.progress !== undefined && object.progress !== null)
+      ? EsimActivateEvent_Output_Progress.fromPartial(object.progress)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseEsimActivateEvent_Output_Progress(): EsimActivateEvent_Output_Progress {
+  return { percent: undefined };
+}
+
+export const EsimActivateEvent_Output_Progress: MessageFns<EsimActivateEvent_Output_Progress> = {
+  encode(message: EsimActivateEvent_Output_Progress, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.percent !== undefined) {
+      writer.uint32(8).int32(message.percent);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): EsimActivateEvent_Output_Progress {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseEsimActivateEvent_Output_Progress();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.percent = reader.int32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<EsimActivateEvent_Output_Progress>): EsimActivateEvent_Output_Progress {
+    return EsimActivateEvent_Output_Progress.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<EsimActivateEvent_Output_Progress>): EsimActivateEvent_Output_Progress {
+    const message = createBaseEsimActivateEvent_Output_Progress();
+    message.percent = object.percent ?? undefined;
+    return message;
+  },
+};
+
+function createBaseEsimOperatorSwitchEvent(): EsimOperatorSwitchEvent {
+  return { result: undefined, output: undefined };
+}
+
+export const EsimOperatorSwitchEvent: MessageFns<EsimOperatorSwitchEvent> = {
+  encode(message: EsimOperatorSwitchEvent, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.result !== undefined) {
+      writer.uint32(8).int32(message.result);
+    }
+    if (message.output !== undefined) {
+      EsimOperatorSwitchEvent_Output.encode(message.output, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): EsimOperatorSwitchEvent {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseEsimOperatorSwitchEvent();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.result = reader.int32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.output = EsimOperatorSwitchEvent_Output.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<EsimOperatorSwitchEvent>): EsimOperatorSwitchEvent {
+    return EsimOperatorSwitchEvent.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<EsimOperatorSwitchEvent>): EsimOperatorSwitchEvent {
+    const message = createBaseEsimOperatorSwitchEvent();
+    message.result = object.result ?? undefined;
+    message.output = (object.output !== undefined && object.output !== null)
+      ? EsimOperatorSwitchEvent_Output.fromPartial(object.output)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseEsimOperatorSwitchEvent_Output(): EsimOperatorSwitchEvent_Output {
+  return { status: undefined, progress: undefined };
+}
+
+export const EsimOperatorSwitchEvent_Output: MessageFns<EsimOperatorSwitchEvent_Output> = {
+  encode(message: EsimOperatorSwitchEvent_Output, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.status !== undefined) {
+      writer.uint32(10).string(message.status);
+    }
+    if (message.progress !== undefined) {
+      EsimOperatorSwitchEvent_Output_Progress.encode(message.progress, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): EsimOperatorSwitchEvent_Output {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseEsimOperatorSwitchEvent_Output();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.status = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.progress = EsimOperatorSwitchEvent_Output_Progress.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<EsimOperatorSwitchEvent_Output>): EsimOperatorSwitchEvent_Output {
+    return EsimOperatorSwitchEvent_Output.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<EsimOperatorSwitchEvent_Output>): EsimOperatorSwitchEvent_Output {
+    const message = createBaseEsimOperatorSwitchEvent_Output();
+    message.status = object.status ?? undefined;
+    message.progress = (object.progress !== undefined && object.progress !== null)
+      ? EsimOperatorSwitchEvent_Output_Progress.fromPartial(object.progress)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseEsimOperatorSwitchEvent_Output_Progress(): EsimOperatorSwitchEvent_Output_Progress {
+  return { percent: undefined };
+}
+
+export const EsimOperatorSwitchEvent_Output_Progress: MessageFns<EsimOperatorSwitchEvent_Output_Progress> = {
+  encode(message: EsimOperatorSwitchEvent_Output_Progress, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.percent !== undefined) {
+      writer.uint32(8).int32(message.percent);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): EsimOperatorSwitchEvent_Output_Progress {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseEsimOperatorSwitchEvent_Output_Progress();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.percent = reader.int32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<EsimOperatorSwitchEvent_Output_Progress>): EsimOperatorSwitchEvent_Output_Progress {
+    return EsimOperatorSwitchEvent_Output_Progress.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<EsimOperatorSwitchEvent_Output_Progress>): EsimOperatorSwitchEvent_Output_Progress {
+    const message = createBaseEsimOperatorSwitchEvent_Output_Progress();
+    message.percent = object.percent ?? undefined;
+    return message;
+  },
+};
+
+function createBasePutterCloseEvent(): PutterCloseEvent {
+  return { result: undefined, output: undefined };
+}
+
+export const PutterCloseEvent: MessageFns<PutterCloseEvent> = {
+  encode(message: PutterCloseEvent, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.result !== undefined) {
+      writer.uint32(8).int32(message.result);
+    }
+    if (message.output !== undefined) {
+      PutterCloseEvent_Output.encode(message.output, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PutterCloseEvent {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePutterCloseEvent();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.result = reader.int32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.output = PutterCloseEvent_Output.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<PutterCloseEvent>): PutterCloseEvent {
+    return PutterCloseEvent.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<PutterCloseEvent>): PutterCloseEvent {
+    const message = createBasePutterCloseEvent();
+    message.result = object.result ?? undefined;
+    message.output = (object.output !== undefined && object.output !== null)
+      ? PutterCloseEvent_Output.fromPartial(object.output)
+      : undefined;
+    return message;
+  },
+};
+
+function createBasePutterCloseEvent_Output(): PutterCloseEvent_Output {
+  return { status: undefined, progress: undefined };
+}
+
+export const PutterCloseEvent_Output: MessageFns<PutterCloseEvent_Output> = {
+  encode(message: PutterCloseEvent_Output, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.status !== undefined) {
+      writer.uint32(10).string(message.status);
+    }
+    if (message.progress !== undefined) {
+      PutterCloseEvent_Output_Progress.encode(message.progress, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PutterCloseEvent_Output {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePutterCloseEvent_Output();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.status = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.progress = PutterCloseEvent_Output_Progress.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<PutterCloseEvent_Output>): PutterCloseEvent_Output {
+    return PutterCloseEvent_Output.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<PutterCloseEvent_Output>): PutterCloseEvent_Output {
+    const message = createBasePutterCloseEvent_Output();
+    message.status = object.status ?? undefined;
+    message.progress = (object.progress !== undefined && object.progress !== null)
+      ? PutterCloseEvent_Output_Progress.fromPartial(object.progress)
+      : undefined;
+    return message;
+  },
+};
+
+function createBasePutterCloseEvent_Output_Progress(): PutterCloseEvent_Output_Progress {
+  return { percent: undefined, stepKey: undefined };
+}
+
+export const PutterCloseEvent_Output_Progress: MessageFns<PutterCloseEvent_Output_Progress> = {
+  encode(message: PutterCloseEvent_Output_Progress, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.percent !== undefined) {
+      writer.uint32(8).int32(message.percent);
+    }
+    if (message.stepKey !== undefined) {
+      writer.uint32(18).string(message.stepKey);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PutterCloseEvent_Output_Progress {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePutterCloseEvent_Output_Progress();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.percent = reader.int32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.stepKey = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<PutterCloseEvent_Output_Progress>): PutterCloseEvent_Output_Progress {
+    return PutterCloseEvent_Output_Progress.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<PutterCloseEvent_Output_Progress>): PutterCloseEvent_Output_Progress {
+    const message = createBasePutterCloseEvent_Output_Progress();
+    message.percent = object.percent ?? undefined;
+    message.stepKey = object.stepKey ?? undefined;
+    return message;
+  },
+};
+
+function createBasePutterOpenEvent(): PutterOpenEvent {
+  return { result: undefined, output: undefined };
+}
+
+export const PutterOpenEvent: MessageFns<PutterOpenEvent> = {
+  encode(message: PutterOpenEvent, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.result !== undefined) {
+      writer.uint32(8).int32(message.result);
+    }
+    if (message.output !== undefined) {
+      PutterOpenEvent_Output.encode(message.output, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PutterOpenEvent {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePutterOpenEvent();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.result = reader.int32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.output = PutterOpenEvent_Output.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<PutterOpenEvent>): PutterOpenEvent {
+    return PutterOpenEvent.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<PutterOpenEvent>): PutterOpenEvent {
+    const message = createBasePutterOpenEvent();
+    message.result = object.result ?? undefined;
+    message.output = (object.output !== undefined && object.output !== null)
+      ? PutterOpenEvent_Output.fromPartial(object.output)
+      : undefined;
+    return message;
+  },
+};
+
+function createBasePutterOpenEvent_Output(): PutterOpenEvent_Output {
+  return { status: undefined, progress: undefined };
+}
+
+export const PutterOpenEvent_Output: MessageFns<PutterOpenEvent_Output> = {
+  encode(message: PutterOpenEvent_Output, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.status !== undefined) {
+      writer.uint32(10).string(message.status);
+    }
+    if (message.progress !== undefined) {
+      PutterOpenEvent_Output_Progress.encode(message.progress, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PutterOpenEvent_Output {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePutterOpenEvent_Output();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.status = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.progress = PutterOpenEvent_Output_Progress.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<PutterOpenEvent_Output>): PutterOpenEvent_Output {
+    return PutterOpenEvent_Output.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<PutterOpenEvent_Output>): PutterOpenEvent_Output {
+    const message = createBasePutterOpenEvent_Output();
+    message.status = object.status ?? undefined;
+    message.progress = (object.progress !== undefined && object.progress !== null)
+      ? PutterOpenEvent_Output_Progress.fromPartial(object.progress)
+      : undefined;
+    return message;
+  },
+};
+
+function createBasePutterOpenEvent_Output_Progress(): PutterOpenEvent_Output_Progress {
+  return { percent: undefined, stepKey: undefined };
+}
+
+export const PutterOpenEvent_Output_Progress: MessageFns<PutterOpenEvent_Output_Progress> = {
+  encode(message: PutterOpenEvent_Output_Progress, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.percent !== undefined) {
+      writer.uint32(8).int32(message.percent);
+    }
+    if (message.stepKey !== undefined) {
+      writer.uint32(18).string(message.stepKey);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PutterOpenEvent_Output_Progress {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePutterOpenEvent_Output_Progress();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.percent = reader.int32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.stepKey = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<PutterOpenEvent_Output_Progress>): PutterOpenEvent_Output_Progress {
+    return PutterOpenEvent_Output_Progress.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<PutterOpenEvent_Output_Progress>): PutterOpenEvent_Output_Progress {
+    const message = createBasePutterOpenEvent_Output_Progress();
+    message.percent = object.percent ?? undefined;
+    message.stepKey = object.stepKey ?? undefined;
+    return message;
+  },
+};
+
+function createBaseRtkCalibrationEvent(): RtkCalibrationEvent {
+  return { output: undefined, result: undefined };
+}
+
+export const RtkCalibrationEvent: MessageFns<RtkCalibrationEvent> = {
+  encode(message: RtkCalibrationEvent, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.output !== undefined) {
+      RtkCalibrationEvent_Output.encode(message.output, writer.uint32(10).fork()).join();
+    }
+    if (message.result !== undefined) {
+      writer.uint32(16).int32(message.result);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RtkCalibrationEvent {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRtkCalibrationEvent();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.output = RtkCalibrationEvent_Output.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.result = reader.int32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<RtkCalibrationEvent>): RtkCalibrationEvent {
+    return RtkCalibrationEvent.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<RtkCalibrationEvent>): RtkCalibrationEvent {
+    const message = createBaseRtkCalibrationEvent();
+    message.output = (object.output !== undefined && object.output !== null)
+      ? RtkCalibrationEvent_Output.fromPartial(object.output)
+      : undefined;
+    message.result = object.result ?? undefined;
+    return message;
+  },
+};
+
+function createBaseRtkCalibrationEvent_Output(): RtkCalibrationEvent_Output {
+  return { ext: undefined, progress: undefined, status: undefined };
+}
+
+export const RtkCalibrationEvent_Output: MessageFns<RtkCalibrationEvent_Output> = {
+  encode(message: RtkCalibrationEvent_Output, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.ext !== undefined) {
+      RtkCalibrationEvent_Output_Ext.encode(message.ext, writer.uint32(10).fork()).join();
+    }
+    if (message.progress !== undefined) {
+      RtkCalibrationEvent_Output_Progress.encode(message.progress, writer.uint32(18).fork()).join();
+    }
+    if (message.status !== undefined) {
+      writer.uint32(26).string(message.status);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RtkCalibrationEvent_Output {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRtkCalibrationEvent_Output();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.ext = RtkCalibrationEvent_Output_Ext.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.progress = RtkCalibrationEvent_Output_Progress.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.status = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<RtkCalibrationEvent_Output>): RtkCalibrationEvent_Output {
+    return RtkCalibrationEvent_Output.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<RtkCalibrationEvent_Output>): RtkCalibrationEvent_Output {
+    const message = createBaseRtkCalibrationEvent_Output();
+    message.ext = (object.ext !== undefined && object.ext !== null)
+      ? RtkCalibrationEvent_Output_Ext.fromPartial(object.ext)
+      : undefined;
+    message.progress = (object.progress !== undefined && object.progress !== null)
+      ? RtkCalibrationEvent_Output_Progress.fromPartial(object.progress)
+      : undefined;
+    message.status = object.status ?? undefined;
+    return message;
+  },
+};
+
+function createBaseRtkCalibrationEvent_Output_Ext(): RtkCalibrationEvent_Output_Ext {
+  return { devices: [], version: undefined };
+}
+
+export const RtkCalibrationEvent_Output_Ext: MessageFns<RtkCalibrationEvent_Output_Ext> = {
+  encode(message: RtkCalibrationEvent_Output_Ext, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.devices) {
+      RtkCalibrationEvent_Output_Ext_Device.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.version !== undefined) {
+      writer.uint32(16).int32(message.version);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RtkCalibrationEvent_Output_Ext {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRtkCalibrationEvent_Output_Ext();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.devices.push(RtkCalibrationEvent_Output_Ext_Device.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.version = reader.int32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<RtkCalibrationEvent_Output_Ext>): RtkCalibrationEvent_Output_Ext {
+    return RtkCalibrationEvent_Output_Ext.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<RtkCalibrationEvent_Output_Ext>): RtkCalibrationEvent_Output_Ext {
+    const message = createBaseRtkCalibrationEvent_Output_Ext();
+    message.devices = object.devices?.map((e) => RtkCalibrationEvent_Output_Ext_Device.fromPartial(e)) || [];
+    message.version = object.version ?? undefined;
+    return message;
+  },
+};
+
+function createBaseRtkCalibrationEvent_Output_Ext_Device(): RtkCalibrationEvent_Output_Ext_Device {
+  return { sn: undefined, type: undefined, module: undefined, result: undefined, status: undefined };
+}
+
+export const RtkCalibrationEvent_Output_Ext_Device: MessageFns<RtkCalibrationEvent_Output_Ext_Device> = {
+  encode(message: RtkCalibrationEvent_Output_Ext_Device, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.sn !== undefined) {
+      writer.uint32(10).string(message.sn);
+    }
+    if (message.type !== undefined) {
+      writer.uint32(16).int32(message.type);
+    }
+    if (message.module !== undefined) {
+      writer.uint32(26).string(message.module);
+    }
+    if (message.result !== undefined) {
+      writer.uint32(32).int32(message.result);
+    }
+    if (message.status !== undefined) {
+      writer.uint32(42).string(message.status);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RtkCalibrationEvent_Output_Ext_Device {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRtkCalibrationEvent_Output_Ext_Device();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.sn = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.type = reader.int32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.module = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.result = reader.int32();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.status = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<RtkCalibrationEvent_Output_Ext_Device>): RtkCalibrationEvent_Output_Ext_Device {
+    return RtkCalibrationEvent_Output_Ext_Device.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<RtkCalibrationEvent_Output_Ext_Device>): RtkCalibrationEvent_Output_Ext_Device {
+    const message = createBaseRtkCalibrationEvent_Output_Ext_Device();
+    message.sn = object.sn ?? undefined;
+    message.type = object.type ?? undefined;
+    message.module = object.module ?? undefined;
+    message.result = object.result ?? undefined;
+    message.status = object.status ?? undefined;
+    return message;
+  },
+};
+
+function createBaseRtkCalibrationEvent_Output_Progress(): RtkCalibrationEvent_Output_Progress {
+  return { percent: undefined, currentStep: undefined };
+}
+
+export const RtkCalibrationEvent_Output_Progress: MessageFns<RtkCalibrationEvent_Output_Progress> = {
+  encode(message: RtkCalibrationEvent_Output_Progress, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.percent !== undefined) {
+      writer.uint32(8).int32(message.percent);
+    }
+    if (message.currentStep !== undefined) {
+      writer.uint32(16).int32(message.currentStep);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RtkCalibrationEvent_Output_Progress {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRtkCalibrationEvent_Output_Progress();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.percent = reader.int32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.currentStep = reader.int32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<RtkCalibrationEvent_Output_Progress>): RtkCalibrationEvent_Output_Progress {
+    return RtkCalibrationEvent_Output_Progress.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<RtkCalibrationEvent_Output_Progress>): RtkCalibrationEvent_Output_Progress {
+    const message = createBaseRtkCalibrationEvent_Output_Progress();
+    message.percent = object.percent ?? undefined;
+    message.currentStep = object.currentStep ?? undefined;
     return message;
   },
 };

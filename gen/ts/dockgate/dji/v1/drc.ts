@@ -877,6 +877,270 @@ export enum TakeoffToPoint_SimulateMission_IsEnable {
   UNRECOGNIZED = -1,
 }
 
+/**
+ * cloud_control_auth_notify: what became of cloud_control_auth_request: whether
+ * the person at the remote controller agrees.
+ */
+export interface CloudControlAuthNotifyEvent {
+  /** 0 while nothing is wrong, otherwise an error code. */
+  result?:
+    | number
+    | undefined;
+  /** The report. */
+  output: CloudControlAuthNotifyEvent_Output | undefined;
+}
+
+/** What is reported. */
+export interface CloudControlAuthNotifyEvent_Output {
+  /**
+   * "ok": the person agreed; "failed": refused, or an error; "canceled":
+   * another request took its place.
+   */
+  status?: string | undefined;
+}
+
+/**
+ * drc_status_notify: the state of the direct remote control link. DJI has given
+ * it up for the drc_state property; docks still send it.
+ *
+ * @deprecated
+ */
+export interface DrcStatusNotifyEvent {
+  /** 0 while nothing is wrong, otherwise an error code. */
+  result?:
+    | number
+    | undefined;
+  /** The state of the link. */
+  drcState?: DrcStatusNotifyEvent_DrcState | undefined;
+}
+
+/** The state of the link. */
+export enum DrcStatusNotifyEvent_DrcState {
+  /** DRC_STATE_NOT_CONNECTED - There is no link. */
+  DRC_STATE_NOT_CONNECTED = 0,
+  /** DRC_STATE_CONNECTING - The device connects. */
+  DRC_STATE_CONNECTING = 1,
+  /** DRC_STATE_CONNECTED - The link is up. */
+  DRC_STATE_CONNECTED = 2,
+  UNRECOGNIZED = -1,
+}
+
+/**
+ * fly_to_point_progress: how far fly_to_point is. Belongs to the flight whose
+ * fly_to_id it carries.
+ */
+export interface FlyToPointProgressEvent {
+  /** The flight, by the fly_to_id of fly_to_point. */
+  flyToId?:
+    | string
+    | undefined;
+  /**
+   * "wayline_progress" while it goes on; "wayline_ok" (arrived),
+   * "wayline_failed" or "wayline_cancel" at its end.
+   */
+  status?:
+    | string
+    | undefined;
+  /** 0 while nothing is wrong, otherwise an error code. */
+  result?:
+    | number
+    | undefined;
+  /** The number of the waypoint that it is at. */
+  wayPointIndex?:
+    | number
+    | undefined;
+  /** Metres that are left to fly. */
+  remainingDistance?:
+    | number
+    | undefined;
+  /** Seconds that are left to fly. */
+  remainingTime?:
+    | number
+    | undefined;
+  /** The path that the drone means to fly, point by point. */
+  plannedPathPoints: FlyToPointProgressEvent_PlannedPathPoint[];
+}
+
+/** A point of a path. */
+export interface FlyToPointProgressEvent_PlannedPathPoint {
+  /** Degrees, -90..90, WGS 84. */
+  latitude?:
+    | number
+    | undefined;
+  /** Degrees, -180..180, WGS 84. */
+  longitude?:
+    | number
+    | undefined;
+  /** Metres above the ellipsoid. */
+  height?: number | undefined;
+}
+
+/**
+ * joystick_invalid_notify: direct remote control does not steer the drone any
+ * more, and why.
+ */
+export interface JoystickInvalidNotifyEvent {
+  /**
+   * Why: 0 the remote controller lost its connection, 1 return home and 2
+   * landing because the battery is low, 3 a restricted zone is near, 4 the
+   * remote controller took over.
+   */
+  reason?: number | undefined;
+}
+
+/**
+ * obstacle_avoidance_notify: where the drone has gone round an obstacle, or has
+ * stopped before one.
+ */
+export interface ObstacleAvoidanceNotifyEvent {
+  /** The wayline. */
+  waylineUuid?:
+    | string
+    | undefined;
+  /** The flight, by the flight_id of its command. */
+  flightId?:
+    | string
+    | undefined;
+  /** What happened, in order. */
+  obstacles: ObstacleAvoidanceNotifyEvent_Obstacle[];
+  /** Whether the flight has ended and nothing follows. */
+  isFinalReport?: boolean | undefined;
+}
+
+/** Something that happened. */
+export interface ObstacleAvoidanceNotifyEvent_Obstacle {
+  /** The obstacle's number. */
+  id?:
+    | number
+    | undefined;
+  /** What the drone did. */
+  type?:
+    | ObstacleAvoidanceNotifyEvent_Obstacle_Type
+    | undefined;
+  /** When, milliseconds since 1970. */
+  timestamp?:
+    | bigint
+    | undefined;
+  /** Degrees, -90..90, WGS 84. */
+  latitude?:
+    | number
+    | undefined;
+  /** Degrees, -180..180, WGS 84. */
+  longitude?:
+    | number
+    | undefined;
+  /** Metres above the ellipsoid. */
+  height?:
+    | number
+    | undefined;
+  /** The wayline's number within the file. */
+  waylineId?:
+    | number
+    | undefined;
+  /** The number of the waypoint before it. */
+  waypointIndex?: number | undefined;
+}
+
+/** What the drone did. */
+export enum ObstacleAvoidanceNotifyEvent_Obstacle_Type {
+  /** TYPE_DETOUR_START - Began to go round it. */
+  TYPE_DETOUR_START = 0,
+  /** TYPE_DETOUR_END - Is back on its way. */
+  TYPE_DETOUR_END = 1,
+  /** TYPE_BRAKE - Stopped before it. */
+  TYPE_BRAKE = 2,
+  UNRECOGNIZED = -1,
+}
+
+/**
+ * poi_status_notify: how the circle around a point of interest goes
+ * (poi_mode_enter).
+ */
+export interface PoiStatusNotifyEvent {
+  /** "in_progress" while the drone circles; "ok" or "failed" at the end. */
+  status?:
+    | string
+    | undefined;
+  /**
+   * Why it is so. Numbers mean different things on each device. Dock: 0 normal,
+   * 1 unsupported payload, 2 camera mode not supported, 3 illegal command, 4
+   * positioning failed, 5 not in flight, 6 wrong flight mode, 7 not now
+   * (returning, landing, attitude mode), 8 signal lost. RC Plus 2: 0 normal, 1
+   * too close, 2 too far, 3 lowest and 4 greatest height, 5 greatest distance,
+   * 6 restricted zone near, 7 gimbal and 8 yaw at their limit, 9 obstacle too
+   * close, 10 changed from GPS to RTK and paused, 11 from RTK to GPS, 12
+   * obstacle avoidance failed, 160 ended as wanted, 161..168 as 1..8 of the
+   * dock.
+   */
+  reason?:
+    | number
+    | undefined;
+  /** The radius of the circle in metres. */
+  circleRadius?:
+    | number
+    | undefined;
+  /** The speed in m/s; its sign is the direction. */
+  circleSpeed?:
+    | number
+    | undefined;
+  /** The greatest speed in m/s on this circle. */
+  maxCircleSpeed?: number | undefined;
+}
+
+/**
+ * takeoff_to_point_progress: how far takeoff_to_point is. Belongs to the flight
+ * whose flight_id it carries.
+ */
+export interface TakeoffToPointProgressEvent {
+  /**
+   * "task_ready" before take-off, "wayline_progress" on the way; "wayline_ok"
+   * (arrived), "wayline_failed", "wayline_cancel" or "task_finish" at its end.
+   */
+  status?:
+    | string
+    | undefined;
+  /** 0 while nothing is wrong, otherwise an error code. */
+  result?:
+    | number
+    | undefined;
+  /** The flight, by the flight_id of its command. */
+  flightId?:
+    | string
+    | undefined;
+  /** The record of the track that was flown. */
+  trackId?:
+    | string
+    | undefined;
+  /** The number of the waypoint that it is at. */
+  wayPointIndex?:
+    | number
+    | undefined;
+  /** Metres that are left to fly. */
+  remainingDistance?:
+    | number
+    | undefined;
+  /** Seconds that are left to fly. */
+  remainingTime?:
+    | number
+    | undefined;
+  /** The path that the drone means to fly, point by point. */
+  plannedPathPoints: TakeoffToPointProgressEvent_PlannedPathPoint[];
+}
+
+/** A point of a path. */
+export interface TakeoffToPointProgressEvent_PlannedPathPoint {
+  /** Degrees, -90..90, WGS 84. */
+  latitude?:
+    | number
+    | undefined;
+  /** Degrees, -180..180, WGS 84. */
+  longitude?:
+    | number
+    | undefined;
+  /** Metres above the ellipsoid. */
+  height?: number | undefined;
+}
+
 function createBaseDrcAiIdentifyFilterSet(): DrcAiIdentifyFilterSet {
   return { filters: [] };
 }
@@ -3379,6 +3643,1057 @@ export const TakeoffToPoint_SimulateMission: MessageFns<TakeoffToPoint_SimulateM
     message.isEnable = object.isEnable ?? undefined;
     message.latitude = object.latitude ?? undefined;
     message.longitude = object.longitude ?? undefined;
+    return message;
+  },
+};
+
+function createBaseCloudControlAuthNotifyEvent(): CloudControlAuthNotifyEvent {
+  return { result: undefined, output: undefined };
+}
+
+export const CloudControlAuthNotifyEvent: MessageFns<CloudControlAuthNotifyEvent> = {
+  encode(message: CloudControlAuthNotifyEvent, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.result !== undefined) {
+      writer.uint32(8).int32(message.result);
+    }
+    if (message.output !== undefined) {
+      CloudControlAuthNotifyEvent_Output.encode(message.output, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CloudControlAuthNotifyEvent {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCloudControlAuthNotifyEvent();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.result = reader.int32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.output = CloudControlAuthNotifyEvent_Output.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<CloudControlAuthNotifyEvent>): CloudControlAuthNotifyEvent {
+    return CloudControlAuthNotifyEvent.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<CloudControlAuthNotifyEvent>): CloudControlAuthNotifyEvent {
+    const message = createBaseCloudControlAuthNotifyEvent();
+    message.result = object.result ?? undefined;
+    message.output = (object.output !== undefined && object.output !== null)
+      ? CloudControlAuthNotifyEvent_Output.fromPartial(object.output)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseCloudControlAuthNotifyEvent_Output(): CloudControlAuthNotifyEvent_Output {
+  return { status: undefined };
+}
+
+export const CloudControlAuthNotifyEvent_Output: MessageFns<CloudControlAuthNotifyEvent_Output> = {
+  encode(message: CloudControlAuthNotifyEvent_Output, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.status !== undefined) {
+      writer.uint32(10).string(message.status);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CloudControlAuthNotifyEvent_Output {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCloudControlAuthNotifyEvent_Output();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.status = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<CloudControlAuthNotifyEvent_Output>): CloudControlAuthNotifyEvent_Output {
+    return CloudControlAuthNotifyEvent_Output.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<CloudControlAuthNotifyEvent_Output>): CloudControlAuthNotifyEvent_Output {
+    const message = createBaseCloudControlAuthNotifyEvent_Output();
+    message.status = object.status ?? undefined;
+    return message;
+  },
+};
+
+function createBaseDrcStatusNotifyEvent(): DrcStatusNotifyEvent {
+  return { result: undefined, drcState: undefined };
+}
+
+export const DrcStatusNotifyEvent: MessageFns<DrcStatusNotifyEvent> = {
+  encode(message: DrcStatusNotifyEvent, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.result !== undefined) {
+      writer.uint32(8).int32(message.result);
+    }
+    if (message.drcState !== undefined) {
+      writer.uint32(16).int32(message.drcState);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DrcStatusNotifyEvent {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDrcStatusNotifyEvent();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.result = reader.int32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.drcState = reader.int32() as any;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<DrcStatusNotifyEvent>): DrcStatusNotifyEvent {
+    return DrcStatusNotifyEvent.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<DrcStatusNotifyEvent>): DrcStatusNotifyEvent {
+    const message = createBaseDrcStatusNotifyEvent();
+    message.result = object.result ?? undefined;
+    message.drcState = object.drcState ?? undefined;
+    return message;
+  },
+};
+
+function createBaseFlyToPointProgressEvent(): FlyToPointProgressEvent {
+  return {
+    flyToId: undefined,
+    status: undefined,
+    result: undefined,
+    wayPointIndex: undefined,
+    remainingDistance: undefined,
+    remainingTime: undefined,
+    plannedPathPoints: [],
+  };
+}
+
+export const FlyToPointProgressEvent: MessageFns<FlyToPointProgressEvent> = {
+  encode(message: FlyToPointProgressEvent, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.flyToId !== undefined) {
+      writer.uint32(10).string(message.flyToId);
+    }
+    if (message.status !== undefined) {
+      writer.uint32(18).string(message.status);
+    }
+    if (message.result !== undefined) {
+      writer.uint32(24).int32(message.result);
+    }
+    if (message.wayPointIndex !== undefined) {
+      writer.uint32(32).int32(message.wayPointIndex);
+    }
+    if (message.remainingDistance !== undefined) {
+      writer.uint32(41).double(message.remainingDistance);
+    }
+    if (message.remainingTime !== undefined) {
+      writer.uint32(49).double(message.remainingTime);
+    }
+    for (const v of message.plannedPathPoints) {
+      FlyToPointProgressEvent_PlannedPathPoint.encode(v!, writer.uint32(58).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): FlyToPointProgressEvent {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseFlyToPointProgressEvent();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.flyToId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.status = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.result = reader.int32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.wayPointIndex = reader.int32();
+            continue;
+          }
+          case 5: {
+            if (tag !== 41) {
+              break;
+            }
+
+            message.remainingDistance = reader.double();
+            continue;
+          }
+          case 6: {
+            if (tag !== 49) {
+              break;
+            }
+
+            message.remainingTime = reader.double();
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.plannedPathPoints.push(FlyToPointProgressEvent_PlannedPathPoint.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<FlyToPointProgressEvent>): FlyToPointProgressEvent {
+    return FlyToPointProgressEvent.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<FlyToPointProgressEvent>): FlyToPointProgressEvent {
+    const message = createBaseFlyToPointProgressEvent();
+    message.flyToId = object.flyToId ?? undefined;
+    message.status = object.status ?? undefined;
+    message.result = object.result ?? undefined;
+    message.wayPointIndex = object.wayPointIndex ?? undefined;
+    message.remainingDistance = object.remainingDistance ?? undefined;
+    message.remainingTime = object.remainingTime ?? undefined;
+    message.plannedPathPoints =
+      object.plannedPathPoints?.map((e) => FlyToPointProgressEvent_PlannedPathPoint.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseFlyToPointProgressEvent_PlannedPathPoint(): FlyToPointProgressEvent_PlannedPathPoint {
+  return { latitude: undefined, longitude: undefined, height: undefined };
+}
+
+export const FlyToPointProgressEvent_PlannedPathPoint: MessageFns<FlyToPointProgressEvent_PlannedPathPoint> = {
+  encode(message: FlyToPointProgressEvent_PlannedPathPoint, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.latitude !== undefined) {
+      writer.uint32(9).double(message.latitude);
+    }
+    if (message.longitude !== undefined) {
+      writer.uint32(17).double(message.longitude);
+    }
+    if (message.height !== undefined) {
+      writer.uint32(25).double(message.height);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): FlyToPointProgressEvent_PlannedPathPoint {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseFlyToPointProgressEvent_PlannedPathPoint();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 9) {
+              break;
+            }
+
+            message.latitude = reader.double();
+            continue;
+          }
+          case 2: {
+            if (tag !== 17) {
+              break;
+            }
+
+            message.longitude = reader.double();
+            continue;
+          }
+          case 3: {
+            if (tag !== 25) {
+              break;
+            }
+
+            message.height = reader.double();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<FlyToPointProgressEvent_PlannedPathPoint>): FlyToPointProgressEvent_PlannedPathPoint {
+    return FlyToPointProgressEvent_PlannedPathPoint.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<FlyToPointProgressEvent_PlannedPathPoint>): FlyToPointProgressEvent_PlannedPathPoint {
+    const message = createBaseFlyToPointProgressEvent_PlannedPathPoint();
+    message.latitude = object.latitude ?? undefined;
+    message.longitude = object.longitude ?? undefined;
+    message.height = object.height ?? undefined;
+    return message;
+  },
+};
+
+function createBaseJoystickInvalidNotifyEvent(): JoystickInvalidNotifyEvent {
+  return { reason: undefined };
+}
+
+export const JoystickInvalidNotifyEvent: MessageFns<JoystickInvalidNotifyEvent> = {
+  encode(message: JoystickInvalidNotifyEvent, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.reason !== undefined) {
+      writer.uint32(8).int32(message.reason);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): JoystickInvalidNotifyEvent {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseJoystickInvalidNotifyEvent();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.reason = reader.int32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<JoystickInvalidNotifyEvent>): JoystickInvalidNotifyEvent {
+    return JoystickInvalidNotifyEvent.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<JoystickInvalidNotifyEvent>): JoystickInvalidNotifyEvent {
+    const message = createBaseJoystickInvalidNotifyEvent();
+    message.reason = object.reason ?? undefined;
+    return message;
+  },
+};
+
+function createBaseObstacleAvoidanceNotifyEvent(): ObstacleAvoidanceNotifyEvent {
+  return { waylineUuid: undefined, flightId: undefined, obstacles: [], isFinalReport: undefined };
+}
+
+export const ObstacleAvoidanceNotifyEvent: MessageFns<ObstacleAvoidanceNotifyEvent> = {
+  encode(message: ObstacleAvoidanceNotifyEvent, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.waylineUuid !== undefined) {
+      writer.uint32(10).string(message.waylineUuid);
+    }
+    if (message.flightId !== undefined) {
+      writer.uint32(18).string(message.flightId);
+    }
+    for (const v of message.obstacles) {
+      ObstacleAvoidanceNotifyEvent_Obstacle.encode(v!, writer.uint32(26).fork()).join();
+    }
+    if (message.isFinalReport !== undefined) {
+      writer.uint32(32).bool(message.isFinalReport);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ObstacleAvoidanceNotifyEvent {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseObstacleAvoidanceNotifyEvent();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.waylineUuid = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.flightId = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.obstacles.push(ObstacleAvoidanceNotifyEvent_Obstacle.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.isFinalReport = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ObstacleAvoidanceNotifyEvent>): ObstacleAvoidanceNotifyEvent {
+    return ObstacleAvoidanceNotifyEvent.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ObstacleAvoidanceNotifyEvent>): ObstacleAvoidanceNotifyEvent {
+    const message = createBaseObstacleAvoidanceNotifyEvent();
+    message.waylineUuid = object.waylineUuid ?? undefined;
+    message.flightId = object.flightId ?? undefined;
+    message.obstacles = object.obstacles?.map((e) => ObstacleAvoidanceNotifyEvent_Obstacle.fromPartial(e)) || [];
+    message.isFinalReport = object.isFinalReport ?? undefined;
+    return message;
+  },
+};
+
+function createBaseObstacleAvoidanceNotifyEvent_Obstacle(): ObstacleAvoidanceNotifyEvent_Obstacle {
+  return {
+    id: undefined,
+    type: undefined,
+    timestamp: undefined,
+    latitude: undefined,
+    longitude: undefined,
+    height: undefined,
+    waylineId: undefined,
+    waypointIndex: undefined,
+  };
+}
+
+export const ObstacleAvoidanceNotifyEvent_Obstacle: MessageFns<ObstacleAvoidanceNotifyEvent_Obstacle> = {
+  encode(message: ObstacleAvoidanceNotifyEvent_Obstacle, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.id !== undefined) {
+      writer.uint32(8).int32(message.id);
+    }
+    if (message.type !== undefined) {
+      writer.uint32(16).int32(message.type);
+    }
+    if (message.timestamp !== undefined) {
+      if (BigInt.asIntN(64, message.timestamp) !== message.timestamp) {
+        throw new globalThis.Error("value provided for field message.timestamp of type int64 too large");
+      }
+      writer.uint32(24).int64(message.timestamp);
+    }
+    if (message.latitude !== undefined) {
+      writer.uint32(33).double(message.latitude);
+    }
+    if (message.longitude !== undefined) {
+      writer.uint32(41).double(message.longitude);
+    }
+    if (message.height !== undefined) {
+      writer.uint32(49).double(message.height);
+    }
+    if (message.waylineId !== undefined) {
+      writer.uint32(56).int32(message.waylineId);
+    }
+    if (message.waypointIndex !== undefined) {
+      writer.uint32(64).int32(message.waypointIndex);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ObstacleAvoidanceNotifyEvent_Obstacle {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseObstacleAvoidanceNotifyEvent_Obstacle();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.id = reader.int32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.type = reader.int32() as any;
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.timestamp = reader.int64() as bigint;
+            continue;
+          }
+          case 4: {
+            if (tag !== 33) {
+              break;
+            }
+
+            message.latitude = reader.double();
+            continue;
+          }
+          case 5: {
+            if (tag !== 41) {
+              break;
+            }
+
+            message.longitude = reader.double();
+            continue;
+          }
+          case 6: {
+            if (tag !== 49) {
+              break;
+            }
+
+            message.height = reader.double();
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.waylineId = reader.int32();
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.waypointIndex = reader.int32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ObstacleAvoidanceNotifyEvent_Obstacle>): ObstacleAvoidanceNotifyEvent_Obstacle {
+    return ObstacleAvoidanceNotifyEvent_Obstacle.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ObstacleAvoidanceNotifyEvent_Obstacle>): ObstacleAvoidanceNotifyEvent_Obstacle {
+    const message = createBaseObstacleAvoidanceNotifyEvent_Obstacle();
+    message.id = object.id ?? undefined;
+    message.type = object.type ?? undefined;
+    message.timestamp = (object.timestamp !== undefined && object.timestamp !== null)
+      ? BigInt(object.timestamp)
+      : undefined;
+    message.latitude = object.latitude ?? undefined;
+    message.longitude = object.longitude ?? undefined;
+    message.height = object.height ?? undefined;
+    message.waylineId = object.waylineId ?? undefined;
+    message.waypointIndex = object.waypointIndex ?? undefined;
+    return message;
+  },
+};
+
+function createBasePoiStatusNotifyEvent(): PoiStatusNotifyEvent {
+  return {
+    status: undefined,
+    reason: undefined,
+    circleRadius: undefined,
+    circleSpeed: undefined,
+    maxCircleSpeed: undefined,
+  };
+}
+
+export const PoiStatusNotifyEvent: MessageFns<PoiStatusNotifyEvent> = {
+  encode(message: PoiStatusNotifyEvent, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.status !== undefined) {
+      writer.uint32(10).string(message.status);
+    }
+    if (message.reason !== undefined) {
+      writer.uint32(16).int32(message.reason);
+    }
+    if (message.circleRadius !== undefined) {
+      writer.uint32(25).double(message.circleRadius);
+    }
+    if (message.circleSpeed !== undefined) {
+      writer.uint32(33).double(message.circleSpeed);
+    }
+    if (message.maxCircleSpeed !== undefined) {
+      writer.uint32(41).double(message.maxCircleSpeed);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PoiStatusNotifyEvent {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePoiStatusNotifyEvent();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.status = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.reason = reader.int32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 25) {
+              break;
+            }
+
+            message.circleRadius = reader.double();
+            continue;
+          }
+          case 4: {
+            if (tag !== 33) {
+              break;
+            }
+
+            message.circleSpeed = reader.double();
+            continue;
+          }
+          case 5: {
+            if (tag !== 41) {
+              break;
+            }
+
+            message.maxCircleSpeed = reader.double();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<PoiStatusNotifyEvent>): PoiStatusNotifyEvent {
+    return PoiStatusNotifyEvent.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<PoiStatusNotifyEvent>): PoiStatusNotifyEvent {
+    const message = createBasePoiStatusNotifyEvent();
+    message.status = object.status ?? undefined;
+    message.reason = object.reason ?? undefined;
+    message.circleRadius = object.circleRadius ?? undefined;
+    message.circleSpeed = object.circleSpeed ?? undefined;
+    message.maxCircleSpeed = object.maxCircleSpeed ?? undefined;
+    return message;
+  },
+};
+
+function createBaseTakeoffToPointProgressEvent(): TakeoffToPointProgressEvent {
+  return {
+    status: undefined,
+    result: undefined,
+    flightId: undefined,
+    trackId: undefined,
+    wayPointIndex: undefined,
+    remainingDistance: undefined,
+    remainingTime: undefined,
+    plannedPathPoints: [],
+  };
+}
+
+export const TakeoffToPointProgressEvent: MessageFns<TakeoffToPointProgressEvent> = {
+  encode(message: TakeoffToPointProgressEvent, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.status !== undefined) {
+      writer.uint32(10).string(message.status);
+    }
+    if (message.result !== undefined) {
+      writer.uint32(16).int32(message.result);
+    }
+    if (message.flightId !== undefined) {
+      writer.uint32(26).string(message.flightId);
+    }
+    if (message.trackId !== undefined) {
+      writer.uint32(34).string(message.trackId);
+    }
+    if (message.wayPointIndex !== undefined) {
+      writer.uint32(40).int32(message.wayPointIndex);
+    }
+    if (message.remainingDistance !== undefined) {
+      writer.uint32(49).double(message.remainingDistance);
+    }
+    if (message.remainingTime !== undefined) {
+      writer.uint32(57).double(message.remainingTime);
+    }
+    for (const v of message.plannedPathPoints) {
+      TakeoffToPointProgressEvent_PlannedPathPoint.encode(v!, writer.uint32(66).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): TakeoffToPointProgressEvent {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTakeoffToPointProgressEvent();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.status = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.result = reader.int32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.flightId = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.trackId = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.wayPointIndex = reader.int32();
+            continue;
+          }
+          case 6: {
+            if (tag !== 49) {
+              break;
+            }
+
+            message.remainingDistance = reader.double();
+            continue;
+          }
+          case 7: {
+            if (tag !== 57) {
+              break;
+            }
+
+            message.remainingTime = reader.double();
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.plannedPathPoints.push(
+              TakeoffToPointProgressEvent_PlannedPathPoint.decode(reader, reader.uint32()),
+            );
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<TakeoffToPointProgressEvent>): TakeoffToPointProgressEvent {
+    return TakeoffToPointProgressEvent.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<TakeoffToPointProgressEvent>): TakeoffToPointProgressEvent {
+    const message = createBaseTakeoffToPointProgressEvent();
+    message.status = object.status ?? undefined;
+    message.result = object.result ?? undefined;
+    message.flightId = object.flightId ?? undefined;
+    message.trackId = object.trackId ?? undefined;
+    message.wayPointIndex = object.wayPointIndex ?? undefined;
+    message.remainingDistance = object.remainingDistance ?? undefined;
+    message.remainingTime = object.remainingTime ?? undefined;
+    message.plannedPathPoints =
+      object.plannedPathPoints?.map((e) => TakeoffToPointProgressEvent_PlannedPathPoint.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseTakeoffToPointProgressEvent_PlannedPathPoint(): TakeoffToPointProgressEvent_PlannedPathPoint {
+  return { latitude: undefined, longitude: undefined, height: undefined };
+}
+
+export const TakeoffToPointProgressEvent_PlannedPathPoint: MessageFns<TakeoffToPointProgressEvent_PlannedPathPoint> = {
+  encode(
+    message: TakeoffToPointProgressEvent_PlannedPathPoint,
+    writer: BinaryWriter = new BinaryWriter(),
+  ): BinaryWriter {
+    if (message.latitude !== undefined) {
+      writer.uint32(9).double(message.latitude);
+    }
+    if (message.longitude !== undefined) {
+      writer.uint32(17).double(message.longitude);
+    }
+    if (message.height !== undefined) {
+      writer.uint32(25).double(message.height);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): TakeoffToPointProgressEvent_PlannedPathPoint {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTakeoffToPointProgressEvent_PlannedPathPoint();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 9) {
+              break;
+            }
+
+            message.latitude = reader.double();
+            continue;
+          }
+          case 2: {
+            if (tag !== 17) {
+              break;
+            }
+
+            message.longitude = reader.double();
+            continue;
+          }
+          case 3: {
+            if (tag !== 25) {
+              break;
+            }
+
+            message.height = reader.double();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(
+    base?: DeepPartial<TakeoffToPointProgressEvent_PlannedPathPoint>,
+  ): TakeoffToPointProgressEvent_PlannedPathPoint {
+    return TakeoffToPointProgressEvent_PlannedPathPoint.fromPartial(base ?? {});
+  },
+  fromPartial(
+    object: DeepPartial<TakeoffToPointProgressEvent_PlannedPathPoint>,
+  ): TakeoffToPointProgressEvent_PlannedPathPoint {
+    const message = createBaseTakeoffToPointProgressEvent_PlannedPathPoint();
+    message.latitude = object.latitude ?? undefined;
+    message.longitude = object.longitude ?? undefined;
+    message.height = object.height ?? undefined;
     return message;
   },
 };

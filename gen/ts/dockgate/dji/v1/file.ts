@@ -192,6 +192,218 @@ export interface UploadFlighttaskMediaPrioritize {
   flightId?: string | undefined;
 }
 
+/**
+ * file_upload_callback: a media file has been uploaded to object storage, or
+ * all of a flight have.
+ */
+export interface FileUploadCallbackEvent {
+  /** The file. */
+  file:
+    | FileUploadCallbackEvent_File
+    | undefined;
+  /** How far the files of the flight are. Older pages of dock 1 and 2 only. */
+  flightTask: FileUploadCallbackEvent_FlightTask | undefined;
+}
+
+/** A file. */
+export interface FileUploadCallbackEvent_File {
+  /** The key of the object in the storage. */
+  objectKey?:
+    | string
+    | undefined;
+  /** The folder of the file in the storage. */
+  path?:
+    | string
+    | undefined;
+  /** The name of the file. */
+  name?:
+    | string
+    | undefined;
+  /** Where the file comes from. */
+  ext:
+    | FileUploadCallbackEvent_File_Ext
+    | undefined;
+  /** How it was taken. */
+  metadata:
+    | FileUploadCallbackEvent_File_Metadata
+    | undefined;
+  /** The id of a cloud-to-cloud copy. Older pages of dock 1 and 2 only. */
+  cloudToCloudId?: string | undefined;
+}
+
+/** Where the file comes from. */
+export interface FileUploadCallbackEvent_File_Ext {
+  /** The flight, by the flight_id of its command. */
+  flightId?:
+    | string
+    | undefined;
+  /** The model of the drone, as "{domain}-{type}-{sub_type}". */
+  droneModelKey?:
+    | string
+    | undefined;
+  /** The model of the payload, as "{domain}-{type}-{sub_type}". */
+  payloadModelKey?:
+    | string
+    | undefined;
+  /** Whether it is the original rather than a thumbnail or a copy. */
+  isOriginal?: boolean | undefined;
+}
+
+/** How it was taken. */
+export interface FileUploadCallbackEvent_File_Metadata {
+  /** The gimbal's yaw in degrees; devices write it as text. */
+  gimbalYawDegree?:
+    | number
+    | undefined;
+  /** Metres above sea level. */
+  absoluteAltitude?:
+    | number
+    | undefined;
+  /** Metres above the point of take-off. */
+  relativeAltitude?:
+    | number
+    | undefined;
+  /**
+   * When it was taken, as the device writes it, e.g. "2021-05-10 16:04:20"
+   * (DJI's pages say ISO 8601).
+   */
+  createTime?:
+    | string
+    | undefined;
+  /** Where it was taken. */
+  shootPosition: FileUploadCallbackEvent_File_Metadata_ShootPosition | undefined;
+}
+
+/** Where it was taken. */
+export interface FileUploadCallbackEvent_File_Metadata_ShootPosition {
+  /** Degrees, -90..90, WGS 84. */
+  lat?:
+    | number
+    | undefined;
+  /** Degrees, -180..180, WGS 84. */
+  lng?: number | undefined;
+}
+
+/** How far the files of the flight are. Older pages of dock 1 and 2 only. */
+export interface FileUploadCallbackEvent_FlightTask {
+  /** How many files have been uploaded. */
+  uploadedFileCount?:
+    | number
+    | undefined;
+  /** How many there are. */
+  expectedFileCount?:
+    | number
+    | undefined;
+  /** The kind of flight. */
+  flightType?: FileUploadCallbackEvent_FlightTask_FlightType | undefined;
+}
+
+/** The kind of flight. */
+export enum FileUploadCallbackEvent_FlightTask_FlightType {
+  /** FLIGHT_TYPE_WAYLINE - Along a wayline. */
+  FLIGHT_TYPE_WAYLINE = 0,
+  /** FLIGHT_TYPE_ONE_KEY_TAKEOFF - takeoff_to_point. */
+  FLIGHT_TYPE_ONE_KEY_TAKEOFF = 1,
+  UNRECOGNIZED = -1,
+}
+
+/**
+ * fileupload_progress: how far the upload of log files is that fileupload_start
+ * began.
+ */
+export interface FileuploadProgressEvent {
+  /** 0 while nothing is wrong, otherwise an error code. */
+  result?:
+    | number
+    | undefined;
+  /** The report. */
+  output: FileuploadProgressEvent_Output | undefined;
+}
+
+/** What is reported. */
+export interface FileuploadProgressEvent_Output {
+  /** What is uploaded. */
+  ext:
+    | FileuploadProgressEvent_Output_Ext
+    | undefined;
+  /**
+   * The state of the job: "sent", "in_progress", "paused" while it goes on;
+   * "ok", "failed", "rejected", "canceled" or "timeout" at its end.
+   */
+  status?: string | undefined;
+}
+
+/** What is uploaded. */
+export interface FileuploadProgressEvent_Output_Ext {
+  /** The files, one for each module. */
+  files: FileuploadProgressEvent_Output_Ext_File[];
+}
+
+/** A file. */
+export interface FileuploadProgressEvent_Output_Ext_File {
+  /** Whose logs: "0" the drone, "3" the dock. Digits as text. */
+  module?:
+    | string
+    | undefined;
+  /** The size in bytes. */
+  size?:
+    | bigint
+    | undefined;
+  /** The serial number of the device. */
+  deviceSn?:
+    | string
+    | undefined;
+  /** The key of the object in the storage. */
+  key?:
+    | string
+    | undefined;
+  /** The file's checksum. */
+  fingerprint?:
+    | string
+    | undefined;
+  /** How far it is. */
+  progress: FileuploadProgressEvent_Output_Ext_File_Progress | undefined;
+}
+
+/** How far it is. */
+export interface FileuploadProgressEvent_Output_Ext_File_Progress {
+  /** When the upload ended, milliseconds since 1970 in DJI's example. */
+  finishTime?:
+    | bigint
+    | undefined;
+  /** The rate of the upload; no page gives its unit. */
+  uploadRate?:
+    | number
+    | undefined;
+  /** Progress in percent. */
+  progress?:
+    | number
+    | undefined;
+  /** The step it is at. */
+  currentStep?:
+    | number
+    | undefined;
+  /** 0 while nothing is wrong, otherwise an error code. */
+  result?:
+    | number
+    | undefined;
+  /** The state of this file, in the words of output.status. */
+  status?:
+    | string
+    | undefined;
+  /** How many steps there are. */
+  totalStep?: number | undefined;
+}
+
+/**
+ * highest_priority_upload_flighttask_media: the media of this flight are now
+ * the first to be uploaded (upload_flighttask_media_prioritize).
+ */
+export interface HighestPriorityUploadFlighttaskMediaEvent {
+  /** The flight. */
+  flightId?: string | undefined;
+}
+
 function createBaseFileuploadStart(): FileuploadStart {
   return {
     bucket: undefined,
@@ -1021,6 +1233,1087 @@ export const UploadFlighttaskMediaPrioritize: MessageFns<UploadFlighttaskMediaPr
   },
   fromPartial(object: DeepPartial<UploadFlighttaskMediaPrioritize>): UploadFlighttaskMediaPrioritize {
     const message = createBaseUploadFlighttaskMediaPrioritize();
+    message.flightId = object.flightId ?? undefined;
+    return message;
+  },
+};
+
+function createBaseFileUploadCallbackEvent(): FileUploadCallbackEvent {
+  return { file: undefined, flightTask: undefined };
+}
+
+export const FileUploadCallbackEvent: MessageFns<FileUploadCallbackEvent> = {
+  encode(message: FileUploadCallbackEvent, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.file !== undefined) {
+      FileUploadCallbackEvent_File.encode(message.file, writer.uint32(10).fork()).join();
+    }
+    if (message.flightTask !== undefined) {
+      FileUploadCallbackEvent_FlightTask.encode(message.flightTask, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): FileUploadCallbackEvent {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseFileUploadCallbackEvent();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.file = FileUploadCallbackEvent_File.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.flightTask = FileUploadCallbackEvent_FlightTask.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<FileUploadCallbackEvent>): FileUploadCallbackEvent {
+    return FileUploadCallbackEvent.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<FileUploadCallbackEvent>): FileUploadCallbackEvent {
+    const message = createBaseFileUploadCallbackEvent();
+    message.file = (object.file !== undefined && object.file !== null)
+      ? FileUploadCallbackEvent_File.fromPartial(object.file)
+      : undefined;
+    message.flightTask = (object.flightTask !== undefined && object.flightTask !== null)
+      ? FileUploadCallbackEvent_FlightTask.fromPartial(object.flightTask)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseFileUploadCallbackEvent_File(): FileUploadCallbackEvent_File {
+  return {
+    objectKey: undefined,
+    path: undefined,
+    name: undefined,
+    ext: undefined,
+    metadata: undefined,
+    cloudToCloudId: undefined,
+  };
+}
+
+export const FileUploadCallbackEvent_File: MessageFns<FileUploadCallbackEvent_File> = {
+  encode(message: FileUploadCallbackEvent_File, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.objectKey !== undefined) {
+      writer.uint32(10).string(message.objectKey);
+    }
+    if (message.path !== undefined) {
+      writer.uint32(18).string(message.path);
+    }
+    if (message.name !== undefined) {
+      writer.uint32(26).string(message.name);
+    }
+    if (message.ext !== undefined) {
+      FileUploadCallbackEvent_File_Ext.encode(message.ext, writer.uint32(34).fork()).join();
+    }
+    if (message.metadata !== undefined) {
+      FileUploadCallbackEvent_File_Metadata.encode(message.metadata, writer.uint32(42).fork()).join();
+    }
+    if (message.cloudToCloudId !== undefined) {
+      writer.uint32(50).string(message.cloudToCloudId);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): FileUploadCallbackEvent_File {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseFileUploadCallbackEvent_File();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.objectKey = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.path = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.ext = FileUploadCallbackEvent_File_Ext.decode(reader, reader.uint32());
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.metadata = FileUploadCallbackEvent_File_Metadata.decode(reader, reader.uint32());
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.cloudToCloudId = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<FileUploadCallbackEvent_File>): FileUploadCallbackEvent_File {
+    return FileUploadCallbackEvent_File.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<FileUploadCallbackEvent_File>): FileUploadCallbackEvent_File {
+    const message = createBaseFileUploadCallbackEvent_File();
+    message.objectKey = object.objectKey ?? undefined;
+    message.path = object.path ?? undefined;
+    message.name = object.name ?? undefined;
+    message.ext = (object.ext !== undefined && object.ext !== null)
+      ? FileUploadCallbackEvent_File_Ext.fromPartial(object.ext)
+      : undefined;
+    message.metadata = (object.metadata !== undefined && object.metadata !== null)
+      ? FileUploadCallbackEvent_File_Metadata.fromPartial(object.metadata)
+      : undefined;
+    message.cloudToCloudId = object.cloudToCloudId ?? undefined;
+    return message;
+  },
+};
+
+function createBaseFileUploadCallbackEvent_File_Ext(): FileUploadCallbackEvent_File_Ext {
+  return { flightId: undefined, droneModelKey: undefined, payloadModelKey: undefined, isOriginal: undefined };
+}
+
+export const FileUploadCallbackEvent_File_Ext: MessageFns<FileUploadCallbackEvent_File_Ext> = {
+  encode(message: FileUploadCallbackEvent_File_Ext, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.flightId !== undefined) {
+      writer.uint32(10).string(message.flightId);
+    }
+    if (message.droneModelKey !== undefined) {
+      writer.uint32(18).string(message.droneModelKey);
+    }
+    if (message.payloadModelKey !== undefined) {
+      writer.uint32(26).string(message.payloadModelKey);
+    }
+    if (message.isOriginal !== undefined) {
+      writer.uint32(32).bool(message.isOriginal);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): FileUploadCallbackEvent_File_Ext {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseFileUploadCallbackEvent_File_Ext();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.flightId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.droneModelKey = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.payloadModelKey = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.isOriginal = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<FileUploadCallbackEvent_File_Ext>): FileUploadCallbackEvent_File_Ext {
+    return FileUploadCallbackEvent_File_Ext.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<FileUploadCallbackEvent_File_Ext>): FileUploadCallbackEvent_File_Ext {
+    const message = createBaseFileUploadCallbackEvent_File_Ext();
+    message.flightId = object.flightId ?? undefined;
+    message.droneModelKey = object.droneModelKey ?? undefined;
+    message.payloadModelKey = object.payloadModelKey ?? undefined;
+    message.isOriginal = object.isOriginal ?? undefined;
+    return message;
+  },
+};
+
+function createBaseFileUploadCallbackEvent_File_Metadata(): FileUploadCallbackEvent_File_Metadata {
+  return {
+    gimbalYawDegree: undefined,
+    absoluteAltitude: undefined,
+    relativeAltitude: undefined,
+    createTime: undefined,
+    shootPosition: undefined,
+  };
+}
+
+export const FileUploadCallbackEvent_File_Metadata: MessageFns<FileUploadCallbackEvent_File_Metadata> = {
+  encode(message: FileUploadCallbackEvent_File_Metadata, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.gimbalYawDegree !== undefined) {
+      writer.uint32(9).double(message.gimbalYawDegree);
+    }
+    if (message.absoluteAltitude !== undefined) {
+      writer.uint32(17).double(message.absoluteAltitude);
+    }
+    if (message.relativeAltitude !== undefined) {
+      writer.uint32(25).double(message.relativeAltitude);
+    }
+    if (message.createTime !== undefined) {
+      writer.uint32(34).string(message.createTime);
+    }
+    if (message.shootPosition !== undefined) {
+      FileUploadCallbackEvent_File_Metadata_ShootPosition.encode(message.shootPosition, writer.uint32(42).fork())
+        .join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): FileUploadCallbackEvent_File_Metadata {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseFileUploadCallbackEvent_File_Metadata();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 9) {
+              break;
+            }
+
+            message.gimbalYawDegree = reader.double();
+            continue;
+          }
+          case 2: {
+            if (tag !== 17) {
+              break;
+            }
+
+            message.absoluteAltitude = reader.double();
+            continue;
+          }
+          case 3: {
+            if (tag !== 25) {
+              break;
+            }
+
+            message.relativeAltitude = reader.double();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.createTime = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.shootPosition = FileUploadCallbackEvent_File_Metadata_ShootPosition.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<FileUploadCallbackEvent_File_Metadata>): FileUploadCallbackEvent_File_Metadata {
+    return FileUploadCallbackEvent_File_Metadata.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<FileUploadCallbackEvent_File_Metadata>): FileUploadCallbackEvent_File_Metadata {
+    const message = createBaseFileUploadCallbackEvent_File_Metadata();
+    message.gimbalYawDegree = object.gimbalYawDegree ?? undefined;
+    message.absoluteAltitude = object.absoluteAltitude ?? undefined;
+    message.relativeAltitude = object.relativeAltitude ?? undefined;
+    message.createTime = object.createTime ?? undefined;
+    message.shootPosition = (object.shootPosition !== undefined && object.shootPosition !== null)
+      ? FileUploadCallbackEvent_File_Metadata_ShootPosition.fromPartial(object.shootPosition)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseFileUploadCallbackEvent_File_Metadata_ShootPosition(): FileUploadCallbackEvent_File_Metadata_ShootPosition {
+  return { lat: undefined, lng: undefined };
+}
+
+export const FileUploadCallbackEvent_File_Metadata_ShootPosition: MessageFns<
+  FileUploadCallbackEvent_File_Metadata_ShootPosition
+> = {
+  encode(
+    message: FileUploadCallbackEvent_File_Metadata_ShootPosition,
+    writer: BinaryWriter = new BinaryWriter(),
+  ): BinaryWriter {
+    if (message.lat !== undefined) {
+      writer.uint32(9).double(message.lat);
+    }
+    if (message.lng !== undefined) {
+      writer.uint32(17).double(message.lng);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): FileUploadCallbackEvent_File_Metadata_ShootPosition {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseFileUploadCallbackEvent_File_Metadata_ShootPosition();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 9) {
+              break;
+            }
+
+            message.lat = reader.double();
+            continue;
+          }
+          case 2: {
+            if (tag !== 17) {
+              break;
+            }
+
+            message.lng = reader.double();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(
+    base?: DeepPartial<FileUploadCallbackEvent_File_Metadata_ShootPosition>,
+  ): FileUploadCallbackEvent_File_Metadata_ShootPosition {
+    return FileUploadCallbackEvent_File_Metadata_ShootPosition.fromPartial(base ?? {});
+  },
+  fromPartial(
+    object: DeepPartial<FileUploadCallbackEvent_File_Metadata_ShootPosition>,
+  ): FileUploadCallbackEvent_File_Metadata_ShootPosition {
+    const message = createBaseFileUploadCallbackEvent_File_Metadata_ShootPosition();
+    message.lat = object.lat ?? undefined;
+    message.lng = object.lng ?? undefined;
+    return message;
+  },
+};
+
+function createBaseFileUploadCallbackEvent_FlightTask(): FileUploadCallbackEvent_FlightTask {
+  return { uploadedFileCount: undefined, expectedFileCount: undefined, flightType: undefined };
+}
+
+export const FileUploadCallbackEvent_FlightTask: MessageFns<FileUploadCallbackEvent_FlightTask> = {
+  encode(message: FileUploadCallbackEvent_FlightTask, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.uploadedFileCount !== undefined) {
+      writer.uint32(8).int32(message.uploadedFileCount);
+    }
+    if (message.expectedFileCount !== undefined) {
+      writer.uint32(16).int32(message.expectedFileCount);
+    }
+    if (message.flightType !== undefined) {
+      writer.uint32(24).int32(message.flightType);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): FileUploadCallbackEvent_FlightTask {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseFileUploadCallbackEvent_FlightTask();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.uploadedFileCount = reader.int32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.expectedFileCount = reader.int32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.flightType = reader.int32() as any;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<FileUploadCallbackEvent_FlightTask>): FileUploadCallbackEvent_FlightTask {
+    return FileUploadCallbackEvent_FlightTask.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<FileUploadCallbackEvent_FlightTask>): FileUploadCallbackEvent_FlightTask {
+    const message = createBaseFileUploadCallbackEvent_FlightTask();
+    message.uploadedFileCount = object.uploadedFileCount ?? undefined;
+    message.expectedFileCount = object.expectedFileCount ?? undefined;
+    message.flightType = object.flightType ?? undefined;
+    return message;
+  },
+};
+
+function createBaseFileuploadProgressEvent(): FileuploadProgressEvent {
+  return { result: undefined, output: undefined };
+}
+
+export const FileuploadProgressEvent: MessageFns<FileuploadProgressEvent> = {
+  encode(message: FileuploadProgressEvent, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.result !== undefined) {
+      writer.uint32(8).int32(message.result);
+    }
+    if (message.output !== undefined) {
+      FileuploadProgressEvent_Output.encode(message.output, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): FileuploadProgressEvent {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseFileuploadProgressEvent();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.result = reader.int32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.output = FileuploadProgressEvent_Output.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<FileuploadProgressEvent>): FileuploadProgressEvent {
+    return FileuploadProgressEvent.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<FileuploadProgressEvent>): FileuploadProgressEvent {
+    const message = createBaseFileuploadProgressEvent();
+    message.result = object.result ?? undefined;
+    message.output = (object.output !== undefined && object.output !== null)
+      ? FileuploadProgressEvent_Output.fromPartial(object.output)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseFileuploadProgressEvent_Output(): FileuploadProgressEvent_Output {
+  return { ext: undefined, status: undefined };
+}
+
+export const FileuploadProgressEvent_Output: MessageFns<FileuploadProgressEvent_Output> = {
+  encode(message: FileuploadProgressEvent_Output, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.ext !== undefined) {
+      FileuploadProgressEvent_Output_Ext.encode(message.ext, writer.uint32(10).fork()).join();
+    }
+    if (message.status !== undefined) {
+      writer.uint32(18).string(message.status);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): FileuploadProgressEvent_Output {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseFileuploadProgressEvent_Output();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.ext = FileuploadProgressEvent_Output_Ext.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.status = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<FileuploadProgressEvent_Output>): FileuploadProgressEvent_Output {
+    return FileuploadProgressEvent_Output.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<FileuploadProgressEvent_Output>): FileuploadProgressEvent_Output {
+    const message = createBaseFileuploadProgressEvent_Output();
+    message.ext = (object.ext !== undefined && object.ext !== null)
+      ? FileuploadProgressEvent_Output_Ext.fromPartial(object.ext)
+      : undefined;
+    message.status = object.status ?? undefined;
+    return message;
+  },
+};
+
+function createBaseFileuploadProgressEvent_Output_Ext(): FileuploadProgressEvent_Output_Ext {
+  return { files: [] };
+}
+
+export const FileuploadProgressEvent_Output_Ext: MessageFns<FileuploadProgressEvent_Output_Ext> = {
+  encode(message: FileuploadProgressEvent_Output_Ext, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.files) {
+      FileuploadProgressEvent_Output_Ext_File.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): FileuploadProgressEvent_Output_Ext {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseFileuploadProgressEvent_Output_Ext();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.files.push(FileuploadProgressEvent_Output_Ext_File.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<FileuploadProgressEvent_Output_Ext>): FileuploadProgressEvent_Output_Ext {
+    return FileuploadProgressEvent_Output_Ext.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<FileuploadProgressEvent_Output_Ext>): FileuploadProgressEvent_Output_Ext {
+    const message = createBaseFileuploadProgressEvent_Output_Ext();
+    message.files = object.files?.map((e) => FileuploadProgressEvent_Output_Ext_File.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseFileuploadProgressEvent_Output_Ext_File(): FileuploadProgressEvent_Output_Ext_File {
+  return {
+    module: undefined,
+    size: undefined,
+    deviceSn: undefined,
+    key: undefined,
+    fingerprint: undefined,
+    progress: undefined,
+  };
+}
+
+export const FileuploadProgressEvent_Output_Ext_File: MessageFns<FileuploadProgressEvent_Output_Ext_File> = {
+  encode(message: FileuploadProgressEvent_Output_Ext_File, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.module !== undefined) {
+      writer.uint32(10).string(message.module);
+    }
+    if (message.size !== undefined) {
+      if (BigInt.asIntN(64, message.size) !== message.size) {
+        throw new globalThis.Error("value provided for field message.size of type int64 too large");
+      }
+      writer.uint32(16).int64(message.size);
+    }
+    if (message.deviceSn !== undefined) {
+      writer.uint32(26).string(message.deviceSn);
+    }
+    if (message.key !== undefined) {
+      writer.uint32(34).string(message.key);
+    }
+    if (message.fingerprint !== undefined) {
+      writer.uint32(42).string(message.fingerprint);
+    }
+    if (message.progress !== undefined) {
+      FileuploadProgressEvent_Output_Ext_File_Progress.encode(message.progress, writer.uint32(50).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): FileuploadProgressEvent_Output_Ext_File {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseFileuploadProgressEvent_Output_Ext_File();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.module = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.size = reader.int64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.deviceSn = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.fingerprint = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.progress = FileuploadProgressEvent_Output_Ext_File_Progress.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<FileuploadProgressEvent_Output_Ext_File>): FileuploadProgressEvent_Output_Ext_File {
+    return FileuploadProgressEvent_Output_Ext_File.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<FileuploadProgressEvent_Output_Ext_File>): FileuploadProgressEvent_Output_Ext_File {
+    const message = createBaseFileuploadProgressEvent_Output_Ext_File();
+    message.module = object.module ?? undefined;
+    message.size = (object.size !== undefined && object.size !== null) ? BigInt(object.size) : undefined;
+    message.deviceSn = object.deviceSn ?? undefined;
+    message.key = object.key ?? undefined;
+    message.fingerprint = object.fingerprint ?? undefined;
+    message.progress = (object.progress !== undefined && object.progress !== null)
+      ? FileuploadProgressEvent_Output_Ext_File_Progress.fromPartial(object.progress)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseFileuploadProgressEvent_Output_Ext_File_Progress(): FileuploadProgressEvent_Output_Ext_File_Progress {
+  return {
+    finishTime: undefined,
+    uploadRate: undefined,
+    progress: undefined,
+    currentStep: undefined,
+    result: undefined,
+    status: undefined,
+    totalStep: undefined,
+  };
+}
+
+export const FileuploadProgressEvent_Output_Ext_File_Progress: MessageFns<
+  FileuploadProgressEvent_Output_Ext_File_Progress
+> = {
+  encode(
+    message: FileuploadProgressEvent_Output_Ext_File_Progress,
+    writer: BinaryWriter = new BinaryWriter(),
+  ): BinaryWriter {
+    if (message.finishTime !== undefined) {
+      if (BigInt.asIntN(64, message.finishTime) !== message.finishTime) {
+        throw new globalThis.Error("value provided for field message.finishTime of type int64 too large");
+      }
+      writer.uint32(8).int64(message.finishTime);
+    }
+    if (message.uploadRate !== undefined) {
+      writer.uint32(16).int32(message.uploadRate);
+    }
+    if (message.progress !== undefined) {
+      writer.uint32(24).int32(message.progress);
+    }
+    if (message.currentStep !== undefined) {
+      writer.uint32(32).int32(message.currentStep);
+    }
+    if (message.result !== undefined) {
+      writer.uint32(40).int32(message.result);
+    }
+    if (message.status !== undefined) {
+      writer.uint32(50).string(message.status);
+    }
+    if (message.totalStep !== undefined) {
+      writer.uint32(56).int32(message.totalStep);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): FileuploadProgressEvent_Output_Ext_File_Progress {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseFileuploadProgressEvent_Output_Ext_File_Progress();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.finishTime = reader.int64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.uploadRate = reader.int32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.progress = reader.int32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.currentStep = reader.int32();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.result = reader.int32();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.status = reader.string();
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.totalStep = reader.int32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(
+    base?: DeepPartial<FileuploadProgressEvent_Output_Ext_File_Progress>,
+  ): FileuploadProgressEvent_Output_Ext_File_Progress {
+    return FileuploadProgressEvent_Output_Ext_File_Progress.fromPartial(base ?? {});
+  },
+  fromPartial(
+    object: DeepPartial<FileuploadProgressEvent_Output_Ext_File_Progress>,
+  ): FileuploadProgressEvent_Output_Ext_File_Progress {
+    const message = createBaseFileuploadProgressEvent_Output_Ext_File_Progress();
+    message.finishTime = (object.finishTime !== undefined && object.finishTime !== null)
+      ? BigInt(object.finishTime)
+      : undefined;
+    message.uploadRate = object.uploadRate ?? undefined;
+    message.progress = object.progress ?? undefined;
+    message.currentStep = object.currentStep ?? undefined;
+    message.result = object.result ?? undefined;
+    message.status = object.status ?? undefined;
+    message.totalStep = object.totalStep ?? undefined;
+    return message;
+  },
+};
+
+function createBaseHighestPriorityUploadFlighttaskMediaEvent(): HighestPriorityUploadFlighttaskMediaEvent {
+  return { flightId: undefined };
+}
+
+export const HighestPriorityUploadFlighttaskMediaEvent: MessageFns<HighestPriorityUploadFlighttaskMediaEvent> = {
+  encode(message: HighestPriorityUploadFlighttaskMediaEvent, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.flightId !== undefined) {
+      writer.uint32(10).string(message.flightId);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): HighestPriorityUploadFlighttaskMediaEvent {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseHighestPriorityUploadFlighttaskMediaEvent();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.flightId = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<HighestPriorityUploadFlighttaskMediaEvent>): HighestPriorityUploadFlighttaskMediaEvent {
+    return HighestPriorityUploadFlighttaskMediaEvent.fromPartial(base ?? {});
+  },
+  fromPartial(
+    object: DeepPartial<HighestPriorityUploadFlighttaskMediaEvent>,
+  ): HighestPriorityUploadFlighttaskMediaEvent {
+    const message = createBaseHighestPriorityUploadFlighttaskMediaEvent();
     message.flightId = object.flightId ?? undefined;
     return message;
   },

@@ -85,6 +85,46 @@ export enum OtaCreate_Device_FirmwareUpgradeType {
   UNRECOGNIZED = -1,
 }
 
+/** ota_progress: how far an upgrade of firmware is (ota_create). */
+export interface OtaProgressEvent {
+  /** 0 while nothing is wrong, otherwise an error code. */
+  result?:
+    | number
+    | undefined;
+  /** The report. */
+  output: OtaProgressEvent_Output | undefined;
+}
+
+/** What is reported. */
+export interface OtaProgressEvent_Output {
+  /**
+   * The state of the job: "sent", "in_progress", "paused" while it goes on;
+   * "ok", "failed", "rejected", "canceled" or "timeout" at its end.
+   */
+  status?:
+    | string
+    | undefined;
+  /** How far it is. */
+  progress: OtaProgressEvent_Output_Progress | undefined;
+}
+
+/** How far it is. */
+export interface OtaProgressEvent_Output_Progress {
+  /** Progress in percent, 0..100. */
+  percent?:
+    | number
+    | undefined;
+  /** The step: "download_firmware" or "upgrade_firmware". */
+  currentStep?:
+    | string
+    | undefined;
+  /**
+   * The same under its older name: "download_firmware" or
+   * "upgrade_firmware".
+   */
+  stepKey?: string | undefined;
+}
+
 function createBaseOtaCreate(): OtaCreate {
   return { devices: [] };
 }
@@ -276,6 +316,223 @@ export const OtaCreate_Device: MessageFns<OtaCreate_Device> = {
       : undefined;
     message.fileName = object.fileName ?? undefined;
     message.firmwareUpgradeType = object.firmwareUpgradeType ?? undefined;
+    return message;
+  },
+};
+
+function createBaseOtaProgressEvent(): OtaProgressEvent {
+  return { result: undefined, output: undefined };
+}
+
+export const OtaProgressEvent: MessageFns<OtaProgressEvent> = {
+  encode(message: OtaProgressEvent, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.result !== undefined) {
+      writer.uint32(8).int32(message.result);
+    }
+    if (message.output !== undefined) {
+      OtaProgressEvent_Output.encode(message.output, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): OtaProgressEvent {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseOtaProgressEvent();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.result = reader.int32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.output = OtaProgressEvent_Output.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<OtaProgressEvent>): OtaProgressEvent {
+    return OtaProgressEvent.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<OtaProgressEvent>): OtaProgressEvent {
+    const message = createBaseOtaProgressEvent();
+    message.result = object.result ?? undefined;
+    message.output = (object.output !== undefined && object.output !== null)
+      ? OtaProgressEvent_Output.fromPartial(object.output)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseOtaProgressEvent_Output(): OtaProgressEvent_Output {
+  return { status: undefined, progress: undefined };
+}
+
+export const OtaProgressEvent_Output: MessageFns<OtaProgressEvent_Output> = {
+  encode(message: OtaProgressEvent_Output, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.status !== undefined) {
+      writer.uint32(10).string(message.status);
+    }
+    if (message.progress !== undefined) {
+      OtaProgressEvent_Output_Progress.encode(message.progress, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): OtaProgressEvent_Output {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseOtaProgressEvent_Output();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.status = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.progress = OtaProgressEvent_Output_Progress.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<OtaProgressEvent_Output>): OtaProgressEvent_Output {
+    return OtaProgressEvent_Output.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<OtaProgressEvent_Output>): OtaProgressEvent_Output {
+    const message = createBaseOtaProgressEvent_Output();
+    message.status = object.status ?? undefined;
+    message.progress = (object.progress !== undefined && object.progress !== null)
+      ? OtaProgressEvent_Output_Progress.fromPartial(object.progress)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseOtaProgressEvent_Output_Progress(): OtaProgressEvent_Output_Progress {
+  return { percent: undefined, currentStep: undefined, stepKey: undefined };
+}
+
+export const OtaProgressEvent_Output_Progress: MessageFns<OtaProgressEvent_Output_Progress> = {
+  encode(message: OtaProgressEvent_Output_Progress, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.percent !== undefined) {
+      writer.uint32(8).int32(message.percent);
+    }
+    if (message.currentStep !== undefined) {
+      writer.uint32(18).string(message.currentStep);
+    }
+    if (message.stepKey !== undefined) {
+      writer.uint32(26).string(message.stepKey);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): OtaProgressEvent_Output_Progress {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseOtaProgressEvent_Output_Progress();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.percent = reader.int32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.currentStep = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.stepKey = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<OtaProgressEvent_Output_Progress>): OtaProgressEvent_Output_Progress {
+    return OtaProgressEvent_Output_Progress.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<OtaProgressEvent_Output_Progress>): OtaProgressEvent_Output_Progress {
+    const message = createBaseOtaProgressEvent_Output_Progress();
+    message.percent = object.percent ?? undefined;
+    message.currentStep = object.currentStep ?? undefined;
+    message.stepKey = object.stepKey ?? undefined;
     return message;
   },
 };

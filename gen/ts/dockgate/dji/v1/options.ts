@@ -231,6 +231,17 @@ export interface ProgressEvent {
   mayStayAway: boolean;
 }
 
+/** What is known of an event beside its fields. */
+export interface EventSpec {
+  /** The devices whose documentation lists the event. */
+  devices: DeviceModel[];
+  /**
+   * DJI's documentation page of the event, relative to the Cloud API's
+   * api-reference folder; empty where no page has it.
+   */
+  page: string;
+}
+
 /** The oddities of a single field. */
 export interface FieldSpec {
   /** The form of the value on the wire where it is not the type's own. */
@@ -245,6 +256,8 @@ export interface FieldSpec {
    * which the other fields stand: {"53-0-0": {"thermal_gain_mode": 1}}.
    */
   payloadIndexKey: boolean;
+  /** True for a list that has no name on the wire: it is the whole of `data`. */
+  wholeData: boolean;
 }
 
 function createBaseMethodSpec(): MethodSpec {
@@ -591,8 +604,89 @@ export const ProgressEvent: MessageFns<ProgressEvent> = {
   },
 };
 
+function createBaseEventSpec(): EventSpec {
+  return { devices: [], page: "" };
+}
+
+export const EventSpec: MessageFns<EventSpec> = {
+  encode(message: EventSpec, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.devices.length !== 0) {
+      writer.uint32(10).fork();
+      for (const v of message.devices) {
+        writer.int32(v);
+      }
+      writer.join();
+    }
+    if (message.page !== "") {
+      writer.uint32(18).string(message.page);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): EventSpec {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseEventSpec();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag === 8) {
+              message.devices.push(reader.int32() as any);
+
+              continue;
+            }
+
+            if (tag === 10) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.devices.push(reader.int32() as any);
+              }
+
+              continue;
+            }
+
+            break;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.page = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<EventSpec>): EventSpec {
+    return EventSpec.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<EventSpec>): EventSpec {
+    const message = createBaseEventSpec();
+    message.devices = object.devices?.map((e) => e) || [];
+    message.page = object.page ?? "";
+    return message;
+  },
+};
+
 function createBaseFieldSpec(): FieldSpec {
-  return { wireForm: 0, sentWhenEmpty: false, payloadIndexKey: false };
+  return { wireForm: 0, sentWhenEmpty: false, payloadIndexKey: false, wholeData: false };
 }
 
 export const FieldSpec: MessageFns<FieldSpec> = {
@@ -605,6 +699,9 @@ export const FieldSpec: MessageFns<FieldSpec> = {
     }
     if (message.payloadIndexKey !== false) {
       writer.uint32(24).bool(message.payloadIndexKey);
+    }
+    if (message.wholeData !== false) {
+      writer.uint32(32).bool(message.wholeData);
     }
     return writer;
   },
@@ -646,6 +743,14 @@ export const FieldSpec: MessageFns<FieldSpec> = {
             message.payloadIndexKey = reader.bool();
             continue;
           }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.wholeData = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -666,6 +771,7 @@ export const FieldSpec: MessageFns<FieldSpec> = {
     message.wireForm = object.wireForm ?? 0;
     message.sentWhenEmpty = object.sentWhenEmpty ?? false;
     message.payloadIndexKey = object.payloadIndexKey ?? false;
+    message.wholeData = object.wholeData ?? false;
     return message;
   },
 };

@@ -527,6 +527,134 @@ export interface SpeakerTtsPlayStart_Tts {
   md5?: string | undefined;
 }
 
+/**
+ * custom_data_transmission_from_esdk: a message of a program on the dock (Edge
+ * SDK).
+ */
+export interface CustomDataTransmissionFromEsdkEvent {
+  /** The message, 255 characters at most. */
+  value?: string | undefined;
+}
+
+/**
+ * custom_data_transmission_from_psdk: a message of a payload on the drone
+ * (Payload SDK).
+ */
+export interface CustomDataTransmissionFromPsdkEvent {
+  /** The message, 255 characters at most. */
+  value?: string | undefined;
+}
+
+/** psdk_floating_window_text: what a payload shows in its floating window. */
+export interface PsdkFloatingWindowTextEvent {
+  /** The payload's number, 0..3 on DJI's pages; real drones go beyond. */
+  psdkIndex?:
+    | number
+    | undefined;
+  /** The text; may have several lines. */
+  value?: string | undefined;
+}
+
+/**
+ * psdk_ui_resource_upload_result: a payload's resources for its user interface
+ * have been uploaded to object storage, or not.
+ */
+export interface PsdkUiResourceUploadResultEvent {
+  /** The payload's number, 0..3 on DJI's pages; real drones go beyond. */
+  psdkIndex?:
+    | number
+    | undefined;
+  /** The key of the object in the storage. */
+  objectKey?:
+    | string
+    | undefined;
+  /** The size in bytes. */
+  size?:
+    | bigint
+    | undefined;
+  /** 0 while nothing is wrong, otherwise an error code. */
+  result?: number | undefined;
+}
+
+/** speaker_audio_play_start_progress: how far speaker_audio_play_start is. */
+export interface SpeakerAudioPlayStartProgressEvent {
+  /** 0 while nothing is wrong, otherwise an error code. */
+  result?:
+    | number
+    | undefined;
+  /** The report. */
+  output: SpeakerAudioPlayStartProgressEvent_Output | undefined;
+}
+
+/** What is reported. */
+export interface SpeakerAudioPlayStartProgressEvent_Output {
+  /** The speaker's number, 0 or more. */
+  psdkIndex?:
+    | number
+    | undefined;
+  /** "in_progress" or "ok"; "success" in an example. */
+  status?:
+    | string
+    | undefined;
+  /** The checksum of the file that the command named. */
+  md5?:
+    | string
+    | undefined;
+  /** How far it is. */
+  progress: SpeakerAudioPlayStartProgressEvent_Output_Progress | undefined;
+}
+
+/** How far it is. */
+export interface SpeakerAudioPlayStartProgressEvent_Output_Progress {
+  /** Progress in percent, 0..100. */
+  percent?:
+    | number
+    | undefined;
+  /**
+   * The step: "download" the file to the dock, "encoding" it,
+   * "change_work_mode" of the speaker, "upload" to it, "play".
+   */
+  stepKey?: string | undefined;
+}
+
+/** speaker_tts_play_start_progress: how far speaker_tts_play_start is. */
+export interface SpeakerTtsPlayStartProgressEvent {
+  /** 0 while nothing is wrong, otherwise an error code. */
+  result?:
+    | number
+    | undefined;
+  /** The report. */
+  output: SpeakerTtsPlayStartProgressEvent_Output | undefined;
+}
+
+/** What is reported. */
+export interface SpeakerTtsPlayStartProgressEvent_Output {
+  /** The speaker's number, 0 or more. */
+  psdkIndex?:
+    | number
+    | undefined;
+  /** "in_progress" or "ok"; "success" in an example. */
+  status?:
+    | string
+    | undefined;
+  /** The checksum of the text that the command named. */
+  md5?:
+    | string
+    | undefined;
+  /** How far it is. */
+  progress: SpeakerTtsPlayStartProgressEvent_Output_Progress | undefined;
+}
+
+/** How far it is. */
+export interface SpeakerTtsPlayStartProgressEvent_Output_Progress {
+  /** Progress in percent, 0..100. */
+  percent?:
+    | number
+    | undefined;
+  /** The step: "change_work_mode" of the speaker, "upload" to it, "play". */
+  stepKey?: string | undefined;
+}
+
 function createBaseDrcLightBrightnessSet(): DrcLightBrightnessSet {
   return { psdkIndex: undefined, group: undefined, brightness: undefined };
 }
@@ -2276,6 +2404,755 @@ export const SpeakerTtsPlayStart_Tts: MessageFns<SpeakerTtsPlayStart_Tts> = {
     message.name = object.name ?? undefined;
     message.text = object.text ?? undefined;
     message.md5 = object.md5 ?? undefined;
+    return message;
+  },
+};
+
+function createBaseCustomDataTransmissionFromEsdkEvent(): CustomDataTransmissionFromEsdkEvent {
+  return { value: undefined };
+}
+
+export const CustomDataTransmissionFromEsdkEvent: MessageFns<CustomDataTransmissionFromEsdkEvent> = {
+  encode(message: CustomDataTransmissionFromEsdkEvent, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.value !== undefined) {
+      writer.uint32(10).string(message.value);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CustomDataTransmissionFromEsdkEvent {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCustomDataTransmissionFromEsdkEvent();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.value = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<CustomDataTransmissionFromEsdkEvent>): CustomDataTransmissionFromEsdkEvent {
+    return CustomDataTransmissionFromEsdkEvent.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<CustomDataTransmissionFromEsdkEvent>): CustomDataTransmissionFromEsdkEvent {
+    const message = createBaseCustomDataTransmissionFromEsdkEvent();
+    message.value = object.value ?? undefined;
+    return message;
+  },
+};
+
+function createBaseCustomDataTransmissionFromPsdkEvent(): CustomDataTransmissionFromPsdkEvent {
+  return { value: undefined };
+}
+
+export const CustomDataTransmissionFromPsdkEvent: MessageFns<CustomDataTransmissionFromPsdkEvent> = {
+  encode(message: CustomDataTransmissionFromPsdkEvent, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.value !== undefined) {
+      writer.uint32(10).string(message.value);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CustomDataTransmissionFromPsdkEvent {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCustomDataTransmissionFromPsdkEvent();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.value = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<CustomDataTransmissionFromPsdkEvent>): CustomDataTransmissionFromPsdkEvent {
+    return CustomDataTransmissionFromPsdkEvent.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<CustomDataTransmissionFromPsdkEvent>): CustomDataTransmissionFromPsdkEvent {
+    const message = createBaseCustomDataTransmissionFromPsdkEvent();
+    message.value = object.value ?? undefined;
+    return message;
+  },
+};
+
+function createBasePsdkFloatingWindowTextEvent(): PsdkFloatingWindowTextEvent {
+  return { psdkIndex: undefined, value: undefined };
+}
+
+export const PsdkFloatingWindowTextEvent: MessageFns<PsdkFloatingWindowTextEvent> = {
+  encode(message: PsdkFloatingWindowTextEvent, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.psdkIndex !== undefined) {
+      writer.uint32(8).int32(message.psdkIndex);
+    }
+    if (message.value !== undefined) {
+      writer.uint32(18).string(message.value);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PsdkFloatingWindowTextEvent {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePsdkFloatingWindowTextEvent();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.psdkIndex = reader.int32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.value = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<PsdkFloatingWindowTextEvent>): PsdkFloatingWindowTextEvent {
+    return PsdkFloatingWindowTextEvent.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<PsdkFloatingWindowTextEvent>): PsdkFloatingWindowTextEvent {
+    const message = createBasePsdkFloatingWindowTextEvent();
+    message.psdkIndex = object.psdkIndex ?? undefined;
+    message.value = object.value ?? undefined;
+    return message;
+  },
+};
+
+function createBasePsdkUiResourceUploadResultEvent(): PsdkUiResourceUploadResultEvent {
+  return { psdkIndex: undefined, objectKey: undefined, size: undefined, result: undefined };
+}
+
+export const PsdkUiResourceUploadResultEvent: MessageFns<PsdkUiResourceUploadResultEvent> = {
+  encode(message: PsdkUiResourceUploadResultEvent, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.psdkIndex !== undefined) {
+      writer.uint32(8).int32(message.psdkIndex);
+    }
+    if (message.objectKey !== undefined) {
+      writer.uint32(18).string(message.objectKey);
+    }
+    if (message.size !== undefined) {
+      if (BigInt.asIntN(64, message.size) !== message.size) {
+        throw new globalThis.Error("value provided for field message.size of type int64 too large");
+      }
+      writer.uint32(24).int64(message.size);
+    }
+    if (message.result !== undefined) {
+      writer.uint32(32).int32(message.result);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PsdkUiResourceUploadResultEvent {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePsdkUiResourceUploadResultEvent();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.psdkIndex = reader.int32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.objectKey = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.size = reader.int64() as bigint;
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.result = reader.int32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<PsdkUiResourceUploadResultEvent>): PsdkUiResourceUploadResultEvent {
+    return PsdkUiResourceUploadResultEvent.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<PsdkUiResourceUploadResultEvent>): PsdkUiResourceUploadResultEvent {
+    const message = createBasePsdkUiResourceUploadResultEvent();
+    message.psdkIndex = object.psdkIndex ?? undefined;
+    message.objectKey = object.objectKey ?? undefined;
+    message.size = (object.size !== undefined && object.size !== null) ? BigInt(object.size) : undefined;
+    message.result = object.result ?? undefined;
+    return message;
+  },
+};
+
+function createBaseSpeakerAudioPlayStartProgressEvent(): SpeakerAudioPlayStartProgressEvent {
+  return { result: undefined, output: undefined };
+}
+
+export const SpeakerAudioPlayStartProgressEvent: MessageFns<SpeakerAudioPlayStartProgressEvent> = {
+  encode(message: SpeakerAudioPlayStartProgressEvent, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.result !== undefined) {
+      writer.uint32(8).int32(message.result);
+    }
+    if (message.output !== undefined) {
+      SpeakerAudioPlayStartProgressEvent_Output.encode(message.output, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SpeakerAudioPlayStartProgressEvent {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSpeakerAudioPlayStartProgressEvent();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.result = reader.int32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.output = SpeakerAudioPlayStartProgressEvent_Output.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<SpeakerAudioPlayStartProgressEvent>): SpeakerAudioPlayStartProgressEvent {
+    return SpeakerAudioPlayStartProgressEvent.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<SpeakerAudioPlayStartProgressEvent>): SpeakerAudioPlayStartProgressEvent {
+    const message = createBaseSpeakerAudioPlayStartProgressEvent();
+    message.result = object.result ?? undefined;
+    message.output = (object.output !== undefined && object.output !== null)
+      ? SpeakerAudioPlayStartProgressEvent_Output.fromPartial(object.output)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseSpeakerAudioPlayStartProgressEvent_Output(): SpeakerAudioPlayStartProgressEvent_Output {
+  return { psdkIndex: undefined, status: undefined, md5: undefined, progress: undefined };
+}
+
+export const SpeakerAudioPlayStartProgressEvent_Output: MessageFns<SpeakerAudioPlayStartProgressEvent_Output> = {
+  encode(message: SpeakerAudioPlayStartProgressEvent_Output, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.psdkIndex !== undefined) {
+      writer.uint32(8).int32(message.psdkIndex);
+    }
+    if (message.status !== undefined) {
+      writer.uint32(18).string(message.status);
+    }
+    if (message.md5 !== undefined) {
+      writer.uint32(26).string(message.md5);
+    }
+    if (message.progress !== undefined) {
+      SpeakerAudioPlayStartProgressEvent_Output_Progress.encode(message.progress, writer.uint32(34).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SpeakerAudioPlayStartProgressEvent_Output {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSpeakerAudioPlayStartProgressEvent_Output();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.psdkIndex = reader.int32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.status = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.md5 = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.progress = SpeakerAudioPlayStartProgressEvent_Output_Progress.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<SpeakerAudioPlayStartProgressEvent_Output>): SpeakerAudioPlayStartProgressEvent_Output {
+    return SpeakerAudioPlayStartProgressEvent_Output.fromPartial(base ?? {});
+  },
+  fromPartial(
+    object: DeepPartial<SpeakerAudioPlayStartProgressEvent_Output>,
+  ): SpeakerAudioPlayStartProgressEvent_Output {
+    const message = createBaseSpeakerAudioPlayStartProgressEvent_Output();
+    message.psdkIndex = object.psdkIndex ?? undefined;
+    message.status = object.status ?? undefined;
+    message.md5 = object.md5 ?? undefined;
+    message.progress = (object.progress !== undefined && object.progress !== null)
+      ? SpeakerAudioPlayStartProgressEvent_Output_Progress.fromPartial(object.progress)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseSpeakerAudioPlayStartProgressEvent_Output_Progress(): SpeakerAudioPlayStartProgressEvent_Output_Progress {
+  return { percent: undefined, stepKey: undefined };
+}
+
+export const SpeakerAudioPlayStartProgressEvent_Output_Progress: MessageFns<
+  SpeakerAudioPlayStartProgressEvent_Output_Progress
+> = {
+  encode(
+    message: SpeakerAudioPlayStartProgressEvent_Output_Progress,
+    writer: BinaryWriter = new BinaryWriter(),
+  ): BinaryWriter {
+    if (message.percent !== undefined) {
+      writer.uint32(8).int32(message.percent);
+    }
+    if (message.stepKey !== undefined) {
+      writer.uint32(18).string(message.stepKey);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SpeakerAudioPlayStartProgressEvent_Output_Progress {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSpeakerAudioPlayStartProgressEvent_Output_Progress();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.percent = reader.int32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.stepKey = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(
+    base?: DeepPartial<SpeakerAudioPlayStartProgressEvent_Output_Progress>,
+  ): SpeakerAudioPlayStartProgressEvent_Output_Progress {
+    return SpeakerAudioPlayStartProgressEvent_Output_Progress.fromPartial(base ?? {});
+  },
+  fromPartial(
+    object: DeepPartial<SpeakerAudioPlayStartProgressEvent_Output_Progress>,
+  ): SpeakerAudioPlayStartProgressEvent_Output_Progress {
+    const message = createBaseSpeakerAudioPlayStartProgressEvent_Output_Progress();
+    message.percent = object.percent ?? undefined;
+    message.stepKey = object.stepKey ?? undefined;
+    return message;
+  },
+};
+
+function createBaseSpeakerTtsPlayStartProgressEvent(): SpeakerTtsPlayStartProgressEvent {
+  return { result: undefined, output: undefined };
+}
+
+export const SpeakerTtsPlayStartProgressEvent: MessageFns<SpeakerTtsPlayStartProgressEvent> = {
+  encode(message: SpeakerTtsPlayStartProgressEvent, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.result !== undefined) {
+      writer.uint32(8).int32(message.result);
+    }
+    if (message.output !== undefined) {
+      SpeakerTtsPlayStartProgressEvent_Output.encode(message.output, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SpeakerTtsPlayStartProgressEvent {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSpeakerTtsPlayStartProgressEvent();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.result = reader.int32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.output = SpeakerTtsPlayStartProgressEvent_Output.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<SpeakerTtsPlayStartProgressEvent>): SpeakerTtsPlayStartProgressEvent {
+    return SpeakerTtsPlayStartProgressEvent.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<SpeakerTtsPlayStartProgressEvent>): SpeakerTtsPlayStartProgressEvent {
+    const message = createBaseSpeakerTtsPlayStartProgressEvent();
+    message.result = object.result ?? undefined;
+    message.output = (object.output !== undefined && object.output !== null)
+      ? SpeakerTtsPlayStartProgressEvent_Output.fromPartial(object.output)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseSpeakerTtsPlayStartProgressEvent_Output(): SpeakerTtsPlayStartProgressEvent_Output {
+  return { psdkIndex: undefined, status: undefined, md5: undefined, progress: undefined };
+}
+
+export const SpeakerTtsPlayStartProgressEvent_Output: MessageFns<SpeakerTtsPlayStartProgressEvent_Output> = {
+  encode(message: SpeakerTtsPlayStartProgressEvent_Output, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.psdkIndex !== undefined) {
+      writer.uint32(8).int32(message.psdkIndex);
+    }
+    if (message.status !== undefined) {
+      writer.uint32(18).string(message.status);
+    }
+    if (message.md5 !== undefined) {
+      writer.uint32(26).string(message.md5);
+    }
+    if (message.progress !== undefined) {
+      SpeakerTtsPlayStartProgressEvent_Output_Progress.encode(message.progress, writer.uint32(34).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SpeakerTtsPlayStartProgressEvent_Output {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSpeakerTtsPlayStartProgressEvent_Output();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.psdkIndex = reader.int32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.status = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.md5 = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.progress = SpeakerTtsPlayStartProgressEvent_Output_Progress.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<SpeakerTtsPlayStartProgressEvent_Output>): SpeakerTtsPlayStartProgressEvent_Output {
+    return SpeakerTtsPlayStartProgressEvent_Output.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<SpeakerTtsPlayStartProgressEvent_Output>): SpeakerTtsPlayStartProgressEvent_Output {
+    const message = createBaseSpeakerTtsPlayStartProgressEvent_Output();
+    message.psdkIndex = object.psdkIndex ?? undefined;
+    message.status = object.status ?? undefined;
+    message.md5 = object.md5 ?? undefined;
+    message.progress = (object.progress !== undefined && object.progress !== null)
+      ? SpeakerTtsPlayStartProgressEvent_Output_Progress.fromPartial(object.progress)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseSpeakerTtsPlayStartProgressEvent_Output_Progress(): SpeakerTtsPlayStartProgressEvent_Output_Progress {
+  return { percent: undefined, stepKey: undefined };
+}
+
+export const SpeakerTtsPlayStartProgressEvent_Output_Progress: MessageFns<
+  SpeakerTtsPlayStartProgressEvent_Output_Progress
+> = {
+  encode(
+    message: SpeakerTtsPlayStartProgressEvent_Output_Progress,
+    writer: BinaryWriter = new BinaryWriter(),
+  ): BinaryWriter {
+    if (message.percent !== undefined) {
+      writer.uint32(8).int32(message.percent);
+    }
+    if (message.stepKey !== undefined) {
+      writer.uint32(18).string(message.stepKey);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SpeakerTtsPlayStartProgressEvent_Output_Progress {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSpeakerTtsPlayStartProgressEvent_Output_Progress();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.percent = reader.int32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.stepKey = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(
+    base?: DeepPartial<SpeakerTtsPlayStartProgressEvent_Output_Progress>,
+  ): SpeakerTtsPlayStartProgressEvent_Output_Progress {
+    return SpeakerTtsPlayStartProgressEvent_Output_Progress.fromPartial(base ?? {});
+  },
+  fromPartial(
+    object: DeepPartial<SpeakerTtsPlayStartProgressEvent_Output_Progress>,
+  ): SpeakerTtsPlayStartProgressEvent_Output_Progress {
+    const message = createBaseSpeakerTtsPlayStartProgressEvent_Output_Progress();
+    message.percent = object.percent ?? undefined;
+    message.stepKey = object.stepKey ?? undefined;
     return message;
   },
 };

@@ -305,6 +305,119 @@ export interface UnlockLicenseUpdate_File {
   fingerprint?: string | undefined;
 }
 
+/**
+ * flight_areas_drone_location: where the drone is with respect to the custom
+ * flight areas.
+ */
+export interface FlightAreasDroneLocationEvent {
+  /** The areas near the drone. */
+  droneLocations: FlightAreasDroneLocationEvent_DroneLocation[];
+}
+
+/** The drone and an area. */
+export interface FlightAreasDroneLocationEvent_DroneLocation {
+  /** Metres to the border of the area. */
+  areaDistance?:
+    | number
+    | undefined;
+  /** Whether the drone is inside. */
+  isInArea?:
+    | boolean
+    | undefined;
+  /** The area. */
+  areaId?: string | undefined;
+}
+
+/**
+ * flight_areas_sync_progress: how far the custom flight areas are on their way
+ * to the drone (flight_areas_update).
+ */
+export interface FlightAreasSyncProgressEvent {
+  /**
+   * "wait_sync" or "synchronizing" while it goes on; "synchronized", "fail" or
+   * "switch_fail" (the areas could not be enabled) at its end.
+   */
+  status?:
+    | string
+    | undefined;
+  /**
+   * Why it failed: 1 the cloud's file could not be read, 2 nor the drone's, 3
+   * download failed, 4 link could not be turned round, 5 transfer failed, 6
+   * disabling failed, 7 deleting failed, 8 the drone could not load the areas,
+   * 9 enabling failed, 10 the dock's enhanced transmission cannot be switched
+   * off, 11 the drone did not start, 12 wrong checksum, 13 timeout. 0 stands in
+   * DJI's examples.
+   */
+  reason?:
+    | number
+    | undefined;
+  /** The file with the areas. */
+  file: FlightAreasSyncProgressEvent_File | undefined;
+}
+
+/** A file. */
+export interface FlightAreasSyncProgressEvent_File {
+  /** The name of the file. */
+  name?:
+    | string
+    | undefined;
+  /** Its checksum (SHA-256). */
+  checksum?: string | undefined;
+}
+
+/**
+ * offline_map_sync_progress: how far the offline map is on its way to the
+ * drone. No page describes it; it is in DJI's Java SDK.
+ */
+export interface OfflineMapSyncProgressEvent {
+  /**
+   * "wait_sync" or "synchronizing" while it goes on; "synchronized", "fail" or
+   * "switch_fail" (the map could not be enabled) at its end.
+   */
+  status?:
+    | string
+    | undefined;
+  /** Why it failed. */
+  reason?:
+    | OfflineMapSyncProgressEvent_Reason
+    | undefined;
+  /** The file with the map. */
+  file: OfflineMapSyncProgressEvent_File | undefined;
+}
+
+/** Why it failed. */
+export enum OfflineMapSyncProgressEvent_Reason {
+  /** REASON_SUCCESS - It did not fail. */
+  REASON_SUCCESS = 0,
+  /** REASON_AIRCRAFT_FILE_UNAVAILABLE - The drone's file could not be read. */
+  REASON_AIRCRAFT_FILE_UNAVAILABLE = 2,
+  /** REASON_DOWNLOAD_FAILED - Download failed. */
+  REASON_DOWNLOAD_FAILED = 3,
+  /** REASON_LINK_FLIP_FAILED - The link could not be turned round. */
+  REASON_LINK_FLIP_FAILED = 4,
+  /** REASON_TRANSFER_FAILED - Transfer failed. */
+  REASON_TRANSFER_FAILED = 5,
+  /** REASON_DISABLE_FAILED - Disabling failed. */
+  REASON_DISABLE_FAILED = 6,
+  /** REASON_DELETE_FAILED - Deleting failed. */
+  REASON_DELETE_FAILED = 7,
+  /** REASON_LOAD_FAILED - Loading failed. */
+  REASON_LOAD_FAILED = 8,
+  /** REASON_ENABLE_FAILED - Enabling failed. */
+  REASON_ENABLE_FAILED = 9,
+  UNRECOGNIZED = -1,
+}
+
+/** A file. */
+export interface OfflineMapSyncProgressEvent_File {
+  /** The name of the file. */
+  name?:
+    | string
+    | undefined;
+  /** Its checksum (SHA-256). */
+  checksum?: string | undefined;
+}
+
 function createBaseFlightAreasUpdate(): FlightAreasUpdate {
   return {};
 }
@@ -1603,6 +1716,442 @@ export const UnlockLicenseUpdate_File: MessageFns<UnlockLicenseUpdate_File> = {
     const message = createBaseUnlockLicenseUpdate_File();
     message.url = object.url ?? undefined;
     message.fingerprint = object.fingerprint ?? undefined;
+    return message;
+  },
+};
+
+function createBaseFlightAreasDroneLocationEvent(): FlightAreasDroneLocationEvent {
+  return { droneLocations: [] };
+}
+
+export const FlightAreasDroneLocationEvent: MessageFns<FlightAreasDroneLocationEvent> = {
+  encode(message: FlightAreasDroneLocationEvent, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.droneLocations) {
+      FlightAreasDroneLocationEvent_DroneLocation.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): FlightAreasDroneLocationEvent {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseFlightAreasDroneLocationEvent();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.droneLocations.push(FlightAreasDroneLocationEvent_DroneLocation.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<FlightAreasDroneLocationEvent>): FlightAreasDroneLocationEvent {
+    return FlightAreasDroneLocationEvent.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<FlightAreasDroneLocationEvent>): FlightAreasDroneLocationEvent {
+    const message = createBaseFlightAreasDroneLocationEvent();
+    message.droneLocations =
+      object.droneLocations?.map((e) => FlightAreasDroneLocationEvent_DroneLocation.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseFlightAreasDroneLocationEvent_DroneLocation(): FlightAreasDroneLocationEvent_DroneLocation {
+  return { areaDistance: undefined, isInArea: undefined, areaId: undefined };
+}
+
+export const FlightAreasDroneLocationEvent_DroneLocation: MessageFns<FlightAreasDroneLocationEvent_DroneLocation> = {
+  encode(
+    message: FlightAreasDroneLocationEvent_DroneLocation,
+    writer: BinaryWriter = new BinaryWriter(),
+  ): BinaryWriter {
+    if (message.areaDistance !== undefined) {
+      writer.uint32(9).double(message.areaDistance);
+    }
+    if (message.isInArea !== undefined) {
+      writer.uint32(16).bool(message.isInArea);
+    }
+    if (message.areaId !== undefined) {
+      writer.uint32(26).string(message.areaId);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): FlightAreasDroneLocationEvent_DroneLocation {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseFlightAreasDroneLocationEvent_DroneLocation();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 9) {
+              break;
+            }
+
+            message.areaDistance = reader.double();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.isInArea = reader.bool();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.areaId = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<FlightAreasDroneLocationEvent_DroneLocation>): FlightAreasDroneLocationEvent_DroneLocation {
+    return FlightAreasDroneLocationEvent_DroneLocation.fromPartial(base ?? {});
+  },
+  fromPartial(
+    object: DeepPartial<FlightAreasDroneLocationEvent_DroneLocation>,
+  ): FlightAreasDroneLocationEvent_DroneLocation {
+    const message = createBaseFlightAreasDroneLocationEvent_DroneLocation();
+    message.areaDistance = object.areaDistance ?? undefined;
+    message.isInArea = object.isInArea ?? undefined;
+    message.areaId = object.areaId ?? undefined;
+    return message;
+  },
+};
+
+function createBaseFlightAreasSyncProgressEvent(): FlightAreasSyncProgressEvent {
+  return { status: undefined, reason: undefined, file: undefined };
+}
+
+export const FlightAreasSyncProgressEvent: MessageFns<FlightAreasSyncProgressEvent> = {
+  encode(message: FlightAreasSyncProgressEvent, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.status !== undefined) {
+      writer.uint32(10).string(message.status);
+    }
+    if (message.reason !== undefined) {
+      writer.uint32(16).int32(message.reason);
+    }
+    if (message.file !== undefined) {
+      FlightAreasSyncProgressEvent_File.encode(message.file, writer.uint32(26).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): FlightAreasSyncProgressEvent {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseFlightAreasSyncProgressEvent();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.status = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.reason = reader.int32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.file = FlightAreasSyncProgressEvent_File.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<FlightAreasSyncProgressEvent>): FlightAreasSyncProgressEvent {
+    return FlightAreasSyncProgressEvent.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<FlightAreasSyncProgressEvent>): FlightAreasSyncProgressEvent {
+    const message = createBaseFlightAreasSyncProgressEvent();
+    message.status = object.status ?? undefined;
+    message.reason = object.reason ?? undefined;
+    message.file = (object.file !== undefined && object.file !== null)
+      ? FlightAreasSyncProgressEvent_File.fromPartial(object.file)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseFlightAreasSyncProgressEvent_File(): FlightAreasSyncProgressEvent_File {
+  return { name: undefined, checksum: undefined };
+}
+
+export const FlightAreasSyncProgressEvent_File: MessageFns<FlightAreasSyncProgressEvent_File> = {
+  encode(message: FlightAreasSyncProgressEvent_File, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== undefined) {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.checksum !== undefined) {
+      writer.uint32(18).string(message.checksum);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): FlightAreasSyncProgressEvent_File {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseFlightAreasSyncProgressEvent_File();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.checksum = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<FlightAreasSyncProgressEvent_File>): FlightAreasSyncProgressEvent_File {
+    return FlightAreasSyncProgressEvent_File.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<FlightAreasSyncProgressEvent_File>): FlightAreasSyncProgressEvent_File {
+    const message = createBaseFlightAreasSyncProgressEvent_File();
+    message.name = object.name ?? undefined;
+    message.checksum = object.checksum ?? undefined;
+    return message;
+  },
+};
+
+function createBaseOfflineMapSyncProgressEvent(): OfflineMapSyncProgressEvent {
+  return { status: undefined, reason: undefined, file: undefined };
+}
+
+export const OfflineMapSyncProgressEvent: MessageFns<OfflineMapSyncProgressEvent> = {
+  encode(message: OfflineMapSyncProgressEvent, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.status !== undefined) {
+      writer.uint32(10).string(message.status);
+    }
+    if (message.reason !== undefined) {
+      writer.uint32(16).int32(message.reason);
+    }
+    if (message.file !== undefined) {
+      OfflineMapSyncProgressEvent_File.encode(message.file, writer.uint32(26).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): OfflineMapSyncProgressEvent {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseOfflineMapSyncProgressEvent();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.status = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.reason = reader.int32() as any;
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.file = OfflineMapSyncProgressEvent_File.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<OfflineMapSyncProgressEvent>): OfflineMapSyncProgressEvent {
+    return OfflineMapSyncProgressEvent.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<OfflineMapSyncProgressEvent>): OfflineMapSyncProgressEvent {
+    const message = createBaseOfflineMapSyncProgressEvent();
+    message.status = object.status ?? undefined;
+    message.reason = object.reason ?? undefined;
+    message.file = (object.file !== undefined && object.file !== null)
+      ? OfflineMapSyncProgressEvent_File.fromPartial(object.file)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseOfflineMapSyncProgressEvent_File(): OfflineMapSyncProgressEvent_File {
+  return { name: undefined, checksum: undefined };
+}
+
+export const OfflineMapSyncProgressEvent_File: MessageFns<OfflineMapSyncProgressEvent_File> = {
+  encode(message: OfflineMapSyncProgressEvent_File, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== undefined) {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.checksum !== undefined) {
+      writer.uint32(18).string(message.checksum);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): OfflineMapSyncProgressEvent_File {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseOfflineMapSyncProgressEvent_File();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.checksum = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<OfflineMapSyncProgressEvent_File>): OfflineMapSyncProgressEvent_File {
+    return OfflineMapSyncProgressEvent_File.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<OfflineMapSyncProgressEvent_File>): OfflineMapSyncProgressEvent_File {
+    const message = createBaseOfflineMapSyncProgressEvent_File();
+    message.name = object.name ?? undefined;
+    message.checksum = object.checksum ?? undefined;
     return message;
   },
 };

@@ -710,6 +710,508 @@ export interface ReturnSpecificHome {
   homeDockSn?: string | undefined;
 }
 
+/**
+ * device_exit_homing_notify: the drone has stopped returning home, or goes on
+ * with it.
+ */
+export interface DeviceExitHomingNotifyEvent {
+  /** The serial number of the dock. */
+  sn?:
+    | string
+    | undefined;
+  /** Whether the return home has been left. */
+  action?:
+    | DeviceExitHomingNotifyEvent_Action
+    | undefined;
+  /**
+   * Why, digits as text: "0" throttle and "1" direction added with the
+   * joystick, "2" the flight controller could not begin, "3" surrounded by
+   * obstacles, "4" a flight restriction, "5" an obstacle too close, "6" no GPS
+   * signal, "7" GPS and vision give no position, "8" they differ much, "9" a
+   * short way back, "10" return triggered at close range.
+   */
+  reason?: string | undefined;
+}
+
+/** Whether the return home has been left. */
+export enum DeviceExitHomingNotifyEvent_Action {
+  /** ACTION_LEFT - The drone goes on returning home. */
+  ACTION_LEFT = 0,
+  /** ACTION_ENTERED - The drone has stopped returning home. */
+  ACTION_ENTERED = 1,
+  UNRECOGNIZED = -1,
+}
+
+/**
+ * flight_setup_exception_notify: the dock does not get ready for a flight in
+ * time; flight_setup_abort gives the flight up.
+ */
+export interface FlightSetupExceptionNotifyEvent {
+  /** The serial number of the dock. */
+  sn?:
+    | string
+    | undefined;
+  /** The timeout that has passed, in minutes, 2..10, in steps of 2. */
+  timeoutTime?:
+    | number
+    | undefined;
+  /** When, milliseconds since 1970. */
+  timestamp?:
+    | number
+    | undefined;
+  /** The kind of flight, 1..2: 1 along a wayline, 2 commanded. */
+  flightType?:
+    | number
+    | undefined;
+  /** The flight, by the flight_id of its command. */
+  flightId?: string | undefined;
+}
+
+/**
+ * flighttask_progress: how far a flight along a wayline is. DJI's tables put
+ * the members of output into `data` itself; its examples, its Java SDK and real
+ * docks wrap them, and both are read.
+ */
+export interface FlighttaskProgressEvent {
+  /** The report. */
+  output:
+    | FlighttaskProgressEvent_Output
+    | undefined;
+  /** 0 while nothing is wrong, otherwise an error code. */
+  result?: number | undefined;
+}
+
+/** What is reported. */
+export interface FlighttaskProgressEvent_Output {
+  /** Where the flight is. */
+  ext:
+    | FlighttaskProgressEvent_Output_Ext
+    | undefined;
+  /** How far it is. */
+  progress:
+    | FlighttaskProgressEvent_Output_Progress
+    | undefined;
+  /**
+   * The state of the job: "sent", "in_progress", "paused" while it goes on;
+   * "ok", "partially_done", "failed", "rejected", "canceled" or "timeout" at
+   * its end.
+   */
+  status?: string | undefined;
+}
+
+/** Where the flight is. */
+export interface FlighttaskProgressEvent_Output_Ext {
+  /** The number of the waypoint that it is at. */
+  currentWaypointIndex?:
+    | number
+    | undefined;
+  /** What the drone does with the wayline. */
+  waylineMissionState?:
+    | FlighttaskProgressEvent_Output_Ext_WaylineMissionState
+    | undefined;
+  /** How many media files the flight has made. */
+  mediaCount?:
+    | number
+    | undefined;
+  /** The record of the track that was flown. */
+  trackId?:
+    | string
+    | undefined;
+  /** The flight, by the flight_id of its command. */
+  flightId?:
+    | string
+    | undefined;
+  /**
+   * Where the flight broke off; real docks send it in each report of a
+   * flight in the air.
+   */
+  breakPoint:
+    | FlighttaskProgressEvent_Output_Ext_BreakPoint
+    | undefined;
+  /** The wayline's number within the file; 65535 while there is none. */
+  waylineId?: number | undefined;
+}
+
+/** What the drone does with the wayline. */
+export enum FlighttaskProgressEvent_Output_Ext_WaylineMissionState {
+  /** WAYLINE_MISSION_STATE_DISCONNECTED - There is no link. */
+  WAYLINE_MISSION_STATE_DISCONNECTED = 0,
+  /** WAYLINE_MISSION_STATE_UNSUPPORTED_WAYPOINT - A waypoint is not supported. */
+  WAYLINE_MISSION_STATE_UNSUPPORTED_WAYPOINT = 1,
+  /** WAYLINE_MISSION_STATE_READY - Ready to take a wayline and to carry it out. */
+  WAYLINE_MISSION_STATE_READY = 2,
+  /** WAYLINE_MISSION_STATE_UPLOADING - The wayline is being uploaded. */
+  WAYLINE_MISSION_STATE_UPLOADING = 3,
+  /** WAYLINE_MISSION_STATE_PREPARING - Told to begin; getting ready. */
+  WAYLINE_MISSION_STATE_PREPARING = 4,
+  /** WAYLINE_MISSION_STATE_ENTERING - On the way to the first waypoint. */
+  WAYLINE_MISSION_STATE_ENTERING = 5,
+  /** WAYLINE_MISSION_STATE_EXECUTING - On the wayline. */
+  WAYLINE_MISSION_STATE_EXECUTING = 6,
+  /** WAYLINE_MISSION_STATE_INTERRUPTED - Broken off, by a person or by the flight controller. */
+  WAYLINE_MISSION_STATE_INTERRUPTED = 7,
+  /** WAYLINE_MISSION_STATE_RECOVERING - Returning to the wayline. */
+  WAYLINE_MISSION_STATE_RECOVERING = 8,
+  /** WAYLINE_MISSION_STATE_STOPPED - Ended. */
+  WAYLINE_MISSION_STATE_STOPPED = 9,
+  UNRECOGNIZED = -1,
+}
+
+/**
+ * Where the flight broke off; real docks send it in each report of a
+ * flight in the air.
+ */
+export interface FlighttaskProgressEvent_Output_Ext_BreakPoint {
+  /** The number of the waypoint. */
+  index?:
+    | number
+    | undefined;
+  /** Where the drone was. */
+  state?:
+    | FlighttaskProgressEvent_Output_Ext_BreakPoint_State
+    | undefined;
+  /** Which part of the segment had been flown, 0..1. */
+  progress?:
+    | number
+    | undefined;
+  /** The wayline's number within the file. */
+  waylineId?:
+    | number
+    | undefined;
+  /** Why the flight broke off. */
+  breakReason?:
+    | FlighttaskProgressEvent_Output_Ext_BreakPoint_BreakReason
+    | undefined;
+  /** Degrees, -90..90, WGS 84. */
+  latitude?:
+    | number
+    | undefined;
+  /** Degrees, -180..180, WGS 84. */
+  longitude?:
+    | number
+    | undefined;
+  /** Metres above the ellipsoid. */
+  height?:
+    | number
+    | undefined;
+  /** The heading in degrees. */
+  attitudeHead?: number | undefined;
+}
+
+/** Where the drone was. */
+export enum FlighttaskProgressEvent_Output_Ext_BreakPoint_State {
+  /** STATE_ON_SEGMENT - Between two waypoints. */
+  STATE_ON_SEGMENT = 0,
+  /** STATE_ON_WAYPOINT - At a waypoint. */
+  STATE_ON_WAYPOINT = 1,
+  UNRECOGNIZED = -1,
+}
+
+/** Why the flight broke off. */
+export enum FlighttaskProgressEvent_Output_Ext_BreakPoint_BreakReason {
+  /** BREAK_REASON_NONE - Nothing is wrong; it is not broken off. */
+  BREAK_REASON_NONE = 0,
+  /** BREAK_REASON_MISSION_ID_UNKNOWN_OR_NOT_EXECUTED - Mission id unknown or not executed. */
+  BREAK_REASON_MISSION_ID_UNKNOWN_OR_NOT_EXECUTED = 1,
+  /** BREAK_REASON_UNCOMMON_ERROR - Uncommon error. */
+  BREAK_REASON_UNCOMMON_ERROR = 2,
+  /** BREAK_REASON_WAYLINE_FILE_LOAD_ERROR - Wayline file load error. */
+  BREAK_REASON_WAYLINE_FILE_LOAD_ERROR = 4,
+  /** BREAK_REASON_BREAKPOINT_QUERY_OR_PARSE_FAILED - Breakpoint query or parse failed. */
+  BREAK_REASON_BREAKPOINT_QUERY_OR_PARSE_FAILED = 5,
+  /** BREAK_REASON_BAD_START_END_COMMAND_PARAMETER - Bad start/end command parameter. */
+  BREAK_REASON_BAD_START_END_COMMAND_PARAMETER = 6,
+  /** BREAK_REASON_WPMZ_PARSE_TIMEOUT - WPMZ parse timeout. */
+  BREAK_REASON_WPMZ_PARSE_TIMEOUT = 7,
+  /** BREAK_REASON_WAYLINE_ALREADY_STARTED - Wayline already started. */
+  BREAK_REASON_WAYLINE_ALREADY_STARTED = 257,
+  /** BREAK_REASON_CANNOT_INTERRUPT_NOT_EXECUTING - Cannot interrupt, not executing. */
+  BREAK_REASON_CANNOT_INTERRUPT_NOT_EXECUTING = 258,
+  /** BREAK_REASON_WAYLINE_NOT_STARTED_CANNOT_END - Wayline not started, cannot end. */
+  BREAK_REASON_WAYLINE_NOT_STARTED_CANNOT_END = 259,
+  /** BREAK_REASON_MISSION_CONFLICT_NO_AIRCRAFT_CONTROL - Mission conflict, no aircraft control. */
+  BREAK_REASON_MISSION_CONFLICT_NO_AIRCRAFT_CONTROL = 261,
+  /** BREAK_REASON_CANNOT_RESUME_NOT_PAUSED - Cannot resume, not paused. */
+  BREAK_REASON_CANNOT_RESUME_NOT_PAUSED = 262,
+  /** BREAK_REASON_MAX_ALTITUDE_EXCEEDED - Max altitude exceeded. */
+  BREAK_REASON_MAX_ALTITUDE_EXCEEDED = 513,
+  /** BREAK_REASON_MAX_DISTANCE_EXCEEDED - Max distance exceeded. */
+  BREAK_REASON_MAX_DISTANCE_EXCEEDED = 514,
+  /** BREAK_REASON_ROUTE_CROSSES_RESTRICTED_ZONE - Route crosses restricted zone. */
+  BREAK_REASON_ROUTE_CROSSES_RESTRICTED_ZONE = 515,
+  /** BREAK_REASON_AIRCRAFT_TRIGGERED_ALTITUDE_LIMIT - Aircraft triggered altitude limit. */
+  BREAK_REASON_AIRCRAFT_TRIGGERED_ALTITUDE_LIMIT = 516,
+  /** BREAK_REASON_AIRCRAFT_TRIGGERED_OBSTACLE_SENSING - Aircraft triggered obstacle sensing. */
+  BREAK_REASON_AIRCRAFT_TRIGGERED_OBSTACLE_SENSING = 517,
+  /** BREAK_REASON_POOR_RTK_SIGNAL - Poor RTK signal. */
+  BREAK_REASON_POOR_RTK_SIGNAL = 518,
+  /** BREAK_REASON_NEAR_RESTRICTED_ZONE - Near restricted zone. */
+  BREAK_REASON_NEAR_RESTRICTED_ZONE = 519,
+  /** BREAK_REASON_ABOVE_DOCK_GEO_ZONE_ALTITUDE_LIMIT - Above dock GEO zone altitude limit. */
+  BREAK_REASON_ABOVE_DOCK_GEO_ZONE_ALTITUDE_LIMIT = 521,
+  /** BREAK_REASON_WAYLINE_TAKEOFF_REQUEST_FAILED - Wayline takeoff request failed. */
+  BREAK_REASON_WAYLINE_TAKEOFF_REQUEST_FAILED = 522,
+  /** BREAK_REASON_TAKEOFF_MISSION_EXECUTION_FAILED - Takeoff mission execution failed. */
+  BREAK_REASON_TAKEOFF_MISSION_EXECUTION_FAILED = 523,
+  /** BREAK_REASON_FAILED_TO_REQUEST_WAYLINE_MISSION - Failed to request wayline mission. */
+  BREAK_REASON_FAILED_TO_REQUEST_WAYLINE_MISSION = 524,
+  /** BREAK_REASON_WAYLINE_RTK_FIX_REQUEST_FAILED - Wayline RTK fix request failed. */
+  BREAK_REASON_WAYLINE_RTK_FIX_REQUEST_FAILED = 526,
+  /** BREAK_REASON_WAYLINE_RTK_FIX_FAILED - Wayline RTK fix failed. */
+  BREAK_REASON_WAYLINE_RTK_FIX_FAILED = 527,
+  /** BREAK_REASON_NEAR_CUSTOM_FLIGHT_AREA_BOUNDARY - Near custom flight area boundary. */
+  BREAK_REASON_NEAR_CUSTOM_FLIGHT_AREA_BOUNDARY = 528,
+  /** BREAK_REASON_BLOCKED_BY_OBSTACLE_OR_NO_FLY_ZONE - Blocked by obstacle or no-fly zone. */
+  BREAK_REASON_BLOCKED_BY_OBSTACLE_OR_NO_FLY_ZONE = 529,
+  /** BREAK_REASON_WEAK_GPS_SIGNAL - Weak GPS signal. */
+  BREAK_REASON_WEAK_GPS_SIGNAL = 769,
+  /** BREAK_REASON_RC_GEAR_NOT_N - RC gear not N. */
+  BREAK_REASON_RC_GEAR_NOT_N = 770,
+  /** BREAK_REASON_HOME_POINT_NOT_REFRESHED - Home point not refreshed. */
+  BREAK_REASON_HOME_POINT_NOT_REFRESHED = 771,
+  /** BREAK_REASON_BATTERY_TOO_LOW_TO_START - Battery too low to start. */
+  BREAK_REASON_BATTERY_TOO_LOW_TO_START = 772,
+  /** BREAK_REASON_INTERRUPTED_LOW_BATTERY_RTH - Interrupted: low battery RTH. */
+  BREAK_REASON_INTERRUPTED_LOW_BATTERY_RTH = 773,
+  /** BREAK_REASON_RC_AIRCRAFT_LINK_LOST - RC-aircraft link lost. */
+  BREAK_REASON_RC_AIRCRAFT_LINK_LOST = 775,
+  /** BREAK_REASON_ON_GROUND_PROPELLERS_SPINNING - On ground, propellers spinning. */
+  BREAK_REASON_ON_GROUND_PROPELLERS_SPINNING = 778,
+  /** BREAK_REASON_TERRAIN_FOLLOW_CAMERA_ABNORMAL - Terrain follow camera abnormal. */
+  BREAK_REASON_TERRAIN_FOLLOW_CAMERA_ABNORMAL = 779,
+  /** BREAK_REASON_TERRAIN_FOLLOW_ALTITUDE_NOT_IN_30_TO_200_M - Terrain follow altitude not in 30..200 m. */
+  BREAK_REASON_TERRAIN_FOLLOW_ALTITUDE_NOT_IN_30_TO_200_M = 780,
+  /** BREAK_REASON_TERRAIN_FOLLOW_GLOBAL_MAP_ERROR - Terrain follow global map error. */
+  BREAK_REASON_TERRAIN_FOLLOW_GLOBAL_MAP_ERROR = 781,
+  /** BREAK_REASON_INTERRUPTED_STRONG_WIND_RTH - Interrupted: strong wind RTH. */
+  BREAK_REASON_INTERRUPTED_STRONG_WIND_RTH = 784,
+  /** BREAK_REASON_USER_EXIT - User exit. */
+  BREAK_REASON_USER_EXIT = 1281,
+  /** BREAK_REASON_USER_INTERRUPTION - User interruption. */
+  BREAK_REASON_USER_INTERRUPTION = 1282,
+  /** BREAK_REASON_USER_TRIGGERED_RETURN_TO_HOME - User triggered return to home. */
+  BREAK_REASON_USER_TRIGGERED_RETURN_TO_HOME = 1283,
+  /** BREAK_REASON_BAD_START_INFO - Bad start info (index or progress). */
+  BREAK_REASON_BAD_START_INFO = 1539,
+  /** BREAK_REASON_USING_AN_UNSUPPORTED_COORDINATE_SYSTEM - Using an unsupported coordinate system. */
+  BREAK_REASON_USING_AN_UNSUPPORTED_COORDINATE_SYSTEM = 1540,
+  /** BREAK_REASON_USING_AN_UNSUPPORTED_ALTITUDE_MODE - Using an unsupported altitude mode. */
+  BREAK_REASON_USING_AN_UNSUPPORTED_ALTITUDE_MODE = 1541,
+  /** BREAK_REASON_UNSUPPORTED_TRANSITION_MODE - Unsupported transition mode. */
+  BREAK_REASON_UNSUPPORTED_TRANSITION_MODE = 1542,
+  /** BREAK_REASON_USING_AN_UNSUPPORTED_YAW_MODE - Using an unsupported yaw mode. */
+  BREAK_REASON_USING_AN_UNSUPPORTED_YAW_MODE = 1543,
+  /** BREAK_REASON_UNSUPPORTED_YAW_REVERSAL_MODE - Unsupported yaw reversal mode. */
+  BREAK_REASON_UNSUPPORTED_YAW_REVERSAL_MODE = 1544,
+  /** BREAK_REASON_USING_AN_UNSUPPORTED_WAYPOINT_TYPE - Using an unsupported waypoint type. */
+  BREAK_REASON_USING_AN_UNSUPPORTED_WAYPOINT_TYPE = 1545,
+  /** BREAK_REASON_COORDINATED_TURN_NOT_ALLOWED_AT_ENDS - Coordinated turn not allowed at ends. */
+  BREAK_REASON_COORDINATED_TURN_NOT_ALLOWED_AT_ENDS = 1546,
+  /** BREAK_REASON_WAYLINE_GLOBAL_SPEED_OUT_OF_RANGE - Wayline global speed out of range. */
+  BREAK_REASON_WAYLINE_GLOBAL_SPEED_OUT_OF_RANGE = 1547,
+  /** BREAK_REASON_WAYPOINT_NUMBER_ABNORMAL - Waypoint number abnormal. */
+  BREAK_REASON_WAYPOINT_NUMBER_ABNORMAL = 1548,
+  /** BREAK_REASON_ABNORMAL_LATITUDE_AND_LONGITUDE_DATA - Abnormal latitude and longitude data. */
+  BREAK_REASON_ABNORMAL_LATITUDE_AND_LONGITUDE_DATA = 1549,
+  /** BREAK_REASON_ABNORMAL_TURNING_INTERCEPT - Abnormal turning intercept. */
+  BREAK_REASON_ABNORMAL_TURNING_INTERCEPT = 1550,
+  /** BREAK_REASON_SEGMENT_MAX_SPEED_OUT_OF_RANGE - Segment max speed out of range. */
+  BREAK_REASON_SEGMENT_MAX_SPEED_OUT_OF_RANGE = 1551,
+  /** BREAK_REASON_SEGMENT_TARGET_SPEED_OUT_OF_RANGE - Segment target speed out of range. */
+  BREAK_REASON_SEGMENT_TARGET_SPEED_OUT_OF_RANGE = 1552,
+  /** BREAK_REASON_WAYPOINT_YAW_OUT_OF_RANGE - Waypoint yaw out of range. */
+  BREAK_REASON_WAYPOINT_YAW_OUT_OF_RANGE = 1553,
+  /** BREAK_REASON_RESUME_BAD_MISSION_ID - Resume: bad mission id. */
+  BREAK_REASON_RESUME_BAD_MISSION_ID = 1555,
+  /** BREAK_REASON_RESUME_BAD_PROGRESS_VALUE - Resume: bad progress value. */
+  BREAK_REASON_RESUME_BAD_PROGRESS_VALUE = 1556,
+  /** BREAK_REASON_RESUME_MISSION_STATE_ABNORMAL - Resume: mission state abnormal. */
+  BREAK_REASON_RESUME_MISSION_STATE_ABNORMAL = 1557,
+  /** BREAK_REASON_RESUME_BAD_WAYPOINT_INDEX - Resume: bad waypoint index. */
+  BREAK_REASON_RESUME_BAD_WAYPOINT_INDEX = 1558,
+  /** BREAK_REASON_RESUME_BAD_LATITUDE_LONGITUDE - Resume: bad latitude/longitude. */
+  BREAK_REASON_RESUME_BAD_LATITUDE_LONGITUDE = 1559,
+  /** BREAK_REASON_RESUME_BAD_WAYPOINT_YAW - Resume: bad waypoint yaw. */
+  BREAK_REASON_RESUME_BAD_WAYPOINT_YAW = 1560,
+  /** BREAK_REASON_RESUME_BAD_FLAG - Resume: bad flag. */
+  BREAK_REASON_RESUME_BAD_FLAG = 1561,
+  /** BREAK_REASON_WAYLINE_GENERATION_FAILED - Wayline generation failed. */
+  BREAK_REASON_WAYLINE_GENERATION_FAILED = 1563,
+  /** BREAK_REASON_WAYLINE_EXECUTION_FAILED - Wayline execution failed. */
+  BREAK_REASON_WAYLINE_EXECUTION_FAILED = 1564,
+  /** BREAK_REASON_OBSTACLE_EMERGENCY_STOP - Obstacle emergency stop. */
+  BREAK_REASON_OBSTACLE_EMERGENCY_STOP = 1565,
+  /** BREAK_REASON_UNRECOGNIZED_ACTION_TYPE_1588 - Unrecognized action type. */
+  BREAK_REASON_UNRECOGNIZED_ACTION_TYPE_1588 = 1588,
+  /** BREAK_REASON_ACTION_ID_MUST_BE_UNIQUE - Action ID must be unique. */
+  BREAK_REASON_ACTION_ID_MUST_BE_UNIQUE = 1595,
+  /** BREAK_REASON_ACTION_ID_65535_NOT_ALLOWED - Action id 65535 not allowed. */
+  BREAK_REASON_ACTION_ID_65535_NOT_ALLOWED = 1598,
+  /** BREAK_REASON_ACTION_GROUP_COUNT_OUT_OF_RANGE - Action group count out of range. */
+  BREAK_REASON_ACTION_GROUP_COUNT_OUT_OF_RANGE = 1602,
+  /** BREAK_REASON_BAD_ACTION_GROUP_RANGE - Bad action group range. */
+  BREAK_REASON_BAD_ACTION_GROUP_RANGE = 1603,
+  /** BREAK_REASON_RESUME_ACTION_INDEX_OUT_OF_RANGE - Resume: action index out of range. */
+  BREAK_REASON_RESUME_ACTION_INDEX_OUT_OF_RANGE = 1606,
+  /** BREAK_REASON_BREAKPOINT_TRIGGER_RESULT_ABNORMAL - Breakpoint trigger result abnormal. */
+  BREAK_REASON_BREAKPOINT_TRIGGER_RESULT_ABNORMAL = 1608,
+  /** BREAK_REASON_RESUME_DUPLICATE_ACTION_GROUP_ID - Resume: duplicate action group id. */
+  BREAK_REASON_RESUME_DUPLICATE_ACTION_GROUP_ID = 1609,
+  /** BREAK_REASON_RESUME_DUPLICATE_ACTION_GROUP_POSITION - Resume: duplicate action group position. */
+  BREAK_REASON_RESUME_DUPLICATE_ACTION_GROUP_POSITION = 1610,
+  /** BREAK_REASON_RESUME_ACTION_GROUP_POSITION_OUT_OF_RANGE - Resume: action group position out of range. */
+  BREAK_REASON_RESUME_ACTION_GROUP_POSITION_OUT_OF_RANGE = 1611,
+  /** BREAK_REASON_RESUME_ACTION_ID_NOT_IN_BREAKPOINT - Resume: action id not in breakpoint. */
+  BREAK_REASON_RESUME_ACTION_ID_NOT_IN_BREAKPOINT = 1612,
+  /** BREAK_REASON_RESUME_ACTION_STATE_NOT_INTERRUPTIBLE - Resume: action state not interruptible. */
+  BREAK_REASON_RESUME_ACTION_STATE_NOT_INTERRUPTIBLE = 1613,
+  /** BREAK_REASON_RESUME_FAILED_BAD_BREAKPOINT_INFO - Resume failed: bad breakpoint info. */
+  BREAK_REASON_RESUME_FAILED_BAD_BREAKPOINT_INFO = 1614,
+  /** BREAK_REASON_UNRECOGNIZED_ACTION_TYPE_1634 - Unrecognized action type. */
+  BREAK_REASON_UNRECOGNIZED_ACTION_TYPE_1634 = 1634,
+  /** BREAK_REASON_UNRECOGNIZED_TRIGGER_TYPE - Unrecognized trigger type. */
+  BREAK_REASON_UNRECOGNIZED_TRIGGER_TYPE = 1649,
+  /** BREAK_REASON_UNKNOWN_ISSUE_65534 - Unknown issue. */
+  BREAK_REASON_UNKNOWN_ISSUE_65534 = 65534,
+  /** BREAK_REASON_UNKNOWN_ISSUE_65535 - Unknown issue. */
+  BREAK_REASON_UNKNOWN_ISSUE_65535 = 65535,
+  UNRECOGNIZED = -1,
+}
+
+/** How far it is. */
+export interface FlighttaskProgressEvent_Output_Progress {
+  /**
+   * The step that the dock is at. A number that from 8 on means different
+   * things on Dock and on Dock 2 and 3, so it is no enum; Job.step_message
+   * says what it means.
+   */
+  currentStep?:
+    | number
+    | undefined;
+  /** Progress in percent, 0..100. */
+  percent?: number | undefined;
+}
+
+/**
+ * flighttask_ready: flights that were prepared with conditions now meet them
+ * and may be executed.
+ */
+export interface FlighttaskReadyEvent {
+  /** The flights, by their flight_id. */
+  flightIds: string[];
+}
+
+/**
+ * in_flight_wayline_progress: how far a wayline is that was delivered to a
+ * drone in flight (in_flight_wayline_deliver).
+ */
+export interface InFlightWaylineProgressEvent {
+  /** The wayline, by the in_flight_wayline_id of in_flight_wayline_deliver. */
+  inFlightWaylineId?:
+    | string
+    | undefined;
+  /** How far it is. */
+  progress:
+    | InFlightWaylineProgressEvent_Progress
+    | undefined;
+  /**
+   * The state: 1 uploading, 2 uploaded, 3 in progress, 4 paused, 5 cancelled, 6
+   * done, 7 failed, 8 timeout.
+   */
+  status?:
+    | number
+    | undefined;
+  /** 0 while nothing is wrong, otherwise an error code. */
+  result?:
+    | number
+    | undefined;
+  /** The number of the waypoint that it is at. */
+  wayPointIndex?: number | undefined;
+}
+
+/** How far it is. */
+export interface InFlightWaylineProgressEvent_Progress {
+  /** Progress in percent, 0..100. */
+  percent?: number | undefined;
+}
+
+/**
+ * return_home_info: the path on which the drone returns home. The path grows on
+ * the way.
+ */
+export interface ReturnHomeInfoEvent {
+  /** The path that the drone means to fly, point by point. */
+  plannedPathPoints: ReturnHomeInfoEvent_PlannedPathPoint[];
+  /** Where the path ends. */
+  lastPointType?:
+    | ReturnHomeInfoEvent_LastPointType
+    | undefined;
+  /** The flight, by the flight_id of its command. */
+  flightId?:
+    | string
+    | undefined;
+  /** The serial number of the dock to which it leads, where a flight has two. */
+  homeDockSn?:
+    | string
+    | undefined;
+  /** The two docks of such a flight. */
+  multiDockHomeInfo: ReturnHomeInfoEvent_MultiDockHomeInfo[];
+}
+
+/** Where the path ends. */
+export enum ReturnHomeInfoEvent_LastPointType {
+  /** LAST_POINT_TYPE_ABOVE_HOME - Above the home point. */
+  LAST_POINT_TYPE_ABOVE_HOME = 0,
+  /** LAST_POINT_TYPE_NOT_ABOVE_HOME - Not above the home point. */
+  LAST_POINT_TYPE_NOT_ABOVE_HOME = 1,
+  UNRECOGNIZED = -1,
+}
+
+/** A point of a path. */
+export interface ReturnHomeInfoEvent_PlannedPathPoint {
+  /** Degrees, -90..90, WGS 84. */
+  latitude?:
+    | number
+    | undefined;
+  /** Degrees, -180..180, WGS 84. */
+  longitude?:
+    | number
+    | undefined;
+  /** Metres above the ellipsoid. */
+  height?: number | undefined;
+}
+
+/** A dock. */
+export interface ReturnHomeInfoEvent_MultiDockHomeInfo {
+  /** The serial number of the dock. */
+  sn?:
+    | string
+    | undefined;
+  /** Whether the drone can get there. */
+  planStatus?:
+    | ReturnHomeInfoEvent_MultiDockHomeInfo_PlanStatus
+    | undefined;
+  /** How much of the battery that would take, in percent, 0..100. */
+  estimatedBatteryConsumption?:
+    | number
+    | undefined;
+  /** Metres to the dock. */
+  homeDistance?: number | undefined;
+}
+
+/** Whether the drone can get there. */
+export enum ReturnHomeInfoEvent_MultiDockHomeInfo_PlanStatus {
+  /** PLAN_STATUS_FAILED_OR_PLANNING - The way could not be found, or is being looked for. */
+  PLAN_STATUS_FAILED_OR_PLANNING = 0,
+  /** PLAN_STATUS_UNREACHABLE - There is no way. */
+  PLAN_STATUS_UNREACHABLE = 1,
+  /** PLAN_STATUS_BATTERY_TOO_LOW - The battery does not last that far. */
+  PLAN_STATUS_BATTERY_TOO_LOW = 2,
+  /** PLAN_STATUS_REACHABLE - It can. */
+  PLAN_STATUS_REACHABLE = 3,
+  UNRECOGNIZED = -1,
+}
+
 function createBaseFlightSetupAbort(): FlightSetupAbort {
   return {};
 }
@@ -3135,6 +3637,1215 @@ export const ReturnSpecificHome: MessageFns<ReturnSpecificHome> = {
   fromPartial(object: DeepPartial<ReturnSpecificHome>): ReturnSpecificHome {
     const message = createBaseReturnSpecificHome();
     message.homeDockSn = object.homeDockSn ?? undefined;
+    return message;
+  },
+};
+
+function createBaseDeviceExitHomingNotifyEvent(): DeviceExitHomingNotifyEvent {
+  return { sn: undefined, action: undefined, reason: undefined };
+}
+
+export const DeviceExitHomingNotifyEvent: MessageFns<DeviceExitHomingNotifyEvent> = {
+  encode(message: DeviceExitHomingNotifyEvent, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.sn !== undefined) {
+      writer.uint32(10).string(message.sn);
+    }
+    if (message.action !== undefined) {
+      writer.uint32(16).int32(message.action);
+    }
+    if (message.reason !== undefined) {
+      writer.uint32(26).string(message.reason);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DeviceExitHomingNotifyEvent {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDeviceExitHomingNotifyEvent();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.sn = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.action = reader.int32() as any;
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.reason = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<DeviceExitHomingNotifyEvent>): DeviceExitHomingNotifyEvent {
+    return DeviceExitHomingNotifyEvent.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<DeviceExitHomingNotifyEvent>): DeviceExitHomingNotifyEvent {
+    const message = createBaseDeviceExitHomingNotifyEvent();
+    message.sn = object.sn ?? undefined;
+    message.action = object.action ?? undefined;
+    message.reason = object.reason ?? undefined;
+    return message;
+  },
+};
+
+function createBaseFlightSetupExceptionNotifyEvent(): FlightSetupExceptionNotifyEvent {
+  return { sn: undefined, timeoutTime: undefined, timestamp: undefined, flightType: undefined, flightId: undefined };
+}
+
+export const FlightSetupExceptionNotifyEvent: MessageFns<FlightSetupExceptionNotifyEvent> = {
+  encode(message: FlightSetupExceptionNotifyEvent, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.sn !== undefined) {
+      writer.uint32(10).string(message.sn);
+    }
+    if (message.timeoutTime !== undefined) {
+      writer.uint32(16).int32(message.timeoutTime);
+    }
+    if (message.timestamp !== undefined) {
+      writer.uint32(25).double(message.timestamp);
+    }
+    if (message.flightType !== undefined) {
+      writer.uint32(32).int32(message.flightType);
+    }
+    if (message.flightId !== undefined) {
+      writer.uint32(42).string(message.flightId);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): FlightSetupExceptionNotifyEvent {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseFlightSetupExceptionNotifyEvent();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.sn = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.timeoutTime = reader.int32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 25) {
+              break;
+            }
+
+            message.timestamp = reader.double();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.flightType = reader.int32();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.flightId = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<FlightSetupExceptionNotifyEvent>): FlightSetupExceptionNotifyEvent {
+    return FlightSetupExceptionNotifyEvent.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<FlightSetupExceptionNotifyEvent>): FlightSetupExceptionNotifyEvent {
+    const message = createBaseFlightSetupExceptionNotifyEvent();
+    message.sn = object.sn ?? undefined;
+    message.timeoutTime = object.timeoutTime ?? undefined;
+    message.timestamp = object.timestamp ?? undefined;
+    message.flightType = object.flightType ?? undefined;
+    message.flightId = object.flightId ?? undefined;
+    return message;
+  },
+};
+
+function createBaseFlighttaskProgressEvent(): FlighttaskProgressEvent {
+  return { output: undefined, result: undefined };
+}
+
+export const FlighttaskProgressEvent: MessageFns<FlighttaskProgressEvent> = {
+  encode(message: FlighttaskProgressEvent, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.output !== undefined) {
+      FlighttaskProgressEvent_Output.encode(message.output, writer.uint32(10).fork()).join();
+    }
+    if (message.result !== undefined) {
+      writer.uint32(16).int32(message.result);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): FlighttaskProgressEvent {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseFlighttaskProgressEvent();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.output = FlighttaskProgressEvent_Output.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.result = reader.int32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<FlighttaskProgressEvent>): FlighttaskProgressEvent {
+    return FlighttaskProgressEvent.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<FlighttaskProgressEvent>): FlighttaskProgressEvent {
+    const message = createBaseFlighttaskProgressEvent();
+    message.output = (object.output !== undefined && object.output !== null)
+      ? FlighttaskProgressEvent_Output.fromPartial(object.output)
+      : undefined;
+    message.result = object.result ?? undefined;
+    return message;
+  },
+};
+
+function createBaseFlighttaskProgressEvent_Output(): FlighttaskProgressEvent_Output {
+  return { ext: undefined, progress: undefined, status: undefined };
+}
+
+export const FlighttaskProgressEvent_Output: MessageFns<FlighttaskProgressEvent_Output> = {
+  encode(message: FlighttaskProgressEvent_Output, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.ext !== undefined) {
+      FlighttaskProgressEvent_Output_Ext.encode(message.ext, writer.uint32(10).fork()).join();
+    }
+    if (message.progress !== undefined) {
+      FlighttaskProgressEvent_Output_Progress.encode(message.progress, writer.uint32(18).fork()).join();
+    }
+    if (message.status !== undefined) {
+      writer.uint32(26).string(message.status);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): FlighttaskProgressEvent_Output {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseFlighttaskProgressEvent_Output();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.ext = FlighttaskProgressEvent_Output_Ext.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.progress = FlighttaskProgressEvent_Output_Progress.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.status = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<FlighttaskProgressEvent_Output>): FlighttaskProgressEvent_Output {
+    return FlighttaskProgressEvent_Output.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<FlighttaskProgressEvent_Output>): FlighttaskProgressEvent_Output {
+    const message = createBaseFlighttaskProgressEvent_Output();
+    message.ext = (object.ext !== undefined && object.ext !== null)
+      ? FlighttaskProgressEvent_Output_Ext.fromPartial(object.ext)
+      : undefined;
+    message.progress = (object.progress !== undefined && object.progress !== null)
+      ? FlighttaskProgressEvent_Output_Progress.fromPartial(object.progress)
+      : undefined;
+    message.status = object.status ?? undefined;
+    return message;
+  },
+};
+
+function createBaseFlighttaskProgressEvent_Output_Ext(): FlighttaskProgressEvent_Output_Ext {
+  return {
+    currentWaypointIndex: undefined,
+    waylineMissionState: undefined,
+    mediaCount: undefined,
+    trackId: undefined,
+    flightId: undefined,
+    breakPoint: undefined,
+    waylineId: undefined,
+  };
+}
+
+export const FlighttaskProgressEvent_Output_Ext: MessageFns<FlighttaskProgressEvent_Output_Ext> = {
+  encode(message: FlighttaskProgressEvent_Output_Ext, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.currentWaypointIndex !== undefined) {
+      writer.uint32(8).int32(message.currentWaypointIndex);
+    }
+    if (message.waylineMissionState !== undefined) {
+      writer.uint32(16).int32(message.waylineMissionState);
+    }
+    if (message.mediaCount !== undefined) {
+      writer.uint32(24).int32(message.mediaCount);
+    }
+    if (message.trackId !== undefined) {
+      writer.uint32(34).string(message.trackId);
+    }
+    if (message.flightId !== undefined) {
+      writer.uint32(42).string(message.flightId);
+    }
+    if (message.breakPoint !== undefined) {
+      FlighttaskProgressEvent_Output_Ext_BreakPoint.encode(message.breakPoint, writer.uint32(50).fork()).join();
+    }
+    if (message.waylineId !== undefined) {
+      writer.uint32(56).int32(message.waylineId);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): FlighttaskProgressEvent_Output_Ext {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseFlighttaskProgressEvent_Output_Ext();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.currentWaypointIndex = reader.int32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.waylineMissionState = reader.int32() as any;
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.mediaCount = reader.int32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.trackId = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.flightId = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.breakPoint = FlighttaskProgressEvent_Output_Ext_BreakPoint.decode(reader, reader.uint32());
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.waylineId = reader.int32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<FlighttaskProgressEvent_Output_Ext>): FlighttaskProgressEvent_Output_Ext {
+    return FlighttaskProgressEvent_Output_Ext.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<FlighttaskProgressEvent_Output_Ext>): FlighttaskProgressEvent_Output_Ext {
+    const message = createBaseFlighttaskProgressEvent_Output_Ext();
+    message.currentWaypointIndex = object.currentWaypointIndex ?? undefined;
+    message.waylineMissionState = object.waylineMissionState ?? undefined;
+    message.mediaCount = object.mediaCount ?? undefined;
+    message.trackId = object.trackId ?? undefined;
+    message.flightId = object.flightId ?? undefined;
+    message.breakPoint = (object.breakPoint !== undefined && object.breakPoint !== null)
+      ? FlighttaskProgressEvent_Output_Ext_BreakPoint.fromPartial(object.breakPoint)
+      : undefined;
+    message.waylineId = object.waylineId ?? undefined;
+    return message;
+  },
+};
+
+function createBaseFlighttaskProgressEvent_Output_Ext_BreakPoint(): FlighttaskProgressEvent_Output_Ext_BreakPoint {
+  return {
+    index: undefined,
+    state: undefined,
+    progress: undefined,
+    waylineId: undefined,
+    breakReason: undefined,
+    latitude: undefined,
+    longitude: undefined,
+    height: undefined,
+    attitudeHead: undefined,
+  };
+}
+
+export const FlighttaskProgressEvent_Output_Ext_BreakPoint: MessageFns<FlighttaskProgressEvent_Output_Ext_BreakPoint> =
+  {
+    encode(
+      message: FlighttaskProgressEvent_Output_Ext_BreakPoint,
+      writer: BinaryWriter = new BinaryWriter(),
+    ): BinaryWriter {
+      if (message.index !== undefined) {
+        writer.uint32(8).int32(message.index);
+      }
+      if (message.state !== undefined) {
+        writer.uint32(16).int32(message.state);
+      }
+      if (message.progress !== undefined) {
+        writer.uint32(25).double(message.progress);
+      }
+      if (message.waylineId !== undefined) {
+        writer.uint32(32).int32(message.waylineId);
+      }
+      if (message.breakReason !== undefined) {
+        writer.uint32(40).int32(message.breakReason);
+      }
+      if (message.latitude !== undefined) {
+        writer.uint32(49).double(message.latitude);
+      }
+      if (message.longitude !== undefined) {
+        writer.uint32(57).double(message.longitude);
+      }
+      if (message.height !== undefined) {
+        writer.uint32(65).double(message.height);
+      }
+      if (message.attitudeHead !== undefined) {
+        writer.uint32(73).double(message.attitudeHead);
+      }
+      return writer;
+    },
+
+    decode(input: BinaryReader | Uint8Array, length?: number): FlighttaskProgressEvent_Output_Ext_BreakPoint {
+      const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+      const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+      if (previousRecursionDepth >= 100) {
+        throw new globalThis.Error("protobuf decode recursion limit exceeded");
+      }
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+      try {
+        const end = length === undefined ? reader.len : reader.pos + length;
+        const message = createBaseFlighttaskProgressEvent_Output_Ext_BreakPoint();
+        while (reader.pos < end) {
+          const tag = reader.uint32();
+          switch (tag >>> 3) {
+            case 1: {
+              if (tag !== 8) {
+                break;
+              }
+
+              message.index = reader.int32();
+              continue;
+            }
+            case 2: {
+              if (tag !== 16) {
+                break;
+              }
+
+              message.state = reader.int32() as any;
+              continue;
+            }
+            case 3: {
+              if (tag !== 25) {
+                break;
+              }
+
+              message.progress = reader.double();
+              continue;
+            }
+            case 4: {
+              if (tag !== 32) {
+                break;
+              }
+
+              message.waylineId = reader.int32();
+              continue;
+            }
+            case 5: {
+              if (tag !== 40) {
+                break;
+              }
+
+              message.breakReason = reader.int32() as any;
+              continue;
+            }
+            case 6: {
+              if (tag !== 49) {
+                break;
+              }
+
+              message.latitude = reader.double();
+              continue;
+            }
+            case 7: {
+              if (tag !== 57) {
+                break;
+              }
+
+              message.longitude = reader.double();
+              continue;
+            }
+            case 8: {
+              if (tag !== 65) {
+                break;
+              }
+
+              message.height = reader.double();
+              continue;
+            }
+            case 9: {
+              if (tag !== 73) {
+                break;
+              }
+
+              message.attitudeHead = reader.double();
+              continue;
+            }
+          }
+          if ((tag & 7) === 4 || tag === 0) {
+            break;
+          }
+          reader.skip(tag & 7);
+        }
+        return message;
+      } finally {
+        (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+      }
+    },
+
+    create(
+      base?: DeepPartial<FlighttaskProgressEvent_Output_Ext_BreakPoint>,
+    ): FlighttaskProgressEvent_Output_Ext_BreakPoint {
+      return FlighttaskProgressEvent_Output_Ext_BreakPoint.fromPartial(base ?? {});
+    },
+    fromPartial(
+      object: DeepPartial<FlighttaskProgressEvent_Output_Ext_BreakPoint>,
+    ): FlighttaskProgressEvent_Output_Ext_BreakPoint {
+      const message = createBaseFlighttaskProgressEvent_Output_Ext_BreakPoint();
+      message.index = object.index ?? undefined;
+      message.state = object.state ?? undefined;
+      message.progress = object.progress ?? undefined;
+      message.waylineId = object.waylineId ?? undefined;
+      message.breakReason = object.breakReason ?? undefined;
+      message.latitude = object.latitude ?? undefined;
+      message.longitude = object.longitude ?? undefined;
+      message.height = object.height ?? undefined;
+      message.attitudeHead = object.attitudeHead ?? undefined;
+      return message;
+    },
+  };
+
+function createBaseFlighttaskProgressEvent_Output_Progress(): FlighttaskProgressEvent_Output_Progress {
+  return { currentStep: undefined, percent: undefined };
+}
+
+export const FlighttaskProgressEvent_Output_Progress: MessageFns<FlighttaskProgressEvent_Output_Progress> = {
+  encode(message: FlighttaskProgressEvent_Output_Progress, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.currentStep !== undefined) {
+      writer.uint32(8).int32(message.currentStep);
+    }
+    if (message.percent !== undefined) {
+      writer.uint32(16).int32(message.percent);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): FlighttaskProgressEvent_Output_Progress {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseFlighttaskProgressEvent_Output_Progress();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.currentStep = reader.int32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.percent = reader.int32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<FlighttaskProgressEvent_Output_Progress>): FlighttaskProgressEvent_Output_Progress {
+    return FlighttaskProgressEvent_Output_Progress.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<FlighttaskProgressEvent_Output_Progress>): FlighttaskProgressEvent_Output_Progress {
+    const message = createBaseFlighttaskProgressEvent_Output_Progress();
+    message.currentStep = object.currentStep ?? undefined;
+    message.percent = object.percent ?? undefined;
+    return message;
+  },
+};
+
+function createBaseFlighttaskReadyEvent(): FlighttaskReadyEvent {
+  return { flightIds: [] };
+}
+
+export const FlighttaskReadyEvent: MessageFns<FlighttaskReadyEvent> = {
+  encode(message: FlighttaskReadyEvent, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.flightIds) {
+      writer.uint32(10).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): FlighttaskReadyEvent {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseFlighttaskReadyEvent();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.flightIds.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<FlighttaskReadyEvent>): FlighttaskReadyEvent {
+    return FlighttaskReadyEvent.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<FlighttaskReadyEvent>): FlighttaskReadyEvent {
+    const message = createBaseFlighttaskReadyEvent();
+    message.flightIds = object.flightIds?.map((e) => e) || [];
+    return message;
+  },
+};
+
+function createBaseInFlightWaylineProgressEvent(): InFlightWaylineProgressEvent {
+  return {
+    inFlightWaylineId: undefined,
+    progress: undefined,
+    status: undefined,
+    result: undefined,
+    wayPointIndex: undefined,
+  };
+}
+
+export const InFlightWaylineProgressEvent: MessageFns<InFlightWaylineProgressEvent> = {
+  encode(message: InFlightWaylineProgressEvent, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.inFlightWaylineId !== undefined) {
+      writer.uint32(10).string(message.inFlightWaylineId);
+    }
+    if (message.progress !== undefined) {
+      InFlightWaylineProgressEvent_Progress.encode(message.progress, writer.uint32(18).fork()).join();
+    }
+    if (message.status !== undefined) {
+      writer.uint32(24).int32(message.status);
+    }
+    if (message.result !== undefined) {
+      writer.uint32(32).int32(message.result);
+    }
+    if (message.wayPointIndex !== undefined) {
+      writer.uint32(40).int32(message.wayPointIndex);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): InFlightWaylineProgressEvent {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseInFlightWaylineProgressEvent();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.inFlightWaylineId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.progress = InFlightWaylineProgressEvent_Progress.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.status = reader.int32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.result = reader.int32();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.wayPointIndex = reader.int32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<InFlightWaylineProgressEvent>): InFlightWaylineProgressEvent {
+    return InFlightWaylineProgressEvent.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<InFlightWaylineProgressEvent>): InFlightWaylineProgressEvent {
+    const message = createBaseInFlightWaylineProgressEvent();
+    message.inFlightWaylineId = object.inFlightWaylineId ?? undefined;
+    message.progress = (object.progress !== undefined && object.progress !== null)
+      ? InFlightWaylineProgressEvent_Progress.fromPartial(object.progress)
+      : undefined;
+    message.status = object.status ?? undefined;
+    message.result = object.result ?? undefined;
+    message.wayPointIndex = object.wayPointIndex ?? undefined;
+    return message;
+  },
+};
+
+function createBaseInFlightWaylineProgressEvent_Progress(): InFlightWaylineProgressEvent_Progress {
+  return { percent: undefined };
+}
+
+export const InFlightWaylineProgressEvent_Progress: MessageFns<InFlightWaylineProgressEvent_Progress> = {
+  encode(message: InFlightWaylineProgressEvent_Progress, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.percent !== undefined) {
+      writer.uint32(8).int32(message.percent);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): InFlightWaylineProgressEvent_Progress {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseInFlightWaylineProgressEvent_Progress();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.percent = reader.int32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<InFlightWaylineProgressEvent_Progress>): InFlightWaylineProgressEvent_Progress {
+    return InFlightWaylineProgressEvent_Progress.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<InFlightWaylineProgressEvent_Progress>): InFlightWaylineProgressEvent_Progress {
+    const message = createBaseInFlightWaylineProgressEvent_Progress();
+    message.percent = object.percent ?? undefined;
+    return message;
+  },
+};
+
+function createBaseReturnHomeInfoEvent(): ReturnHomeInfoEvent {
+  return {
+    plannedPathPoints: [],
+    lastPointType: undefined,
+    flightId: undefined,
+    homeDockSn: undefined,
+    multiDockHomeInfo: [],
+  };
+}
+
+export const ReturnHomeInfoEvent: MessageFns<ReturnHomeInfoEvent> = {
+  encode(message: ReturnHomeInfoEvent, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.plannedPathPoints) {
+      ReturnHomeInfoEvent_PlannedPathPoint.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.lastPointType !== undefined) {
+      writer.uint32(16).int32(message.lastPointType);
+    }
+    if (message.flightId !== undefined) {
+      writer.uint32(26).string(message.flightId);
+    }
+    if (message.homeDockSn !== undefined) {
+      writer.uint32(34).string(message.homeDockSn);
+    }
+    for (const v of message.multiDockHomeInfo) {
+      ReturnHomeInfoEvent_MultiDockHomeInfo.encode(v!, writer.uint32(42).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReturnHomeInfoEvent {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReturnHomeInfoEvent();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.plannedPathPoints.push(ReturnHomeInfoEvent_PlannedPathPoint.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.lastPointType = reader.int32() as any;
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.flightId = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.homeDockSn = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.multiDockHomeInfo.push(ReturnHomeInfoEvent_MultiDockHomeInfo.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ReturnHomeInfoEvent>): ReturnHomeInfoEvent {
+    return ReturnHomeInfoEvent.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ReturnHomeInfoEvent>): ReturnHomeInfoEvent {
+    const message = createBaseReturnHomeInfoEvent();
+    message.plannedPathPoints =
+      object.plannedPathPoints?.map((e) => ReturnHomeInfoEvent_PlannedPathPoint.fromPartial(e)) || [];
+    message.lastPointType = object.lastPointType ?? undefined;
+    message.flightId = object.flightId ?? undefined;
+    message.homeDockSn = object.homeDockSn ?? undefined;
+    message.multiDockHomeInfo =
+      object.multiDockHomeInfo?.map((e) => ReturnHomeInfoEvent_MultiDockHomeInfo.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseReturnHomeInfoEvent_PlannedPathPoint(): ReturnHomeInfoEvent_PlannedPathPoint {
+  return { latitude: undefined, longitude: undefined, height: undefined };
+}
+
+export const ReturnHomeInfoEvent_PlannedPathPoint: MessageFns<ReturnHomeInfoEvent_PlannedPathPoint> = {
+  encode(message: ReturnHomeInfoEvent_PlannedPathPoint, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.latitude !== undefined) {
+      writer.uint32(9).double(message.latitude);
+    }
+    if (message.longitude !== undefined) {
+      writer.uint32(17).double(message.longitude);
+    }
+    if (message.height !== undefined) {
+      writer.uint32(25).double(message.height);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReturnHomeInfoEvent_PlannedPathPoint {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReturnHomeInfoEvent_PlannedPathPoint();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 9) {
+              break;
+            }
+
+            message.latitude = reader.double();
+            continue;
+          }
+          case 2: {
+            if (tag !== 17) {
+              break;
+            }
+
+            message.longitude = reader.double();
+            continue;
+          }
+          case 3: {
+            if (tag !== 25) {
+              break;
+            }
+
+            message.height = reader.double();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ReturnHomeInfoEvent_PlannedPathPoint>): ReturnHomeInfoEvent_PlannedPathPoint {
+    return ReturnHomeInfoEvent_PlannedPathPoint.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ReturnHomeInfoEvent_PlannedPathPoint>): ReturnHomeInfoEvent_PlannedPathPoint {
+    const message = createBaseReturnHomeInfoEvent_PlannedPathPoint();
+    message.latitude = object.latitude ?? undefined;
+    message.longitude = object.longitude ?? undefined;
+    message.height = object.height ?? undefined;
+    return message;
+  },
+};
+
+function createBaseReturnHomeInfoEvent_MultiDockHomeInfo(): ReturnHomeInfoEvent_MultiDockHomeInfo {
+  return { sn: undefined, planStatus: undefined, estimatedBatteryConsumption: undefined, homeDistance: undefined };
+}
+
+export const ReturnHomeInfoEvent_MultiDockHomeInfo: MessageFns<ReturnHomeInfoEvent_MultiDockHomeInfo> = {
+  encode(message: ReturnHomeInfoEvent_MultiDockHomeInfo, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.sn !== undefined) {
+      writer.uint32(10).string(message.sn);
+    }
+    if (message.planStatus !== undefined) {
+      writer.uint32(16).int32(message.planStatus);
+    }
+    if (message.estimatedBatteryConsumption !== undefined) {
+      writer.uint32(24).int32(message.estimatedBatteryConsumption);
+    }
+    if (message.homeDistance !== undefined) {
+      writer.uint32(33).double(message.homeDistance);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReturnHomeInfoEvent_MultiDockHomeInfo {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReturnHomeInfoEvent_MultiDockHomeInfo();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.sn = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.planStatus = reader.int32() as any;
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.estimatedBatteryConsumption = reader.int32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 33) {
+              break;
+            }
+
+            message.homeDistance = reader.double();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ReturnHomeInfoEvent_MultiDockHomeInfo>): ReturnHomeInfoEvent_MultiDockHomeInfo {
+    return ReturnHomeInfoEvent_MultiDockHomeInfo.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ReturnHomeInfoEvent_MultiDockHomeInfo>): ReturnHomeInfoEvent_MultiDockHomeInfo {
+    const message = createBaseReturnHomeInfoEvent_MultiDockHomeInfo();
+    message.sn = object.sn ?? undefined;
+    message.planStatus = object.planStatus ?? undefined;
+    message.estimatedBatteryConsumption = object.estimatedBatteryConsumption ?? undefined;
+    message.homeDistance = object.homeDistance ?? undefined;
     return message;
   },
 };

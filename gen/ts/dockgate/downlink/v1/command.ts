@@ -213,6 +213,12 @@ export interface Job {
     | undefined;
   /** The same in words, e.g. "User triggered return to home". */
   breakReasonMessage: string;
+  /**
+   * What `step` means, where it is a number that DJI's pages explain; empty
+   * otherwise. Numbers of flights mean something else on the first Dock from 8 on;
+   * there both are said.
+   */
+  stepMessage: string;
 }
 
 /**
@@ -375,6 +381,7 @@ function createBaseJob(): Job {
     resultMessage: "",
     breakReason: undefined,
     breakReasonMessage: "",
+    stepMessage: "",
   };
 }
 
@@ -406,6 +413,9 @@ export const Job: MessageFns<Job> = {
     }
     if (message.breakReasonMessage !== "") {
       writer.uint32(66).string(message.breakReasonMessage);
+    }
+    if (message.stepMessage !== "") {
+      writer.uint32(74).string(message.stepMessage);
     }
     return writer;
   },
@@ -487,6 +497,14 @@ export const Job: MessageFns<Job> = {
             message.breakReasonMessage = reader.string();
             continue;
           }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.stepMessage = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -512,6 +530,7 @@ export const Job: MessageFns<Job> = {
     message.resultMessage = object.resultMessage ?? "";
     message.breakReason = object.breakReason ?? undefined;
     message.breakReasonMessage = object.breakReasonMessage ?? "";
+    message.stepMessage = object.stepMessage ?? "";
     return message;
   },
 };

@@ -8,6 +8,7 @@
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
 import { Struct, Value } from "../../../google/protobuf/struct.js";
 import { Timestamp } from "../../../google/protobuf/timestamp.js";
+import { Event } from "../../dji/v1/event.js";
 
 export const protobufPackage = "dockgate.downlink.v1";
 
@@ -181,8 +182,20 @@ export interface DeviceEvent {
   receivedAt:
     | Date
     | undefined;
-  /** The `data` as the device wrote it. */
-  data: any | undefined;
+  /** The `data` as the device wrote it. Numbers are doubles here. */
+  data:
+    | any
+    | undefined;
+  /**
+   * The same as a typed message, for events that the schema knows. Members that
+   * it does not know, or that the device wrote in another type, are in `data`
+   * only.
+   */
+  vendorEvent:
+    | //
+    /** What a DJI device told; the arm that is set is `method`. */
+    { $case: "dji"; value: Event }
+    | undefined;
 }
 
 function createBaseDevice(): Device {
@@ -558,6 +571,7 @@ function createBaseDeviceEvent(): DeviceEvent {
     needReply: false,
     receivedAt: undefined,
     data: undefined,
+    vendorEvent: undefined,
   };
 }
 
@@ -586,6 +600,11 @@ export const DeviceEvent: MessageFns<DeviceEvent> = {
     }
     if (message.data !== undefined) {
       Value.encode(Value.wrap(message.data), writer.uint32(66).fork()).join();
+    }
+    switch (message.vendorEvent?.$case) {
+      case "dji":
+        Event.encode(message.vendorEvent.value, writer.uint32(74).fork()).join();
+        break;
     }
     return writer;
   },
@@ -667,6 +686,14 @@ export const DeviceEvent: MessageFns<DeviceEvent> = {
             message.data = Value.unwrap(Value.decode(reader, reader.uint32()));
             continue;
           }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.vendorEvent = { $case: "dji", value: Event.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -692,6 +719,14 @@ export const DeviceEvent: MessageFns<DeviceEvent> = {
     message.needReply = object.needReply ?? false;
     message.receivedAt = object.receivedAt ?? undefined;
     message.data = object.data === undefined ? undefined : object.data;
+    switch (object.vendorEvent?.$case) {
+      case "dji": {
+        if (object.vendorEvent?.value !== undefined && object.vendorEvent?.value !== null) {
+          message.vendorEvent = { $case: "dji", value: Event.fromPartial(object.vendorEvent.value) };
+        }
+        break;
+      }
+    }
     return message;
   },
 };

@@ -50,7 +50,7 @@ export interface ListDeviceRequestsRequest {
   pageToken: string;
   /** Only requests of this vendor: "dji", or empty. */
   vendor: string;
-  /** Only requests of this gateway device. */
+  /** Only requests of this gateway device, by its alias or serial number. */
   deviceId: string;
   /** Only requests of this type, e.g. "flighttask_resource_get". */
   requestType: string;
@@ -92,7 +92,7 @@ export interface ReplyDeviceRequestResponse {
 
 /** Which requests to follow. */
 export interface WatchDeviceRequestsRequest {
-  /** Only requests of this gateway device. */
+  /** Only requests of this gateway device, by its alias or serial number. */
   deviceId: string;
   /** Only requests of this type. */
   requestType: string;

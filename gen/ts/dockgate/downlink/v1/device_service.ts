@@ -105,8 +105,8 @@ export interface RegisterDeviceRequest {
   serialNumber: string;
   /**
    * The serial number of the gateway device that carries its commands; empty when
-   * the device is one itself, or is known already. What a gateway device
-   * announces later overrules it.
+   * the device is one itself, or is known already. One that is not known yet
+   * becomes known as well. What a gateway device announces later overrules it.
    */
   gatewayId: string;
 }
@@ -1108,10 +1108,13 @@ export const DeviceServiceService = {
     responseDeserialize: (value: Buffer): WatchDevicesResponse => WatchDevicesResponse.decode(value),
   },
   /**
-   * Gives a device a name, or makes one known before it announces itself. Safe to
-   * repeat: the last registration of a device_id holds.
+   * Gives a device a name, or makes one known before it announces itself; it is
+   * then of the caller's tenant. Safe to repeat: the last registration of a
+   * device_id holds. A caller whose credential is limited to some devices may
+   * register these, but not name them, as limits go by names.
    *
-   * Errors: VALIDATION_FAILED, FORBIDDEN, UNAVAILABLE.
+   * Errors: VALIDATION_FAILED, FORBIDDEN, DEVICE_NOT_FOUND (the device or its
+   * gateway device is another tenant's), UNAVAILABLE.
    */
   registerDevice: {
     path: "/dockgate.downlink.v1.DeviceService/RegisterDevice" as const,
@@ -1182,10 +1185,13 @@ export interface DeviceServiceServer extends UntypedServiceImplementation {
    */
   watchDevices: handleServerStreamingCall<WatchDevicesRequest, WatchDevicesResponse>;
   /**
-   * Gives a device a name, or makes one known before it announces itself. Safe to
-   * repeat: the last registration of a device_id holds.
+   * Gives a device a name, or makes one known before it announces itself; it is
+   * then of the caller's tenant. Safe to repeat: the last registration of a
+   * device_id holds. A caller whose credential is limited to some devices may
+   * register these, but not name them, as limits go by names.
    *
-   * Errors: VALIDATION_FAILED, FORBIDDEN, UNAVAILABLE.
+   * Errors: VALIDATION_FAILED, FORBIDDEN, DEVICE_NOT_FOUND (the device or its
+   * gateway device is another tenant's), UNAVAILABLE.
    */
   registerDevice: handleUnaryCall<RegisterDeviceRequest, RegisterDeviceResponse>;
   /**
@@ -1265,10 +1271,13 @@ export interface DeviceServiceClient extends Client {
     options?: Partial<CallOptions>,
   ): ClientReadableStream<WatchDevicesResponse>;
   /**
-   * Gives a device a name, or makes one known before it announces itself. Safe to
-   * repeat: the last registration of a device_id holds.
+   * Gives a device a name, or makes one known before it announces itself; it is
+   * then of the caller's tenant. Safe to repeat: the last registration of a
+   * device_id holds. A caller whose credential is limited to some devices may
+   * register these, but not name them, as limits go by names.
    *
-   * Errors: VALIDATION_FAILED, FORBIDDEN, UNAVAILABLE.
+   * Errors: VALIDATION_FAILED, FORBIDDEN, DEVICE_NOT_FOUND (the device or its
+   * gateway device is another tenant's), UNAVAILABLE.
    */
   registerDevice(
     request: RegisterDeviceRequest,

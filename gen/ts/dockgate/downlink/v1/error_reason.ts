@@ -22,7 +22,10 @@ export const protobufFileName = "dockgate/downlink/v1/error_reason.proto";
 export enum ErrorReason {
   /** ERROR_REASON_UNSPECIFIED - Not set; never returned. */
   ERROR_REASON_UNSPECIFIED = 0,
-  /** ERROR_REASON_INVALID_REQUEST_BODY - HTTP 400. The body is not JSON, or not an object. No metadata. */
+  /**
+   * ERROR_REASON_INVALID_REQUEST_BODY - HTTP 400. The body is not JSON, or not an object, or breaks off; or the
+   * request is not HTTP that can be read. No metadata.
+   */
   ERROR_REASON_INVALID_REQUEST_BODY = 1,
   /**
    * ERROR_REASON_VALIDATION_FAILED - HTTP 400, INVALID_ARGUMENT. A required field is missing, or a type or range
@@ -41,7 +44,10 @@ export enum ErrorReason {
   ERROR_REASON_UNSUPPORTED_COMMAND = 4,
   /**
    * ERROR_REASON_UNAUTHORIZED - HTTP 401, UNAUTHENTICATED. A signature header is missing or malformed, or
-   * the API ID is unknown or disabled. Metadata: header where one is at fault.
+   * the API ID is unknown or disabled. Over gRPC: there is no API key in the
+   * metadata `authorization` and no client certificate that stands for one, or
+   * it cannot be used, or it came without TLS. Metadata: header where one is at
+   * fault.
    */
   ERROR_REASON_UNAUTHORIZED = 5,
   /**
@@ -97,9 +103,12 @@ export enum ErrorReason {
    */
   ERROR_REASON_UNAVAILABLE = 18,
   /**
-   * ERROR_REASON_FORBIDDEN - HTTP 403, PERMISSION_DENIED. The caller lacks a scope, or the gateway's
-   * configuration switches the thing off. Metadata: scope, or setting, that
-   * would allow it.
+   * ERROR_REASON_FORBIDDEN - HTTP 403, PERMISSION_DENIED. The caller lacks a scope, the gateway's
+   * configuration switches the thing off, or the caller's credential is limited
+   * to other devices than the one that is named, or to which the named command
+   * or request belongs; another tenant's is never FORBIDDEN but not found. Lists
+   * and watches leave out what is out of reach. Metadata: scope, or setting, that
+   * would allow it; or device_id.
    */
   ERROR_REASON_FORBIDDEN = 19,
   /**

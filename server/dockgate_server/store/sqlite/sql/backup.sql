@@ -3,7 +3,7 @@
 -- name: end_open
 UPDATE command
 SET status = 'TIMED_OUT', failure_code = 'OUTCOME_UNKNOWN', failure_reason = :reason,
-    completed_at = :at, updated_at = :at, revision = revision + 1
+    completed_at = :at, updated_at = :at, revision = revision + 1, sealed = NULL
 WHERE status IN ('ACCEPTED', 'DELIVERED')
 RETURNING *;
 
@@ -32,6 +32,10 @@ WHERE status = 'PENDING' OR outgoing IS NOT NULL;
 -- name: forget_presence
 -- A device that was away then is not to fail a command fast now.
 UPDATE device SET presence = 'UNKNOWN';
+
+-- name: mark_as_backup
+-- The gateway that is started on it writes that into the audit log.
+UPDATE audit_anchor SET restored_from = :at;
 
 -- name: count_commands
 SELECT count(*) FROM command;

@@ -7,11 +7,11 @@
 INSERT INTO command (
     id, tenant, principal, vendor, device_id, gateway_id, channel, command_type, data,
     timeout_seconds, accepted_at, deadline_at, job_key, status, revision, updated_at,
-    idempotency_key, content_hash, offline_policy
+    idempotency_key, content_hash, offline_policy, sealed
 ) VALUES (
     :id, :tenant, :principal, :vendor, :device_id, :gateway_id, :channel, :command_type, :data,
     :timeout_seconds, :accepted_at, :deadline_at, :job_key, 'ACCEPTED', 1, :accepted_at,
-    :idempotency_key, :content_hash, :offline_policy
+    :idempotency_key, :content_hash, :offline_policy, :sealed
 )
 ON CONFLICT (tenant, idempotency_key) DO NOTHING
 RETURNING *;
@@ -32,7 +32,7 @@ RETURNING *;
 -- name: cancel
 UPDATE command
 SET status = 'FAILED', failure_code = 'CANCELLED', failure_reason = :reason,
-    completed_at = :at, updated_at = :at, revision = revision + 1
+    completed_at = :at, updated_at = :at, revision = revision + 1, sealed = NULL
 WHERE id = :id AND status = 'ACCEPTED' AND sending_at IS NULL
 RETURNING *;
 
@@ -46,14 +46,14 @@ RETURNING *;
 -- name: complete_send
 UPDATE command
 SET status = 'SUCCEEDED', completion_basis = 'LOCAL_SEND', completed_at = :at, updated_at = :at,
-    revision = revision + 1
+    revision = revision + 1, sealed = NULL
 WHERE id = :id AND status = 'ACCEPTED'
 RETURNING *;
 
 -- name: refuse
 UPDATE command
 SET status = 'FAILED', failure_code = :code, failure_reason = :reason,
-    completed_at = :at, updated_at = :at, revision = revision + 1
+    completed_at = :at, updated_at = :at, revision = revision + 1, sealed = NULL
 WHERE id = :id AND status = 'ACCEPTED'
 RETURNING *;
 
@@ -70,7 +70,7 @@ SET status = 'TIMED_OUT',
         WHEN delivered_at IS NOT NULL THEN :response_timeout
         WHEN sending_at IS NOT NULL THEN :outcome_unknown
         ELSE :delivery_timeout END,
-    completed_at = :at, updated_at = :at, revision = revision + 1
+    completed_at = :at, updated_at = :at, revision = revision + 1, sealed = NULL
 WHERE id IN (SELECT value FROM json_each(:ids)) AND status IN ('ACCEPTED', 'DELIVERED')
 RETURNING *;
 
@@ -83,13 +83,14 @@ SET status = :status, completion_basis = 'DEVICE_REPLY',
     vendor_response = :data, failure_code = :failure_code, failure_reason = :failure_reason,
     job = coalesce(job, :job), sending_at = coalesce(sending_at, :at),
     delivered_at = coalesce(delivered_at, :at), completed_at = :at, updated_at = :at,
-    revision = revision + 1
+    revision = revision + 1, sealed = NULL
 WHERE id = :id AND status IN ('ACCEPTED', 'DELIVERED')
 RETURNING *;
 
 -- name: end_unmatched
 UPDATE command
-SET status = 'UNMATCHED_RESPONSE', completed_at = :at, updated_at = :at, revision = revision + 1
+SET status = 'UNMATCHED_RESPONSE', completed_at = :at, updated_at = :at,
+    revision = revision + 1, sealed = NULL
 WHERE id = :id AND status IN ('ACCEPTED', 'DELIVERED')
 RETURNING *;
 
@@ -158,8 +159,9 @@ WHERE seq = :seq AND gateway_id = :gateway_id AND command_type = :command_type
 -- name: get_outstanding_drc_commands
 -- For answers without a sequence number; two are enough to see that it is not clear whose.
 SELECT * FROM command
-WHERE status IN ('ACCEPTED', 'DELIVERED') AND gateway_id = :gateway_id
-    AND command_type = :command_type AND channel = 'drc' AND sending_at IS NOT NULL
+WHERE id IN (SELECT value FROM json_each(:among)) AND status IN ('ACCEPTED', 'DELIVERED')
+    AND gateway_id = :gateway_id AND command_type = :command_type AND channel = 'drc'
+    AND sending_at IS NOT NULL
 ORDER BY seq
 LIMIT 2;
 
@@ -171,6 +173,11 @@ SELECT * FROM command
 WHERE status IN ('ACCEPTED', 'DELIVERED') AND seq > :after
 ORDER BY seq
 LIMIT :limit;
+
+-- name: open_places
+-- For counting them; only what is in the index command_open is looked at.
+SELECT seq, gateway_id, principal FROM command
+WHERE status IN ('ACCEPTED', 'DELIVERED');
 
 -- name: commands_with_open_jobs
 -- As the index command_job_open has it; a stalled job waits for nothing but the device.
@@ -197,12 +204,64 @@ ORDER BY seq DESC
 LIMIT :limit;
 
 -- name: list_commands_of_device
+-- Of each gateway that it was reached by the newest that pass, and of these the newest: the index
+-- command_target has them in order for each gateway.
+WITH RECURSIVE gateway (id) AS (
+    SELECT min(gateway_id) FROM command WHERE tenant = :tenant AND device_id = :device_id
+    UNION ALL
+    SELECT (
+        SELECT min(gateway_id) FROM command
+        WHERE tenant = :tenant AND device_id = :device_id AND gateway_id > g.id)
+    FROM gateway AS g WHERE g.id IS NOT NULL)
 SELECT * FROM command
-WHERE tenant = :tenant AND device_id = :device_id AND seq < :before
-    AND (:command_type = '' OR command_type = :command_type)
-    AND (:statuses = '[]' OR status IN (SELECT value FROM json_each(:statuses)))
+WHERE seq IN (
+    SELECT newest.value FROM gateway AS g, json_each((
+        SELECT json_group_array(seq) FROM (
+            SELECT seq FROM command
+            WHERE tenant = :tenant AND device_id = :device_id AND gateway_id = g.id
+                AND seq < :before
+                AND (:command_type = '' OR command_type = :command_type)
+                AND (:statuses = '[]' OR status IN (SELECT value FROM json_each(:statuses)))
+            ORDER BY seq DESC
+            LIMIT :limit))) AS newest)
 ORDER BY seq DESC
 LIMIT :limit;
+
+-- name: list_commands_among
+-- The same of some targets only, each a pair of gateway and device.
+SELECT * FROM command
+WHERE seq IN (
+    SELECT newest.value FROM json_each(:targets) AS target, json_each((
+        SELECT json_group_array(seq) FROM (
+            SELECT seq FROM command
+            WHERE tenant = :tenant AND gateway_id = json_extract(target.value, '$[0]')
+                AND device_id = json_extract(target.value, '$[1]') AND seq < :before
+                AND (:command_type = '' OR command_type = :command_type)
+                AND (:statuses = '[]' OR status IN (SELECT value FROM json_each(:statuses)))
+            ORDER BY seq DESC
+            LIMIT :limit))) AS newest)
+ORDER BY seq DESC
+LIMIT :limit;
+
+-- name: targets
+-- From each to the next one in the index command_target: as many steps as there are targets, however
+-- many commands went to them.
+WITH RECURSIVE
+    device (id) AS (
+        SELECT min(device_id) FROM command WHERE tenant = :tenant
+        UNION ALL
+        SELECT (SELECT min(device_id) FROM command WHERE tenant = :tenant AND device_id > d.id)
+        FROM device AS d WHERE d.id IS NOT NULL),
+    target (device_id, gateway_id) AS (
+        SELECT d.id, (
+            SELECT min(gateway_id) FROM command WHERE tenant = :tenant AND device_id = d.id)
+        FROM device AS d WHERE d.id IS NOT NULL
+        UNION ALL
+        SELECT t.device_id, (
+            SELECT min(gateway_id) FROM command
+            WHERE tenant = :tenant AND device_id = t.device_id AND gateway_id > t.gateway_id)
+        FROM target AS t WHERE t.gateway_id IS NOT NULL)
+SELECT gateway_id, device_id FROM target WHERE gateway_id IS NOT NULL;
 
 -- name: events_of_command
 SELECT e.*, c.* FROM command AS c

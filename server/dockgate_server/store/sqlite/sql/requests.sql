@@ -46,10 +46,14 @@ SELECT * FROM device_request WHERE tenant = :tenant AND id = :id;
 SELECT * FROM device_request
 WHERE tenant = :tenant AND seq < :before
     AND (:gateway_id = '' OR gateway_id = :gateway_id)
+    AND (:gateways IS NULL OR gateway_id IN (SELECT value FROM json_each(:gateways)))
     AND (:request_type = '' OR request_type = :request_type)
     AND (:statuses = '[]' OR status IN (SELECT value FROM json_each(:statuses)))
 ORDER BY seq DESC
 LIMIT :limit;
+
+-- name: gateways
+SELECT DISTINCT gateway_id FROM device_request WHERE tenant = :tenant;
 
 -- name: waiting
 SELECT * FROM device_request WHERE status = 'PENDING' ORDER BY seq;

@@ -1,0 +1,254 @@
+"""Connections of the HTTP server: how many there may be, how slow they may be, how large a head.
+
+aiohttp waits as long for the first head as for the next one, and has no limit for all headers
+together, for how many connections there are, and for a client that does not read its answer.
+"""
+
+import asyncio
+from collections.abc import Iterator
+from typing import Final
+
+import structlog
+from aiohttp import web
+
+from dockgate_server import errors, request_ids
+from dockgate_server.config import Http
+from dockgate_server.errors import DockgateError, Reason
+from dockgate_server.http.errors import error_response, internal_error
+from dockgate_server.http.open_api import OpenApi
+from dockgate_server.http.responses import request_id
+from dockgate_server.limits.refusals import Refusals
+
+LINGERING_SECONDS: Final = 5.0
+"""For what is left of a refused request: dropping the connection at once would let the client see
+a broken connection instead of the answer."""
+
+LONGEST_LINE: Final = 8190
+"""Bytes of the first line, and of each header."""
+
+_MOST_LINGERING: Final = 100
+"""Connections that are turned away and wait for the client to read why; others just end."""
+
+_FIRST_SERVER_ERROR: Final = 500
+_SEPARATORS: Final = len(": \r\n")
+
+_log = structlog.get_logger(__name__)
+
+
+class Connections(web.Server):
+    """aiohttp's server with our limits and our errors.
+
+    Its router is not used: it matches the decoded path, but signed is the path as sent.
+
+    Args:
+        api: Answers requests.
+        settings: The limits.
+        refusals: Writes down who has reached one.
+    """
+
+    def __init__(self, api: OpenApi, settings: Http, refusals: Refusals) -> None:
+        # A client that goes away must not stop a submission halfway.
+        super().__init__(self._answer, handler_cancellation=False)
+        self.api = api
+        self.settings = settings
+        self.refusals = refusals
+        self.open = 0
+        """How many are being served."""
+        self.lingering = 0
+        """How many have been turned away and are not closed yet."""
+        self.unreadable = DockgateError(
+            Reason.INVALID_REQUEST_BODY,
+            "this is not an HTTP request that can be read, or its head is larger than "
+            f"{settings.max_head_bytes} bytes, or a line of it longer than {LONGEST_LINE}, or it "
+            f"has more than {settings.max_headers} headers",
+        )
+
+    def __call__(self) -> web.RequestHandler:
+        """A protocol for a new connection."""
+        return Connection(
+            self,
+            self._loop,
+            keepalive_timeout=self.settings.idle_seconds,
+            lingering_time=LINGERING_SECONDS,
+            max_line_size=LONGEST_LINE,
+            max_field_size=LONGEST_LINE,
+            max_headers=self.settings.max_headers,
+            # Signed is the body as sent, and a small body must not become a large one.
+            auto_decompress=False,
+            access_log=None,
+        )
+
+    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        if sum(_sizes_in_head(request)) > self.settings.max_head_bytes:
+            asked = request_id(request)
+            self.api.unreadable(request.transport, asked, self.unreadable)
+            response = error_response(self.unreadable, asked)
+            response.force_close()
+            return response
+        return await self.api.handle(request)
+
+
+class Connection(web.RequestHandler):
+    """A connection that must be quick, and whose errors have the form of ours.
+
+    Args:
+        server: Whose it is.
+        loop: The event loop.
+        options: What aiohttp can limit by itself.
+    """
+
+    __slots__ = (
+        "_head_bytes",
+        "_head_timer",
+        "_is_counted",
+        "_linger_timer",
+        "_reader_timer",
+        "_server",
+    )
+
+    def __init__(
+        self, server: Connections, loop: asyncio.AbstractEventLoop, **options: object
+    ) -> None:
+        super().__init__(server, loop=loop, **options)  # type: ignore[arg-type]
+        self._server = server
+        self._is_counted = False
+        self._head_bytes = 0  # of a head that is not whole yet
+        self._head_timer: asyncio.TimerHandle | None = None
+        self._linger_timer: asyncio.TimerHandle | None = None
+        self._reader_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Serve it, or turn it away."""
+        server = self._server
+        if server.open < server.settings.max_connections:
+            server.open += 1
+            self._is_counted = True
+            super().connection_made(transport)
+            self._head_timer = self._loop.call_later(
+                server.settings.head_seconds, self._head_is_too_slow
+            )
+            return
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+        server.connection_made(self, transport)  # so that a stop ends it too
+        most = server.settings.max_connections
+        busy = errors.unavailable(f"{most} connections are open, and no more are taken for now")
+        self._turn_away(busy, "http.max_connections")
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Make room for another one."""
+        if self._is_counted:
+            self._is_counted = False
+            self._server.open -= 1
+        if self._linger_timer is not None:
+            self._server.lingering -= 1
+        for timer in (self._head_timer, self._linger_timer, self._reader_timer):
+            if timer is not None:
+                timer.cancel()
+        self._head_timer = self._linger_timer = self._reader_timer = None
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Read on; a head must be whole in time, and before it is too large."""
+        if self._linger_timer is not None:
+            return
+        heads = self._request_count
+        super().data_received(data)
+        if self._request_count != heads:
+            self._head_bytes = 0
+            if self._head_timer is not None:
+                self._head_timer.cancel()
+                self._head_timer = None
+        elif data and self._waiter is not None and not self._waiter.done():
+            # No request is being answered, so this is a part of the next head.
+            settings = self._server.settings
+            self._head_bytes += len(data)
+            if self._head_bytes > settings.max_head_bytes:
+                self._turn_away(self._server.unreadable, "http.max_head_bytes")
+            elif self._head_timer is None:
+                self._head_timer = self._loop.call_later(
+                    settings.head_seconds, self._head_is_too_slow
+                )
+
+    def pause_writing(self) -> None:
+        """The client does not take its answer; it must, before long."""
+        super().pause_writing()
+        self._reader_timer = self._loop.call_later(
+            self._server.settings.body_seconds, self._reader_is_too_slow
+        )
+
+    def resume_writing(self) -> None:
+        """The client has taken some of it."""
+        super().resume_writing()
+        if self._reader_timer is not None:
+            self._reader_timer.cancel()
+            self._reader_timer = None
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """The response to what could not be read as a request; the connection ends with it."""
+        is_ours = status >= _FIRST_SERVER_ERROR
+        error = internal_error() if is_ours else self._server.unreadable
+        asked = request_ids.new()
+        _log.info("http_unreadable", request_id=asked, status=status, problem=type(exc).__name__)
+        self._server.api.unreadable(self.transport, asked, error)
+        response = error_response(error, asked)
+        response.force_close()
+        return response
+
+    def _head_is_too_slow(self) -> None:
+        self._head_timer = None
+        if not self._head_bytes:
+            self.force_close()  # nobody has asked anything
+            return
+        seconds = self._server.settings.head_seconds
+        slow = DockgateError(
+            Reason.INVALID_REQUEST_BODY,
+            f"the head of the request did not arrive within {seconds:g} s",
+        )
+        self._turn_away(slow, "http.head_seconds")
+
+    def _reader_is_too_slow(self) -> None:
+        self._reader_timer = None
+        if self.transport is not None:
+            self._server.refusals.note("http.body_seconds", self._peer())
+            self.transport.abort()
+
+    def _turn_away(self, error: DockgateError, limit: str) -> None:
+        """Say why without having read a request, and give the client some time to read that."""
+        server, transport = self._server, self.transport
+        assert transport is not None
+        server.refusals.note(limit, self._peer())
+        asked = request_ids.new()
+        server.api.unreadable(transport, asked, error)
+        self.close()
+        if server.lingering >= _MOST_LINGERING:
+            transport.abort()
+            return
+        server.lingering += 1
+        transport.write(_written(error_response(error, asked)))
+        self._linger_timer = self._loop.call_later(LINGERING_SECONDS, transport.close)
+
+    def _peer(self) -> str:
+        peer = self.peername
+        return str(peer[0]) if isinstance(peer, tuple) else ""
+
+
+def _sizes_in_head(request: web.BaseRequest) -> Iterator[int]:
+    yield len(request.method) + len(request.raw_path) + len("  HTTP/1.1\r\n")
+    for name, value in request.raw_headers:
+        yield len(name) + len(value) + _SEPARATORS
+
+
+def _written(response: web.Response) -> bytes:
+    """A response as it goes over the wire, where there is no request that it answers."""
+    body = response.body
+    assert isinstance(body, bytes)
+    headers = {**response.headers, "Content-Length": str(len(body)), "Connection": "close"}
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    return f"HTTP/1.1 {response.status} {response.reason}\r\n{lines}\r\n".encode() + body

@@ -1,0 +1,50 @@
+-- name: newest
+SELECT seq, mac FROM audit ORDER BY seq DESC LIMIT 1;
+
+-- name: anchor
+SELECT seq, mac, seal, restored_from FROM audit_anchor;
+
+-- name: append
+INSERT INTO audit (
+    seq, at, action, outcome, tenant, principal, is_proven, transport, peer, request_id, reason,
+    target, device_id, method, dangerous, digest, calls, mac
+) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+
+-- name: read_key
+SELECT sealed FROM kept_key WHERE purpose = :purpose;
+
+-- name: keep_key
+INSERT INTO kept_key (purpose, sealed) VALUES (:purpose, :sealed);
+
+-- name: oldest
+-- From the old end on; the walk ends at the first that is to be kept.
+SELECT seq, at, mac FROM audit ORDER BY seq LIMIT :limit;
+
+-- name: set_anchor
+UPDATE audit_anchor SET seq = :seq, mac = :mac, seal = :seal;
+
+-- name: remove_up_to
+DELETE FROM audit WHERE seq <= :seq;
+
+-- name: forget_restoration
+UPDATE audit_anchor SET restored_from = NULL;
+
+-- name: behind
+SELECT * FROM audit WHERE seq > :after ORDER BY seq LIMIT :limit;
+
+-- name: before_anchor
+SELECT min(seq) FROM audit WHERE seq <= (SELECT seq FROM audit_anchor);
+
+-- name: list
+-- The newest first; what is looked for is looked for along the way, as an index would cost each
+-- submission more than a search costs.
+SELECT * FROM audit
+WHERE at >= :since
+    AND (:principal = '' OR principal = :principal)
+    AND (:device_id = '' OR device_id = :device_id)
+    AND (:action = '' OR action = :action)
+    AND (:reason = '' OR reason = :reason)
+    AND (:outcome = '' OR outcome = :outcome)
+    AND (NOT :dangerous OR dangerous)
+ORDER BY seq DESC
+LIMIT :limit;

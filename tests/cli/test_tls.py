@@ -1,0 +1,164 @@
+"""The command line against a server with TLS: what it sends, and what it says when that fails."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from cli.scripted import Called, Run, Script
+from support.certificates import Authority
+from support.secured import Secured, secured
+
+from dockgate_server.access.keys import NewKey
+
+
+@pytest.fixture
+async def tls(tmp_path: Path) -> AsyncIterator[Secured]:
+    """A server that knows its callers by API keys."""
+    async with secured(tmp_path) as server:
+        yield server
+
+
+@pytest.fixture
+async def mutual(tmp_path: Path) -> AsyncIterator[Secured]:
+    """One that asks for certificates as well."""
+    async with secured(tmp_path, mutual=True) as server:
+        yield server
+
+
+def be(key: NewKey, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put an API key into the environment."""
+    monkeypatch.setenv("DOCKGATE_API_ID", key.key.api_id)
+    monkeypatch.setenv("DOCKGATE_API_KEY", key.secret)
+
+
+async def call(run: Run, server: Secured, *options: object, address: str = "") -> Called:
+    """Call the command line from a thread, as the server lives in this one."""
+    address = address or server.server.address
+    arguments = ("list", "--server", address, *(str(one) for one in options))
+    called = await asyncio.to_thread(run, *arguments)
+    # Without the server's log, which goes the same way.
+    lines = called.err.splitlines(keepends=True)
+    return replace(called, err="".join(line for line in lines if "grpc_refused" not in line))
+
+
+async def test_an_api_key_from_the_environment_is_sent(
+    run: Run, tls: Secured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And the server knows who calls."""
+    key = await tls.keys.create("test")
+    be(key, monkeypatch)
+    called = await call(run, tls, "--tls-ca", tls.authority.certificate)
+    assert called.code == 0, called.err
+    assert tls.taken[0].principal == key.key.api_id
+
+
+async def test_a_client_certificate_is_shown(run: Run, mutual: Secured) -> None:
+    """Mutual TLS needs no key."""
+    key = await mutual.keys.create("test", client_certificate="client")
+    certificate, private = mutual.authority.issue("client")
+    options = ("--tls-cert", certificate, "--tls-key", private)
+    called = await call(run, mutual, "--tls-ca", mutual.authority.certificate, *options)
+    assert called.code == 0, called.err
+    assert mutual.taken[0].principal == key.key.api_id
+
+
+async def test_without_credentials_it_says_where_they_come_from(run: Run, tls: Secured) -> None:
+    """The server cannot know that."""
+    called = await call(run, tls, "--tls-ca", tls.authority.certificate)
+    assert called.code == 1
+    assert called.err.count("\n") == 1
+    assert "DOCKGATE_API_ID and DOCKGATE_API_KEY" in called.err
+
+
+async def test_a_wrong_key_is_one_line_without_the_key(
+    run: Run, tls: Secured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Errors are pasted into tickets."""
+    key = await tls.keys.create("test")
+    be(key, monkeypatch)
+    monkeypatch.setenv("DOCKGATE_API_KEY", key.secret[:-1])
+    called = await call(run, tls, "--tls-ca", tls.authority.certificate)
+    assert called.code == 1
+    assert called.err.count("\n") == 1
+    assert key.secret[:-1] not in called.err
+
+
+async def test_a_wrong_authority_is_said(run: Run, tls: Secured, tmp_path: Path) -> None:
+    """Somebody else may answer there."""
+    called = await call(run, tls, "--tls-ca", Authority(tmp_path / "other").certificate)
+    assert called.code == 1
+    assert called.err.startswith("error: the authorities in --tls-ca do not vouch for 127.0.0.1:")
+    assert called.err.count("\n") == 1
+
+
+async def test_a_wrong_host_name_is_said(run: Run, tls: Secured) -> None:
+    """The certificate is for 127.0.0.1, not for any name that leads there."""
+    address = tls.server.address.replace("127.0.0.1", "localhost")
+    called = await call(run, tls, "--tls-ca", tls.authority.certificate, address=address)
+    assert called.code == 1
+    assert called.err == (
+        f"error: the certificate of {address} is for another host; use a name that it has\n"
+    )
+
+
+@pytest.mark.parametrize("with_ca", [True, False])
+async def test_a_server_that_closes_the_connection_may_want_more(
+    run: Run, mutual: Secured, with_ca: bool
+) -> None:
+    """TLS, or a certificate; gRPC's core does not say which."""
+    options = ("--tls-ca", mutual.authority.certificate) if with_ca else ()
+    called = await call(run, mutual, *options)
+    assert called.code == 1
+    assert called.err.count("\n") == 1
+    assert "--tls-cert and --tls-key" in called.err
+
+
+def test_a_key_is_not_sent_without_tls(
+    run: Run, script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Everybody on the way could read it."""
+    monkeypatch.setenv("DOCKGATE_API_ID", "dk_1")
+    monkeypatch.setenv("DOCKGATE_API_KEY", "dks_secret")
+    called = run("list")
+    assert called.code == 2
+    assert "--tls-ca" in called.err
+    assert script.requests == []
+
+
+@pytest.mark.parametrize("name", ["DOCKGATE_API_ID", "DOCKGATE_API_KEY"])
+def test_half_a_credential_is_a_wrong_call(
+    run: Run, script: Script, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """A typing error in a variable's name would make somebody nobody."""
+    monkeypatch.setenv(name, "dk_1")
+    called = run("list")
+    assert (called.code, script.requests) == (2, [])
+    assert "must be set together" in called.err
+
+
+def test_a_file_that_is_no_certificate_is_named(run: Run, tmp_path: Path) -> None:
+    """GRPC's core would only say that there is no connection."""
+    file = tmp_path / "ca.pem"
+    file.write_text("nothing")
+    called = run("list", "--tls-ca", str(file))
+    assert (called.code, called.err) == (1, f"error: --tls-ca: {file} is no PEM file\n")
+
+
+def test_a_certificate_needs_its_key(run: Run, tmp_path: Path) -> None:
+    """And the other way round."""
+    certificate, key = Authority(tmp_path).issue("client")
+    for option, file in (("--tls-cert", certificate), ("--tls-key", key)):
+        called = run("list", option, str(file))
+        assert called.code == 2
+        assert "must be given together" in called.err
+
+
+def test_nothing_is_sent_that_was_not_asked_for(run: Run, script: Script) -> None:
+    """On this machine everybody is everybody."""
+    from dockgate.downlink.v1 import command_service_pb2 as pb
+
+    script.answers["list"] = [pb.ListCommandsResponse()]
+    assert run("list").code == 0
+    assert "authorization" not in script.metadata[0]

@@ -1,0 +1,1 @@
+"""Everything that the OpenAPI document describes, called by schemathesis."""

@@ -1,0 +1,1 @@
+"""Inputs that nobody meant, into the two ways by which strangers reach the gateway."""

@@ -1,0 +1,1 @@
+"""The security tests: what strangers and insiders may try, and what comes of it."""
