@@ -69,13 +69,28 @@ def violations(
     request: pb.SubmitCommandRequest, method: catalogue.Method, message: Message, data: bytes
 ) -> list[FieldViolation]:
     """Every rule that the submission breaks."""
-    found = dji_json.unknown_fields(request) + rules.violations(request)
+    found = dji_json.unknown_fields(request) + _broken_rules(request, message)
     if method.spec.control_stream and request.offline_policy == command_pb2.OFFLINE_POLICY_QUEUE:
         never = "must not be QUEUE: a control stream is sent at once or not at all"
         found.append(FieldViolation("offline_policy", never))
     # JSON has no word for infinity; orjson writes null, which we never write ourselves.
     if b"null" in data:
         found += dji_json.non_finite_numbers(message, f"dji.{request.dji.WhichOneof('method')}")
+    return found
+
+
+def _broken_rules(request: pb.SubmitCommandRequest, message: Message) -> list[FieldViolation]:
+    # The method apart from the rest: asked about the whole, the library looks at each of the two
+    # hundred methods that are not set, which takes ten times as long.
+    rest = pb.SubmitCommandRequest()
+    rest.CopyFrom(request)
+    rest.ClearField("dji")
+    found = rules.violations(rest)
+    if of_method := rules.violations(message):
+        path = f"dji.{request.dji.WhichOneof('method')}"
+        for one in of_method:
+            field = f"{path}.{one.field}" if one.field else path
+            found.append(FieldViolation(field, one.description))
     return found
 
 
