@@ -14,7 +14,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help venv run test sim chaos load machines storm gen gen-java check-gen docs check-docs lint format types breaking release-image ci clean validate-proto fuzz schemathesis audit-code audit-deps
+.PHONY: help venv run test sim chaos load machines bench storm gen gen-java check-gen docs check-docs lint format types breaking release-image ci clean validate-proto fuzz schemathesis audit-code audit-deps
 
 help: ## Show this help
 	@echo "Usage: make <target> [ARGS=…]"
@@ -38,6 +38,9 @@ chaos: $(READY) ## Kill the server 200 times under load and check every promise 
 
 load: $(READY) ## Start with 100,000 open commands, leave 10,000 unanswered, and measure (ARGS=--help)
 	@PYTHONPATH=tests $(BIN)/python -m load $(ARGS)
+
+bench: $(READY) ## Measure the gateway beside the limits of its parts, under five minutes (ARGS=--help)
+	@PYTHONPATH=tests $(BIN)/python -m bench $(ARGS)
 
 storm: $(READY) ## Let 100 docks tell 5,000 events a second, and measure (ARGS=--help)
 	@PYTHONPATH=tests $(BIN)/python -m load.events $(ARGS)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import structlog
 
 from dockgate.downlink.v1 import command_service_pb2
+from dockgate_server import http
 from dockgate_server.access import unlocking
 from dockgate_server.access.keys import Keys
 from dockgate_server.access.verifier import Verifier
@@ -31,7 +32,6 @@ from dockgate_server.dispatcher.recorder import Recorder
 from dockgate_server.errors import CannotListen, DockgateError
 from dockgate_server.events import EventWatching
 from dockgate_server.fleet import Fleet
-from dockgate_server.http.server import HttpServer
 from dockgate_server.hub import Feed, Hub
 from dockgate_server.inbound import wiring
 from dockgate_server.inbound.events import Events
@@ -109,6 +109,8 @@ async def running(settings: Settings) -> AsyncIterator[App]:
     clock = SystemClock()
     limits = Limits(settings.limits, clock)
     hub = Hub()
+    rules.warm_up(command_service_pb2.SubmitCommandRequest())
+    http_server = http.load(settings.http)
     told: Feed[DeviceEvent] = Feed()
     health = Health()
     presence = PresenceBook(clock)
@@ -203,7 +205,6 @@ async def running(settings: Settings) -> AsyncIterator[App]:
                 heartbeat_seconds=heartbeat,
                 limits=limits,
             )
-            rules.warm_up(command_service_pb2.SubmitCommandRequest())
             await registry.load()
             hub.start_from(await store.newest_event_seq())
             told.start_from(await store.events.newest_seq())
@@ -242,11 +243,11 @@ async def running(settings: Settings) -> AsyncIterator[App]:
                         refused=audit.refused,
                     )
                     await servers.enter_async_context(rpc)
-                    http = None
-                    if settings.http.enabled:
+                    open_api = None
+                    if http_server is not None:
                         skew = settings.http.clock_skew_seconds
                         verifier = Verifier(store, keys, clock, skew, limits.rate)
-                        http = HttpServer(
+                        open_api = http_server(
                             settings.http,
                             commands,
                             verifier,
@@ -255,12 +256,12 @@ async def running(settings: Settings) -> AsyncIterator[App]:
                             limits=limits,
                             refused=audit.refused,
                         )
-                        await servers.enter_async_context(http)
+                        await servers.enter_async_context(open_api)
                     try:
                         yield App(
                             supervisor,
                             rpc.address,
-                            http.address if http else None,
+                            open_api.address if open_api else None,
                             commands,
                             bridge,
                             registry,

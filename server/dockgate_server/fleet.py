@@ -11,7 +11,7 @@ from dockgate_server.devices.feed import Changed
 from dockgate_server.devices.reach import Reach
 from dockgate_server.devices.registry import Registry, unknown_device
 from dockgate_server.devices.state import State, StateBoard
-from dockgate_server.errors import DockgateError, Reason
+from dockgate_server.errors import DockgateError, FieldViolation, Reason
 from dockgate_server.limits import Limits, unlimited
 from dockgate_server.model.audit import Entry, by
 from dockgate_server.model.caller import Caller, Scope
@@ -136,10 +136,12 @@ class Fleet:
         What is not known becomes the tenant's, the gateway device too.
 
         Raises:
-            DockgateError: VALIDATION_FAILED; FORBIDDEN; DEVICE_NOT_FOUND, as the serial number or
-                the gateway device is another tenant's; UNAVAILABLE.
+            DockgateError: VALIDATION_FAILED, also for a name that is the serial number of another
+                device of the tenant; FORBIDDEN; DEVICE_NOT_FOUND, as the serial number or the
+                gateway device is another tenant's; UNAVAILABLE.
         """
-        asking.need(caller, Scope.CREATE)
+        # A name decides where commands go: to the wrong aircraft, if it is wrong.
+        asking.need(caller, Scope.DANGEROUS)
         asking.check(request)
         serial_number = request.serial_number or request.device_id
         known = self._registry.get(serial_number)
@@ -152,6 +154,7 @@ class Fleet:
             alias=None if request.device_id == serial_number else request.device_id,
         )
         self._check_registration(Reach(self._registry, caller), known, device)
+        self._check_alias(device)
         audit = self._audit(caller, "register_device", device)
         await self._registry.register(device, audit)
         return self._seen(self._registry.get(serial_number) or device, with_state=False)
@@ -162,7 +165,7 @@ class Fleet:
         Raises:
             DockgateError: VALIDATION_FAILED, FORBIDDEN, DEVICE_NOT_FOUND, UNAVAILABLE.
         """
-        asking.need(caller, Scope.CREATE)
+        asking.need(caller, Scope.DANGEROUS)
         asking.check(request)
         device = Reach(self._registry, caller).resolve(request.device_id)
         audit = self._audit(caller, "remove_device", device)
@@ -191,6 +194,18 @@ class Fleet:
                 f"{reach.caller.principal} is limited to some devices, and cannot name any",
                 metadata={"device_id": device.name},
             )
+
+    def _check_alias(self, device: Device) -> None:
+        """What is meant for one device must not go to another that has taken its number for a name.
+
+        Raises:
+            DockgateError: VALIDATION_FAILED.
+        """
+        other = self._registry.get(device.alias or "")
+        # Of another tenant's it stands for nothing, and to refuse it would tell that it is there.
+        if other is not None and self._registry.belongs(other, device.tenant):
+            taken = "is the serial number of another device; the alias must be another name"
+            raise errors.validation_failed([FieldViolation("device_id", taken)])
 
     async def _next(self, changed: Changed, with_state: bool) -> AsyncIterator[str]:
         """What has changed by the time something has; nothing after a heartbeat's time."""

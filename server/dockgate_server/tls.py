@@ -10,15 +10,12 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 import structlog
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    PublicFormat,
-    load_pem_private_key,
-)
+
+if TYPE_CHECKING:
+    from cryptography import x509
 
 _log = structlog.get_logger(__name__)
 
@@ -113,6 +110,13 @@ def pem_of(certificate: Path, key: Path, client_ca: Path | None) -> Pem:
         OSError: A file cannot be read.
         ValueError: It is not what it should be, or key and certificate do not belong together.
     """
+    # Here, as a server without TLS needs none of it: it is large.
+    from cryptography.hazmat.primitives.serialization import (
+        Encoding,
+        PublicFormat,
+        load_pem_private_key,
+    )
+
     pem = Pem(
         certificate.read_bytes(),
         key.read_bytes(),
@@ -161,7 +165,9 @@ def _context() -> ssl.SSLContext:
     return context
 
 
-def _certificates(pem: bytes, file: Path) -> list[x509.Certificate]:
+def _certificates(pem: bytes, file: Path) -> "list[x509.Certificate]":
+    from cryptography import x509
+
     try:
         return x509.load_pem_x509_certificates(pem)
     except ValueError as error:

@@ -171,6 +171,40 @@ def entries_of(database: Path, principal: str) -> list[Entry]:
     return [one.entry for one in entries(database, principal=principal)]
 
 
+async def test_a_flood_that_does_not_end_delays_nobody(
+    store: SqliteStore, audit: Audit, database: Path, clock: ManualClock
+) -> None:
+    """More kinds than there is room for, again and again: those who wait longest come first."""
+    flood = [(f"made_up_{name}", f"192.0.2.{host}:1") for host in range(3) for name in range(60)]
+
+    async def go_on(seconds: int) -> None:
+        for _ in range(seconds * 4):
+            for claimed, peer in flood:
+                refuse(audit, claimed=claimed, origin=Origin("http", peer, ""))
+            clock.advance(0.25)
+            await settle(store)
+
+    await go_on(60)
+    refuse(audit, claimed="dk_x", origin=Origin("http", "198.51.100.1:1", "r2"))
+    refuse(audit, caller=CALLER, error=FORBIDDEN)
+    await go_on(30)
+    for principal in (CALLER.principal, "dk_x"):
+        assert [one.calls for one in entries_of(database, principal)] == [1]
+
+
+async def test_nobody_unknown_can_hide_what_somebody_known_does(
+    store: SqliteStore, audit: Audit, database: Path, clock: ManualClock
+) -> None:
+    """Not even from many hosts: there is room that is kept for callers who are proven."""
+    for number in range(2 * MOST_KINDS):
+        where = Origin("http", f"192.0.{number % 250}.{number // 250}:1", "")
+        refuse(audit, claimed=f"made_up_{number}", origin=where)
+    refuse(audit, caller=CALLER, error=FORBIDDEN)
+    await pass_(store, clock, 15)
+    [one] = entries_of(database, CALLER.principal)
+    assert (one.device_id, one.is_proven) == ("drone-001", True)
+
+
 async def test_while_the_store_takes_nothing_refusals_wait(
     store: SqliteStore, audit: Audit, database: Path, clock: ManualClock
 ) -> None:

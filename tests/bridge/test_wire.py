@@ -13,11 +13,11 @@ from dockgate_server.bridge.buffering import READ_AHEAD, BufferedSocket
 CONNECT = {True: b"\x10\x07\x00\x04MQTT\x05", False: b"\x10\x07\x00\x04MQTT\x04"}
 
 
-def understood(packet: bytes, *, is_v5: bool) -> object:
+def understood(packet: bytes | bytearray, *, is_v5: bool) -> object:
     """The packet as another reader of MQTT understands it."""
     conversation = Conversation()
     conversation.from_client(CONNECT[is_v5])
-    (read,) = conversation.from_client(packet)
+    (read,) = conversation.from_client(bytes(packet))
     return read
 
 
@@ -28,6 +28,24 @@ def test_a_message_is_written_as_mqtt_has_it(size: int, is_v5: bool) -> None:
     packet = wire.write_publish("a/ü", b"x" * size, is_v5=is_v5)
     expected = Publish(
         "a/ü", b"x" * size, 0, None, duplicate=False, retain=False, expiry_seconds=None
+    )
+    assert understood(packet, is_v5=is_v5) == expected
+
+
+@pytest.mark.parametrize("is_v5", [True, False])
+@pytest.mark.parametrize("size", [0, 100, 128, 300_000])
+@pytest.mark.parametrize("packet_id", [1, 255, 256, 65_535])
+@pytest.mark.parametrize("expiry", [1, 30, 2**32 - 1])
+def test_a_message_that_is_to_be_acknowledged_is_written_as_mqtt_has_it(
+    size: int, packet_id: int, expiry: int, is_v5: bool
+) -> None:
+    """QoS 1, with its name, and how long it may be kept where MQTT can say so."""
+    packet = wire.write_publish(
+        "a/ü", b"x" * size, is_v5=is_v5, packet_id=packet_id, expiry_seconds=expiry
+    )
+    kept = expiry if is_v5 else None
+    expected = Publish(
+        "a/ü", b"x" * size, 1, packet_id, duplicate=False, retain=False, expiry_seconds=kept
     )
     assert understood(packet, is_v5=is_v5) == expected
 
@@ -79,6 +97,47 @@ def test_what_has_come_is_read_ahead(pair: tuple[BufferedSocket, socket.socket])
         buffered.recv(1)
     other.close()
     assert buffered.recv(1) == b""
+
+
+def test_whole_packets_are_given_at_once(pair: tuple[BufferedSocket, socket.socket]) -> None:
+    """Until one that is rare, or not whole; from there on in pieces."""
+    buffered, other = pair
+    with pytest.raises(BlockingIOError):
+        buffered.packets(10)
+    one, two = wire.write_publish("a", b"x" * 120, is_v5=False), wire.puback(7)
+    long = wire.write_publish("a", b"x" * 130, is_v5=False)
+    other.send(b"".join((two, one, long, two, b"\xd0\0", two, two[:3])))
+    first = [(0x40, two[2:]), (0x30, bytes(one[2:])), (0x30, bytes(long[3:])), (0x40, two[2:])]
+    assert buffered.packets(3) == first[:3]
+    assert buffered.packets(3) == first[3:]
+    assert buffered.packets(3) == []
+    assert buffered.recv(2) == b"\xd0\0"
+    assert buffered.packets(3) == [(0x40, two[2:])]
+    assert (buffered.packets(3), buffered.has_more) == ([], True)
+    assert buffered.recv(100) == two[:3]
+    other.close()
+    assert (buffered.packets(3), buffered.recv(1)) == ([], b"")
+
+
+@pytest.mark.parametrize("size", [READ_AHEAD - 6, READ_AHEAD - 5, READ_AHEAD, 3 * READ_AHEAD])
+def test_a_packet_that_is_not_whole_is_given_in_pieces(
+    pair: tuple[BufferedSocket, socket.socket], size: int
+) -> None:
+    """It is as long as what is read ahead, or longer."""
+    buffered, other = pair
+    packet = bytes(wire.write_publish("a", b"x" * size, is_v5=False))
+    other.send(packet + wire.puback(7))
+    whole = buffered.packets(1)
+    if len(packet) <= READ_AHEAD:
+        assert whole == [(0x30, packet[3:])]
+    else:
+        assert whole == []
+        read = b""
+        while len(read) < len(packet):
+            read += buffered.recv(len(packet) - len(read))
+        assert read == packet
+    rest = buffered.packets(1) or [(buffered.recv(1)[0], buffered.recv(10))]
+    assert rest[0][0] == 0x40
 
 
 def test_a_large_piece_is_read_whole(pair: tuple[BufferedSocket, socket.socket]) -> None:

@@ -117,6 +117,15 @@ def test_of_a_method_that_nobody_knows_the_names_decide() -> None:
     assert redaction.to_keep("brand_new_method", sent) == kept
 
 
+@pytest.mark.parametrize(
+    "name", ["Password", "api_key", "apiKey", "secretKey", "wifi_psk", "auth", "refresh_token"]
+)
+def test_of_a_method_that_nobody_knows_likely_names_are_enough(name: str) -> None:
+    """However they are written: nobody has marked its fields."""
+    sent = {"a": {name: "hush"}, "author": "plain"}
+    assert redaction.to_keep("brand_new_method", sent) == {"a": {name: None}, "author": "plain"}
+
+
 def test_every_marked_field_is_kept_as_null() -> None:
     """Whichever message it is in."""
     marked = [one for one in catalogue.METHODS if redaction.has_marks(one)]

@@ -244,3 +244,18 @@ async def test_finding_a_few_commands_looks_at_few(core: Core) -> None:
     await reading.run(lambda db: [db.set_progress_handler(None, 0)])
     first, second, _ = steps
     assert second < first * 1.1
+
+
+@pytest.mark.parametrize("limit", ["drone-002", "eagle", "drone-*"])
+async def test_a_limit_to_a_drone_does_not_reach_what_acts_on_its_dock(
+    core: Core, limit: str
+) -> None:
+    """Whoever may film with the drone may not open the cover over it."""
+    request = pb.SubmitCommandRequest(device_id="drone-002", idempotency_key="cover")
+    request.dji.cover_open.SetInParent()
+    refused = await refusal(core.commands.submit(limited(limit), request))
+    assert refused.reason is Reason.FORBIDDEN
+    assert refused.metadata == {"device_id": "dock-002"}
+    assert await core.stored() == 0
+    await submitted(core, "drone-002", limited(limit))
+    await core.commands.submit(limited("dock-002"), request)

@@ -81,3 +81,16 @@ def test_data_nested_too_deep_is_refused() -> None:
             }
         )
     assert caught.value.reason is Reason.VALIDATION_FAILED
+
+
+async def test_a_property_of_the_schema_cannot_go_raw_under_another_name(
+    permitting: core.Core,
+) -> None:
+    """On its channel the device goes by the members of the data, not by the method's name."""
+    request = raw("brand_new", new_one=1, height_limit=1500)
+    request.dji.raw_method.channel = "property_set"
+    with pytest.raises(DockgateError) as caught:
+        await permitting.commands.submit(LOCAL, request)
+    assert caught.value.reason is Reason.UNSUPPORTED_COMMAND
+    assert caught.value.metadata["command_type"] == "height_limit"
+    assert not permitting.bridge.published

@@ -260,3 +260,56 @@ async def test_what_a_device_says_belongs_to_its_tenant(store: SqliteStore) -> N
     for tenant, count in (("north", 1), ("default", 0)):
         assert len((await store.list_unmatched(tenant, "", None, 10)).replies) == count
         assert len((await store.requests.list(tenant, RequestFilter(), None, 9)).requests) == count
+
+
+async def test_an_alias_cannot_be_the_serial_number_of_another_device(store: SqliteStore) -> None:
+    """Commands for that one would go to this one, and limits to that one would reach this one."""
+    parts = await reloaded(store)
+    await parts.register(NORTH, "drone-1", gateway_id="dock-1")
+    await parts.register(NORTH, "drone-2", gateway_id="dock-2")
+    with pytest.raises(DockgateError) as caught:
+        await parts.register(NORTH, "drone-2", serial_number="drone-1")
+    assert caught.value.reason is Reason.VALIDATION_FAILED
+    assert [one.field for one in caught.value.violations] == ["device_id"]
+    assert parts.registry.resolve("north", "drone-2").gateway_id == "dock-2"
+
+
+async def test_an_alias_may_be_what_another_tenant_calls_a_device(store: SqliteStore) -> None:
+    """To refuse it would tell that there is such a device; it stands for nothing of theirs."""
+    parts = await reloaded(store)
+    await parts.register(SOUTH, "drone-2", gateway_id="dock-2")
+    await parts.register(NORTH, "drone-2", serial_number="drone-1", gateway_id="dock-1")
+    assert parts.registry.resolve("north", "drone-2").id == "drone-1"
+    assert parts.registry.resolve("south", "drone-2").id == "drone-2"
+
+
+async def test_a_device_that_was_removed_stays_its_tenants_by_the_configuration(
+    store: SqliteStore,
+) -> None:
+    """Until the next start nobody else comes by it: not who registers it, not who is asked next."""
+    parts = await reloaded(store, Device("north", "drone-1", "dock-1"))
+    for device_id in ("drone-1", "dock-1"):
+        await parts.fleet.remove(NORTH, pb.RemoveDeviceRequest(device_id=device_id))
+    for fields in ({"device_id": "dock-1"}, {"device_id": "x", "gateway_id": "dock-1"}):
+        with pytest.raises(DockgateError) as caught:
+            await parts.register(SOUTH, **fields)
+        assert caught.value.reason is Reason.DEVICE_NOT_FOUND
+    await parts.announce("dock-1", "drone-1")
+    assert parts.of(NORTH) == {"dock-1": "dock-1", "drone-1": "dock-1"}
+    assert (await reloaded(store)).of(NORTH) == {"dock-1": "dock-1", "drone-1": "dock-1"}
+
+
+async def test_who_may_not_do_what_is_dangerous_neither_names_nor_removes_devices(
+    store: SqliteStore,
+) -> None:
+    """A wrong name sends commands to the wrong aircraft."""
+    parts = Parts(store)
+    await parts.announce("dock-1", "drone-1")
+    ordinary = Caller("default", "p")
+    for attempt in (
+        parts.register(ordinary, "roof", serial_number="dock-1"),
+        parts.fleet.remove(ordinary, pb.RemoveDeviceRequest(device_id="dock-1")),
+    ):
+        with pytest.raises(DockgateError) as refused:
+            await attempt
+        assert refused.value.metadata == {"scope": "open:command:dangerous"}

@@ -92,7 +92,7 @@ async def test_a_submission_that_the_store_cannot_take_is_refused_and_its_place_
     rig.bridge.connected = False
     with pytest.raises(Exception, match="nothing was accepted"):
         await rig.accept("k")
-    assert rig.dispatcher._window.reserved == rig.dispatcher._unplaced == 0
+    assert rig.dispatcher._window.reserved == rig.dispatcher._window.unplaced == 0
     rig.bridge.connected = True
     await rig.cannot_write(False)
     assert rig.sent() == []

@@ -171,7 +171,7 @@ async def test_repetitions_give_their_place_back(rig: Rig) -> None:
     """Places of commands that turn out to be known are not lost."""
     first = await rig.accept("k")
     await asyncio.gather(*(rig.submit("k") for _ in range(WINDOW * 2)))
-    assert rig.dispatcher._window.reserved == rig.dispatcher._unplaced == 0
+    assert rig.dispatcher._window.reserved == rig.dispatcher._window.unplaced == 0
     rest = [await rig.accept() for _ in range(WINDOW - 1)]
     assert rig.sent() == [first, *rest]
 

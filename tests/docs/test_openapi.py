@@ -25,6 +25,7 @@ from dockgate_server.errors import Reason
 from dockgate_server.http import convert, device_requests, open_api
 from dockgate_server.http.responses import REQUEST_ID
 from dockgate_server.model.command import (
+    Channel,
     Command,
     CompletionBasis,
     FailureCode,
@@ -195,6 +196,7 @@ def _full_command() -> Command:
         vendor=Vendor.DJI,
         device_id="drone-001",
         gateway_id="dock-001",
+        channel=Channel.SERVICES,
         command_type="flighttask_execute",
         data=b"null",
         timeout_seconds=30,

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from dockgate_server.codec import catalogue
-from dockgate_server.docs.page import STYLE, Reference
+from dockgate_server.docs.page import Reference
+from dockgate_server.docs.reference import STYLE
 from dockgate_server.errors import Reason
 
 _VOID = {"meta", "link", "br", "hr"}

@@ -84,6 +84,8 @@ async def test_compressed_body_is_refused(api: OpenApiUnderTest) -> None:
             "payload_index",
         ),
         (BODY.replace(b'"vendor":', b'"vend\\u006fr":"px4","vendor":'), "vendor"),
+        (BODY.replace(b'"vendor":', b'"idempotency_key":"a:b","vendor":'), "idempotency_key"),
+        (BODY.replace(b'"vendor":', b'"x":[{},{"list":1,"list":[":"]}],"vendor":'), "list"),
     ],
 )
 async def test_key_that_stands_twice_is_named(api: OpenApiUnderTest, body: bytes, key: str) -> None:
@@ -92,6 +94,12 @@ async def test_key_that_stands_twice_is_named(api: OpenApiUnderTest, body: bytes
     assert (answer.status, answer.code) == (400, "INVALID_REQUEST_BODY")
     assert key in answer.body["message"]
     assert await api.nothing_was_stored()
+
+
+async def test_colons_in_texts_are_no_keys(api: OpenApiUnderTest) -> None:
+    """Keys are counted by their colons first."""
+    answer = await api.post(orjson.dumps(submission(idempotency_key='a:"b":{"b":1}')))
+    assert answer.status == 202
 
 
 async def test_client_that_waits_to_be_asked_is_asked(api: OpenApiUnderTest) -> None:

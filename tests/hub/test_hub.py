@@ -8,7 +8,7 @@ import pytest
 
 from dockgate_server import hub as hubs
 from dockgate_server.hub import Hub, Watcher
-from dockgate_server.model.command import Command, CommandEvent, EventKind, Status, Vendor
+from dockgate_server.model.command import Channel, Command, CommandEvent, EventKind, Status, Vendor
 
 
 def an_event(seq: int, revision: int, command_id: str = "c1") -> CommandEvent:
@@ -21,6 +21,7 @@ def an_event(seq: int, revision: int, command_id: str = "c1") -> CommandEvent:
         vendor=Vendor.DJI,
         device_id="d",
         gateway_id="g",
+        channel=Channel.SERVICES,
         command_type="charge_open",
         data=b"null",
         timeout_seconds=30,

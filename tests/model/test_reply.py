@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.records import a_reply
 
-from dockgate_server.model.command import Command, Status, Vendor
-from dockgate_server.model.reply import Outcome, as_integer, mismatch, read_outcome
+from dockgate_server.model.command import Channel, Command, Status, Vendor
+from dockgate_server.model.reply import Outcome, as_integer, outcome_for, read_outcome
 
 
 @pytest.mark.parametrize(
@@ -119,6 +119,7 @@ def _command(command_type: str) -> Command:
         vendor=Vendor.DJI,
         device_id="drone-001",
         gateway_id="dock-001",
+        channel=Channel.SERVICES,
         command_type=command_type,
         data=b"{}",
         timeout_seconds=30,
@@ -134,17 +135,17 @@ def _command(command_type: str) -> Command:
 def test_a_reply_fits_by_method_or_without_one() -> None:
     """Many replies name no method; one that names another is not the answer."""
     command = _command("charge_open")
-    assert mismatch(command, a_reply("c1")) is None
-    assert mismatch(command, a_reply("c1", method="charge_open")) is None
-    other = mismatch(command, a_reply("c1", method="charge_close"))
+    assert isinstance(outcome_for(command, a_reply("c1")), Outcome)
+    assert isinstance(outcome_for(command, a_reply("c1", method="charge_open")), Outcome)
+    other = outcome_for(command, a_reply("c1", method="charge_close"))
     assert other == "the reply is to 'charge_close', not to 'charge_open'"
     data = {"result": "?"}
     odd = a_reply("c1", data, raw_data=orjson.dumps(data))
-    assert mismatch(command, odd) == "the reply has no readable result"
+    assert outcome_for(command, odd) == "the reply has no readable result"
 
 
 def test_why_a_reply_does_not_fit_is_said_briefly() -> None:
     """A device may put anything into the method's name."""
-    why = mismatch(_command("charge_open"), a_reply("c1", method="x" * 10_000))
-    assert why is not None
+    why = outcome_for(_command("charge_open"), a_reply("c1", method="x" * 10_000))
+    assert isinstance(why, str)
     assert len(why) < 200

@@ -185,6 +185,19 @@ async def test_metadata_has_a_limit(core: Core) -> None:
         await stub.ListCommands(pb.ListCommandsRequest(), metadata=small)
 
 
+async def test_calls_are_limited_in_all(core: Core) -> None:
+    """Whoever makes them: of one that never says what it wants nobody knows the caller."""
+    async with serving(core, max_calls=2) as client:
+        stub, other = await client(), await client()
+        watches = [one.WatchCommands(pb.WatchCommandsRequest()) for one in (stub, other)]
+        for watch in watches:
+            await watch.read()
+        refusal = await refused(other.ListCommands(pb.ListCommandsRequest()))
+        assert refusal.code() is CODE.RESOURCE_EXHAUSTED
+        watches.pop().cancel()
+        watches.pop().cancel()
+
+
 async def test_the_call_after_the_last_of_a_connection_waits_for_its_turn(core: Core) -> None:
     """The client holds it back; another connection is not touched."""
     async with serving(core, max_streams_per_connection=2) as client:

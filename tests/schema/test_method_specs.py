@@ -52,8 +52,9 @@ NO_WAY_BACK = {
 }
 """Dangerous methods that no other method undoes, and why."""
 
-GOES_ON_FLYING = {"flighttask_pause", "in_flight_wayline_stop"}
-"""To undo a pause is to fly, for which a permission is needed that the pause needs not."""
+GOES_ON_FLYING = {"drc_mode_exit", "flighttask_pause", "in_flight_wayline_stop"}
+"""To undo a pause is to fly, and to undo the end of direct control is to hand it over: for which a
+permission is needed that the pause and the end need not."""
 
 
 def _as_text(message: Message) -> Iterator[str]:
@@ -121,7 +122,7 @@ def test_two_methods_that_have_an_inverse_each_undo_one_another() -> None:
 
 
 def test_undoing_needs_no_permission_that_the_method_does_not() -> None:
-    """But for going on with a flight that was paused."""
+    """But for going on with a flight that was paused, or with direct control."""
     needs_more = {name for name in set(INVERSES) - DANGEROUS if INVERSES[name] in DANGEROUS}
     assert needs_more == GOES_ON_FLYING
 

@@ -175,7 +175,7 @@ class History:
             "backlog": process.dispatcher.backlog,
             "in flight": process.dispatcher._window.in_flight,
             "reserved": process.dispatcher._window.reserved,
-            "unplaced": process.dispatcher._unplaced,
+            "unplaced": process.dispatcher._window.unplaced,
             "deadlines": len(process.deadlines),
             "jobs": len(process.jobs),
             "unacknowledged messages of docks": len(self.broker.sessions["gateway"]),

@@ -14,6 +14,7 @@ from unittest.mock import patch
 
 from dockgate_server import hub
 from dockgate_server.codec.catalogue import Method
+from dockgate_server.dispatcher import burst
 from dockgate_server.store.sqlite import changes, opening
 from simulation.disk import InlineConnection
 from simulation.record import JOB_SILENCE_SECONDS, NOTED_REPLIES
@@ -84,6 +85,7 @@ def applied(world: World) -> Iterator[None]:
         # Small, so that a short history gets beyond them.
         stack.enter_context(patch.object(hub, "TAIL_EVENTS", 40))
         stack.enter_context(patch.object(hub, "TOPIC_EVENTS", 3))
+        stack.enter_context(patch.object(burst, "FEWEST_WAITING", 5))
         stack.enter_context(patch.object(changes, "NOTED_REPLIES", NOTED_REPLIES))
         stack.enter_context(patch.object(Method, "job_silence_seconds", JOB_SILENCE_SECONDS))
         yield

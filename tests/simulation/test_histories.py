@@ -84,7 +84,8 @@ def test_the_command_line_counts_and_says_how_to_repeat(
     assert figures["lives"] >= 60
     assert figures["violations"] == {}
 
-    broken = COMMANDS["begin_sending"].replace("id = :id AND", "")
+    asked_for = "id IN (SELECT value FROM json_each(:ids)) AND"
+    broken = COMMANDS["begin_sending"].replace(asked_for, "")
     with patch.dict(COMMANDS, {"begin_sending": broken}):
         assert command_line.main(asked) == 1
     shown = capsys.readouterr().out

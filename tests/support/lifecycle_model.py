@@ -103,7 +103,7 @@ class Lives:
         key = (new.tenant, new.idempotency_key)
         if key in self.first:
             return replace(self.first[key], replayed=True)
-        shared = {name for name in Command.__slots__ if name in Accept.__slots__}
+        shared = {name for name in Command._fields if name in Accept.__slots__}
         command = Command(
             **{name: getattr(new, name) for name in shared},
             seq=0,
@@ -311,7 +311,7 @@ class Lives:
         **changes: object,
     ) -> None:
         revision = {"revision": command.revision + 1, "updated_at": at}
-        self._record(replace(command, **revision, **changes), kind, note, reply)  # type: ignore[arg-type]
+        self._record(command._replace(**revision, **changes), kind, note, reply)  # type: ignore[arg-type]
 
     def _record(
         self, after: Command, kind: EventKind, note: str = "", reply: bytes | None = None

@@ -27,6 +27,11 @@ _API_ID = re.compile(r"[!-~]{1,64}")
 _TIMESTAMP = re.compile(r"[0-9]{1,12}")
 _NONCE = re.compile(r"[!-~]{1,128}")
 
+_WANTED = {
+    name.lower(): name
+    for name in (signature.API_ID, signature.TIMESTAMP, signature.NONCE, signature.SIGNATURE)
+}
+
 # What stands in for secrets that are not there. Made anew by every process: nobody knows them.
 _NO_SECRETS = (secrets.token_bytes(32), secrets.token_bytes(32))
 
@@ -150,16 +155,12 @@ def _headers(lines: Iterable[tuple[str, str]]) -> dict[str, str]:
     Raises:
         DockgateError: UNAUTHORIZED, for one that is there twice: two readers would not agree.
     """
-    wanted = {
-        name.lower(): name
-        for name in (signature.API_ID, signature.TIMESTAMP, signature.NONCE, signature.SIGNATURE)
-    }
     found: dict[str, str] = {}
     for line, value in lines:
         name = line.lower()
-        if name in wanted:
+        if name in _WANTED:
             if name in found:
-                _unauthorized(wanted[name], "is there more than once")
+                _unauthorized(_WANTED[name], "is there more than once")
             found[name] = value
     return found
 

@@ -24,6 +24,10 @@ HOLD_SECONDS = 1.0
 MOST_KINDS = 256
 """Kinds that are told apart at one time; all others are counted as one."""
 
+MOST_KINDS_UNPROVEN = 192
+"""Those of callers of whom nothing is proven: however many hosts they have, room is left for what
+callers who are known do."""
+
 MOST_KINDS_OF_A_HOST = 64
 """The same of one host, so that it cannot hide what others do."""
 
@@ -76,7 +80,7 @@ class Counting:
             kind, entry = self._placed(kind, entry)
             known = self._kinds.get(kind)
         if known is None:
-            self._add(kind, _Counted(entry, 1, 0.0))
+            self._add(kind, _Counted(entry, 1, self._clock.monotonic()))
             self._record()
             return
         if not known.count:
@@ -100,7 +104,8 @@ class Counting:
 
     def _placed(self, kind: _Kind, entry: Entry) -> tuple[_Kind, Entry]:
         """Where a new kind is counted: on its own, or with the others."""
-        if len(self._kinds) < MOST_KINDS and self._of_host[_host(entry)] < MOST_KINDS_OF_A_HOST:
+        most = MOST_KINDS if entry.is_proven else MOST_KINDS_UNPROVEN
+        if len(self._kinds) < most and self._of_host[_host(entry)] < MOST_KINDS_OF_A_HOST:
             return kind, entry
         return (_OTHER, entry.outcome), Entry(entry.at, _OTHER, entry.outcome, is_proven=False)
 
@@ -117,7 +122,9 @@ class Counting:
         due: list[tuple[_Kind, _Counted]] = []
         self._room = min(BURST, self._room + (now - self._room_at) * ENTRIES_PER_SECOND)
         self._room_at = now
-        for kind, one in self._kinds.items():
+        # What has waited longest comes first: a flood that does not end must not keep anything
+        # out of the log until it does.
+        for kind, one in sorted(self._kinds.items(), key=_since):
             if one.count and one.hold_until <= now and len(due) < int(self._room):
                 due.append((kind, one))
         if due:
@@ -179,6 +186,10 @@ def _kind(entry: Entry) -> _Kind:
     about = (entry.device_id, entry.method) if entry.is_proven else ()
     who = (entry.tenant, entry.principal, str(entry.is_proven), entry.transport, _host(entry))
     return (*who, entry.action, entry.outcome, entry.reason, *about)
+
+
+def _since(known: tuple[_Kind, _Counted]) -> float:
+    return known[1].hold_until
 
 
 def _host(entry: Entry) -> str:

@@ -8,9 +8,14 @@ rest.
 import ssl
 from typing import Any, Final
 
-READ_AHEAD: Final = 16_384
-"""Bytes that are asked for at once: some dozens of messages, in which nobody else has a turn."""
+from dockgate_server.bridge import wire
 
+READ_AHEAD: Final = 16_384
+"""Bytes that are asked for at once: some dozens of messages, in which nobody else has a turn.
+
+No more, and a length that takes three bytes is that of a packet which is not whole among them."""
+
+_IN_MASSES: Final = (wire.PUBLISH >> 4, wire.PUBACK >> 4)
 _DISCONNECT: Final = 0xE0
 
 
@@ -43,6 +48,36 @@ class BufferedSocket:
         piece = self._ahead[self._taken : self._taken + size]
         self._taken += len(piece)
         return piece
+
+    def packets(self, most: int) -> list[tuple[int, bytes]]:
+        """The packets that come next and are here whole, up to one of a kind that comes rarely.
+
+        Args:
+            most: How many at most.
+
+        Returns:
+            The first byte of each, and what follows its length. None at all when :meth:`recv` is
+            to be asked: for a packet in parts, of another kind, or for the connection's end.
+
+        Raises:
+            BlockingIOError, ssl.SSLWantReadError: There is nothing yet.
+        """
+        if self._taken == len(self._ahead):
+            self._ahead, self._taken = b"", 0
+            self._ahead = self._sock.recv(READ_AHEAD)
+        ahead, start = self._ahead, self._taken
+        packets: list[tuple[int, bytes]] = []
+        while len(packets) < most and len(ahead) > start + 2:
+            first, length, body = ahead[start], ahead[start + 1], start + 2
+            if length > 0x7F:
+                length, body = length & 0x7F | ahead[body] << 7, body + 1
+            end = body + length
+            if first >> 4 not in _IN_MASSES or end > len(ahead):
+                break
+            packets.append((first, ahead[body:end]))
+            start = end
+        self._taken = start
+        return packets
 
     @property
     def has_more(self) -> bool:

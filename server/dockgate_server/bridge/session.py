@@ -8,8 +8,8 @@ offer is taken from the paho client inside it, here and nowhere else:
 * whether the broker kept our session since the last connection;
 * acknowledging an inbound message later, when what it caused has been committed;
 * callbacks instead of a task per message, which is half of the cost of a message;
-* reading ahead, writing together, and no objects for what comes in masses, which is half of the
-  rest.
+* reading ahead, writing together, and no objects for what comes in masses, which is most of the
+  rest: paho knows of no PUBLISH and no PUBACK, and has none in its queues.
 
 A session object is used for one connection only: a paho client that reconnects would send what
 had failed before, long after we gave that up.
@@ -17,7 +17,9 @@ had failed before, long after we gave that up.
 
 import asyncio
 import logging
-from collections.abc import Callable
+import ssl
+import time
+from collections.abc import Callable, Sequence
 from typing import Any, Final, cast
 
 import aiomqtt
@@ -29,14 +31,13 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from dockgate_server import mqtt
-from dockgate_server.bridge import wire
+from dockgate_server.bridge import reasons, wire
 from dockgate_server.bridge.buffering import BufferedSocket
 from dockgate_server.bridge.interface import (
     Acknowledgement,
     ConnectionLost,
     Inbound,
     NotConnected,
-    Verdict,
 )
 
 _log = structlog.get_logger(__name__)
@@ -60,10 +61,13 @@ silent, so it gets the same time: a healthy one needs milliseconds, and everythi
 messages in flight waits meanwhile."""
 
 READ_AT_ONCE: Final = 32
-"""Inbound messages that are handled in one turn of the loop."""
+"""Messages and acknowledgements that are handled in one turn of the loop."""
 
-_MOST_IN_FLIGHT: Final = 65_535
-_NO_MATCHING_SUBSCRIBERS: Final = 0x10
+_LAST_PACKET_ID: Final = 65_535
+_FIRST_PACKET_ID: Final = 256
+"""Those below are paho's, which counts from 1 and needs one: for the subscription."""
+
+_MOST_IN_FLIGHT: Final = _LAST_PACKET_ID - _FIRST_PACKET_ID
 
 
 class Session:
@@ -87,9 +91,12 @@ class Session:
         self.is_v5 = protocol is aiomqtt.ProtocolVersion.V5
         self._on_message = on_message
         self.receive_maximum = _MOST_IN_FLIGHT
-        """What the broker allows us to have unacknowledged; paho does not keep to it itself."""
+        """What we may have unacknowledged: what the broker allows, if we have names for so many."""
         self.was_kept: bool | None = None
         """Whether the broker still had our session; None until it has let us in."""
+        self._loop = asyncio.get_running_loop()
+        self._last_packet_id = _FIRST_PACKET_ID
+        self._flush_is_due = self._more_is_due = False
         # With the time of each; the oldest comes first.
         self._pending: dict[int, tuple[float, asyncio.Future[Acknowledgement]]] = {}
         self._patience: float = PATIENCE_KEEPALIVES * options["keepalive"]
@@ -106,13 +113,9 @@ class Session:
         self._client = aiomqtt.Client(
             protocol=protocol,
             logger=_library_log,
-            # paho would hold messages back in a queue of its own; the dispatcher's window is
-            # the only one.
-            max_inflight_messages=_MOST_IN_FLIGHT,
             **options,
         )
         self._paho: paho.Client = self._client._client
-        self._paho.manual_ack_set(True)
         self._create, self._read, self._write = (
             self._paho._create_socket,
             self._paho.loop_read,
@@ -124,8 +127,8 @@ class Session:
         # Typed as paho's old form of the callback; aiomqtt sets the new one.
         self._connected = cast("Callable[..., None]", self._paho.on_connect)
         self._paho.on_connect = self._connection_answered
-        self._paho._handle_publish = self._message_arrived  # type: ignore[method-assign]
-        self._paho.on_publish = self._publish_acknowledged
+        self._paho._handle_publish = self._packet_read  # type: ignore[method-assign]
+        self._paho._handle_pubackcomp = self._packet_read  # type: ignore[method-assign]
 
     async def run(self, topics: list[str], on_ready: Callable[[], None]) -> None:
         """Connect, subscribe, call ``on_ready``, and stay until the connection ends.
@@ -149,45 +152,68 @@ class Session:
         self, topic: str, payload: bytes, expiry_seconds: int
     ) -> asyncio.Future[Acknowledgement]:
         """See :class:`~dockgate_server.bridge.interface.Bridge`."""
-        properties = self._expiring(expiry_seconds)
-        sent = self._paho.publish(topic, payload, qos=1, retain=False, properties=properties)
-        if sent.rc == paho.MQTT_ERR_NO_CONN:
+        packet_id = self._free_packet_id()
+        packet = wire.write_publish(
+            topic, payload, is_v5=self.is_v5, packet_id=packet_id, expiry_seconds=expiry_seconds
+        )
+        if not self._send(packet):
             raise NotConnected
-        loop = asyncio.get_running_loop()
-        acknowledgement: asyncio.Future[Acknowledgement] = loop.create_future()
-        # Any other error code means that the socket broke while writing: it may have left.
-        if sent.rc == paho.MQTT_ERR_SUCCESS:
-            self._pending[sent.mid] = (loop.time(), acknowledgement)
-            if self._watchdog is None:
-                self._watchdog = loop.call_later(self._patience, self._look_for_stall)
-        else:
-            acknowledgement.set_exception(ConnectionLost(paho.error_string(sent.rc)))
+        acknowledgement: asyncio.Future[Acknowledgement] = self._loop.create_future()
+        self._pending[packet_id] = (self._loop.time(), acknowledgement)
+        if self._watchdog is None:
+            self._watchdog = self._loop.call_later(self._patience, self._look_for_stall)
         return acknowledgement
 
     def stream(self, topic: str, payload: bytes, expiry_seconds: int) -> None:
         """See :class:`~dockgate_server.bridge.interface.Bridge`."""
-        properties = self._expiring(expiry_seconds)
-        sent = self._paho.publish(topic, payload, qos=0, retain=False, properties=properties)
-        if sent.rc == paho.MQTT_ERR_NO_CONN:
+        packet = wire.write_publish(topic, payload, is_v5=self.is_v5, expiry_seconds=expiry_seconds)
+        if not self._send(packet):
             raise NotConnected
         # Else it would leave with the event loop's next turn, and be called sent before.
-        written = self._write_together() if sent.rc == paho.MQTT_ERR_SUCCESS else sent.rc
-        if written != paho.MQTT_ERR_SUCCESS:
+        written = self._flush()
+        if written != MQTTErrorCode.MQTT_ERR_SUCCESS:
             raise ConnectionLost(paho.error_string(written))
 
     def answer(self, topic: str, payload: bytes) -> None:
         """See :class:`~dockgate_server.bridge.interface.Bridge`."""
         self._send(wire.write_publish(topic, payload, is_v5=self.is_v5))
 
+    def _free_packet_id(self) -> int:
+        """One that no message has which waits for its acknowledgement."""
+        packet_id = self._last_packet_id
+        while True:
+            packet_id = packet_id + 1 if packet_id < _LAST_PACKET_ID else _FIRST_PACKET_ID
+            if packet_id not in self._pending:
+                self._last_packet_id = packet_id
+                return packet_id
+
     @property
     def _socket(self) -> BufferedSocket | None:
         return cast("BufferedSocket | None", self._paho._sock)
 
-    def _send(self, packet: bytes) -> None:
-        """Have a packet sent that paho need not know of, with the next ones."""
-        if self._socket is not None:
-            self._socket.send(packet)
-            self._paho._call_socket_register_write()
+    def _send(self, packet: bytes | bytearray) -> bool:
+        """Have a packet sent in the loop's next turn, with all others; False without connection."""
+        sock = self._socket
+        if sock is None:
+            return False
+        sock.send(packet)
+        if not self._flush_is_due:
+            self._flush_is_due = True
+            self._loop.call_soon(self._in_turn, self._flush)
+        return True
+
+    def _flush(self) -> MQTTErrorCode:
+        """Send what there is, with one call."""
+        self._flush_is_due = False
+        if self._socket is None:
+            return MQTTErrorCode.MQTT_ERR_NO_CONN
+        self._paho._last_msg_out = time.monotonic()
+        try:
+            if not self._socket.flush():
+                self._paho._call_socket_register_write()
+        except OSError:
+            return self._paho._loop_rc_handle(MQTTErrorCode.MQTT_ERR_CONN_LOST)
+        return MQTTErrorCode.MQTT_ERR_SUCCESS
 
     def _create_buffered(self) -> BufferedSocket:
         sock: Any = self._create()
@@ -195,39 +221,45 @@ class Session:
             sock.setsockopt(*option)  # aiomqtt does so only to a socket that it knows
         return BufferedSocket(sock)
 
-    def _read_some(self, max_packets: int = 1) -> MQTTErrorCode:
-        """Have paho handle what has been read ahead, a part at a time: others wait meanwhile."""
-        for _ in range(READ_AT_ONCE):
-            read = self._read(max_packets)
-            if self._socket is None or not self._socket.has_more:
-                return read
-        asyncio.get_running_loop().call_soon(self._read_on)
-        return MQTTErrorCode.MQTT_ERR_SUCCESS
-
-    def _read_on(self) -> None:
+    def _in_turn(self, step: Callable[[], MQTTErrorCode]) -> None:
+        """Take a step that the loop has been asked for; what goes wrong ends the connection."""
         try:
-            self._read_some()
+            step()
         except Exception as error:
             mqtt.hang_up(self._client, str(error))
+
+    def _read_some(self, max_packets: int = 1) -> MQTTErrorCode:
+        """Handle what has been read ahead, a part at a time: others wait meanwhile.
+
+        paho reads what is rare, and what has not come whole.
+        """
+        sock = self._socket
+        packets: list[tuple[int, bytes]] = []
+        if sock is not None and not self._paho._in_packet["command"]:
+            try:
+                packets = sock.packets(READ_AT_ONCE)
+            except (BlockingIOError, ssl.SSLWantReadError):
+                return MQTTErrorCode.MQTT_ERR_SUCCESS
+            except OSError:
+                pass  # paho meets it as well, and knows what to do
+        if packets:
+            self._paho._last_bytes_received = time.monotonic()
+            read = self._paho._loop_rc_handle(self._take(packets))
+        else:
+            read = self._read(max_packets)
+        if self._socket is not None and self._socket.has_more and not self._more_is_due:
+            self._more_is_due = True
+            self._loop.call_soon(self._in_turn, self._read_on)
+        return read
+
+    def _read_on(self) -> MQTTErrorCode:
+        self._more_is_due = False
+        return self._read_some()
 
     def _write_together(self) -> MQTTErrorCode:
         """Have paho write its packets, and send them with one call."""
         written = self._write()
-        if self._socket is None:
-            return written
-        try:
-            if not self._socket.flush():
-                self._paho._call_socket_register_write()
-        except OSError:
-            return self._paho._loop_rc_handle(paho.MQTT_ERR_CONN_LOST)
-        return written
-
-    def _expiring(self, seconds: int) -> Properties | None:
-        if not self.is_v5:
-            return None
-        properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
-        properties.MessageExpiryInterval = seconds
-        return properties
+        return written if self._socket is None else self._flush()
 
     def _connection_answered(
         self,
@@ -237,18 +269,30 @@ class Session:
         code: ReasonCode,
         properties: Properties | None,
     ) -> None:
-        self.receive_maximum = getattr(properties, "ReceiveMaximum", _MOST_IN_FLIGHT)
+        allowed = getattr(properties, "ReceiveMaximum", _MOST_IN_FLIGHT)
+        self.receive_maximum = min(allowed, _MOST_IN_FLIGHT)
         if not mqtt.is_error(code):
             self.was_kept = flags.session_present
         self._connected(client, userdata, flags, code, properties)
 
-    def _message_arrived(self) -> MQTTErrorCode:
-        """Take a PUBLISH, which paho has read."""
+    def _packet_read(self, cmd: str = "PUBLISH") -> MQTTErrorCode:
+        """Take a packet which paho has read."""
         packet = self._paho._in_packet
-        topic, payload, packet_id = wire.read_publish(
-            packet["command"], packet["packet"], is_v5=self.is_v5
-        )
+        return self._take([(packet["command"], packet["packet"])])
 
+    def _take(self, packets: Sequence[tuple[int, bytes | bytearray]]) -> MQTTErrorCode:
+        """Take each PUBLISH and PUBACK."""
+        try:
+            for first, body in packets:
+                if first & 0xF0 == wire.PUBLISH:
+                    self._message_arrived(*wire.read_publish(first, body, is_v5=self.is_v5))
+                elif first & 0xF0 == wire.PUBACK:
+                    self._publish_acknowledged(*wire.read_puback(body))
+        except (LookupError, ValueError):  # one ends too early, or says what MQTT does not know
+            return MQTTErrorCode.MQTT_ERR_PROTOCOL
+        return MQTTErrorCode.MQTT_ERR_SUCCESS
+
+    def _message_arrived(self, topic: str, payload: bytes, packet_id: int) -> None:
         def acknowledge() -> None:
             if packet_id:
                 self._send(wire.puback(packet_id))
@@ -260,26 +304,12 @@ class Session:
             # An exception here would end the connection, and the message would come again.
             _log.exception("inbound_message_not_handled", topic=topic)
             acknowledge()
-        return MQTTErrorCode.MQTT_ERR_SUCCESS
 
-    def _publish_acknowledged(
-        self,
-        client: paho.Client,
-        userdata: object,
-        mid: int,
-        code: ReasonCode,
-        properties: Properties,
-    ) -> None:
-        _, acknowledgement = self._pending.pop(mid, (0.0, None))
-        if acknowledgement is None or acknowledgement.done():
-            return
-        if mqtt.is_error(code):
-            verdict = Verdict.REFUSED
-        elif code.value == _NO_MATCHING_SUBSCRIBERS:
-            verdict = Verdict.NOBODY_LISTENS
-        else:
-            verdict = Verdict.TAKEN
-        acknowledgement.set_result(Acknowledgement(verdict, str(code)))
+    def _publish_acknowledged(self, packet_id: int, code: int) -> None:
+        answer = reasons.acknowledgement(code)
+        _, acknowledgement = self._pending.pop(packet_id, (0.0, None))
+        if acknowledgement is not None and not acknowledgement.done():
+            acknowledgement.set_result(answer)
 
     def _look_for_stall(self) -> None:
         """Give the connection up if the oldest message has waited too long."""

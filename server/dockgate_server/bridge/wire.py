@@ -4,7 +4,16 @@ paho makes a dozen objects for each of them, which in a storm of events cost mor
 rest. Source: OASIS MQTT 5.0, sections 1.5.5, 2.1, 3.3 and 3.4.
 """
 
-_PUBLISH, _PUBACK = 0x30, 0x40
+import struct
+from functools import partial
+from typing import Final
+
+PUBLISH: Final = 0x30
+PUBACK: Final = 0x40
+
+_QOS_1 = 0x02
+# The length of the properties, the one that there is, and its value.
+_expiry = partial(struct.Struct(">BBI").pack, 5, 0x02)
 
 
 def read_publish(first: int, body: bytes | bytearray, *, is_v5: bool) -> tuple[str, bytes, int]:
@@ -37,18 +46,52 @@ def read_publish(first: int, body: bytes | bytearray, *, is_v5: bool) -> tuple[s
     return topic, bytes(body[at:]), packet_id
 
 
-def write_publish(topic: str, payload: bytes, *, is_v5: bool) -> bytes:
-    """A PUBLISH with QoS 0."""
+def write_publish(
+    topic: str,
+    payload: bytes,
+    *,
+    is_v5: bool,
+    packet_id: int = 0,
+    expiry_seconds: int | None = None,
+) -> bytearray:
+    """A PUBLISH that is not to be retained.
+
+    Args:
+        topic: Where to.
+        payload: What.
+        is_v5: It has properties, too.
+        packet_id: Which PUBACK will be its own (QoS 1); 0 when there is to be none (QoS 0).
+        expiry_seconds: How long the broker may keep it; 3.1.1 cannot say so.
+    """
     name = topic.encode()
-    head = len(name).to_bytes(2, "big") + name + (b"\0" if is_v5 else b"")
-    length, left = bytearray(), len(head) + len(payload)
+    head = len(name).to_bytes(2, "big") + name
+    if packet_id:
+        head += packet_id.to_bytes(2, "big")
+    if is_v5:
+        head += b"\0" if expiry_seconds is None else _expiry(expiry_seconds)
+    packet = bytearray((PUBLISH | _QOS_1 if packet_id else PUBLISH,))
+    left = len(head) + len(payload)
     while left > 0x7F:
-        length.append(left & 0x7F | 0x80)
+        packet.append(left & 0x7F | 0x80)
         left >>= 7
-    length.append(left)
-    return b"%c%b%b%b" % (_PUBLISH, bytes(length), head, payload)
+    packet.append(left)
+    packet += head
+    packet += payload
+    return packet
+
+
+def read_puback(body: bytes | bytearray) -> tuple[int, int]:
+    """Packet identifier and reason code of a PUBACK; success where it names none.
+
+    Args:
+        body: What follows its length.
+
+    Raises:
+        IndexError: It ends too early.
+    """
+    return body[0] << 8 | body[1], body[2] if len(body) > 2 else 0
 
 
 def puback(packet_id: int) -> bytes:
     """A PUBACK that says success."""
-    return b"%c\x02%b" % (_PUBACK, packet_id.to_bytes(2, "big"))
+    return b"%c\x02%b" % (PUBACK, packet_id.to_bytes(2, "big"))

@@ -11,6 +11,7 @@ fault) and ``metadata``, as over HTTP; times are RFC 3339, enum names come
 without their prefixes, what is not set is left out.
 """
 
+import importlib
 import os
 import sys
 from collections.abc import Sequence
@@ -18,38 +19,30 @@ from typing import Annotated
 
 import typer
 
-from dockgate_server.cli import (
-    audit,
-    backup,
-    cancel,
-    dev,
-    devices,
-    error,
-    events,
-    get,
-    keys,
-    list_,
-    methods,
-    requests,
-    serve,
-    submit,
-    unmatched,
-    watch,
-)
 from dockgate_server.cli.options import examples
 from dockgate_server.cli.problem import Problem, from_usage_error, report
-from dockgate_server.simulate.command import EXAMPLES as SIMULATE_EXAMPLES
-from dockgate_server.simulate.command import simulate
 
-app = typer.Typer(
-    name="dockgate",
-    no_args_is_help=True,
-    add_completion=False,
-    # Plain help: it keeps the lines of the examples and can be pasted into a README.
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["--help"], "max_content_width": 100},
-)
+_COMMANDS = {
+    "serve": "cli.serve:serve",
+    "dev": "cli.dev:dev",
+    "simulate": "simulate.command:simulate",
+    "submit": "cli.submit:submit",
+    "get": "cli.get:get",
+    "watch": "cli.watch:watch",
+    "events": "cli.events:events",
+    "cancel": "cli.cancel:cancel",
+    "list": "cli.list_:list_commands",
+    "unmatched": "cli.unmatched:unmatched",
+    "methods": "cli.methods:methods",
+    "error": "cli.error:error",
+    "backup": "cli.backup:backup",
+    "devices": "cli.devices:app",
+    "requests": "cli.requests:app",
+    "keys": "cli.keys:app",
+    "audit": "cli.audit:app",
+}
+"""Where each command is, in the order of the help: its function, or the commands below it. Only the
+one that is called is loaded: a server is not to hold all the others in memory."""
 
 
 def _print_version(asked: bool) -> None:
@@ -60,7 +53,6 @@ def _print_version(asked: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _dockgate(
     version: Annotated[
         bool,
@@ -73,25 +65,36 @@ def _dockgate(
     """
 
 
-app.command("serve", epilog=serve.EXAMPLES)(serve.serve)
-app.command("dev", epilog=dev.EXAMPLES)(dev.dev)
-app.command("simulate", epilog=examples(*SIMULATE_EXAMPLES))(simulate)
-app.command("submit", epilog=submit.EXAMPLES, context_settings=submit.TAKES_ANY_OPTION)(
-    submit.submit
-)
-app.command("get", epilog=get.EXAMPLES)(get.get)
-app.command("watch", epilog=watch.EXAMPLES)(watch.watch)
-app.command("events", epilog=events.EXAMPLES)(events.events)
-app.command("cancel", epilog=cancel.EXAMPLES)(cancel.cancel)
-app.command("list", epilog=list_.EXAMPLES)(list_.list_commands)
-app.command("unmatched", epilog=unmatched.EXAMPLES)(unmatched.unmatched)
-app.command("methods", epilog=methods.EXAMPLES)(methods.methods)
-app.command("error", epilog=error.EXAMPLES)(error.error)
-app.command("backup", epilog=backup.EXAMPLES)(backup.backup)
-app.add_typer(devices.app, name="devices")
-app.add_typer(requests.app, name="requests")
-app.add_typer(keys.app, name="keys")
-app.add_typer(audit.app, name="audit")
+def _add(app: typer.Typer, name: str) -> None:
+    where, _, what = _COMMANDS[name].partition(":")
+    module = importlib.import_module(f"dockgate_server.{where}")
+    if what == "app":
+        app.add_typer(module.app, name=name)
+        return
+    epilog = module.EXAMPLES
+    app.command(
+        name,
+        epilog=epilog if isinstance(epilog, str) else examples(*epilog),
+        context_settings=getattr(module, "TAKES_ANY_OPTION", None),
+    )(getattr(module, what))
+
+
+def _app(arguments: Sequence[str]) -> typer.Typer:
+    """The command line, as far as these arguments need it."""
+    app = typer.Typer(
+        name="dockgate",
+        no_args_is_help=True,
+        add_completion=False,
+        # Plain help: it keeps the lines of the examples and can be pasted into a README.
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["--help"], "max_content_width": 100},
+    )
+    app.callback()(_dockgate)
+    first = arguments[0] if arguments else ""
+    for name in [first] if first in _COMMANDS else _COMMANDS:
+        _add(app, name)
+    return app
 
 
 def main() -> None:
@@ -105,7 +108,7 @@ def run(arguments: Sequence[str]) -> int:
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     as_json = "--json" in arguments
     try:
-        command = typer.main.get_command(app)
+        command = typer.main.get_command(_app(arguments))
         result = command.main(args=arguments, prog_name="dockgate", standalone_mode=False)
     except Problem as problem:
         return report(problem, as_json=as_json)

@@ -1,5 +1,9 @@
 """``dockgate serve``."""
 
+import gc
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -61,12 +65,15 @@ def load(file: Path | None) -> "Settings":
 def _run(settings: "Settings", *, as_json: bool) -> None:
     import asyncio
 
-    from dockgate_server import app, logs, supervision
+    with _without_rich():
+        from dockgate_server import app, logs, supervision
 
     logs.configure(settings.log.level, settings.log.format)
     _allow_many_connections()
 
     def ready(running: app.App) -> None:
+        # What is here by now stays: looking through it for garbage would stop all for 60 ms.
+        gc.freeze()
         _say_ready(running, as_json=as_json)
 
     try:
@@ -76,6 +83,22 @@ def _run(settings: "Settings", *, as_json: bool) -> None:
     except supervision.TaskEnded as ended:
         # Its traceback is a bug's, and in the log.
         raise Problem(f"stopped, because {ended}", code="STOPPED") from ended
+
+
+@contextmanager
+def _without_rich() -> Iterator[None]:
+    """Let structlog do without rich, which it would load for tracebacks that we do not print.
+
+    It is an eighth of the time of a start, and 3 MiB.
+    """
+    if "rich" in sys.modules:
+        yield
+        return
+    sys.modules["rich"] = None  # type: ignore[assignment]  # as if it were not installed
+    try:
+        yield
+    finally:
+        del sys.modules["rich"]
 
 
 def _allow_many_connections() -> None:

@@ -152,15 +152,19 @@ def raw(message: raw_pb2.RawMethod) -> Method:
 
     Raises:
         DockgateError: UNSUPPORTED_COMMAND, for one that the schema has: it must not get around
-            the rules.
+            the rules. Nor must a property, which the device knows by the members of the data.
     """
-    if message.method in METHODS:
-        raise DockgateError(
-            Reason.UNSUPPORTED_COMMAND,
-            f"the schema has {message.method!r}: submit it as itself, not as raw_method",
-            metadata={"command_type": message.method},
-        )
     channel = _RAW_CHANNELS.get(message.channel, options_pb2.CHANNEL_UNSPECIFIED)
+    names = [message.method]
+    if channel == options_pb2.CHANNEL_PROPERTY_SET:
+        names += sorted(message.data.fields)
+    for name in names:
+        if name in METHODS:
+            raise DockgateError(
+                Reason.UNSUPPORTED_COMMAND,
+                f"the schema has {name!r}: submit it as itself, not as raw_method",
+                metadata={"command_type": name},
+            )
     spec = options_pb2.MethodSpec(
         channel=channel,
         empty_data=options_pb2.EMPTY_DATA_NULL,

@@ -16,9 +16,9 @@ DEEPEST = 20
 levels of messages, of which JSON in a Struct takes three for each of its own."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # frozen, reading a message would take a quarter longer
 class Envelope:
-    """A message from a device."""
+    """A message from a device; nobody changes it."""
 
     tid: str
     """Empty when the message has none."""
@@ -43,7 +43,9 @@ def write(*, tid: str, bid: str, method: str | None, data: bytes, timestamp: int
         timestamp: UTC milliseconds since 1970.
     """
     values = {"bid": bid, "data": orjson.Fragment(data), "tid": tid, "timestamp": timestamp}
-    return orjson.dumps(values if method is None else {**values, "method": method})
+    if method is not None:
+        values["method"] = method
+    return orjson.dumps(values)
 
 
 def read(payload: bytes) -> Envelope | None:

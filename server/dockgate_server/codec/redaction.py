@@ -7,7 +7,7 @@ and those here, as DJI's requests have no messages in the schema.
 import functools
 import operator
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from google.protobuf.descriptor import Descriptor
@@ -38,6 +38,14 @@ _HERE = frozenset(
         "token",
     }
 )
+
+_LIKE_A_SECRET = re.compile(
+    r"pass(?:word|wd|phrase)|secret|token|credential|licen[cs]e|authori[sz]ation|psk|^auth$"
+    r"|(?:api|access|app|private)_?key",
+    re.IGNORECASE,
+)
+"""What is secret in a method that the schema does not have, as nobody has marked its fields: rather
+too much than too little, as it is sealed until the command has ended and not taken away."""
 
 _ADDRESS = re.compile(r"(?:\w+_)?url")
 """The names of addresses. Of a file's address nothing is secret but what gives access to it."""
@@ -95,9 +103,14 @@ def to_keep(command_type: str, values: Any) -> Any:
     """
     method = catalogue.METHODS.get(command_type)
     if method is None:
-        return _blanked(values, _secret_names(), addresses=True)
+        known = _secret_names()
+        return _blanked(
+            values,
+            lambda name: name in known or _LIKE_A_SECRET.search(name) is not None,
+            addresses=True,
+        )
     names = _names_of(method.descriptor)
-    return _blanked(values, names, addresses=False) if names else values
+    return _blanked(values, names.__contains__, addresses=False) if names else values
 
 
 def has_marks(command_type: str) -> bool:
@@ -105,10 +118,10 @@ def has_marks(command_type: str) -> bool:
     return bool(_names_of(catalogue.METHODS[command_type].descriptor))
 
 
-def _blanked(value: Any, names: Collection[str], *, addresses: bool) -> Any:
+def _blanked(value: Any, is_secret: Callable[[str], bool], *, addresses: bool) -> Any:
     """The value with null for each secret; the same object where there is none."""
     if isinstance(value, list):
-        parts = [_blanked(one, names, addresses=addresses) for one in value]
+        parts = [_blanked(one, is_secret, addresses=addresses) for one in value]
         return parts if any(map(operator.is_not, parts, value)) else value
     if not isinstance(value, dict):
         return value
@@ -117,10 +130,10 @@ def _blanked(value: Any, names: Collection[str], *, addresses: bool) -> Any:
         if addresses and _ADDRESS.fullmatch(name):
             shown = without_secrets({name: one}).get(name)
             members[name] = one if shown == one else shown
-        elif name in names:
+        elif is_secret(name):
             members[name] = None
         else:
-            members[name] = _blanked(one, names, addresses=addresses)
+            members[name] = _blanked(one, is_secret, addresses=addresses)
     return members if any(members[name] is not one for name, one in value.items()) else value
 
 

@@ -20,7 +20,7 @@ class Up(enum.Enum):
     STATE = "thing/product/+/state"
 
 
-_BY_SHAPE = {tuple(up.value.split("/+/")): up for up in Up}
+_BY_SHAPE = {tuple(up.value.replace("/+/", "/").split("/", 2)): up for up in Up}
 
 
 def services(gateway_id: str) -> str:
@@ -58,5 +58,6 @@ def parse(topic: str) -> tuple[Up, str] | None:
     levels = topic.split("/", 3)
     if len(levels) != 4:
         return None
-    up = _BY_SHAPE.get(("/".join(levels[:2]), levels[3]))
-    return None if up is None else (up, levels[2])
+    first, second, sender, rest = levels
+    up = _BY_SHAPE.get((first, second, rest))
+    return None if up is None else (up, sender)

@@ -253,7 +253,11 @@ class Commands:
         self._check_permitted(caller, request, method)
         if self._stopping:
             raise errors.unavailable("the gateway is stopping; nothing was accepted")
-        device = Reach(self._registry, caller).resolve(request.device_id)
+        reach = Reach(self._registry, caller)
+        device = reach.resolve(request.device_id)
+        # Whoever may reach a drone alone may not open the cover over it.
+        if not (requests.is_for_the_device(method) or reach.has_gateway(device.gateway_id)):
+            raise asking.out_of_reach(caller, device.gateway_id)
         command_id = str(uuid.uuid4())
         timeout = request.timeout_seconds or method.default_timeout_seconds
         now = self._clock.now_ms()

@@ -81,6 +81,9 @@ class Grpc(_Listener):
     """The largest metadata of a call, names and values and 32 bytes for each."""
     max_connections: int = Field(default=2000, ge=1)
     """How many may be open at once; the next one is closed. Calls and watches share one."""
+    max_calls: int = Field(default=25_000, ge=1)
+    """How many calls and watches may be open in all, also such that never say what they want;
+    the next one is refused with RESOURCE_EXHAUSTED."""
     max_streams_per_connection: int = Field(default=20_000, ge=1)
     """How many calls and watches may be open on one connection; the client lets the next wait."""
     handshake_seconds: float = Field(default=10.0, ge=0.1, le=120)

@@ -49,6 +49,9 @@ class Registry:
         self._store = store
         self._presence = presence
         self._assigned = tuple(assigned)
+        # A gateway device is of its devices' tenant, but for one that has a line of its own.
+        self._reserved = {one.gateway_id: one.tenant for one in self._assigned}
+        self._reserved |= {one.id: one.tenant for one in self._assigned}
         self.feed = DeviceFeed()
         """Wakes those who watch devices."""
         self._devices: dict[str, Device] = {}
@@ -127,7 +130,7 @@ class Registry:
         memory.
         """
         topology = self._believable(topology)
-        saving = self._store.save_topology(DEFAULT_TENANT, topology)
+        saving = self._store.save_topology(self._tenant_of(topology.gateway_id), topology)
         return _then(saving, lambda: self._learnt(topology))
 
     async def register(self, device: Device, audit: Entry | None = None) -> None:
@@ -140,7 +143,8 @@ class Registry:
         """
         for serial_number in (device.id, device.gateway_id):
             known = self._devices.get(serial_number)
-            if known is not None and known.tenant != device.tenant:
+            tenant = self._reserved.get(serial_number) if known is None else known.tenant
+            if tenant not in (None, device.tenant):
                 raise unknown_device(serial_number)
         registering = self._store.register(device, audit)
         if not await _then(registering, lambda: self._registered(device, registering.result())):
@@ -156,8 +160,7 @@ class Registry:
 
         The store knows it already; a drone that is not known yet will be announced.
         """
-        asking = self._devices.get(gateway_id)
-        tenant = DEFAULT_TENANT if asking is None else asking.tenant
+        tenant = self._tenant_of(gateway_id)
         for serial_number, callsign in callsigns.items():
             listed = serial_number == gateway_id
             new = Device(tenant, serial_number, gateway_id, listed=listed)
@@ -184,8 +187,7 @@ class Registry:
 
     def _learnt(self, topology: Topology) -> None:
         gateway_id = topology.gateway_id
-        gateway = self._devices.get(gateway_id)
-        tenant = DEFAULT_TENANT if gateway is None else gateway.tenant
+        tenant = self._tenant_of(gateway_id)
         changed = set()
         for serial_number in self._sub_devices.get(gateway_id, set()) - {gateway_id}:
             self._devices[serial_number] = replace(self._devices[serial_number], listed=False)
@@ -202,6 +204,13 @@ class Registry:
             self._put(replace(known, gateway_id=gateway_id, model=model, listed=True))
             changed.add(serial_number)
         self.feed.changed(*changed)
+
+    def _tenant_of(self, gateway_id: str) -> str:
+        """Whose a gateway device is, or will be when it announces itself."""
+        gateway = self._devices.get(gateway_id)
+        if gateway is None:
+            return self._reserved.get(gateway_id, DEFAULT_TENANT)
+        return gateway.tenant
 
     def _registered(self, device: Device, is_ours: bool) -> None:
         if not is_ours:

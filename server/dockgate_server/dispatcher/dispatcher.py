@@ -25,6 +25,7 @@ from dockgate_server.devices.presence import PresenceBook
 from dockgate_server.dispatcher import decisions
 from dockgate_server.dispatcher.absent import Absent
 from dockgate_server.dispatcher.backlog import Backlog, Waiting, goes_alone, waiting
+from dockgate_server.dispatcher.burst import Burst
 from dockgate_server.dispatcher.deadlines import Deadlines
 from dockgate_server.dispatcher.decisions import Decisions
 from dockgate_server.dispatcher.outstanding import Outstanding
@@ -79,7 +80,7 @@ class Dispatcher:
         self._progress = asyncio.Event()  # something was sent or acknowledged: see `drain`
         self._backlog = Backlog()
         self._window = Window(bridge)
-        self._unplaced = 0  # commands that are being accepted without a place in the window
+        self._burst = Burst()
         self._sending_group = False
         self._draining = False
         self._is_breaking = False  # the bridge could not publish, and has yet to say that it broke
@@ -123,11 +124,8 @@ class Dispatcher:
         neither takes the command back nor leaves it unsent.
         """
         has_place = self._has_place(method, new)
-        if has_place:
-            self._window.reserved += 1
-        else:
-            self._unplaced += 1
-        accepting = self._store.accept(replace(new, sending=has_place))
+        self._window.enter(with_place=has_place)
+        accepting = self._store.accept(replace(new, sending=True) if has_place else new)
         accepting.add_done_callback(partial(self._accepted, has_place))
         return asyncio.shield(accepting)
 
@@ -204,17 +202,15 @@ class Dispatcher:
         if self._absent.is_away(new.gateway_id):
             return False
         # Nobody must be overtaken: neither the backlog nor those on their way into it.
-        nobody_ahead = not (self._backlog.has_ordinary or self._unplaced or self._sending_group)
-        return nobody_ahead and self._window.room > 0
+        ahead = self._backlog.has_ordinary or self._window.unplaced or self._sending_group
+        return not ahead and self._window.room_in_acceptance > 0
 
     def _may_send(self, repeatable: bool) -> bool:
         return repeatable or self._send_without_expiry or self._bridge.expires_messages
 
     def _accepted(self, had_place: bool, accepting: "asyncio.Future[Accepted]") -> None:
-        if had_place:
-            self._window.reserved -= 1
-        else:
-            self._unplaced -= 1
+        self._window.leave(with_place=had_place)
+        self._burst.accepted += 1
         self._progress.set()
         self._wake.set()
         if accepting.cancelled() or accepting.exception() is not None:
@@ -277,7 +273,9 @@ class Dispatcher:
         """Those that may be sent now. Emergencies do not wait for the window either."""
         if self._draining:
             return []
-        return self._backlog.take(self._window.room, self._window.room_for_emergencies)
+        window, now = self._window, self._clock.monotonic()
+        room = self._burst.room(window.room, len(self._backlog), window.accepting, now)
+        return self._backlog.take(room, self._window.room_for_emergencies)
 
     async def _send_group(self, group: list[Waiting]) -> bool:
         """Send them; False when that is not possible now, and the rest waits again."""

@@ -6,7 +6,6 @@ Only what certainly reached nobody is ever handed over a second time, and what i
 import asyncio
 import enum
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from functools import partial
 
 import structlog
@@ -111,7 +110,7 @@ class Publisher:
         if command.sealed is None:
             return command
         try:
-            return replace(command, data=self._vault.unseal(command.id, command.sealed))
+            return command._replace(data=self._vault.unseal(command.id, command.sealed))
         except SealingProblem as problem:
             _log.error("command_cannot_be_opened", command_id=command.id, problem=str(problem))
             self._decisions.refuse(command, FailureCode.DELIVERY_REFUSED, str(problem))

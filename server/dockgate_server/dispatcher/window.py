@@ -22,6 +22,8 @@ class Window:
         self._bridge = bridge
         self.in_flight = 0
         self.reserved = 0
+        self.unplaced = 0
+        """Commands that are being accepted without a place."""
 
     @property
     def room(self) -> int:
@@ -30,6 +32,30 @@ class Window:
         return window - self.in_flight - self.reserved
 
     @property
+    def room_in_acceptance(self) -> int:
+        """Places for those that are sent as soon as they are accepted; a burst waits instead."""
+        return min(self.room, WINDOW // 2 - self.accepting)
+
+    @property
     def room_for_emergencies(self) -> int:
         """Places that are free for those who need not wait for the window."""
         return self._bridge.receive_maximum - self.in_flight - self.reserved
+
+    @property
+    def accepting(self) -> int:
+        """Commands that are being accepted."""
+        return self.reserved + self.unplaced
+
+    def enter(self, *, with_place: bool) -> None:
+        """A command is being accepted."""
+        if with_place:
+            self.reserved += 1
+        else:
+            self.unplaced += 1
+
+    def leave(self, *, with_place: bool) -> None:
+        """It has been, or could not be."""
+        if with_place:
+            self.reserved -= 1
+        else:
+            self.unplaced -= 1

@@ -11,9 +11,7 @@ from typing import Any
 
 from markdown_it import MarkdownIt
 
-from dockgate_server.docs.reference import DOCUMENT, PAGES
-
-STYLE = f"{PAGES}/style.css"
+from dockgate_server.docs.reference import DOCUMENT, PAGES, STYLE
 
 _Json = Mapping[str, Any]
 

@@ -7,6 +7,7 @@ from dockgate_server.docs.schema import Schema
 
 DOCUMENT = "/openapi.json"
 PAGES = "/docs"
+STYLE = f"{PAGES}/style.css"
 
 _METHOD = {
     "name": "commandType",
@@ -32,7 +33,7 @@ def endpoints(schema: Schema) -> dict[str, Any]:
         f"{PAGES}/methods/{{commandType}}": _got(
             schema, "MethodPage", "A command_type, as a page.", "text/html", _METHOD
         ),
-        f"{PAGES}/style.css": _got(schema, "Style", "How the pages look.", "text/css", {}),
+        STYLE: _got(schema, "Style", "How the pages look.", "text/css", {}),
     }
 
 

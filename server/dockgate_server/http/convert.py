@@ -5,6 +5,7 @@ case applies the rules to it; here is only what JSON has and a message cannot ha
 are missing, unknown or of another type.
 """
 
+import functools
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -173,5 +174,10 @@ def time(milliseconds: int | None) -> str | None:
     if milliseconds is None:
         return None
     seconds, rest = divmod(milliseconds, 1000)
-    moment = datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest * 1000, tzinfo=None)
-    return moment.isoformat(timespec="milliseconds") + "Z"
+    return f"{_second(seconds)}.{rest:03}Z"
+
+
+@functools.lru_cache
+def _second(seconds: int) -> str:
+    # The times of a command, and of those beside it, are of few different seconds.
+    return datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None).isoformat()

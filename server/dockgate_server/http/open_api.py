@@ -3,7 +3,6 @@
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import replace
 from functools import partial
 
 import structlog
@@ -100,21 +99,21 @@ class OpenApi:
         path, _ = _target(request)
         action = _UNKNOWN
         request[_ORIGIN] = self._origin_of(request, asked)
-        with structlog.contextvars.bound_contextvars(request_id=asked):
-            try:
-                (action, handler), match = self._find(request.method, path)
-                response = await handler(request, asked, match)
-            except DockgateError as error:
-                if error.reason is not Reason.RATE_LIMITED:  # a flood must not be one of lines
-                    where = {"method": request.method, "path": path[:200]}
-                    _log.info("http_refused", **where, code=error.reason)
-                self._audit(request, action, error)
-                response = error_response(error, asked)
-            except Exception as error:
-                _log.error("internal_error", method=request.method, path=path[:200], exc_info=error)
-                self._audit(request, action, internal_error())
-                response = error_response(internal_error(), asked)
-        return response
+        # The connection's next request binds its own.
+        structlog.contextvars.bind_contextvars(request_id=asked)
+        try:
+            (action, handler), match = self._find(request.method, path)
+            return await handler(request, asked, match)
+        except DockgateError as error:
+            if error.reason is not Reason.RATE_LIMITED:  # a flood must not be one of lines
+                where = {"method": request.method, "path": path[:200]}
+                _log.info("http_refused", **where, code=error.reason)
+            self._audit(request, action, error)
+            return error_response(error, asked)
+        except Exception as error:
+            _log.error("internal_error", method=request.method, path=path[:200], exc_info=error)
+            self._audit(request, action, internal_error())
+            return error_response(internal_error(), asked)
 
     def unreadable(
         self, transport: asyncio.BaseTransport | None, asked: str, error: DockgateError
@@ -197,9 +196,11 @@ class OpenApi:
         raw = await body.read(request, self._max_body_bytes, self._body_seconds)
         path, query = _target(request)
         signed = SignedRequest(
-            request.method, path, query, headers=tuple(request.headers.items()), body=raw
+            request.method, path, query, headers=request.headers.items(), body=raw
         )
-        caller = replace(await self._verifier.verify(signed), origin=request[_ORIGIN])
+        who = await self._verifier.verify(signed)
+        # Written out: dataclasses.replace() takes three times as long, and every call comes here.
+        caller = Caller(who.tenant, who.principal, who.scopes, who.devices, request[_ORIGIN])
         request[_CALLER] = caller
         return caller, raw
 

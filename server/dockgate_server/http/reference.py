@@ -8,16 +8,19 @@ import hashlib
 import re
 from dataclasses import dataclass
 from importlib import resources
+from typing import TYPE_CHECKING
 
 import orjson
 from aiohttp import web
 
 from dockgate_server import docs
-from dockgate_server.docs.page import STYLE, Reference
-from dockgate_server.docs.reference import DOCUMENT, PAGES
+from dockgate_server.docs.reference import DOCUMENT, PAGES, STYLE
 from dockgate_server.errors import DockgateError, Reason
 from dockgate_server.http.responses import SAFETY
 from dockgate_server.request_ids import REQUEST_ID
+
+if TYPE_CHECKING:
+    from dockgate_server.docs.page import Reference
 
 _HEADERS = {
     # It changes with the gateway's version; a browser asks, and is told that nothing has.
@@ -83,6 +86,9 @@ class ReferencePages:
             style = resources.files(docs).joinpath("style.css")
             return "text/css; charset=utf-8", style.read_bytes()
         if self._pages is None:
+            # Here, as a Markdown parser is large, and few ask for pages.
+            from dockgate_server.docs.page import Reference
+
             self._pages = Reference(orjson.loads(docs.openapi_json()))
         if path == PAGES:
             return _HTML, self._pages.index().encode()

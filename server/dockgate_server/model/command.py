@@ -5,7 +5,8 @@ Times are UTC milliseconds since 1970; JSON is kept as the bytes it is stored an
 """
 
 import enum
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import NamedTuple
 
 
 class Vendor(enum.StrEnum):
@@ -125,11 +126,13 @@ class Job:
     """Why a flight was broken off, as DJI numbers it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Command:
-    """A command and all that is known of it."""
+class Command(NamedTuple):
+    """A command and all that is known of it.
 
-    # Who and what: fixed at acceptance.
+    A tuple, as several are made for each command: a dataclass takes ten times as long. Its fields
+    stand as the columns of the store do: first what is fixed at acceptance, then what changes.
+    """
+
     seq: int
     """The order of acceptance within the store, and the sequence number of a DRC message: it is
     durable, rises, and never starts again."""
@@ -140,7 +143,7 @@ class Command:
     vendor: Vendor
     device_id: str
     gateway_id: str
-    channel: Channel = Channel.SERVICES
+    channel: Channel
     command_type: str
     data: bytes
     """The DJI `data` to send, as JSON; with null for each secret where :attr:`sealed` has the
@@ -150,9 +153,6 @@ class Command:
     deadline_at: int
     job_key: str | None
     """The key its progress events carry; None for methods that start no job."""
-    offline_policy: OfflinePolicy = OfflinePolicy.FAIL_FAST
-    sealed: bytes | None = field(default=None, repr=False)
-    """The whole `data`, sealed, until the command has ended; None where nothing in it is secret."""
 
     # What became of it.
     status: Status
@@ -171,6 +171,16 @@ class Command:
     failure_code: FailureCode | None = None
     failure_reason: str | None = None
     job: Job | None = None
+    sealed: bytes | None = None
+    """The whole `data`, sealed, until the command has ended; None where nothing in it is secret."""
+
+    # Fixed as well, but younger than the others.
+    offline_policy: OfflinePolicy = OfflinePolicy.FAIL_FAST
+
+    def __repr__(self) -> str:
+        """Without what is sealed."""
+        shown = zip(self._fields, self, strict=True)
+        return f"Command({', '.join(f'{n}={v!r}' for n, v in shown if n != 'sealed')})"
 
     def is_over_with_job(self, job_expected: bool) -> bool:
         """Whether a watcher who follows the job as well has nothing more to wait for.
@@ -183,8 +193,7 @@ class Command:
         return not job_expected if self.job is None else self.job.state.is_end
 
 
-@dataclass(frozen=True, slots=True)
-class CommandEvent:
+class CommandEvent(NamedTuple):
     """One event in the life of a command, with the command as it was right after it."""
 
     seq: int

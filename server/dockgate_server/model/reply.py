@@ -66,8 +66,8 @@ def read_outcome(data: object, channel: Channel = Channel.SERVICES) -> Outcome |
     )
 
 
-def mismatch(command: Command, reply: Reply) -> str | None:
-    """Why the reply cannot be the command's answer, or None when it can.
+def outcome_for(command: Command, reply: Reply) -> Outcome | str:
+    """What the reply says of the command, or why it cannot be its answer.
 
     The caller has found the command by the reply's tid or sequence number and has made sure that
     the reply came from the gateway to which the command went.
@@ -80,9 +80,7 @@ def mismatch(command: Command, reply: Reply) -> str | None:
         missing = list(_unanswered(json.loads(command.data), reply.data))
         if missing:
             return f"the reply has no result for {', '.join(missing)}"
-    if read_outcome(reply.data, reply.channel) is None:
-        return "the reply has no readable result"
-    return None
+    return read_outcome(reply.data, reply.channel) or "the reply has no readable result"
 
 
 def _unanswered(sent: object, answered: object, path: str = "") -> Iterator[str]:

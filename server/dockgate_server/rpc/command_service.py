@@ -6,7 +6,14 @@ from dockgate.downlink.v1 import command_service_pb2 as pb
 from dockgate_server.commands import Commands
 from dockgate_server.errors import DockgateError, Reason
 from dockgate_server.model.caller import Caller
+from dockgate_server.model.command import CommandEvent
 from dockgate_server.rpc import convert
+
+_SHARED_EVENTS = 512
+"""Watchers that keep up are within so many events of each other, and share the messages."""
+
+_SHARED_BYTES = 4096
+"""Larger messages are not kept in memory."""
 
 
 class CommandService:
@@ -18,6 +25,7 @@ class CommandService:
     def __init__(self, commands: Commands, max_message_bytes: int) -> None:
         self._commands = commands
         self._max_message_bytes = max_message_bytes
+        self._shared: dict[int, pb.WatchCommandResponse] = {}
 
     async def SubmitCommand(  # noqa: N802
         self, caller: Caller, request: pb.SubmitCommandRequest
@@ -57,7 +65,7 @@ class CommandService:
             if event is None:
                 yield pb.WatchCommandResponse(heartbeat=pb.Heartbeat())
             else:
-                yield pb.WatchCommandResponse(event=convert.event(event))
+                yield self._told(event)
 
     async def WatchCommands(  # noqa: N802
         self, caller: Caller, request: pb.WatchCommandsRequest
@@ -68,7 +76,7 @@ class CommandService:
             if update.event is None:
                 response.heartbeat.SetInParent()
             else:
-                response.event.CopyFrom(convert.event(update.event))
+                response.event.CopyFrom(self._told(update.event).event)
             yield response
 
     async def CancelCommand(  # noqa: N802
@@ -88,3 +96,14 @@ class CommandService:
             next_page_token=next_page_token,
             recorded_total=page.recorded,
         )
+
+    def _told(self, event: CommandEvent) -> pb.WatchCommandResponse:
+        """An event as watchers see it; made once for all of them, so not to be changed."""
+        told = self._shared.get(event.seq)
+        if told is None:
+            told = pb.WatchCommandResponse(event=convert.event(event))
+            if told.ByteSize() <= _SHARED_BYTES:
+                if len(self._shared) >= _SHARED_EVENTS:
+                    del self._shared[next(iter(self._shared))]
+                self._shared[event.seq] = told
+        return told

@@ -5,7 +5,6 @@ would wait for them as long as it waits at all.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any, Final
 
 import grpc
@@ -32,6 +31,9 @@ SERVICES: Final = (
 )
 DISPATCH: Final = "dispatch"
 
+MOST_WATCHES: Final = 1000
+"""Open at once, of all clients together: nobody has to say who they are to open one."""
+
 _Context = aio.ServicerContext[Any, Any]
 
 
@@ -49,6 +51,7 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # it has no
         self._connected = False
         self._writable = True
         self._changed = asyncio.Event()
+        self._watches = 0
 
     def start(self) -> None:
         """Calls are answered from now on."""
@@ -84,21 +87,27 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # it has no
         statuses = {name: HealthCheckResponse(status=one) for name, one in self._statuses().items()}
         return HealthListResponse(statuses=statuses)
 
-    async def Watch(  # noqa: N802
-        self, request: HealthCheckRequest, context: _Context
-    ) -> AsyncIterator[HealthCheckResponse]:
+    async def Watch(self, request: HealthCheckRequest, context: _Context) -> None:  # noqa: N802
         """Say how a name is, at once and whenever it changes."""
+        if self._watches >= MOST_WATCHES:
+            why = f"{MOST_WATCHES} watches of the health are open; ask with Check, or try later"
+            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, why)
         told = None
-        while True:
-            # Taken before the state is read, so that no change falls in between.
-            changed, stopped = self._changed, self._stopped
-            status = self._statuses().get(request.service, HealthCheckResponse.SERVICE_UNKNOWN)
-            if status != told:
-                yield HealthCheckResponse(status=status)
-                told = status
-            if stopped:
-                return
-            await changed.wait()
+        self._watches += 1
+        try:
+            while True:
+                # Taken before the state is read, so that no change falls in between.
+                changed, stopped = self._changed, self._stopped
+                status = self._statuses().get(request.service, HealthCheckResponse.SERVICE_UNKNOWN)
+                if status != told:
+                    # Written, not yielded: what holds a place must end together with the call.
+                    await context.write(HealthCheckResponse(status=status))
+                    told = status
+                if stopped:
+                    return
+                await changed.wait()
+        finally:
+            self._watches -= 1
 
     def _statuses(self) -> dict[str, Any]:
         dispatches = self._serving and self._connected and self._writable

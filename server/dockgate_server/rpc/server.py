@@ -74,7 +74,9 @@ class RpcServer:
     ) -> None:
         self._settings = settings
         self._stop_seconds = stop_seconds
-        self._server = aio.server(options=_options(settings))
+        self._server = aio.server(
+            options=_options(settings), maximum_concurrent_rpcs=settings.max_calls
+        )
         calls = Calls(
             _who_asks(settings, keys),
             take=take,

@@ -17,7 +17,7 @@ from dockgate_server.store.audit import NO_MAC, Chain, Head, clean
 from dockgate_server.store.interface import Swept
 from dockgate_server.store.sqlite.database import Database
 from dockgate_server.store.sqlite.queries import AUDIT
-from dockgate_server.store.sqlite.writer import Transaction
+from dockgate_server.store.sqlite.transaction import Transaction
 
 REMOVED_AT_ONCE = 500
 """Entries that one step of removing old ones removes."""
@@ -26,8 +26,6 @@ T = TypeVar("T")
 
 PURPOSE = "audit key"
 """Under which the key of the chain is kept, sealed."""
-
-_APPEND = AUDIT["append"]
 
 
 class SqliteAudit:
@@ -65,7 +63,7 @@ class SqliteAudit:
         seq, before = tx.audit_head or newest(tx.db)
         seq += 1
         mac = self._chain.mac(before, seq, entry)
-        tx.db.execute(_APPEND, (seq, *entry, mac))
+        tx.append_entry((seq, *entry, mac))
         tx.audit_head = Head(seq, mac)
 
     def recorded(

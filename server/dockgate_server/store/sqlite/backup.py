@@ -22,9 +22,9 @@ from pathlib import Path
 
 from dockgate_server.clock import Clock
 from dockgate_server.model.command import EventKind
-from dockgate_server.store.sqlite import changes, migrations, rows
+from dockgate_server.store.sqlite import migrations, rows
 from dockgate_server.store.sqlite.queries import BACKUP
-from dockgate_server.store.sqlite.writer import Transaction
+from dockgate_server.store.sqlite.transaction import Fact, Transaction
 
 SKIPPED_NUMBERS = {
     "command": 100_000_000,
@@ -140,7 +140,8 @@ def _make_safe(db: sqlite3.Connection, now: int) -> int:
     db.execute("BEGIN")
     ended = db.execute(BACKUP["end_open"], {"reason": _REASON, "at": now}).fetchall()
     for row in sorted(ended):
-        changes.record(tx, row, EventKind.EXPIRED, now, _NOTE)
+        tx.record(Fact(rows.command(row), EventKind.EXPIRED, now, _NOTE))
+    tx.write_down()
     for table, skipped in SKIPPED_NUMBERS.items():
         db.execute(BACKUP["number_from_the_start"], {"name": table})
         db.execute(BACKUP["skip_numbers"], {"name": table, "skipped": skipped})

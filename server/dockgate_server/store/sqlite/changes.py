@@ -1,11 +1,12 @@
 """The changes of ``model/transitions.py`` as SQL: a guarded update and its event, together.
 
-Each function works inside the writer's transaction and answers with the events it caused. What
-a reply does to a command is decided here and nowhere else.
+Each function works inside the writer's transaction. What happens in every life is made for many
+commands at once. What a reply does to a command is decided here and nowhere else.
 """
 
+import itertools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import structlog
@@ -16,15 +17,15 @@ from dockgate_server.model import reply as replies
 from dockgate_server.model.command import (
     Channel,
     Command,
-    CommandEvent,
     EventKind,
     FailureCode,
     Status,
 )
 from dockgate_server.model.job import read_job
 from dockgate_server.store.sqlite import rows
-from dockgate_server.store.sqlite.queries import COMMANDS, LEDGER
-from dockgate_server.store.sqlite.writer import Transaction
+from dockgate_server.store.sqlite.queries import COMMANDS, LEDGER, run_for_all
+from dockgate_server.store.sqlite.together import Made, Together
+from dockgate_server.store.sqlite.transaction import Fact, Transaction
 
 _log = structlog.get_logger(__name__)
 
@@ -37,30 +38,27 @@ LEDGER_BYTES = 16_384
 NOTED_REPLIES = 50
 """How many replies to one command are noted; further ones leave no trace on it."""
 
-
-def accept(tx: Transaction, new: transitions.Accept) -> transitions.Accepted:
-    """Insert the command, with the intent to send if it has a place in the publish window."""
-    columns = {field: getattr(new, field) for field in new.__slots__ if field != "sending"}
-    row = tx.db.execute(COMMANDS["insert_command"], columns).fetchone()
-    if row is None:
-        key = {"tenant": new.tenant, "idempotency_key": new.idempotency_key}
-        return accepted(tx.db.execute(COMMANDS["get_command_by_key"], key).fetchone(), True)
-    event = record(tx, row, EventKind.ACCEPTED, new.accepted_at)
-    if new.sending:
-        begin_sending(tx, transitions.BeginSending((new.id,), new.accepted_at))
-    return transitions.Accepted(event.command, new.content_hash, replayed=False)
+_EXPIRY_REASONS = {code.lower(): text for code, text in lifecycle.EXPIRY_REASONS.items()}
 
 
-def accepted(row: rows.Row, replayed: bool) -> transitions.Accepted:
-    """A stored command as the answer to a submission."""
-    return transitions.Accepted(rows.command_at_acceptance(row), rows.content_hash(row), replayed)
-
-
-def begin_sending(tx: Transaction, change: transitions.BeginSending) -> None:
+def begin_sending(tx: Transaction, begun: Sequence[transitions.BeginSending]) -> list[Made]:
     """ACCEPTED stays ACCEPTED, but from here on the message may have left."""
-    for command_id in change.ids:
-        values = {"id": command_id, "at": change.at}
-        _update(tx, "begin_sending", values, EventKind.SENDING, change.at)
+    made = []
+    for change in begun:
+        facts = _advance(tx, "begin_sending", {"at": change.at}, change.ids, EventKind.SENDING)
+        made.append(Made([*facts.values()]))
+    return made
+
+
+def confirm_delivery(
+    tx: Transaction, confirmed: Sequence[transitions.ConfirmDelivery]
+) -> list[Made]:
+    """ACCEPTED → DELIVERED."""
+    facts: dict[str, Fact] = {}
+    for at, same in itertools.groupby(confirmed, lambda one: one.at):
+        ids = [one.id for one in same]
+        facts |= _advance(tx, "confirm_delivery", {"at": at}, ids, EventKind.DELIVERED)
+    return [Made([facts[one.id]] if one.id in facts else ()) for one in confirmed]
 
 
 def take_back(tx: Transaction, change: transitions.TakeBack) -> None:
@@ -76,12 +74,6 @@ def cancel(tx: Transaction, change: transitions.Cancel) -> None:
     _update(tx, "cancel", values, EventKind.CANCELLED, change.at)
 
 
-def confirm_delivery(tx: Transaction, change: transitions.ConfirmDelivery) -> None:
-    """ACCEPTED → DELIVERED."""
-    values = {"id": change.id, "at": change.at}
-    _update(tx, "confirm_delivery", values, EventKind.DELIVERED, change.at)
-
-
 def complete_send(tx: Transaction, change: transitions.CompleteSend) -> None:
     """ACCEPTED → SUCCEEDED, on nothing but the sending."""
     values = {"id": change.id, "at": change.at}
@@ -95,30 +87,25 @@ def refuse(tx: Transaction, change: transitions.Refuse) -> None:
 
 
 def expire(tx: Transaction, change: transitions.Expire) -> None:
-    """ACCEPTED, DELIVERED → TIMED_OUT."""
-    reasons = {code.lower(): text for code, text in lifecycle.EXPIRY_REASONS.items()}
-    values = {"ids": json.dumps(change.ids), "at": change.at, **reasons}
-    rows_ended = tx.db.execute(COMMANDS["expire"], values).fetchall()
-    record_all(tx, rows_ended, EventKind.EXPIRED, change.at)
+    """ACCEPTED, DELIVERED → TIMED_OUT; all at once, so in the order accepted."""
+    values = {"at": change.at, **_EXPIRY_REASONS}
+    facts = _advance(tx, "expire", values, change.ids, EventKind.EXPIRED)
+    for fact in sorted(facts.values(), key=lambda one: one.command.seq):
+        tx.record(fact)
 
 
-def record_reply(tx: Transaction, change: transitions.RecordReply) -> None:
-    """Find the reply's command and let the reply end it, be noted on it, or go to the ledger."""
-    reply = change.reply
-    row = _command_of(tx, change)
-    if row is None:
-        _to_ledger(tx, reply, "no command has this tid, or this method and sequence number")
-        return
-    command = rows.command(row)
-    if command.gateway_id != reply.gateway_id:
-        _to_ledger(tx, reply, f"the command went to gateway {command.gateway_id!r}")
-        return
-    why = replies.mismatch(command, reply)
-    if why is not None:
-        _to_ledger(tx, reply, why)
-        _record_odd_reply(tx, command, reply, why)
-    else:
-        _record_answer(tx, command, reply)
+def record_replies(tx: Transaction, recorded: Sequence[transitions.RecordReply]) -> list[Made]:
+    """Let each reply end its command, be noted on it, or go to the ledger."""
+    commands = tx.known([change.reply.tid for change in recorded])
+    found = [(change.reply, commands.get(change.reply.tid)) for change in recorded]
+    return [Made(() if fact is None else (fact,)) for fact in _take_replies(tx, found)]
+
+
+def record_drc_reply(tx: Transaction, change: transitions.RecordReply) -> None:
+    """The same, with the command that has the reply's number or must be meant."""
+    (fact,) = _take_replies(tx, [(change.reply, _command_of(tx, change))])
+    if fact is not None:
+        tx.record(fact)
 
 
 def record_job(tx: Transaction, change: transitions.RecordJob) -> None:
@@ -149,74 +136,112 @@ def put_unmatched(tx: Transaction, unmatched: transitions.Unmatched) -> None:
 
 
 CHANGES: dict[type, Callable[[Transaction, Any], None]] = {
-    transitions.BeginSending: begin_sending,
     transitions.TakeBack: take_back,
     transitions.Cancel: cancel,
-    transitions.ConfirmDelivery: confirm_delivery,
     transitions.CompleteSend: complete_send,
     transitions.Refuse: refuse,
     transitions.Expire: expire,
-    transitions.RecordReply: record_reply,
+    transitions.RecordReply: record_drc_reply,
     transitions.RecordJob: record_job,
     transitions.StallJob: stall_job,
 }
-"""What makes each change."""
+"""What makes each change that is made alone."""
 
 
-def _record_answer(tx: Transaction, command: Command, reply: replies.Reply) -> None:
-    outcome = replies.read_outcome(reply.data, reply.channel)
-    assert outcome is not None, "mismatch() has made sure of it"
-    failed = not outcome.succeeded
-    words = outcome.message or error_codes.sentence(outcome.result)
+def together(change: transitions.Transition) -> Together | None:
+    """The change as one of many that are made at once, if it is of such a kind."""
+    match change:
+        case transitions.BeginSending(ids, _):
+            return Together(1, begin_sending, ids, change)
+        case transitions.ConfirmDelivery(command_id, _):
+            return Together(2, confirm_delivery, (command_id,), change)
+        case transitions.RecordReply(reply, _) if reply.channel is not Channel.DRC:
+            return Together(3, record_replies, (reply.tid,), change)
+    return None
+
+
+def _take_replies(
+    tx: Transaction, found: Sequence[tuple[replies.Reply, Command | None]]
+) -> list[Fact | None]:
+    """What replies do to what may be their commands, each of which is there once."""
+    facts: list[Fact | None] = [None] * len(found)
+    answers: dict[int, tuple[Command, rows.Row]] = {}
+    for number, (reply, command) in enumerate(found):
+        if command is None:
+            _to_ledger(tx, reply, "no command has this tid, or this method and sequence number")
+        elif command.gateway_id != reply.gateway_id:
+            _to_ledger(tx, reply, f"the command went to gateway {command.gateway_id!r}")
+        elif isinstance(outcome := replies.outcome_for(command, reply), str):
+            _to_ledger(tx, reply, outcome)
+            facts[number] = _odd_reply(tx, command, reply, outcome)
+        else:
+            answers[number] = command, _answer_columns(command, reply, outcome)
+    query = COMMANDS["end_by_reply"]
+    returned, _ = run_for_all(tx.db, query, [columns for _, columns in answers.values()])
+    ended = {row[0]: row[1:] for row in returned}
+    for number, (command, columns) in answers.items():
+        reply = found[number][0]
+        if (state := ended.get(command.seq)) is None:
+            facts[number] = _further_reply(tx, reply, columns)
+        else:
+            after = rows.changed(command, state)
+            tx.remember(after)
+            facts[number] = Fact(after, EventKind.REPLIED, reply.received_at)
+    return facts
+
+
+def _answer_columns(command: Command, reply: replies.Reply, outcome: replies.Outcome) -> rows.Row:
+    """What an answer changes, in the order of the query."""
     job = None if command.job_key is None else read_job(reply.data, reply.received_at)
-    values = {
-        "id": command.id,
-        "at": reply.received_at,
-        "code": outcome.code,
-        "message": outcome.message,
-        "data": reply.raw_data,
-        "job": rows.job_text(job),
-        "status": Status.FAILED if failed else Status.SUCCEEDED,
-        "failure_code": FailureCode.DEVICE_EXECUTION_FAILED if failed else None,
-        "failure_reason": words if failed else None,
-        "limit": NOTED_REPLIES,
-    }
-    at = reply.received_at
-    if _update(tx, "end_by_reply", values, EventKind.REPLIED, at):
-        return
-    if _update(tx, "record_late_reply", values, EventKind.REPLIED, at, "after the end"):
-        return
-    note = "a further reply; it changes nothing"
-    _update(tx, "note_reply", values, EventKind.REPLIED, at, note, reply.raw_data)
+    said = (outcome.code, outcome.message, reply.raw_data)
+    end: rows.Row = (Status.SUCCEEDED.value, *said, None, None)
+    if not outcome.succeeded:
+        words = outcome.message or error_codes.sentence(outcome.result)
+        failure = FailureCode.DEVICE_EXECUTION_FAILED.value
+        end = (Status.FAILED.value, *said, failure, words)
+    return (command.id, reply.received_at, *end, rows.job_text(job))
 
 
-def _record_odd_reply(tx: Transaction, command: Command, reply: replies.Reply, why: str) -> None:
+def _further_reply(tx: Transaction, reply: replies.Reply, columns: rows.Row) -> Fact | None:
+    command_id, at, _, code, message, data, *_, job = columns
+    said = {"code": code, "message": message, "data": data, "job": job}
+    values = {"id": command_id, "at": at, "limit": NOTED_REPLIES, **said}
+    if (command := _changed(tx, "record_late_reply", values)) is not None:
+        return Fact(command, EventKind.REPLIED, at, "after the end")
+    # It counts the events that there are.
+    tx.write_down()
+    if (command := _changed(tx, "note_reply", values)) is not None:
+        note = "a further reply; it changes nothing"
+        return Fact(command, EventKind.REPLIED, at, note, reply.raw_data)
+    return None
+
+
+def _odd_reply(tx: Transaction, command: Command, reply: replies.Reply, why: str) -> Fact | None:
     at = reply.received_at
     values = {"id": command.id, "at": at, "limit": NOTED_REPLIES}
+    tx.write_down()
     for query in ("end_unmatched", "note_reply"):
-        if _update(tx, query, values, EventKind.UNMATCHED_REPLY, at, why, reply.raw_data):
-            return
+        if (after := _changed(tx, query, values)) is not None:
+            return Fact(after, EventKind.UNMATCHED_REPLY, at, why, reply.raw_data)
+    return None
 
 
-def _command_of(tx: Transaction, change: transitions.RecordReply) -> rows.Row | None:
-    """The row of the command that the reply names."""
+def _command_of(tx: Transaction, change: transitions.RecordReply) -> Command | None:
+    """The command that a DRC reply is about."""
     reply = change.reply
-    if reply.channel is not Channel.DRC:
-        query = "get_command_of_any_tenant"
-    elif reply.seq is not None and channels.has_sequence_number(reply.method or ""):
+    if reply.seq is not None and channels.has_sequence_number(reply.method or ""):
         query = "get_command_by_drc_seq"
     else:
         # A method without a number, or an answer that left it out: only if it is clear whose.
         query = "get_outstanding_drc_commands"
     values = {
-        "id": reply.tid,
         "seq": reply.seq,
         "gateway_id": reply.gateway_id,
         "command_type": reply.method,
         "among": json.dumps(change.among),
     }
     found: list[rows.Row] = tx.db.execute(COMMANDS[query], values).fetchall()
-    return found[0] if len(found) == 1 else None
+    return rows.command(found[0]) if len(found) == 1 else None
 
 
 def _to_ledger(tx: Transaction, reply: replies.Reply, reason: str) -> None:
@@ -231,17 +256,24 @@ def _to_ledger(tx: Transaction, reply: replies.Reply, reason: str) -> None:
     put_unmatched(tx, unmatched)
 
 
-def record_all(tx: Transaction, changed: list[rows.Row], kind: EventKind, at: int) -> None:
-    """The same event for many commands, in one statement."""
-    if not changed:
-        return
-    commands = [rows.command(row) for row in changed]
-    values = [(one.seq, one.revision, kind, at, rows.state(one), None, "") for one in commands]
-    tx.db.executemany(COMMANDS["insert_event"], values)
-    (last,) = tx.db.execute(COMMANDS["newest_event_seq"]).fetchone()
-    # Nobody else writes, so their numbers follow each other.
-    first = last - len(commands) + 1
-    tx.events += [CommandEvent(first + n, kind, at, one) for n, one in enumerate(commands)]
+def _advance(
+    tx: Transaction, query: str, values: dict[str, Any], ids: Sequence[str], kind: EventKind
+) -> dict[str, Fact]:
+    """Run a guarded update of many commands; by id, what it did where the guard held."""
+    if not ids:
+        return {}
+    returned = tx.db.execute(COMMANDS[query], {**values, "ids": json.dumps(ids)}).fetchall()
+    changed = {row[0]: row[1:] for row in returned}
+    commands = tx.known(ids) if changed else {}
+    facts = {}
+    for command_id in ids:
+        before = commands.get(command_id)
+        if before is None or (state := changed.pop(before.seq, None)) is None:
+            continue
+        after = rows.changed(before, state)
+        tx.remember(after)
+        facts[command_id] = Fact(after, kind, values["at"])
+    return facts
 
 
 def _update(
@@ -251,26 +283,18 @@ def _update(
     kind: EventKind,
     at: int,
     note: str = "",
-    reply: bytes | None = None,
-) -> CommandEvent | None:
-    """Run a guarded update; record its event, or answer None where the guard did not hold."""
+) -> None:
+    """Run a guarded update of one command, and record its event where the guard held."""
+    command = _changed(tx, query, values)
+    if command is not None:
+        tx.record(Fact(command, kind, at, note))
+
+
+def _changed(tx: Transaction, query: str, values: dict[str, Any]) -> Command | None:
+    """Run a guarded update; the command as it is then, or None where the guard did not hold."""
     row = tx.db.execute(COMMANDS[query], values).fetchone()
-    return None if row is None else record(tx, row, kind, at, note, reply)
-
-
-def record(
-    tx: Transaction,
-    row: rows.Row,
-    kind: EventKind,
-    at: int,
-    note: str = "",
-    reply: bytes | None = None,
-) -> CommandEvent:
-    """Append the event of a change that has been made to the row of a command."""
+    if row is None:
+        return None
     command = rows.command(row)
-    values = (command.seq, command.revision, kind, at, rows.state(command), reply, note)
-    seq = tx.db.execute(COMMANDS["insert_event"], values).lastrowid
-    assert seq is not None, "SQLite numbers every row it inserts"
-    event = CommandEvent(seq, kind, at, command, reply, note)
-    tx.events.append(event)
-    return event
+    tx.remember(command)
+    return command

@@ -7,8 +7,10 @@ from typing import Any
 
 from dockgate_server import errors
 from dockgate_server.store.sqlite.rows import Row
+from dockgate_server.store.sqlite.together import Change
+from dockgate_server.store.sqlite.transaction import Transaction
 from dockgate_server.store.sqlite.trouble import Trouble
-from dockgate_server.store.sqlite.writer import Change, Connection, GroupWriter, Transaction
+from dockgate_server.store.sqlite.writer import Connection, GroupWriter
 
 
 class Database:
@@ -33,14 +35,6 @@ class Database:
 
         def change(tx: Transaction) -> None:
             tx.db.executemany(query, values)
-
-        return self._writer.submit(change)
-
-    def changed(self, query: str, values: dict[str, Any]) -> asyncio.Future[bool]:
-        """Queue a statement with RETURNING; whether it returns a row."""
-
-        def change(tx: Transaction) -> bool:
-            return tx.db.execute(query, values).fetchone() is not None
 
         return self._writer.submit(change)
 

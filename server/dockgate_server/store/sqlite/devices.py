@@ -8,7 +8,7 @@ from dockgate_server.model.device import Device, Presence, Topology, Whereabouts
 from dockgate_server.store.sqlite.audit import SqliteAudit
 from dockgate_server.store.sqlite.database import Database
 from dockgate_server.store.sqlite.queries import DEVICES
-from dockgate_server.store.sqlite.writer import Transaction
+from dockgate_server.store.sqlite.transaction import Transaction
 
 
 class SqliteDevices:

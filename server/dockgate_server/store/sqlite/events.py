@@ -15,7 +15,7 @@ from dockgate_server.store.sqlite import changes
 from dockgate_server.store.sqlite.database import Database
 from dockgate_server.store.sqlite.queries import EVENTS
 from dockgate_server.store.sqlite.rows import Row
-from dockgate_server.store.sqlite.writer import Transaction
+from dockgate_server.store.sqlite.transaction import Transaction
 
 KEPT = 1_000_000
 """Events that are kept unless somebody says otherwise."""

@@ -21,7 +21,7 @@ from dockgate_server.store.sqlite.audit import SqliteAudit
 from dockgate_server.store.sqlite.database import Database
 from dockgate_server.store.sqlite.queries import REQUESTS
 from dockgate_server.store.sqlite.rows import Row
-from dockgate_server.store.sqlite.writer import Transaction
+from dockgate_server.store.sqlite.transaction import Transaction
 
 REQUESTS_KEPT = 10_000
 """Requests that are kept; those that are not closed come on top."""

@@ -11,7 +11,7 @@ from dockgate_server.errors import DockgateError, Reason
 from dockgate_server.store.interface import Swept
 from dockgate_server.store.sqlite import rows
 from dockgate_server.store.sqlite.queries import COMMANDS, RETENTION
-from dockgate_server.store.sqlite.writer import Transaction
+from dockgate_server.store.sqlite.transaction import Transaction
 
 COMMANDS_LOOKED_AT = 250
 """Commands that one step looks at."""

@@ -1,6 +1,8 @@
 """Between rows and the model: the columns of `command`, and the state kept with each event."""
 
 import sqlite3
+from itertools import compress, repeat
+from operator import attrgetter, is_not
 from typing import Any
 
 import orjson
@@ -38,57 +40,87 @@ EVENT_COLUMNS = (
 _FIXED = 14
 """How many of the columns, from the first on, never change; nor do the last ones, but `sealed`."""
 
+_STATE = slice(_FIXED, 28)
+"""Where those stand that events change, in a row and in a Command alike."""
+
 _CONTENT_HASH, _OFFLINE_POLICY, _SEALED = -3, -2, -1
+
+_KEPT = [name for name in COMMAND_COLUMNS[_STATE] if name not in ("revision", "updated_at")]
+"""Which of these an event keeps in its state: it has columns of its own for the others."""
+
+_kept = attrgetter(*_KEPT)
+
+# Asking an Enum for a value costs as much as the rest of a column.
+_VENDORS = {one.value: one for one in Vendor}
+_CHANNELS = {one.value: one for one in Channel}
+_STATUSES = {one.value: one for one in Status}
+_BASES: dict[str | None, CompletionBasis | None] = {None: None}
+_BASES |= {one.value: one for one in CompletionBasis}
+_FAILURES: dict[str | None, FailureCode | None] = {None: None}
+_FAILURES |= {one.value: one for one in FailureCode}
+_POLICIES = {one.value: one for one in OfflinePolicy}
 
 Row = tuple[Any, ...]
 
 
 def command(row: Row) -> Command:
     """A row of `command`."""
-    (
-        *_,
-        status,
-        revision,
-        updated_at,
-        sending_at,
-        delivered_at,
-        completed_at,
-        basis,
-        response_received_at,
-        response_code,
-        response_message,
-        vendor_response,
-        failure_code,
-        failure_reason,
-        job,
-        _key,
-        _hash,
-        _policy,
-        _sealed,
-    ) = row
-    return Command(
-        **_fixed(row),
-        status=Status(status),
-        revision=revision,
-        updated_at=updated_at,
-        sending_at=sending_at,
-        delivered_at=delivered_at,
-        completed_at=completed_at,
-        completion_basis=CompletionBasis(basis) if basis else None,
-        response_received_at=response_received_at,
-        response_code=response_code,
-        response_message=response_message,
-        vendor_response=vendor_response,
-        failure_code=FailureCode(failure_code) if failure_code else None,
-        failure_reason=failure_reason,
-        job=_job(orjson.loads(job)) if job else None,
+    return changed(command_at_acceptance(row), (*row[_STATE], row[_SEALED]))
+
+
+def fixed_columns(command: Command) -> Row:
+    """The columns of a command that never change, as SQLite takes them without asking further."""
+    *first, vendor, device_id, gateway_id, channel = command[:8]
+    return (*first, vendor.value, device_id, gateway_id, channel.value, *command[8:_FIXED])
+
+
+def changed(before: Command, state: Row) -> Command:
+    """The command with what a change of it returned: the columns that may change, in order."""
+    (status, *times, basis, at, code, message, response, failure, reason, job, sealed) = state
+    return Command._make(
+        (
+            *before[:_FIXED],
+            _STATUSES[status],
+            *times,
+            _BASES[basis],
+            at,
+            code,
+            message,
+            response,
+            _FAILURES[failure],
+            reason,
+            None if job is None else _job(orjson.loads(job)),
+            sealed,
+            before.offline_policy,
+        )
     )
 
 
 def command_at_acceptance(row: Row) -> Command:
     """The command of a row as it was at revision 1, whatever has become of it since."""
-    fixed = _fixed(row)
-    return Command(**fixed, status=Status.ACCEPTED, revision=1, updated_at=fixed["accepted_at"])
+    seq, command_id, tenant, principal, vendor, device_id, gateway_id, channel, *rest = row[:_FIXED]
+    command_type, data, timeout_seconds, accepted_at, deadline_at, job_key = rest
+    return Command(
+        seq,
+        command_id,
+        tenant,
+        principal,
+        _VENDORS[vendor],
+        device_id,
+        gateway_id,
+        _CHANNELS[channel],
+        command_type,
+        data,
+        timeout_seconds,
+        accepted_at,
+        deadline_at,
+        job_key,
+        Status.ACCEPTED,
+        1,
+        accepted_at,
+        sealed=row[_SEALED],
+        offline_policy=_POLICIES[row[_OFFLINE_POLICY]],
+    )
 
 
 def content_hash(row: Row) -> bytes:
@@ -100,29 +132,20 @@ def content_hash(row: Row) -> bytes:
 def event(row: Row) -> CommandEvent:
     """A row of `command_event` joined with its command."""
     seq, _, revision, kind, occurred_at, state, reply, note = row[: len(EVENT_COLUMNS)]
-    fixed = _fixed(row[len(EVENT_COLUMNS) :])
-    after = _command_from_state(fixed, revision, occurred_at, orjson.loads(state))
+    accepted = command_at_acceptance(row[len(EVENT_COLUMNS) :])
+    after = _command_from_state(accepted, revision, occurred_at, orjson.loads(state))
     return CommandEvent(seq, EventKind(kind), occurred_at, after, reply, note)
 
 
 def state(command: Command) -> bytes:
     """What an event keeps of the command: its changing columns, without those that are empty."""
-    response = command.vendor_response
-    values = {
-        "status": command.status,
-        "sending_at": command.sending_at,
-        "delivered_at": command.delivered_at,
-        "completed_at": command.completed_at,
-        "completion_basis": command.completion_basis,
-        "response_received_at": command.response_received_at,
-        "response_code": command.response_code,
-        "response_message": command.response_message,
-        "vendor_response": None if response is None else orjson.Fragment(response),
-        "failure_code": command.failure_code,
-        "failure_reason": command.failure_reason,
-        "job": command.job,
-    }
-    return orjson.dumps({name: value for name, value in values.items() if value is not None})
+    values: Row = _kept(command)
+    # Without a loop of ours, as every event comes here.
+    filled = map(is_not, values, repeat(None))
+    kept = dict(compress(zip(_KEPT, values, strict=True), filled))
+    if command.vendor_response is not None:
+        kept["vendor_response"] = orjson.Fragment(command.vendor_response)
+    return orjson.dumps(kept)
 
 
 def job_text(job: Job | None) -> str | None:
@@ -147,36 +170,23 @@ def check_columns(db: sqlite3.Connection) -> None:
             raise sqlite3.DatabaseError(f"its table {table} is not the one this program makes")
 
 
-def _fixed(row: Row) -> dict[str, Any]:
-    """What no event changes of a row of `command`."""
-    fixed = dict(zip(COMMAND_COLUMNS[:_FIXED], row[:_FIXED], strict=True))
-    fixed["vendor"] = Vendor(fixed["vendor"])
-    fixed["channel"] = Channel(fixed["channel"])
-    fixed["offline_policy"] = OfflinePolicy(row[_OFFLINE_POLICY])
-    fixed["sealed"] = row[_SEALED]
-    return fixed
-
-
 def _command_from_state(
-    fixed: dict[str, Any], revision: int, occurred_at: int, values: dict[str, Any]
+    accepted: Command, revision: int, occurred_at: int, values: dict[str, Any]
 ) -> Command:
-    response = values.get("vendor_response")
-    basis, failure_code = values.get("completion_basis"), values.get("failure_code")
-    job = values.get("job")
-    return Command(
-        **fixed,
-        status=Status(values["status"]),
+    response, job = values.get("vendor_response"), values.get("job")
+    return accepted._replace(
+        status=_STATUSES[values["status"]],
         revision=revision,
         updated_at=occurred_at,
         sending_at=values.get("sending_at"),
         delivered_at=values.get("delivered_at"),
         completed_at=values.get("completed_at"),
-        completion_basis=CompletionBasis(basis) if basis else None,
+        completion_basis=_BASES[values.get("completion_basis")],
         response_received_at=values.get("response_received_at"),
         response_code=values.get("response_code"),
         response_message=values.get("response_message"),
         vendor_response=None if response is None else orjson.dumps(response),
-        failure_code=FailureCode(failure_code) if failure_code else None,
+        failure_code=_FAILURES[values.get("failure_code")],
         failure_reason=values.get("failure_reason"),
         job=None if job is None else _job(job),
     )

@@ -16,7 +16,8 @@ from dockgate_server.sealing import Resealing, SealingProblem, Vault
 from dockgate_server.store.sqlite.audit import SqliteAudit
 from dockgate_server.store.sqlite.database import Database
 from dockgate_server.store.sqlite.queries import SECRETS
-from dockgate_server.store.sqlite.writer import Connection, Transaction
+from dockgate_server.store.sqlite.transaction import Transaction
+from dockgate_server.store.sqlite.writer import Connection
 
 _log = structlog.get_logger(__name__)
 

@@ -10,7 +10,7 @@ from dockgate_server.store.sources import Binding
 from dockgate_server.store.sqlite import rows
 from dockgate_server.store.sqlite.database import Database
 from dockgate_server.store.sqlite.queries import SOURCES
-from dockgate_server.store.sqlite.writer import Transaction
+from dockgate_server.store.sqlite.transaction import Transaction
 
 
 class SqliteSources:

@@ -20,17 +20,19 @@ from dockgate_server.store.interface import (
     Swept,
     Target,
 )
-from dockgate_server.store.sqlite import changes, retention, rows
+from dockgate_server.store.sqlite import acceptance, changes, retention, rows
 from dockgate_server.store.sqlite.audit import SqliteAudit
 from dockgate_server.store.sqlite.database import Database
 from dockgate_server.store.sqlite.devices import SqliteDevices
 from dockgate_server.store.sqlite.events import KEPT, SqliteEvents
 from dockgate_server.store.sqlite.opening import opened
-from dockgate_server.store.sqlite.queries import ACCESS, COMMANDS, LEDGER
+from dockgate_server.store.sqlite.queries import ACCESS, COMMANDS, LEDGER, run_for_all
 from dockgate_server.store.sqlite.requests import SqliteRequests
 from dockgate_server.store.sqlite.secrets import SqliteSecrets
 from dockgate_server.store.sqlite.sources import SqliteSources
-from dockgate_server.store.sqlite.writer import GroupWriter, Transaction
+from dockgate_server.store.sqlite.together import Made, Together
+from dockgate_server.store.sqlite.transaction import Transaction
+from dockgate_server.store.sqlite.writer import GroupWriter
 
 _RECOVERY_CHUNK = 1000
 _NEWEST = 1 << 62
@@ -100,17 +102,20 @@ class SqliteStore:
 
     def accept(self, accept: transitions.Accept) -> asyncio.Future[transitions.Accepted]:
         """See :class:`~dockgate_server.store.interface.Store`."""
+        return self._db.submit(Together(0, self._accept, (accept.id,), accept))
 
-        def change(tx: Transaction) -> transitions.Accepted:
-            accepted = changes.accept(tx, accept)
-            if not accepted.replayed:
-                self.audit.append(tx, accept.audit)
-            return accepted
-
-        return self._db.submit(change)
+    def _accept(self, tx: Transaction, submissions: Sequence[transitions.Accept]) -> Sequence[Made]:
+        made = acceptance.accept(tx, submissions)
+        for new, one in zip(submissions, made, strict=True):
+            if not one.answer.replayed:
+                self.audit.append(tx, new.audit)
+        return made
 
     def apply(self, transition: transitions.Transition) -> asyncio.Future[tuple[CommandEvent, ...]]:
         """See :class:`~dockgate_server.store.interface.Store`."""
+        together = changes.together(transition)
+        if together is not None:
+            return self._db.submit(together)
         change = partial(_apply, transition)
         if isinstance(transition, transitions.Cancel):
             return self._db.submit(self.audit.recorded(change, transition.audit))
@@ -120,7 +125,7 @@ class SqliteStore:
         """See :class:`~dockgate_server.store.interface.Store`."""
         key = {"tenant": tenant, "idempotency_key": idempotency_key}
         row = await self._db.one(COMMANDS["get_command_by_key"], key)
-        return None if row is None else changes.accepted(row, replayed=True)
+        return None if row is None else acceptance.accepted(row, replayed=True)
 
     async def get_command(self, tenant: str, command_id: str) -> Command | None:
         """See :class:`~dockgate_server.store.interface.Store`."""
@@ -293,12 +298,22 @@ class SqliteStore:
 
     def use_nonce(self, api_id: str, nonce: str, expires_at: int) -> asyncio.Future[bool]:
         """See :class:`~dockgate_server.store.interface.Store`."""
-        values = {"api_id": api_id, "nonce": nonce, "expires_at": expires_at}
-        return self._db.changed(ACCESS["use_nonce"], values)
+        return self._db.submit(Together(-1, _use_nonces, (), (api_id, nonce, expires_at)))
 
     def forget_nonces(self, now: int) -> asyncio.Future[None]:
         """See :class:`~dockgate_server.store.interface.Store`."""
         return self._db.execute(ACCESS["forget_nonces"], {"now": now})
+
+
+def _use_nonces(tx: Transaction, used: Sequence[tuple[str, str, int]]) -> list[Made]:
+    returned, _ = run_for_all(tx.db, ACCESS["use_nonce"], used)
+    fresh = set(returned)
+    answers = []
+    for api_id, nonce, _ in used:
+        # Of two uses at once the first one counts.
+        answers.append(Made((), (api_id, nonce) in fresh))
+        fresh.discard((api_id, nonce))
+    return answers
 
 
 def _call(function: Any, argument: object, tx: Transaction) -> Any:

@@ -10,16 +10,17 @@ import asyncio
 import sqlite3
 from collections import deque
 from collections.abc import Awaitable, Callable, Sized
-from dataclasses import dataclass, field
-from typing import Any, Self, TypeVar, cast
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Self, TypeVar, cast
 
 import aiosqlite
 import structlog
 
 from dockgate_server import errors
 from dockgate_server.model.command import CommandEvent
-from dockgate_server.store.audit import Head
 from dockgate_server.store.interface import OnCommit
+from dockgate_server.store.sqlite.together import Change, make_all
+from dockgate_server.store.sqlite.transaction import Known, Transaction
 from dockgate_server.store.sqlite.trouble import Trouble, is_damage, is_of_database
 
 T = TypeVar("T")
@@ -52,33 +53,21 @@ class Connection(aiosqlite.Connection):
         return await run(function, self._conn)
 
 
-@dataclass(slots=True)
-class Transaction:
-    """What a change works on: the database, and what it causes there."""
-
-    db: sqlite3.Connection
-    events: list[CommandEvent] = field(default_factory=list)
-    audit_head: Head | None = None
-    """The newest entry of the audit log, once one has been appended."""
-
-
-Change = Callable[[Transaction], Any]
 _Asked = tuple[Change, asyncio.Future[Any]]
 
 
-@dataclass(slots=True)
-class _Done:
-    """What became of one change."""
+class _Failed(NamedTuple):
+    """What became of a change that could not be made."""
 
-    result: Any = None
-    error: Exception | None = None
+    error: Exception
 
 
 @dataclass(slots=True)
 class _Made:
     """What became of a group."""
 
-    done: list[_Done]
+    done: list[Any]
+    """The answer to each change, or that it failed."""
     events: list[CommandEvent]
     trouble: Exception | None = None
     """What is wrong with the database itself, so that it takes no other change either."""
@@ -109,6 +98,7 @@ class GroupWriter:
         self._waiting: deque[_Asked] = deque()
         self._wake = asyncio.Event()
         self._closing = False
+        self._known: Known = {}
         self._trouble = Trouble("write")
         self._damage: Exception | None = None
 
@@ -141,8 +131,11 @@ class GroupWriter:
     async def _idle(self) -> None:
         """Wait for a change; with a database that takes none, only until it is to be tried."""
         self._wake.clear()
+        if not self._may_recover:
+            await self._wake.wait()
+            return
         try:
-            async with asyncio.timeout(PROBE_SECONDS if self._may_recover else None):
+            async with asyncio.timeout(PROBE_SECONDS):
                 await self._wake.wait()
         except TimeoutError:
             await self._commit([])
@@ -158,7 +151,9 @@ class GroupWriter:
             made = _refused(changes, self._damage)
         else:
             proving = self._trouble.lasts
-            made = await self._connection.run(lambda db: _make(db, changes, proving=proving))
+            made = await self._connection.run(
+                lambda db: _make(db, changes, self._known, proving=proving)
+            )
         if made.trouble is not None:
             # Those that wait would fail as well, and with a lock each group after as many seconds.
             group += self._waiting
@@ -171,10 +166,10 @@ class GroupWriter:
         for (_, future), outcome in zip(group, made.done, strict=True):
             if future.cancelled():
                 continue
-            if outcome.error is None:
-                future.set_result(outcome.result)
-            else:
+            if type(outcome) is _Failed:
                 future.set_exception(outcome.error)
+            else:
+                future.set_result(outcome)
 
     def _note(self, trouble: Exception | None) -> None:
         lasted = self._trouble.lasts
@@ -188,21 +183,21 @@ class GroupWriter:
             self._on_writable(not self._trouble.lasts)
 
 
-def _make(db: sqlite3.Connection, changes: list[Change], *, proving: bool) -> _Made:
+def _make(db: sqlite3.Connection, changes: list[Change], known: Known, *, proving: bool) -> _Made:
     """Make the changes in one transaction; if that fails, each in one of its own.
 
     So one change that cannot be made does not take those beside it down.
     """
     try:
-        return _in_one_transaction(db, changes, proving=proving)
+        return _in_one_transaction(db, changes, known, proving=proving)
     except Exception as error:
         if is_of_database(error):
             return _refused(changes, error)
         if len(changes) == 1:
-            return _Made([_Done(error=_translated(error))], [])
+            return _Made([_Failed(_translated(error))], [])
     made = _Made([], [])
     for number, change in enumerate(changes):
-        one = _make(db, [change], proving=proving)
+        one = _make(db, [change], known, proving=proving)
         if one.trouble is not None:
             one = _refused(changes[number:], one.trouble)
         made.done += one.done
@@ -213,15 +208,18 @@ def _make(db: sqlite3.Connection, changes: list[Change], *, proving: bool) -> _M
     return made
 
 
-def _in_one_transaction(db: sqlite3.Connection, changes: list[Change], *, proving: bool) -> _Made:
-    transaction = Transaction(db)
+def _in_one_transaction(
+    db: sqlite3.Connection, changes: list[Change], known: Known, *, proving: bool
+) -> _Made:
+    transaction = Transaction(db, known)
     try:
         db.execute("BEGIN IMMEDIATE")
         if proving:
             _write_something(db)
-        done = [_Done(result=change(transaction)) for change in changes]
+        done = make_all(transaction, changes)
         db.execute("COMMIT")
     except BaseException:
+        known.clear()
         # A failed COMMIT (disk full) may have rolled back by itself.
         if db.in_transaction:
             db.execute("ROLLBACK")
@@ -237,7 +235,7 @@ def _write_something(db: sqlite3.Connection) -> None:
 
 def _refused(changes: Sized, trouble: Exception) -> _Made:
     """None of the changes is made."""
-    return _Made([_Done(error=_unavailable(trouble)) for _ in range(len(changes))], [], trouble)
+    return _Made([_Failed(_unavailable(trouble)) for _ in range(len(changes))], [], trouble)
 
 
 def _translated(error: Exception) -> Exception:

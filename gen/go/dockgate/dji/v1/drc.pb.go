@@ -1895,10 +1895,11 @@ func (x *CloudControlRelease) GetControlKeys() []string {
 }
 
 // drc_mode_enter: the device connects to the MQTT broker given here and takes
-// DRC commands from it; nothing moves. Every method on drc/down needs this
-// link, and heart_beat to keep it. On remote controllers the pilot has to agree
-// first (cloud_control_auth_request); on docks take flight and payload
-// authority before. The reply comes when the device has taken the order; the
+// DRC commands from it. Nothing moves yet, but whoever publishes on that broker
+// steers the aircraft, past this gateway and its scopes. Every method on drc/down
+// needs this link, and heart_beat to keep it. On remote controllers the pilot
+// has to agree first (cloud_control_auth_request); on docks take flight and
+// payload authority before. The reply comes when the device has taken the order; the
 // link's state follows as drc_status_notify events with our bid, which DJI has
 // given up for the drc_state property but docks still send.
 type DrcModeEnter struct {
@@ -3853,7 +3854,7 @@ const file_dockgate_dji_v1_drc_proto_rawDesc = "" +
 	"\b_user_idB\x10\n" +
 	"\x0e_user_callsign\"\x8e\x01\n" +
 	"\x13CloudControlRelease\x12!\n" +
-	"\fcontrol_keys\x18\x01 \x03(\tR\vcontrolKeys:T\xca\xda\x18P\b\x01\x10\x06\x1a\x02\x04\x05J*pilot-to-cloud/mqtt/dji-rc-plus-2/drc.htmlr\x1acloud_control_auth_request\"\xd7\x04\n" +
+	"\fcontrol_keys\x18\x01 \x03(\tR\vcontrolKeys:T\xca\xda\x18P\b\x01\x10\x06\x1a\x02\x04\x05J*pilot-to-cloud/mqtt/dji-rc-plus-2/drc.htmlr\x1acloud_control_auth_request\"\xd9\x04\n" +
 	"\fDrcModeEnter\x12I\n" +
 	"\vmqtt_broker\x18\x01 \x01(\v2(.dockgate.dji.v1.DrcModeEnter.MqttBrokerR\n" +
 	"mqttBroker\x12(\n" +
@@ -3876,7 +3877,7 @@ const file_dockgate_dji_v1_drc_proto_rawDesc = "" +
 	"\t_usernameB\v\n" +
 	"\t_passwordB\x0e\n" +
 	"\f_expire_timeB\r\n" +
-	"\v_enable_tls:F\xca\xda\x18B\b\x01\x10\x06\x1a\x05\x01\x02\x03\x04\x05J&dock-to-cloud/mqtt/dock/dock2/drc.htmlr\rdrc_mode_exitB\x10\n" +
+	"\v_enable_tls:H\xca\xda\x18D\b\x01\x10\x06\x1a\x05\x01\x02\x03\x04\x05J&dock-to-cloud/mqtt/dock/dock2/drc.html`\x01r\rdrc_mode_exitB\x10\n" +
 	"\x0e_osd_frequencyB\x10\n" +
 	"\x0e_hsi_frequency\"V\n" +
 	"\vDrcModeExit:G\xca\xda\x18C\b\x01\x10\x06\x1a\x05\x01\x02\x03\x04\x05J&dock-to-cloud/mqtt/dock/dock2/drc.htmlr\x0edrc_mode_enter\"L\n" +

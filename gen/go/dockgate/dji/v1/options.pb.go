@@ -499,9 +499,9 @@ type MethodSpec struct {
 	// Where a DRC message carries its sequence number, by which its answer is
 	// found. Other channels have none.
 	Seq SeqForm `protobuf:"varint,11,opt,name=seq,proto3,enum=dockgate.dji.v1.SeqForm" json:"seq,omitempty"`
-	// True for methods that set an aircraft moving, can bring it down outside its
-	// dock, or destroy data or a running system. They need a permission of their
-	// own. What makes a flight safer (return home, pause, stop) needs none.
+	// True for methods that set an aircraft moving, hand its controls to somebody
+	// else, can bring it down outside its dock, or destroy data or a running system.
+	// They need a permission of their own. What makes a flight safer (return home, pause, stop) needs none.
 	Dangerous bool `protobuf:"varint,12,opt,name=dangerous,proto3" json:"dangerous,omitempty"`
 	// True for the stick-like streams of DRC: sent at a rate, without
 	// acknowledgement, outdated after one second, never queued. Off by default.

@@ -56,13 +56,16 @@ type DeviceServiceClient interface {
 	// Gives a device a name, or makes one known before it announces itself; it is
 	// then of the caller's tenant. Safe to repeat: the last registration of a
 	// device_id holds. A caller whose credential is limited to some devices may
-	// register these, but not name them, as limits go by names.
+	// register these, but not name them, as limits go by names. Needs the scope
+	// open:command:dangerous: a wrong name sends commands to the wrong aircraft.
 	//
 	// Errors: VALIDATION_FAILED, FORBIDDEN, DEVICE_NOT_FOUND (the device or its
 	// gateway device is another tenant's), UNAVAILABLE.
 	RegisterDevice(ctx context.Context, in *RegisterDeviceRequest, opts ...grpc.CallOption) (*RegisterDeviceResponse, error)
 	// Forgets a device and its name. One that announces itself again is known
 	// again, by its serial number. Commands that were accepted for it go on.
+	//
+	// Needs the scope open:command:dangerous.
 	//
 	// Errors: VALIDATION_FAILED, FORBIDDEN, DEVICE_NOT_FOUND, UNAVAILABLE.
 	RemoveDevice(ctx context.Context, in *RemoveDeviceRequest, opts ...grpc.CallOption) (*RemoveDeviceResponse, error)
@@ -188,13 +191,16 @@ type DeviceServiceServer interface {
 	// Gives a device a name, or makes one known before it announces itself; it is
 	// then of the caller's tenant. Safe to repeat: the last registration of a
 	// device_id holds. A caller whose credential is limited to some devices may
-	// register these, but not name them, as limits go by names.
+	// register these, but not name them, as limits go by names. Needs the scope
+	// open:command:dangerous: a wrong name sends commands to the wrong aircraft.
 	//
 	// Errors: VALIDATION_FAILED, FORBIDDEN, DEVICE_NOT_FOUND (the device or its
 	// gateway device is another tenant's), UNAVAILABLE.
 	RegisterDevice(context.Context, *RegisterDeviceRequest) (*RegisterDeviceResponse, error)
 	// Forgets a device and its name. One that announces itself again is known
 	// again, by its serial number. Commands that were accepted for it go on.
+	//
+	// Needs the scope open:command:dangerous.
 	//
 	// Errors: VALIDATION_FAILED, FORBIDDEN, DEVICE_NOT_FOUND, UNAVAILABLE.
 	RemoveDevice(context.Context, *RemoveDeviceRequest) (*RemoveDeviceResponse, error)

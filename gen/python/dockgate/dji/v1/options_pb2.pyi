@@ -324,9 +324,9 @@ class MethodSpec(_message.Message):
     found. Other channels have none.
     """
     dangerous: _builtins.bool
-    """True for methods that set an aircraft moving, can bring it down outside its
-    dock, or destroy data or a running system. They need a permission of their
-    own. What makes a flight safer (return home, pause, stop) needs none.
+    """True for methods that set an aircraft moving, hand its controls to somebody
+    else, can bring it down outside its dock, or destroy data or a running system.
+    They need a permission of their own. What makes a flight safer (return home, pause, stop) needs none.
     """
     control_stream: _builtins.bool
     """True for the stick-like streams of DRC: sent at a rate, without

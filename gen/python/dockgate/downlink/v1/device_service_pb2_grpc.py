@@ -111,7 +111,8 @@ class DeviceServiceServicer:
         """Gives a device a name, or makes one known before it announces itself; it is
         then of the caller's tenant. Safe to repeat: the last registration of a
         device_id holds. A caller whose credential is limited to some devices may
-        register these, but not name them, as limits go by names.
+        register these, but not name them, as limits go by names. Needs the scope
+        open:command:dangerous: a wrong name sends commands to the wrong aircraft.
 
         Errors: VALIDATION_FAILED, FORBIDDEN, DEVICE_NOT_FOUND (the device or its
         gateway device is another tenant's), UNAVAILABLE.
@@ -123,6 +124,8 @@ class DeviceServiceServicer:
     def RemoveDevice(self, request, context):
         """Forgets a device and its name. One that announces itself again is known
         again, by its serial number. Commands that were accepted for it go on.
+
+        Needs the scope open:command:dangerous.
 
         Errors: VALIDATION_FAILED, FORBIDDEN, DEVICE_NOT_FOUND, UNAVAILABLE.
         """

@@ -59,7 +59,8 @@ class DeviceServiceStub:
     """Gives a device a name, or makes one known before it announces itself; it is
     then of the caller's tenant. Safe to repeat: the last registration of a
     device_id holds. A caller whose credential is limited to some devices may
-    register these, but not name them, as limits go by names.
+    register these, but not name them, as limits go by names. Needs the scope
+    open:command:dangerous: a wrong name sends commands to the wrong aircraft.
 
     Errors: VALIDATION_FAILED, FORBIDDEN, DEVICE_NOT_FOUND (the device or its
     gateway device is another tenant's), UNAVAILABLE.
@@ -67,6 +68,8 @@ class DeviceServiceStub:
     RemoveDevice: _grpc.UnaryUnaryMultiCallable[_device_service_pb2.RemoveDeviceRequest, _device_service_pb2.RemoveDeviceResponse]
     """Forgets a device and its name. One that announces itself again is known
     again, by its serial number. Commands that were accepted for it go on.
+
+    Needs the scope open:command:dangerous.
 
     Errors: VALIDATION_FAILED, FORBIDDEN, DEVICE_NOT_FOUND, UNAVAILABLE.
     """
@@ -110,7 +113,8 @@ class DeviceServiceAsyncStub(DeviceServiceStub):
     """Gives a device a name, or makes one known before it announces itself; it is
     then of the caller's tenant. Safe to repeat: the last registration of a
     device_id holds. A caller whose credential is limited to some devices may
-    register these, but not name them, as limits go by names.
+    register these, but not name them, as limits go by names. Needs the scope
+    open:command:dangerous: a wrong name sends commands to the wrong aircraft.
 
     Errors: VALIDATION_FAILED, FORBIDDEN, DEVICE_NOT_FOUND (the device or its
     gateway device is another tenant's), UNAVAILABLE.
@@ -118,6 +122,8 @@ class DeviceServiceAsyncStub(DeviceServiceStub):
     RemoveDevice: _aio.UnaryUnaryMultiCallable[_device_service_pb2.RemoveDeviceRequest, _device_service_pb2.RemoveDeviceResponse]  # type: ignore[assignment]
     """Forgets a device and its name. One that announces itself again is known
     again, by its serial number. Commands that were accepted for it go on.
+
+    Needs the scope open:command:dangerous.
 
     Errors: VALIDATION_FAILED, FORBIDDEN, DEVICE_NOT_FOUND, UNAVAILABLE.
     """
@@ -182,7 +188,8 @@ class DeviceServiceServicer(metaclass=_abc_1.ABCMeta):
         """Gives a device a name, or makes one known before it announces itself; it is
         then of the caller's tenant. Safe to repeat: the last registration of a
         device_id holds. A caller whose credential is limited to some devices may
-        register these, but not name them, as limits go by names.
+        register these, but not name them, as limits go by names. Needs the scope
+        open:command:dangerous: a wrong name sends commands to the wrong aircraft.
 
         Errors: VALIDATION_FAILED, FORBIDDEN, DEVICE_NOT_FOUND (the device or its
         gateway device is another tenant's), UNAVAILABLE.
@@ -196,6 +203,8 @@ class DeviceServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_device_service_pb2.RemoveDeviceResponse, _abc.Awaitable[_device_service_pb2.RemoveDeviceResponse]]:
         """Forgets a device and its name. One that announces itself again is known
         again, by its serial number. Commands that were accepted for it go on.
+
+        Needs the scope open:command:dangerous.
 
         Errors: VALIDATION_FAILED, FORBIDDEN, DEVICE_NOT_FOUND, UNAVAILABLE.
         """

@@ -450,10 +450,11 @@ export interface CloudControlRelease {
 
 /**
  * drc_mode_enter: the device connects to the MQTT broker given here and takes
- * DRC commands from it; nothing moves. Every method on drc/down needs this
- * link, and heart_beat to keep it. On remote controllers the pilot has to agree
- * first (cloud_control_auth_request); on docks take flight and payload
- * authority before. The reply comes when the device has taken the order; the
+ * DRC commands from it. Nothing moves yet, but whoever publishes on that broker
+ * steers the aircraft, past this gateway and its scopes. Every method on drc/down
+ * needs this link, and heart_beat to keep it. On remote controllers the pilot
+ * has to agree first (cloud_control_auth_request); on docks take flight and
+ * payload authority before. The reply comes when the device has taken the order; the
  * link's state follows as drc_status_notify events with our bid, which DJI has
  * given up for the drc_state property but docks still send.
  */

@@ -186,9 +186,9 @@ export interface MethodSpec {
    */
   seq: SeqForm;
   /**
-   * True for methods that set an aircraft moving, can bring it down outside its
-   * dock, or destroy data or a running system. They need a permission of their
-   * own. What makes a flight safer (return home, pause, stop) needs none.
+   * True for methods that set an aircraft moving, hand its controls to somebody
+   * else, can bring it down outside its dock, or destroy data or a running system.
+   * They need a permission of their own. What makes a flight safer (return home, pause, stop) needs none.
    */
   dangerous: boolean;
   /**

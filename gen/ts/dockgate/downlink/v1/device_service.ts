@@ -1111,7 +1111,8 @@ export const DeviceServiceService = {
    * Gives a device a name, or makes one known before it announces itself; it is
    * then of the caller's tenant. Safe to repeat: the last registration of a
    * device_id holds. A caller whose credential is limited to some devices may
-   * register these, but not name them, as limits go by names.
+   * register these, but not name them, as limits go by names. Needs the scope
+   * open:command:dangerous: a wrong name sends commands to the wrong aircraft.
    *
    * Errors: VALIDATION_FAILED, FORBIDDEN, DEVICE_NOT_FOUND (the device or its
    * gateway device is another tenant's), UNAVAILABLE.
@@ -1130,6 +1131,8 @@ export const DeviceServiceService = {
   /**
    * Forgets a device and its name. One that announces itself again is known
    * again, by its serial number. Commands that were accepted for it go on.
+   *
+   * Needs the scope open:command:dangerous.
    *
    * Errors: VALIDATION_FAILED, FORBIDDEN, DEVICE_NOT_FOUND, UNAVAILABLE.
    */
@@ -1188,7 +1191,8 @@ export interface DeviceServiceServer extends UntypedServiceImplementation {
    * Gives a device a name, or makes one known before it announces itself; it is
    * then of the caller's tenant. Safe to repeat: the last registration of a
    * device_id holds. A caller whose credential is limited to some devices may
-   * register these, but not name them, as limits go by names.
+   * register these, but not name them, as limits go by names. Needs the scope
+   * open:command:dangerous: a wrong name sends commands to the wrong aircraft.
    *
    * Errors: VALIDATION_FAILED, FORBIDDEN, DEVICE_NOT_FOUND (the device or its
    * gateway device is another tenant's), UNAVAILABLE.
@@ -1197,6 +1201,8 @@ export interface DeviceServiceServer extends UntypedServiceImplementation {
   /**
    * Forgets a device and its name. One that announces itself again is known
    * again, by its serial number. Commands that were accepted for it go on.
+   *
+   * Needs the scope open:command:dangerous.
    *
    * Errors: VALIDATION_FAILED, FORBIDDEN, DEVICE_NOT_FOUND, UNAVAILABLE.
    */
@@ -1274,7 +1280,8 @@ export interface DeviceServiceClient extends Client {
    * Gives a device a name, or makes one known before it announces itself; it is
    * then of the caller's tenant. Safe to repeat: the last registration of a
    * device_id holds. A caller whose credential is limited to some devices may
-   * register these, but not name them, as limits go by names.
+   * register these, but not name them, as limits go by names. Needs the scope
+   * open:command:dangerous: a wrong name sends commands to the wrong aircraft.
    *
    * Errors: VALIDATION_FAILED, FORBIDDEN, DEVICE_NOT_FOUND (the device or its
    * gateway device is another tenant's), UNAVAILABLE.
@@ -1297,6 +1304,8 @@ export interface DeviceServiceClient extends Client {
   /**
    * Forgets a device and its name. One that announces itself again is known
    * again, by its serial number. Commands that were accepted for it go on.
+   *
+   * Needs the scope open:command:dangerous.
    *
    * Errors: VALIDATION_FAILED, FORBIDDEN, DEVICE_NOT_FOUND, UNAVAILABLE.
    */

@@ -53,7 +53,7 @@ FROM credential ORDER BY created_at, api_id;
 -- No row back: the nonce was used before.
 INSERT INTO nonce (api_id, nonce, expires_at) VALUES (:api_id, :nonce, :expires_at)
 ON CONFLICT (api_id, nonce) DO NOTHING
-RETURNING nonce;
+RETURNING api_id, nonce;
 
 -- name: forget_nonces
 DELETE FROM nonce WHERE expires_at < :now;

@@ -1,26 +1,28 @@
 -- Each change of a command is one guarded update: no row back means that the guard did not
 -- hold, because somebody else had decided before. The guards are those of
--- model/transitions.py; model/lifecycle.py has the picture.
+-- model/transitions.py; model/lifecycle.py has the picture. The changes of every life return the
+-- columns that may change, in the order of the table: the rest is known.
 
 -- name: insert_command
--- No row back: the tenant has used the idempotency key.
+-- No change: the tenant has used the idempotency key.
 INSERT INTO command (
-    id, tenant, principal, vendor, device_id, gateway_id, channel, command_type, data,
-    timeout_seconds, accepted_at, deadline_at, job_key, status, revision, updated_at,
+    seq, id, tenant, principal, vendor, device_id, gateway_id, channel, command_type, data,
+    timeout_seconds, accepted_at, deadline_at, job_key, status, revision, updated_at, sending_at,
     idempotency_key, content_hash, offline_policy, sealed
 ) VALUES (
-    :id, :tenant, :principal, :vendor, :device_id, :gateway_id, :channel, :command_type, :data,
-    :timeout_seconds, :accepted_at, :deadline_at, :job_key, 'ACCEPTED', 1, :accepted_at,
-    :idempotency_key, :content_hash, :offline_policy, :sealed
+    :seq, :id, :tenant, :principal, :vendor, :device_id, :gateway_id, :channel, :command_type,
+    :data, :timeout_seconds, :accepted_at, :deadline_at, :job_key, 'ACCEPTED', :revision,
+    :updated_at, :sending_at, :idempotency_key, :content_hash, :offline_policy, :sealed
 )
-ON CONFLICT (tenant, idempotency_key) DO NOTHING
-RETURNING *;
+ON CONFLICT (tenant, idempotency_key) DO NOTHING;
 
 -- name: begin_sending
 UPDATE command
 SET sending_at = :at, updated_at = :at, revision = revision + 1
-WHERE id = :id AND status = 'ACCEPTED' AND sending_at IS NULL
-RETURNING *;
+WHERE id IN (SELECT value FROM json_each(:ids)) AND status = 'ACCEPTED' AND sending_at IS NULL
+RETURNING seq, status, revision, updated_at, sending_at, delivered_at, completed_at,
+    completion_basis, response_received_at, response_code, response_message, vendor_response,
+    failure_code, failure_reason, job, sealed;
 
 -- name: take_back
 -- The message that was announced has certainly reached nobody.
@@ -40,8 +42,10 @@ RETURNING *;
 -- The answer may have overtaken the acknowledgement; then the command has ended already.
 UPDATE command
 SET status = 'DELIVERED', delivered_at = :at, updated_at = :at, revision = revision + 1
-WHERE id = :id AND status = 'ACCEPTED'
-RETURNING *;
+WHERE id IN (SELECT value FROM json_each(:ids)) AND status = 'ACCEPTED'
+RETURNING seq, status, revision, updated_at, sending_at, delivered_at, completed_at,
+    completion_basis, response_received_at, response_code, response_message, vendor_response,
+    failure_code, failure_reason, job, sealed;
 
 -- name: complete_send
 UPDATE command
@@ -72,20 +76,29 @@ SET status = 'TIMED_OUT',
         ELSE :delivery_timeout END,
     completed_at = :at, updated_at = :at, revision = revision + 1, sealed = NULL
 WHERE id IN (SELECT value FROM json_each(:ids)) AND status IN ('ACCEPTED', 'DELIVERED')
-RETURNING *;
+RETURNING seq, status, revision, updated_at, sending_at, delivered_at, completed_at,
+    completion_basis, response_received_at, response_code, response_message, vendor_response,
+    failure_code, failure_reason, job, sealed;
 
 -- name: end_by_reply
 -- The reply may be the first sign that the message arrived: delivered_at comes with it. Events
 -- of the job that overtook it know more of the job than the reply, which only starts it.
 UPDATE command
-SET status = :status, completion_basis = 'DEVICE_REPLY',
-    response_received_at = :at, response_code = :code, response_message = :message,
-    vendor_response = :data, failure_code = :failure_code, failure_reason = :failure_reason,
-    job = coalesce(job, :job), sending_at = coalesce(sending_at, :at),
-    delivered_at = coalesce(delivered_at, :at), completed_at = :at, updated_at = :at,
-    revision = revision + 1, sealed = NULL
-WHERE id = :id AND status IN ('ACCEPTED', 'DELIVERED')
-RETURNING *;
+SET status = reply.status, completion_basis = 'DEVICE_REPLY',
+    response_received_at = reply.at, response_code = reply.code, response_message = reply.message,
+    vendor_response = reply.data, failure_code = reply.failure_code,
+    failure_reason = reply.failure_reason, job = coalesce(command.job, reply.job),
+    sending_at = coalesce(sending_at, reply.at), delivered_at = coalesce(delivered_at, reply.at),
+    completed_at = reply.at, updated_at = reply.at, revision = revision + 1, sealed = NULL
+FROM (
+    SELECT column1 AS id, column2 AS at, column3 AS status, column4 AS code, column5 AS message,
+        column6 AS data, column7 AS failure_code, column8 AS failure_reason, column9 AS job
+    FROM (VALUES (:id, :at, :status, :code, :message, :data, :failure_code, :failure_reason, :job))
+) AS reply
+WHERE command.id = reply.id AND command.status IN ('ACCEPTED', 'DELIVERED')
+RETURNING seq, status, revision, updated_at, sending_at, delivered_at, completed_at,
+    completion_basis, response_received_at, response_code, response_message, vendor_response,
+    failure_code, failure_reason, job, sealed;
 
 -- name: end_unmatched
 UPDATE command
@@ -140,15 +153,15 @@ WHERE gateway_id = :gateway_id AND job_key = :job_key
 ORDER BY status = 'FAILED', seq DESC;
 
 -- name: insert_event
-INSERT INTO command_event (command_seq, revision, kind, occurred_at, state, reply, note)
-VALUES (?, ?, ?, ?, ?, ?, ?);
+INSERT INTO command_event (seq, command_seq, revision, kind, occurred_at, state, reply, note)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: get_command
 SELECT * FROM command WHERE id = :id AND tenant = :tenant;
 
--- name: get_command_of_any_tenant
+-- name: get_commands_of_any_tenant
 -- For the devices' side only: a reply names a command by its tid and knows no tenant.
-SELECT * FROM command WHERE id = :id;
+SELECT * FROM command WHERE id IN (SELECT value FROM json_each(?));
 
 -- name: get_command_by_drc_seq
 -- DRC knows no tid: the sequence number is the command's own.
@@ -280,3 +293,6 @@ LIMIT :limit;
 -- name: newest_event_seq
 -- Also when it has been removed: its number is not used again.
 SELECT seq FROM sqlite_sequence WHERE name = 'command_event';
+
+-- name: newest_number
+SELECT seq FROM sqlite_sequence WHERE name = ?;

@@ -1,0 +1,65 @@
+"""The bench measures what it says; how fast this machine is, is no test's business."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support import brokers
+
+TESTS = Path(__file__).parents[1]
+
+pytestmark = pytest.mark.skipif(
+    brokers.binary("mosquitto") is None, reason="mosquitto is not installed"
+)
+
+
+def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    """``python -m bench`` with those arguments."""
+    return subprocess.run(
+        (sys.executable, "-m", "bench", *arguments),
+        cwd=TESTS,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def outcome() -> dict[str, Any]:
+    """What a small run says."""
+    done = run("--small", "--json", "latency", "throughput", "http", "fanout")
+    document: dict[str, Any] = json.loads(done.stdout)
+    assert done.returncode == (0 if document["good"] else 1), done.stderr
+    return document
+
+
+def test_nothing_goes_wrong_while_it_measures(outcome: dict[str, Any]) -> None:
+    """Every command succeeds, and no call fails."""
+    assert outcome["problems"] == []
+
+
+def test_every_figure_that_has_a_limit_was_measured_beside_it(outcome: dict[str, Any]) -> None:
+    """In the same run, in the same unit."""
+    figures = {one["name"]: one for one in outcome["figures"]}
+    for name in (
+        "submit to SUCCEEDED seen by a watcher, p50",
+        "SubmitCommand, 400 at once",
+        "whole lives, 64 at once, for 1 s",
+        "signed POST",
+        "messages to 20 watchers of one command",
+    ):
+        one = figures[name]
+        assert one["value"] > 0
+        assert one["limit"] > 0
+        assert one["ratio"] == pytest.approx(one["value"] / one["limit"], rel=0.01)
+
+
+def test_an_unknown_scene_is_named(tmp_path: Path) -> None:
+    """With those that there are, on standard error."""
+    done = run("speed")
+    assert done.returncode == 2
+    assert "there is no scene 'speed'; there are latency, throughput" in done.stderr
