@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from dockgate_server import hub
+from dockgate_server import command_ids, hub
 from dockgate_server.codec.catalogue import Method
 from dockgate_server.dispatcher import burst
 from dockgate_server.store.sqlite import changes, opening
@@ -72,14 +72,14 @@ def applied(world: World) -> Iterator[None]:
     _NumberedWatcher.made = 0
     log = _Log(world)
 
-    def new_id() -> uuid.UUID:
-        return uuid.UUID(int=world.rng.getrandbits(128), version=4)
+    def new_id() -> str:
+        return str(uuid.UUID(int=world.rng.getrandbits(128), version=4))
 
     with ExitStack() as stack:
         for name, module in sorted(sys.modules.items()):
             if name.startswith("dockgate_server.") and hasattr(module, "_log"):
                 stack.enter_context(patch.object(module, "_log", log))
-        stack.enter_context(patch.object(uuid, "uuid4", new_id))
+        stack.enter_context(patch.object(command_ids, "new", new_id))
         stack.enter_context(patch.object(opening, "connect", _connect))
         stack.enter_context(patch.object(hub, "Watcher", _NumberedWatcher))
         # Small, so that a short history gets beyond them.

@@ -74,6 +74,8 @@ def _run(settings: "Settings", *, as_json: bool) -> None:
     def ready(running: app.App) -> None:
         # What is here by now stays: looking through it for garbage would stop all for 60 ms.
         gc.freeze()
+        # Each command leaves hundreds of objects behind at once; few of them in a circle.
+        gc.set_threshold(20_000, 10, 10)
         _say_ready(running, as_json=as_json)
 
     try:

@@ -5,7 +5,6 @@ the rules for gRPC and HTTP alike.
 """
 
 import asyncio
-import uuid
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from functools import partial
@@ -16,7 +15,7 @@ from google.protobuf.message import Message
 
 from dockgate.downlink.v1 import command_pb2
 from dockgate.downlink.v1 import command_service_pb2 as pb
-from dockgate_server import asking, errors
+from dockgate_server import asking, command_ids, errors
 from dockgate_server.clock import Clock
 from dockgate_server.codec import catalogue, channels, cursor, dji_json, redaction
 from dockgate_server.commands import requests
@@ -258,7 +257,7 @@ class Commands:
         # Whoever may reach a drone alone may not open the cover over it.
         if not (requests.is_for_the_device(method) or reach.has_gateway(device.gateway_id)):
             raise asking.out_of_reach(caller, device.gateway_id)
-        command_id = str(uuid.uuid4())
+        command_id = command_ids.new()
         timeout = request.timeout_seconds or method.default_timeout_seconds
         now = self._clock.now_ms()
         new = Accept(

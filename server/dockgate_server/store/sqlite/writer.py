@@ -92,6 +92,8 @@ class GroupWriter:
         on_commit: OnCommit,
         on_writable: Callable[[bool], None] = lambda _: None,
     ) -> None:
+        # Kept, as to ask for the running loop costs a system call each time.
+        self._loop = asyncio.get_running_loop()
         self._connection = connection
         self._on_commit = on_commit
         self._on_writable = on_writable
@@ -104,7 +106,7 @@ class GroupWriter:
 
     def submit(self, change: Change) -> asyncio.Future[Any]:
         """Queue a change; its future resolves when it is durable, or has failed."""
-        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[Any] = self._loop.create_future()
         if self._closing:
             future.set_exception(errors.unavailable("the store is closed"))
             return future
