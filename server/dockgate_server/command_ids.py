@@ -5,7 +5,7 @@ import uuid
 from collections import deque
 
 _AT_ONCE = 256
-"""Ids for one question to the system: each gives other threads a turn, and one is enough for many."""
+"""Ids for one question to the system, each of which gives other threads a turn."""
 
 _random: deque[bytes] = deque()
 

@@ -12,7 +12,7 @@ MANY = FEWEST_WAITING + 1
 FREE = 64
 
 
-def a_burst(accepted: int = 40) -> Burst:
+def a_burst(accepted: int = 80) -> Burst:
     """So many have just been accepted."""
     burst = Burst()
     burst.accepted = accepted
@@ -21,14 +21,14 @@ def a_burst(accepted: int = 40) -> Burst:
 
 def test_while_few_wait_all_may_be_sent() -> None:
     """Whatever is submitted meanwhile."""
-    assert a_burst().room(FREE, FEWEST_WAITING - 1, 40, 10.0) == FREE
+    assert a_burst().room(FREE, FEWEST_WAITING - 1, 80, 10.0) == FREE
 
 
 def test_in_a_burst_one_is_sent_for_so_many_submitted() -> None:
     """Whether they have been accepted or are about to be; those accepted count once."""
     burst = a_burst(2 * SUBMITTED_FOR_ONE_SENT)
-    assert burst.room(FREE, MANY, 3 * SUBMITTED_FOR_ONE_SENT, 10.0) == 5
-    assert burst.room(FREE, MANY, 3 * SUBMITTED_FOR_ONE_SENT, 10.0) == 3
+    assert burst.room(FREE, MANY, 6 * SUBMITTED_FOR_ONE_SENT, 10.0) == 8
+    assert burst.room(FREE, MANY, 6 * SUBMITTED_FOR_ONE_SENT, 10.0) == 6
 
 
 def test_no_more_are_sent_than_there_is_room_for() -> None:
@@ -46,10 +46,10 @@ def test_a_few_submissions_hold_up_nobody() -> None:
 def test_a_burst_that_does_not_end_does_not_keep_others_waiting() -> None:
     """Sending has the same right then, until few wait again."""
     burst = a_burst()
-    assert burst.room(FREE, MANY, 0, 10.0) == 5
-    burst.accepted = 40
+    assert burst.room(FREE, MANY, 0, 10.0) == 10
+    burst.accepted = 80
     late = 10.1 + LONGEST_SECONDS
     assert burst.room(FREE, MANY, 0, late) == FREE
     burst.room(FREE, FEWEST_WAITING - 1, 0, late)
-    burst.accepted = 40
-    assert burst.room(FREE, MANY, 0, late) == 5
+    burst.accepted = 80
+    assert burst.room(FREE, MANY, 0, late) == 10
