@@ -9,12 +9,13 @@ from typing import Any, Final
 
 from chaos.processes import environment
 
-from bench import bare
+from bench import bare, http2, throughput
 from bench.plan import IN_FLIGHT, Plan, Result, Wanted
-from bench.stage import DOCKS, Bare, Stage
+from bench.stage import DOCKS, SUBMIT, Bare, Stage
 from dockgate_server.access.signature import signed_headers
 
 COMMANDS: Final = "/api/v1/open/downlink/commands"
+_SHARE: Final = 0.35
 _OK: Final = (b"HTTP/1.1 200", b"HTTP/1.1 202")
 
 
@@ -35,7 +36,7 @@ async def measure(
     plan: Plan, stage: Stage, parts: Bare, api_key: tuple[str, str], result: Result
 ) -> None:
     """Rounds of echo, POST and GET."""
-    echoes, posts, gets = [], [], []
+    echoes, posts, gets, lower = [], [], [], []
     for number in range(plan.rounds + 1):
         bodies = [_body(f"http-{number}-{one}") for one in range(plan.requests)]
         echo = [_request("POST", bare.HTTP_ECHO, body, {}) for body in bodies]
@@ -46,11 +47,16 @@ async def measure(
         ]
         answers: list[bytes] = []
         posts.append(await _rate(stage.http_address, signed, answers))
+        submitted = list(throughput.submissions(f"http-{number}", plan.requests))
+        seconds = await http2.calls(stage.server.address, SUBMIT, submitted, IN_FLIGHT)
+        lower.append(min(_SHARE * echoes[-1], plan.requests / seconds))
         ids = [json.loads(answer)["command_id"] for answer in answers]
         asked = [_signed(api_key, "GET", f"{COMMANDS}/{one}", b"", "") for one in ids]
         gets.append(await _rate(stage.http_address, asked))
     echo_of = ("bare HTTP echo", echoes[1:])
-    result.show("signed POST", posts[1:], "/s", echo_of, Wanted(0.35))
+    result.show("signed POST", posts[1:], "/s", echo_of)
+    name = f"{_SHARE} × that, or SubmitCommand if lower"
+    result.show("  the same", posts[1:], "/s", (name, lower[1:]), Wanted(1.0))
     result.show("signed GET", gets[1:], "/s", echo_of)
 
 

@@ -58,6 +58,30 @@ def test_every_figure_that_has_a_limit_was_measured_beside_it(outcome: dict[str,
         assert one["ratio"] == pytest.approx(one["value"] / one["limit"], rel=0.01)
 
 
+FLOORS = {
+    "SubmitCommand, 400 at once": 0.10,
+    "whole lives, 64 at once, for 1 s": 0.08,
+    "messages to 20 watchers of one command": 0.10,
+    "signed POST": 0.03,
+}
+"""Of the ratio to the limit beside it: half of what a quiet machine shows."""
+
+
+def test_no_ratio_falls_to_half_of_what_it_was(outcome: dict[str, Any]) -> None:
+    """A busy machine may spoil a run, but hardly three."""
+    best: dict[str, float] = {}
+    for attempt in range(3):
+        if attempt:
+            again = run("--small", "--json", "throughput", "http", "fanout")
+            outcome = json.loads(again.stdout)
+        for one in outcome["figures"]:
+            if one["name"] in FLOORS:
+                best[one["name"]] = max(one["ratio"], best.get(one["name"], 0.0))
+        if all(best[name] >= floor for name, floor in FLOORS.items()):
+            return
+    assert {name: best[name] for name in FLOORS} == FLOORS, "at least"
+
+
 def test_an_unknown_scene_is_named(tmp_path: Path) -> None:
     """With those that there are, on standard error."""
     done = run("speed")

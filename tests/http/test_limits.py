@@ -1,6 +1,7 @@
 """Connections over real sockets: too many, too slow, too large; requests that are too many."""
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
@@ -47,10 +48,11 @@ class Client:
 
 
 @asynccontextmanager
-async def connected(api: OpenApiUnderTest) -> AsyncIterator[Client]:
+async def connected(api: OpenApiUnderTest, source: str = "127.0.0.1") -> AsyncIterator[Client]:
     """A connection to the server, on which nothing has been said; at most 10 s."""
     async with asyncio.timeout(10):
-        reader, writer = await asyncio.open_connection(*api.server.address.split(":"))
+        host, port = api.server.address.split(":")
+        reader, writer = await asyncio.open_connection(host, int(port), local_addr=(source, 0))
         try:
             yield Client(reader, writer)
         finally:
@@ -87,6 +89,32 @@ async def test_the_connection_after_the_last_is_told_that_there_are_too_many(
     lines = [line for line in log if line["event"] == "limit_reached"]
     assert {line["limit"] for line in lines} == {"http.max_connections"}
     assert len(lines) == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="has not all addresses of the loopback")
+async def test_one_address_cannot_take_all_connections(tmp_path: Path) -> None:
+    """Whoever holds connections open shuts out himself, and nobody else."""
+    async with (
+        serving(tmp_path, max_connections_per_address=2) as api,
+        connected(api) as one,
+        connected(api) as two,
+    ):
+        for held in (one, two):
+            assert await held.ask() == 401
+        async with connected(api) as refused:
+            status, _, body = await refused.answer()
+            assert status == 503
+            assert "2 connections from your address" in body["message"]
+        async with connected(api, source="127.0.0.2") as elsewhere:
+            assert await elsewhere.ask() == 401
+
+
+async def test_behind_a_proxy_all_may_come_from_one_address(tmp_path: Path) -> None:
+    """It is the proxy's."""
+    settings = {"max_connections_per_address": 1, "trusted_proxy": True}
+    async with serving(tmp_path, **settings) as api, connected(api) as one, connected(api) as two:
+        for held in (one, two):
+            assert await held.ask() == 401
 
 
 async def test_connections_that_are_turned_away_do_not_pile_up(

@@ -128,6 +128,9 @@ class Http(_Listener):
     """The most headers of a request."""
     max_connections: int = Field(default=500, ge=1)
     """How many may be open at once; the next one is answered 503 and closed."""
+    max_connections_per_address: int = Field(default=250, ge=1)
+    """How many of them from one address, unless ``trusted_proxy`` is set: who holds connections
+    open shuts out himself."""
     head_seconds: float = Field(default=10.0, ge=0.01, le=300)
     """How long the TLS handshake may take, and from then on the first head; a later one as long
     from its first byte on."""

@@ -5,6 +5,7 @@ together, for how many connections there are, and for a client that does not rea
 """
 
 import asyncio
+from collections import Counter
 from itertools import chain
 from typing import Final
 
@@ -52,8 +53,8 @@ class Connections(web.Server):
         self.api = api
         self.settings = settings
         self.refusals = refusals
-        self.open = 0
-        """How many are being served."""
+        self.open: Counter[str] = Counter()
+        """How many are being served, by the address they come from."""
         self.lingering = 0
         """How many have been turned away and are not closed yet."""
         self.unreadable = DockgateError(
@@ -62,6 +63,17 @@ class Connections(web.Server):
             f"{settings.max_head_bytes} bytes, or a line of it longer than {LONGEST_LINE}, or it "
             f"has more than {settings.max_headers} headers",
         )
+
+    def limit_reached(self, address: str) -> tuple[str, int] | None:
+        """The setting and its number that keeps one more connection from there out."""
+        settings = self.settings
+        if self.open.total() >= settings.max_connections:
+            return "http.max_connections", settings.max_connections
+        # Behind a proxy all come from one address.
+        most = settings.max_connections_per_address
+        if self.open[address] >= most and not settings.trusted_proxy:
+            return "http.max_connections_per_address", most
+        return None
 
     def __call__(self) -> web.RequestHandler:
         """A protocol for a new connection."""
@@ -98,9 +110,9 @@ class Connection(web.RequestHandler):
     """
 
     __slots__ = (
+        "_counted_as",
         "_head_bytes",
         "_head_timer",
-        "_is_counted",
         "_linger_timer",
         "_reader_timer",
         "_server",
@@ -111,7 +123,7 @@ class Connection(web.RequestHandler):
     ) -> None:
         super().__init__(server, loop=loop, **options)  # type: ignore[arg-type]
         self._server = server
-        self._is_counted = False
+        self._counted_as: str | None = None
         self._head_bytes = 0  # of a head that is not whole yet
         self._head_timer: asyncio.TimerHandle | None = None
         self._linger_timer: asyncio.TimerHandle | None = None
@@ -120,9 +132,12 @@ class Connection(web.RequestHandler):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Serve it, or turn it away."""
         server = self._server
-        if server.open < server.settings.max_connections:
-            server.open += 1
-            self._is_counted = True
+        peer = transport.get_extra_info("peername")
+        address = str(peer[0]) if isinstance(peer, tuple) else ""
+        limit = server.limit_reached(address)
+        if limit is None:
+            server.open[address] += 1
+            self._counted_as = address
             super().connection_made(transport)
             self._head_timer = self._loop.call_later(
                 server.settings.head_seconds, self._head_is_too_slow
@@ -131,15 +146,18 @@ class Connection(web.RequestHandler):
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
         server.connection_made(self, transport)  # so that a stop ends it too
-        most = server.settings.max_connections
-        busy = errors.unavailable(f"{most} connections are open, and no more are taken for now")
-        self._turn_away(busy, "http.max_connections")
+        setting, most = limit
+        whose = " from your address" if setting != "http.max_connections" else ""
+        busy = f"{most} connections{whose} are open, and no more are taken for now"
+        self._turn_away(errors.unavailable(busy), setting)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Make room for another one."""
-        if self._is_counted:
-            self._is_counted = False
-            self._server.open -= 1
+        if self._counted_as is not None:
+            self._server.open[self._counted_as] -= 1
+            if not self._server.open[self._counted_as]:
+                del self._server.open[self._counted_as]
+            self._counted_as = None
         if self._linger_timer is not None:
             self._server.lingering -= 1
         for timer in (self._head_timer, self._linger_timer, self._reader_timer):
