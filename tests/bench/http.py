@@ -47,7 +47,7 @@ async def measure(
         ]
         answers: list[bytes] = []
         posts.append(await _rate(stage.http_address, signed, answers))
-        submitted = list(throughput.submissions(f"http-{number}", plan.requests))
+        submitted = list(throughput.submissions(f"grpc-{number}", plan.requests))
         seconds = await http2.calls(stage.server.address, SUBMIT, submitted, IN_FLIGHT)
         lower.append(min(_SHARE * echoes[-1], plan.requests / seconds))
         ids = [json.loads(answer)["command_id"] for answer in answers]

@@ -40,4 +40,4 @@ class Burst:
         self._began = now if self._began is None else self._began
         if submitted < FEWEST_SUBMITTED or now > self._began + LONGEST_SECONDS:
             return free
-        return min(free, submitted // SUBMITTED_FOR_ONE_SENT)
+        return min(free, max(1, submitted // SUBMITTED_FOR_ONE_SENT))
