@@ -154,6 +154,15 @@ def test_a_broken_log_is_a_failure_that_names_the_place(run: Run, database: Path
     assert json.loads(called.err)["code"] == "AUDIT_BROKEN"
 
 
+def test_an_empty_log_has_been_emptied(run: Run, database: Path) -> None:
+    """Every start of the gateway writes an entry."""
+    tamper(database, "DELETE FROM audit")
+    called = run("audit", "verify")
+    assert called.code == 1
+    assert "it has no entries, though every start of the gateway writes one" in called.err
+    assert json.loads(run("audit", "verify", "--json").out)["intact"] is False
+
+
 def test_a_head_from_before_shows_what_was_cut_off(run: Run, database: Path) -> None:
     """It is printed to be kept elsewhere."""
     head = run("audit", "head").out.strip()

@@ -170,3 +170,24 @@ def test_rotate_has_help_with_examples(run: Run) -> None:
     called = run("keys", "rotate", "--help")
     assert "dockgate keys rotate dk_0123456789abcdef --finish" in called.out
     assert "--json" in called.out
+
+
+def test_a_scope_that_replaces_the_usual_ones_is_noted(run: Run) -> None:
+    """Whoever asks for the dangerous ones alone may submit nothing at all."""
+    assert "without --scope create" in run("keys", "create", "--scope", "dangerous").err
+    all_three = ("--scope", "create", "--scope", "read", "--scope", "dangerous")
+    assert "note" not in run("keys", "create", *all_three).err
+
+
+@pytest.mark.parametrize("command", [("keys", "list"), ("audit", "list")])
+def test_keys_do_not_need_the_secrets_of_the_gateway(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, command: tuple[str, str]
+) -> None:
+    """These are in the environment of the gateway alone."""
+    monkeypatch.delenv("DOCKGATE_STORE__PATH")
+    file = tmp_path / "dockgate.toml"
+    path = tmp_path / "here.db"
+    file.write_text(f'store.path = "{path}"\nregistration.app_id = "123456"\n')
+    assert run("keys", "create", "--config", str(file)).code == 0
+    assert run(*command, "--config", str(file)).code == 0
+    assert "app_key" in run("serve", "--check", "--config", str(file)).err

@@ -82,6 +82,8 @@ def test_methods_are_listed_from_the_catalogue(run: Run) -> None:
     assert methods["height_limit"]["channel"] == "property_set"
     assert methods["height_limit"]["undone_by"] is None
     assert methods["cover_open"]["undone_by"] == "cover_close"
+    assert methods["device_reboot"]["dangerous"]
+    assert not methods["cover_open"]["dangerous"]
     assert run("methods").out.startswith("METHOD ")
 
 
@@ -92,6 +94,8 @@ def test_a_method_is_shown_with_its_fields(run: Run) -> None:
     assert "1 RTMP" in called.out
     assert "undo     by live_stop_push\n" in called.out
     assert "undo " not in run("methods", "ota_create").out
+    assert "danger " not in called.out
+    assert "danger   it moves or destroys something" in run("methods", "device_reboot").out
     called = run("methods", "live_start")
     assert called.code == 2
     assert "did you mean 'live_start_push'?" in called.err

@@ -11,7 +11,7 @@ from dockgate_server.codec import catalogue
 from dockgate_server.dispatcher.jobs import Jobs
 from dockgate_server.dispatcher.recorder import Recorder
 from dockgate_server.model.command import Command, CommandEvent, EventKind, JobState, Status
-from dockgate_server.model.transitions import RecordJob, RecordReply
+from dockgate_server.model.transitions import RecordJob, RecordReply, StallJob
 from dockgate_server.store.sqlite import SqliteStore
 
 SILENCE = catalogue.DEFAULT_JOB_SILENCE_SECONDS
@@ -168,3 +168,16 @@ async def test_recovery_reads_an_index_and_not_every_command(parts: Parts) -> No
         "EXPLAIN QUERY PLAN " + COMMANDS["commands_with_open_jobs"], {"after": 0, "limit": 10}
     )
     assert any("command_job_open" in str(row) for row in plan)
+
+
+async def test_a_report_that_came_just_before_the_mark_is_not_overruled_by_it(
+    parts: Parts,
+) -> None:
+    """Though a clock that was set back has given it the time of the one before."""
+    command_id = await parts.started()
+    await parts.report()
+    before = a_job(JobState.IN_PROGRESS, updated_at=parts.clock.now_ms(), percent=39)
+    await parts.store.apply(StallJob(command_id, before, parts.clock.now_ms()))
+    command = await parts.after(0, command_id)
+    assert command.job is not None
+    assert command.job.state is JobState.IN_PROGRESS

@@ -47,7 +47,7 @@ VALUES: dict[str, Any] = {
     "outcome_unknown": "o",
     "delivery_timeout": "d",
     "limit": 100,
-    "heard_at": None,
+    "heard": None,
 }
 """What the queries want beside the command."""
 

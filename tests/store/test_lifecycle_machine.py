@@ -311,9 +311,10 @@ class Lifecycle(RuleBasedStateMachine):
     def stall(self, command: str, heard: str) -> None:
         """The device has not reported the job for long, or has meanwhile."""
         about = self.lives.commands.get(command)
-        last = about.job.updated_at if about and about.job else None
-        heard_at = {"at last": last, "before": (last or NOW) - 1, "never": None}[heard]
-        self._ask(StallJob(command, heard_at, self._now()))
+        last = about.job if about else None
+        before = replace(last or a_job(), updated_at=NOW - 1)
+        said = {"at last": last, "before": before, "never": None}[heard]
+        self._ask(StallJob(command, said, self._now()))
 
     # What else can happen to a store.
 

@@ -133,9 +133,9 @@ class Lives:
                 self._reply(reply, answer)
             case RecordJob():
                 self._job(change)
-            case StallJob(command_id, heard_at, at):
+            case StallJob(command_id, heard, at):
                 for command in self._known((command_id,)):
-                    self._stall(command, heard_at, at)
+                    self._stall(command, heard, at)
             case BeginSending(ids, at) | TakeBack(ids, _, at):
                 for command in self._known(ids):
                     self._by_gateway(command, change, at)
@@ -289,9 +289,9 @@ class Lives:
             at = change.job.updated_at
             self._change(likely[-1], EventKind.JOB_PROGRESSED, at, job=change.job)
 
-    def _stall(self, command: Command, heard_at: int | None, at: int) -> None:
+    def _stall(self, command: Command, heard: Job | None, at: int) -> None:
         job = command.job
-        if command.status is not Status.SUCCEEDED or heard_at != (job and job.updated_at):
+        if command.status is not Status.SUCCEEDED or _report(heard) != _report(job):
             return
         if job is None or job.state in (JobState.SENT, JobState.IN_PROGRESS):
             stalled = replace(job or Job(JobState.STALLED, at), state=JobState.STALLED)
@@ -330,3 +330,8 @@ def _how_far(command: Command) -> tuple[FailureCode, str]:
         why = "the message may have left, but neither the broker nor the device was heard of it; "
         return FailureCode.OUTCOME_UNKNOWN, f"{why}the device may have carried it out"
     return FailureCode.DELIVERY_TIMEOUT, "the command was not sent before its deadline"
+
+
+def _report(job: Job | None) -> tuple[int, int | None, str] | None:
+    """What tells one report of a job from another."""
+    return None if job is None else (job.updated_at, job.percent, job.step)

@@ -23,6 +23,8 @@ _OF_SUB_DEVICES = (Up.OSD, Up.STATE, Up.EVENTS)
 HEADER = """\
 # The topics of each user of the broker: mosquitto's acl_file, printed by `dockgate devices acl`.
 # The user of a dock or remote controller is its serial number. What stands in no line is refused.
+# It has the devices that its caller may see: print it on the gateway's machine, or with a key
+# without --device, and for each tenant.
 """
 
 _EVERY_DEVICE = """\

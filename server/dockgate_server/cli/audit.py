@@ -180,7 +180,7 @@ def _report(found: "Verified", *, as_json: bool) -> None:
     if as_json:
         times = {"first_at": found.first_at, "last_at": found.last_at}
         document: dict[str, Any] = {
-            "intact": found.found is None,
+            "intact": found.found is None and not _is_emptied(found),
             "entries": found.entries,
             **{name: render.rfc3339(at) for name, at in times.items() if at is not None},
             "head": str(found.head),
@@ -195,13 +195,18 @@ def _report(found: "Verified", *, as_json: bool) -> None:
         span = f"from {_when(found.first_at)} to {_when(found.last_at)}"
         state = "are intact" if found.found is None else "before the break are intact"
         typer.echo(f"{found.entries} entries {state}, {span}; head {found.head}")
-    else:
-        typer.echo("no entries")
+    if _is_emptied(found):
+        emptied = "it has no entries, though every start of the gateway writes one"
+        raise Problem(f"the audit log is broken: {emptied}", code="AUDIT_BROKEN")
     if found.found is not None:
         raise Problem(f"the audit log is broken: {found.found.message}", code="AUDIT_BROKEN")
     if not found.head_was_checked:
         gone = "the head is of an entry that was removed since, as it was old; it proves nothing"
         typer.echo(gone, err=True)
+
+
+def _is_emptied(found: "Verified") -> bool:
+    return not found.entries and not found.removed_up_to
 
 
 def _show(found: "list[Numbered]") -> None:
@@ -246,9 +251,9 @@ def _document(one: "Numbered") -> dict[str, Any]:
 
 
 def _settings(config: Path | None) -> "Store":
-    from dockgate_server.cli.serve import load
+    from dockgate_server.cli.serve import load_store
 
-    return load(config).store
+    return load_store(config)
 
 
 def _file(settings: "Store", database: Path | None) -> Path:

@@ -38,11 +38,11 @@ def backup(
     The copy can be started from as it is. In it every command that is still open has ended as
     OUTCOME_UNKNOWN, so that a gateway started on it sends none of them again.
     """
-    from dockgate_server.cli.serve import load
+    from dockgate_server.cli.serve import load_store
     from dockgate_server.clock import SystemClock
     from dockgate_server.store.sqlite.backup import BackupProblem, take
 
-    settings = load(config).store
+    settings = load_store(config)
     if not settings.path.is_file():
         raise no_database(settings.path)
     try:

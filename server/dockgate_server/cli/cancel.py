@@ -17,7 +17,7 @@ from dockgate_server.cli.options import (
 
 EXAMPLES = examples(
     "dockgate cancel 0b0e8f5e-6d4e-4d0c-9b1f-6c0b2f6f0a11",
-    "dockgate list --status accepted --json | jq -r .command_id | xargs -n1 dockgate cancel",
+    "dockgate list --status accepted --json | jq -r .command_id | xargs -r -n1 dockgate cancel",
 )
 
 

@@ -110,6 +110,9 @@ def create(
             except InvalidField as wrong:
                 raise _wrong_option(wrong) from None
         _show_new(new, as_json)
+        if _submits_nothing(scopes):
+            note = "note: without --scope create as well this key can submit nothing"
+            typer.echo(note, err=True)
 
     _run(work())
 
@@ -212,12 +215,12 @@ def disable(
 async def _opened(config: Path | None, *, must_exist: bool) -> "AsyncIterator[Keys]":
     from dockgate_server.access.keys import CannotRotate, Keys, UnknownKey
     from dockgate_server.cli.audit import on_this_machine
-    from dockgate_server.cli.serve import load
+    from dockgate_server.cli.serve import load_store
     from dockgate_server.clock import SystemClock
     from dockgate_server.sealing import SealingProblem
     from dockgate_server.store.sqlite import SqliteStore, StoreProblem
 
-    settings = load(config).store
+    settings = load_store(config)
     # Looking must not make a database where the configuration points to the wrong place.
     if must_exist and not settings.path.is_file():
         raise no_database(settings.path)
@@ -252,6 +255,13 @@ def _scopes(names: list[str] | None) -> "frozenset[Scope]":
         if name not in known:
             raise usage(f"--scope: there is no {name!r}; there are {', '.join(short)}")
     return frozenset(known[name] for name in names)
+
+
+def _submits_nothing(scopes: "frozenset[Scope]") -> bool:
+    """Whether somebody meant to add a scope to the usual ones, which has replaced them."""
+    from dockgate_server.model.caller import Scope
+
+    return Scope.CREATE not in scopes and not scopes.isdisjoint((Scope.DANGEROUS, Scope.RAW))
 
 
 def _short(scope: "Scope") -> str:

@@ -58,6 +58,7 @@ def describe(method: "Method") -> dict[str, Any]:
         "timeout_seconds": method.default_timeout_seconds,
         "starts_job": bool(method.progress),
         "safe_to_repeat": method.spec.safe_to_repeat,
+        "dangerous": method.spec.dangerous,
         "undone_by": method.spec.inverse or None,
         "required": [one["field"] for one in fields if one["required"]],
         "fields": fields,
@@ -130,6 +131,8 @@ def _show_one(method: dict[str, Any]) -> None:
     typer.echo(f"method   {method['method']} ({method['domain']}, by {method['channel']})")
     typer.echo(f"devices  {', '.join(method['devices'])}")
     typer.echo(f"answer   within {method['timeout_seconds']} s{job}")
+    if method["dangerous"]:
+        typer.echo("danger   it moves or destroys something: an API key needs the scope dangerous")
     if method["undone_by"]:
         typer.echo(f"undo     by {method['undone_by']}")
     typer.echo(f"page     {_DOCS}{method['page']}")

@@ -31,9 +31,9 @@ def reseal(
     All are sealed with the new key, or all still with the old one, whatever happens. Then
     let store.key_file name the new file, or move it to where the old one is.
     """
-    from dockgate_server.cli.serve import load
+    from dockgate_server.cli.serve import load_store
 
-    settings = load(config).store
+    settings = load_store(config)
     if not settings.path.is_file():
         raise no_database(settings.path)
     resealed = asyncio.run(_reseal(settings, new_key_file))

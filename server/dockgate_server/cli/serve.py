@@ -14,7 +14,7 @@ from dockgate_server.cli.problem import USAGE, Problem
 
 if TYPE_CHECKING:
     from dockgate_server import app
-    from dockgate_server.config import Settings
+    from dockgate_server.config import Settings, Store
 
 _MOST_FILES = 65_536
 
@@ -58,6 +58,20 @@ def load(file: Path | None) -> "Settings":
 
     try:
         return config.load(file)
+    except config.ConfigProblem as problem:
+        raise Problem(str(problem), exit_code=USAGE, code="CONFIGURATION") from None
+
+
+def load_store(file: Path | None) -> "Store":
+    """The configuration of the database alone.
+
+    Raises:
+        Problem: With every mistake in it.
+    """
+    from dockgate_server import config
+
+    try:
+        return config.load_store(file)
     except config.ConfigProblem as problem:
         raise Problem(str(problem), exit_code=USAGE, code="CONFIGURATION") from None
 

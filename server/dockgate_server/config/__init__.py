@@ -106,6 +106,24 @@ class Settings(BaseSettings):
         return (init_settings, env_settings, TomlConfigSettingsSource(settings_cls))
 
 
+class _OfStore(Settings):
+    """The database's section alone: whoever works on that need not know the gateway's secrets."""
+
+    model_config = SettingsConfigDict(extra="ignore")
+
+    registration: Any = None
+    object_storage: Any = None
+
+
+def load_store(file: Path | None = None) -> Store:
+    """Read what concerns the database; what concerns others is not looked at.
+
+    Raises:
+        ConfigProblem: With every mistake there is.
+    """
+    return _load(_OfStore, file).store
+
+
 def load(file: Path | None = None, **overrides: Any) -> Settings:
     """Read the configuration.
 
@@ -116,17 +134,21 @@ def load(file: Path | None = None, **overrides: Any) -> Settings:
     Raises:
         ConfigProblem: With every mistake there is.
     """
+    return _load(Settings, file, **overrides)
+
+
+def _load(settings: type[Settings], file: Path | None, **overrides: Any) -> Settings:
     if file is not None and not file.is_file():
         raise ConfigProblem(f"there is no configuration file {file}")
 
-    class FromFile(Settings):
+    class FromFile(settings):  # type: ignore[valid-type, misc]
         model_config = SettingsConfigDict(toml_file=file)
 
     mistakes = _unknown_variables()
     try:
-        settings = FromFile(**overrides)
+        read: Settings = FromFile(**overrides)
         if not mistakes:
-            return settings
+            return read
     except tomllib.TOMLDecodeError as error:
         raise ConfigProblem(f"{file} is not TOML: {error}") from None
     except ValidationError as error:

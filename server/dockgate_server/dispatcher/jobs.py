@@ -11,7 +11,7 @@ from dockgate_server.clock import Clock
 from dockgate_server.codec import catalogue
 from dockgate_server.dispatcher.agenda import Agenda
 from dockgate_server.dispatcher.recorder import Recorder
-from dockgate_server.model.command import Command, CommandEvent, EventKind, JobState, Status
+from dockgate_server.model.command import Command, CommandEvent, EventKind, Job, JobState, Status
 from dockgate_server.model.transitions import StallJob
 from dockgate_server.store.interface import Store
 
@@ -27,8 +27,8 @@ class Jobs:
     def __init__(self, recorder: Recorder, clock: Clock) -> None:
         self._recorder = recorder
         self._clock = clock
-        # By command: until when its job may be silent, and when it was last reported, if ever.
-        self._patience: dict[str, tuple[float, int | None]] = {}
+        # By command: until when its job may be silent, and its last report, if there was one.
+        self._patience: dict[str, tuple[float, Job | None]] = {}
         self._agenda = Agenda(clock, self._due)
 
     def __len__(self) -> int:
@@ -55,22 +55,21 @@ class Jobs:
         if silence is None:
             self._patience.pop(command.id, None)
             return
-        heard_at = None if command.job is None else command.job.updated_at
         known = self._patience.get(command.id)
         # A clock that was set back can give two reports the same time.
-        if known is not None and known[1] == heard_at and not is_report:
+        if known is not None and known[1] == command.job and not is_report:
             return  # something else happened to the command, a late reply perhaps
         until = self._clock.monotonic() + silence
-        self._patience[command.id] = (until, heard_at)
+        self._patience[command.id] = (until, command.job)
         self._agenda.add(until, command.id)
 
     def _due(self, command_ids: list[str]) -> None:
         now = self._clock.monotonic()
         for command_id in command_ids:
-            until, heard_at = self._patience.get(command_id, (math.inf, None))
+            until, heard = self._patience.get(command_id, (math.inf, None))
             if until <= now:
                 del self._patience[command_id]
-                self._recorder.record(StallJob(command_id, heard_at, self._clock.now_ms()))
+                self._recorder.record(StallJob(command_id, heard, self._clock.now_ms()))
 
 
 def _allowed_silence(command: Command) -> float | None:

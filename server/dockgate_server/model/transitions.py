@@ -159,12 +159,12 @@ class RecordJob:
 class StallJob:
     """The device has not reported the job for longer than its method allows.
 
-    Guard: SUCCEEDED, and nothing was heard of the job since ``heard_at``: it was never reported
-    where that is None, else its last report is of then, and says that the job goes on.
+    Guard: SUCCEEDED, and nothing was heard of the job since ``heard``: it was never reported where
+    that is None, else that is its last report, and says that the job goes on.
     """
 
     id: str
-    heard_at: int | None
+    heard: Job | None
     at: int
 
 

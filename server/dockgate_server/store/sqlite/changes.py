@@ -121,7 +121,7 @@ def record_job(tx: Transaction, change: transitions.RecordJob) -> None:
 
 def stall_job(tx: Transaction, change: transitions.StallJob) -> None:
     """The job's state becomes STALLED; what was known of it stays."""
-    values = {"id": change.id, "heard_at": change.heard_at, "at": change.at}
+    values = {"id": change.id, "heard": rows.heard(change.heard), "at": change.at}
     _update(tx, "stall_job", values, EventKind.JOB_STALLED, change.at)
 
 

@@ -148,6 +148,13 @@ def state(command: Command) -> bytes:
     return orjson.dumps(kept)
 
 
+def heard(job: Job | None) -> str | None:
+    """What tells one report of a job from another, as SQLite extracts it from the column."""
+    if job is None:
+        return None
+    return orjson.dumps([job.updated_at, job.percent, job.step]).decode()
+
+
 def job_text(job: Job | None) -> str | None:
     """A job as the text of its column."""
     return None if job is None else orjson.dumps(job).decode()

@@ -135,14 +135,15 @@ WHERE seq = :seq
 RETURNING *;
 
 -- name: stall_job
--- A report that came meanwhile changes updated_at, and the guard does not hold.
+-- A report that came meanwhile differs, and the guard does not hold. Its time alone would not do:
+-- a clock that was set back can give two reports the same.
 UPDATE command
 SET job = CASE
         WHEN job IS NULL THEN json_object('state', 'STALLED', 'updated_at', :at)
         ELSE json_set(job, '$.state', 'STALLED') END,
     updated_at = :at, revision = revision + 1
 WHERE id = :id AND status = 'SUCCEEDED'
-    AND json_extract(job, '$.updated_at') IS :heard_at
+    AND json_extract(job, '$.updated_at', '$.percent', '$.step') IS :heard
     AND (job IS NULL OR json_extract(job, '$.state') IN ('SENT', 'IN_PROGRESS'))
 RETURNING *;
 
