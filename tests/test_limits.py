@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -247,5 +246,5 @@ async def test_what_is_recorded_behind_the_end_frees_nothing_more(
             await store.apply(Refuse(ended.id, FailureCode.DEVICE_OFFLINE, "away", 1))
             await store.apply(Expire((ended.id,), ended.deadline_at))
         events = await store.events_of_all_commands(0, 100)
-        counted.places.committed([replace(event, seq=event.seq + 100) for event in events[-1:]])
+        counted.places.committed([event._replace(seq=event.seq + 100) for event in events[-1:]])
         assert await counted.agrees({"dock-001": 1})

@@ -266,6 +266,23 @@ async def test_a_watch_begins_with_those_that_wait(desk: Desk) -> None:
     assert (expired.id, expired.status) == (new.id, RequestStatus.EXPIRED)
 
 
+async def test_a_request_that_comes_while_a_watch_begins_is_told_once(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is among those that wait, and it is news."""
+    store = desk.inbox._store
+    read = store.waiting
+
+    async def one_comes_before() -> Any:
+        await desk.asked("one", tid="t1")
+        return await read()
+
+    monkeypatch.setattr(store, "waiting", one_comes_before)
+    watch = desk.inbox.watch(LOCAL, pb.WatchDeviceRequestsRequest())
+    assert await anext(watch) is not None
+    assert await anext(watch) is None
+
+
 async def test_a_watch_ends_with_the_gateway(desk: Desk) -> None:
     """With UNAVAILABLE: trying again is right."""
     watch = desk.inbox.watch(LOCAL, pb.WatchDeviceRequestsRequest())

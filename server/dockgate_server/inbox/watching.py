@@ -83,6 +83,8 @@ class Watching:
         # Following begins before reading, so that nothing falls between the two.
         with self._watches.one_more(caller), self._following(follower):
             for waiting in await self._store.waiting():
+                if follower.unseen.get(waiting.id) == waiting:
+                    del follower.unseen[waiting.id]  # it came while they were read
                 if follower.wants(waiting):
                     yield waiting
             while not (self._closed or follower.closed):
