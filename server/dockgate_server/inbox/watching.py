@@ -82,15 +82,17 @@ class Watching:
         follower = _Follower(reach, RequestFilter(gateway_id, request.request_type))
         # Following begins before reading, so that nothing falls between the two.
         with self._watches.one_more(caller), self._following(follower):
+            begun_with: dict[str, DeviceRequest] = {}
             for waiting in await self._store.waiting():
-                if follower.unseen.get(waiting.id) == waiting:
-                    del follower.unseen[waiting.id]  # it came while they were read
                 if follower.wants(waiting):
+                    begun_with[waiting.id] = waiting
                     yield waiting
             while not (self._closed or follower.closed):
                 unseen, follower.unseen = follower.unseen, {}
                 for one in unseen.values():
-                    yield one
+                    # What came while they were read is news as well, now or in a moment.
+                    if begun_with.pop(one.id, None) != one:
+                        yield one
                 if not unseen and not await follower.wait(self._heartbeat_seconds):
                     yield None
             why = "the gateway is stopping" if self._closed else "the watch is too slow"
