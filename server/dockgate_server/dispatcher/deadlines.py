@@ -14,7 +14,7 @@ from dockgate_server.dispatcher.recorder import Recorder
 from dockgate_server.model.command import Command
 from dockgate_server.model.transitions import Expire
 
-_MOST_AT_ONCE = 1000
+_MOST_AT_ONCE = 500
 """Commands that one fact ends."""
 
 _MOST_UNRECORDED = 2
