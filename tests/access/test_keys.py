@@ -3,6 +3,7 @@
 import asyncio
 import sqlite3
 from collections.abc import AsyncIterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -59,7 +60,7 @@ async def test_secret_shows_neither_in_the_database_nor_in_a_repr(
     """Who reads the database, or a log, can sign nothing."""
     new = await keys.create()
     opened = await keys.open(new.key.api_id)
-    with sqlite3.connect(tmp_path / "dockgate.db") as database:
+    with closing(sqlite3.connect(tmp_path / "dockgate.db")) as database, database:
         dump = repr(database.execute("SELECT * FROM credential").fetchall())
     database.close()
     shown = dump + repr(new) + repr(opened) + repr(await keys.list())
@@ -189,7 +190,7 @@ async def test_neither_of_two_secrets_shows_in_the_database(keys: Keys, tmp_path
     """The older one is gone from its row when it is ended."""
     first = await keys.create()
     second = await keys.rotate(first.key.api_id)
-    with sqlite3.connect(tmp_path / "dockgate.db") as database:
+    with closing(sqlite3.connect(tmp_path / "dockgate.db")) as database, database:
         dump = repr(database.execute("SELECT * FROM credential").fetchall())
         assert first.secret not in dump
         assert second.secret not in dump

@@ -4,6 +4,7 @@ import asyncio
 import sqlite3
 from collections import Counter
 from collections.abc import AsyncIterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -234,7 +235,7 @@ async def until_idle(audit: Audit) -> None:
 
 async def test_nobody_waits_for_it(store: SqliteStore, audit: Audit, database: Path) -> None:
     """Refusing is not slower for being recorded, and a lock of somebody else's changes nothing."""
-    with sqlite3.connect(database) as other:
+    with closing(sqlite3.connect(database)) as other, other:
         other.execute("BEGIN IMMEDIATE")
         refuse(audit)
         refuse(audit)

@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,13 @@ def made(run: Run, *options: str) -> dict[str, Any]:
 
 def listed(run: Run) -> list[dict[str, Any]]:
     return [json.loads(line) for line in run("keys", "list", "--json").out.splitlines()]
+
+
+def sealed_secrets(database: Path) -> tuple[bytes, bytes | None]:
+    """Those of the only key, the newer one first."""
+    with closing(sqlite3.connect(database)) as db:
+        newer, older = db.execute("SELECT sealed_secret, older_secret FROM credential").fetchone()
+    return newer, older
 
 
 def test_a_key_has_tenant_devices_and_certificate(run: Run) -> None:
@@ -123,16 +131,13 @@ def test_a_key_is_rotated_in_two_steps(run: Run) -> None:
 def test_the_newer_secret_can_be_ended_instead(run: Run, database: Path) -> None:
     """Where it was lost on the way."""
     key = made(run)
-    with sqlite3.connect(database) as db:
-        (before,) = db.execute("SELECT sealed_secret FROM credential").fetchone()
+    (before, _) = sealed_secrets(database)
     rotated = run("keys", "rotate", key["api_id"], "--json")
     assert json.loads(rotated.out)["secret"] != key["secret"]
     undone = json.loads(run("keys", "rotate", key["api_id"], "--undo", "--json").out)
     assert undone["secret_at"] == key["secret_at"]
     assert "secret" not in undone
-    after = db.execute("SELECT sealed_secret, older_secret FROM credential").fetchone()
-    db.close()
-    assert after == (before, None)
+    assert sealed_secrets(database) == (before, None)
 
 
 def test_what_cannot_be_rotated_is_one_line(run: Run) -> None:
