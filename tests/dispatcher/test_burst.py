@@ -1,5 +1,8 @@
 """Accepting goes before sending while many are submitted at once, and not for long."""
 
+import pytest
+from support.rig import Rig
+
 from dockgate_server.dispatcher.burst import (
     FEWEST_SUBMITTED,
     FEWEST_WAITING,
@@ -53,3 +56,25 @@ def test_a_burst_that_does_not_end_does_not_keep_others_waiting() -> None:
     burst.room(FREE, FEWEST_WAITING - 1, 0, late)
     burst.accepted = 80
     assert burst.room(FREE, MANY, 0, late) == 10
+
+
+async def test_the_dispatcher_asks_how_many_to_send(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And tells how many were accepted, how many wait, and how many are being accepted."""
+    asked = []
+
+    class OneAtATime(Burst):
+        def room(self, free: int, waiting: int, accepting: int, now: float) -> int:
+            asked.append((waiting, accepting, now))
+            return min(free, 1)
+
+    burst = OneAtATime()
+    monkeypatch.setattr(rig.dispatcher, "_burst", burst)
+    rig.connect(False)
+    ids = [await rig.accept() for _ in range(3)]
+    assert burst.accepted == 3
+    rig.connect()
+    await rig.bridge.wait_published(3)
+    assert rig.sent() == ids
+    assert asked[:3] == [(left, 0, rig.clock.monotonic()) for left in (3, 2, 1)]

@@ -10,13 +10,10 @@ at once. What must hold:
 """
 
 import asyncio
-import gc
 import itertools
 import logging
 import random
 import re
-import tempfile
-import time
 from collections import Counter
 from pathlib import Path
 from typing import Any, Final
@@ -28,7 +25,7 @@ from support.raw_http import exchange
 
 from dockgate_server.model.caller import Scope
 from dockgate_server.model.command import CommandFilter
-from fuzz.report import Report
+from fuzz.report import Report, in_rounds
 from fuzz.requests import NO_ID, Drawer, Drawn
 
 CONNECTIONS: Final = 480
@@ -39,8 +36,6 @@ PATIENCE_SECONDS: Final = 0.1
 """For answers that may not come, as a request may not be whole."""
 WARM_UP: Final = 2
 """Rounds after which the process has all that it goes on to have."""
-GROWTH: Final = 1.1
-"""By which factor the objects of the process may become more after that."""
 
 _STATUS = re.compile(rb"HTTP/1\.[01] (\d{3}) ")
 _BROKEN = 500
@@ -48,24 +43,7 @@ _BROKEN = 500
 
 def run(seed: int, seconds: float) -> Report:
     """Run one round after the other until the time is over, but at least one."""
-    report, began = Report("http", seed), time.monotonic()
-    objects = 0
-    while not report.rounds or time.monotonic() < began + seconds:
-        of_round = seed + report.rounds
-        with tempfile.TemporaryDirectory() as folder:
-            found = asyncio.run(_round(of_round, Path(folder), report))
-        report.rounds += 1
-        gc.collect()
-        count = len(gc.get_objects())
-        if report.rounds <= WARM_UP:
-            objects = max(objects, count)
-        elif count > objects * GROWTH:
-            found.append(f"objects have grown from {objects:,} to {count:,}")
-        if found:
-            report.failures, report.failing_seed = found, of_round
-            break
-    report.seconds = time.monotonic() - began
-    return report
+    return in_rounds(Report("http", seed), seconds, _round, warm_up=WARM_UP)
 
 
 class _Complaints(logging.Handler):

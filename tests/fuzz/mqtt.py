@@ -12,11 +12,8 @@ the test plays the broker, so it sees what is acknowledged. What must hold:
 """
 
 import asyncio
-import gc
 import random
 import sqlite3
-import tempfile
-import time
 import uuid
 from collections import Counter
 from contextlib import asynccontextmanager
@@ -46,7 +43,7 @@ from dockgate_server.inbound.requests import Requests
 from dockgate_server.model.command import Channel, Command, FailureCode, Status
 from dockgate_server.providers.wiring import providers
 from fuzz import messages
-from fuzz.report import Report
+from fuzz.report import Report, in_rounds
 
 MESSAGES: Final = 1500
 """In one history."""
@@ -59,8 +56,6 @@ MOST_MEMBERS: Final = 500
 """Members of the state of one device, on each of its two topics."""
 WARM_UP: Final = 3
 """Histories after which the process has all that it goes on to have."""
-GROWTH: Final = 1.1
-"""By which factor the objects of the process may become more after that."""
 
 SETTINGS: Final = {
     "registration": {
@@ -87,24 +82,7 @@ KINDS: Final[tuple[dict[str, Any], ...]] = (
 
 def run(seed: int, seconds: float) -> Report:
     """Run one history after the other until the time is over, but at least one."""
-    report, began = Report("mqtt", seed), time.monotonic()
-    objects = 0
-    while not report.rounds or time.monotonic() < began + seconds:
-        of_history = seed + report.rounds
-        with tempfile.TemporaryDirectory() as folder:
-            found = asyncio.run(_history(of_history, Path(folder) / "dockgate.db", report))
-        report.rounds += 1
-        gc.collect()
-        count = len(gc.get_objects())
-        if report.rounds <= WARM_UP:
-            objects = max(objects, count)
-        elif count > objects * GROWTH:
-            found.append(f"objects have grown from {objects:,} to {count:,}")
-        if found:
-            report.failures, report.failing_seed = found, of_history
-            break
-    report.seconds = time.monotonic() - began
-    return report
+    return in_rounds(Report("mqtt", seed), seconds, _history, warm_up=WARM_UP)
 
 
 @dataclass
@@ -171,8 +149,9 @@ class _Witness:
         self.named.clear()
 
 
-async def _history(seed: int, database: Path, report: Report) -> list[str]:
+async def _history(seed: int, folder: Path, report: Report) -> list[str]:
     rng = random.Random(seed)
+    database = folder / "dockgate.db"
     trouble: list[str] = []
     asyncio.get_running_loop().set_exception_handler(
         lambda _, context: trouble.append(f"not handled: {context}")

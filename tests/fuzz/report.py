@@ -1,7 +1,17 @@
 """What a run of a fuzz target found; each target has a ``run(seed, seconds) -> Report``."""
 
+import asyncio
+import gc
+import tempfile
+import time
 from collections import Counter
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+GROWTH: Final = 1.1
+"""By which factor the objects of the process may become more after the warm-up."""
 
 
 @dataclass
@@ -32,3 +42,37 @@ class Report:
     def is_good(self) -> bool:
         """Whether everything held."""
         return not self.failures
+
+
+def in_rounds(
+    report: Report,
+    seconds: float,
+    one: Callable[[int, Path, Report], Coroutine[Any, Any, list[str]]],
+    *,
+    warm_up: int,
+) -> Report:
+    """Run one round after the other until the time is over, but at least one.
+
+    Args:
+        report: Says with which seed to begin, and is filled in.
+        seconds: How long to go on.
+        one: A round with a seed, in a folder of its own; answers with what did not hold.
+        warm_up: Rounds after which the process has all that it goes on to have.
+    """
+    began, objects = time.monotonic(), 0
+    while not report.rounds or time.monotonic() < began + seconds:
+        of_round = report.seed + report.rounds
+        with tempfile.TemporaryDirectory() as folder:
+            found = asyncio.run(one(of_round, Path(folder), report))
+        report.rounds += 1
+        gc.collect()
+        count = len(gc.get_objects())
+        if report.rounds <= warm_up:
+            objects = max(objects, count)
+        elif count > objects * GROWTH:
+            found.append(f"objects have grown from {objects:,} to {count:,}")
+        if found:
+            report.failures, report.failing_seed = found, of_round
+            break
+    report.seconds = time.monotonic() - began
+    return report

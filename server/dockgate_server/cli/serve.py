@@ -2,10 +2,10 @@
 
 import gc
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
@@ -15,6 +15,8 @@ from dockgate_server.cli.problem import USAGE, Problem
 if TYPE_CHECKING:
     from dockgate_server import app
     from dockgate_server.config import Settings, Store
+
+Read = TypeVar("Read")
 
 _MOST_FILES = 65_536
 
@@ -56,10 +58,7 @@ def load(file: Path | None) -> "Settings":
     """
     from dockgate_server import config
 
-    try:
-        return config.load(file)
-    except config.ConfigProblem as problem:
-        raise Problem(str(problem), exit_code=USAGE, code="CONFIGURATION") from None
+    return _read(config.load, file)
 
 
 def load_store(file: Path | None) -> "Store":
@@ -70,9 +69,15 @@ def load_store(file: Path | None) -> "Store":
     """
     from dockgate_server import config
 
+    return _read(config.load_store, file)
+
+
+def _read(how: Callable[[Path | None], Read], file: Path | None) -> Read:
+    from dockgate_server.config import ConfigProblem
+
     try:
-        return config.load_store(file)
-    except config.ConfigProblem as problem:
+        return how(file)
+    except ConfigProblem as problem:
         raise Problem(str(problem), exit_code=USAGE, code="CONFIGURATION") from None
 
 
