@@ -10,6 +10,7 @@ from dockgate_server.dispatcher.burst import (
     SUBMITTED_FOR_ONE_SENT,
     Burst,
 )
+from dockgate_server.dispatcher.window import WINDOW
 
 MANY = FEWEST_WAITING + 1
 FREE = 64
@@ -78,3 +79,13 @@ async def test_the_dispatcher_asks_how_many_to_send(
     await rig.bridge.wait_published(3)
     assert rig.sent() == ids
     assert asked[:3] == [(left, 0, rig.clock.monotonic()) for left in (3, 2, 1)]
+
+
+async def test_only_half_a_window_is_sent_as_it_is_accepted(rig: Rig) -> None:
+    """The rest of a burst waits for its turn; all of it is sent, in order."""
+    rig.bridge.acknowledge_at_once = True
+    asked = [rig.submit() for _ in range(WINDOW)]
+    assert rig.dispatcher._window.reserved == WINDOW // 2
+    ids = [(await one).command.id for one in asked]
+    await rig.bridge.wait_published(WINDOW)
+    assert rig.sent() == ids
