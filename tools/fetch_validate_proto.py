@@ -1,9 +1,10 @@
 """Put ``buf/validate/validate.proto`` where ``buf.yaml`` expects it.
 
 The schema's rules are written with the options of that file, and it has to be the one of the
-protovalidate release that the server runs with. Only the source distribution of that release holds
-it, so pip downloads this (and never builds it) and the file is unpacked into the ignored folder
-``.cache``. Done once per release: the folder remembers which one it holds.
+protovalidate release that judges in the tests how the server applies them. Only the source
+distribution of that release holds it, so pip downloads this (and never builds it) and the file is
+unpacked into the ignored folder ``.cache``. Done once per release: the folder remembers which one
+it holds.
 """
 
 from __future__ import annotations

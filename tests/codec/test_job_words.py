@@ -34,8 +34,8 @@ def test_the_schema_has_a_name_for_each_reason_that_has_words() -> None:
     [
         ("0", "Initial state"),
         ("7", "Pre-flight check and cover opening"),
-        ("8", "Remote link pairing (on the first Dock: Waiting for flight system)"),
-        ("35", "Notifying task result (on the first Dock: Log list retrieval: aircraft list)"),
+        ("8", "Remote link pairing (Dock 2 and 3) or Waiting for flight system (first Dock)"),
+        ("49", "Offline map updating"),
         ("65535", "Unknown"),
         ("50", ""),
         ("", ""),
@@ -45,6 +45,25 @@ def test_the_schema_has_a_name_for_each_reason_that_has_words() -> None:
 def test_a_step_of_a_flight_has_words(step: str, words: str) -> None:
     """Those of both numberings where they differ: the number does not say which dock it is."""
     assert job_words.step("flighttask_execute", a_job(step=step)) == words
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        ("3-1-0", "Waiting for flight system"),
+        ("3-2-0", "Remote link pairing"),
+        ("3-3-0", "Remote link pairing"),
+        ("3-10-0", "Remote link pairing"),
+    ],
+)
+def test_a_step_is_told_in_the_words_of_the_dock_where_that_is_known(
+    model: str, words: str
+) -> None:
+    """And in no others'."""
+    assert job_words.step("flighttask_execute", a_job(step="8"), model) == words
+    assert job_words.step("flighttask_execute", a_job(step="7"), model) == (
+        "Pre-flight check and cover opening"
+    )
 
 
 @pytest.mark.parametrize("command_type", ["charge_open", "fileupload_start", "newer_method"])

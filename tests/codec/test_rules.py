@@ -30,6 +30,15 @@ def test_zero_is_given() -> None:
     assert rules.violations(file_pb2.FileuploadStart.Log())
 
 
-def test_warming_up_says_nothing() -> None:
-    """Also of a message that breaks every rule."""
-    rules.warm_up(pb.SubmitCommandRequest())
+def test_a_zero_that_stands_for_nothing_is_told_what_would_be_right() -> None:
+    """Wherever the enum is; other numbers that it does not list pass."""
+    request = pb.SubmitCommandRequest(device_id="d", idempotency_key="k")
+    request.dji.ota_create.devices.add(sn="s", product_version="1", firmware_upgrade_type=0)
+    found = {violation.field: violation.description for violation in rules.violations(request)}
+    assert found == {
+        "dji.ota_create.devices[0].firmware_upgrade_type": (
+            "must be one of 2 consistency, 3 regular, 4 psdk"
+        )
+    }
+    request.dji.ota_create.devices[0].firmware_upgrade_type = 17  # type: ignore[assignment]
+    assert rules.violations(request) == []

@@ -5,9 +5,10 @@ than the gateway, never stricter.
 """
 
 import ast
-import re
 from collections.abc import Mapping
 from typing import Any
+
+from dockgate_server.codec.rules import pattern_of
 
 _NUMBERS = ("int32", "int64", "double")
 _COMPARISONS: Mapping[type[ast.cmpop], str] = {
@@ -19,7 +20,6 @@ _COMPARISONS: Mapping[type[ast.cmpop], str] = {
 }
 _IGNORE_IF_ZERO = 1
 _IGNORE_ALWAYS = 3
-_MATCHES = re.compile(r"this\.matches\('(.*)'\)")
 _UNITS = {"len": "character", "items": "element"}
 _FORMATS = ("uuid", "email", "hostname", "ip", "ipv4", "ipv6", "uri", "uri_ref")
 
@@ -157,10 +157,9 @@ def _choice_schema(rules: Mapping[str, Any]) -> dict[str, Any]:
 
 def _from_cel(expression: str) -> dict[str, Any] | None:
     """A CEL expression that only compares the value with numbers, or matches it; None if not."""
-    match = _MATCHES.fullmatch(expression)
-    if match:
-        # The text of a CEL literal: a backslash stands there twice.
-        return {"pattern": match[1].replace("\\\\", "\\")}
+    pattern = pattern_of(expression)
+    if pattern is not None:
+        return {"pattern": pattern}
     try:
         python = expression.replace("||", " or ").replace("&&", " and ")
         return _from_node(ast.parse(python.strip(), mode="eval").body)
