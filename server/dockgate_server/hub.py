@@ -9,7 +9,7 @@ get here. The hub is filled by the store's commit callback, on the event loop.
 import asyncio
 from bisect import bisect_right
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from typing import Generic, Protocol, TypeVar
@@ -92,8 +92,10 @@ class Feed(Generic[Event]):
         if len(self._tail) > TAIL_EVENTS + TAIL_EVENTS // 10:
             del self._tail[:-TAIL_EVENTS]
         self._newest = events[-1].seq
-        for watcher in self._hand_out(events):
-            watcher.wake()
+        if woken := self._hand_out(events):
+            # In the loop's next turn: commands that were committed together with these events are
+            # on their way to the devices before anybody is told of them, which takes longer.
+            asyncio.get_running_loop().call_soon(_wake, woken)
 
     @contextmanager
     def watch_all(self) -> Iterator[Watcher]:
@@ -161,7 +163,7 @@ class Feed(Generic[Event]):
 
     def _hand_out(self, events: Sequence[Event]) -> set[Watcher]:
         """Put events where else they belong, and say whom they wake."""
-        return self._fleet
+        return set(self._fleet)
 
     def _everybody(self) -> set[Watcher]:
         return self._fleet
@@ -237,6 +239,11 @@ class Hub(Feed[CommandEvent]):
 
 def _seq(event: Numbered) -> int:
     return event.seq
+
+
+def _wake(watchers: Iterable[Watcher]) -> None:
+    for watcher in watchers:
+        watcher.wake()
 
 
 def _end_wait(waiter: asyncio.Future[None]) -> None:

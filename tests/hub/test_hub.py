@@ -56,7 +56,7 @@ def is_woken(watcher: Watcher) -> bool:
     return watcher._woken
 
 
-def test_a_watched_commands_events_are_at_hand_from_any_cursor_they_reach(hub: Hub) -> None:
+async def test_a_watched_commands_events_are_at_hand_from_any_cursor_they_reach(hub: Hub) -> None:
     """Behind the first one that came, everything; before it, the store must be asked."""
     with hub.watch_command("c1"):
         assert hub.events_of_command("c1", 0) is None
@@ -72,7 +72,7 @@ def test_a_watched_commands_events_are_at_hand_from_any_cursor_they_reach(hub: H
     assert hub.events_of_command("c1", 2) is None
 
 
-def test_a_long_life_is_not_kept_whole(hub: Hub) -> None:
+async def test_a_long_life_is_not_kept_whole(hub: Hub) -> None:
     """A slow watcher reads from the store what has gone; nothing is skipped."""
     with hub.watch_command("c1"):
         count = hubs.TOPIC_EVENTS + 10
@@ -101,7 +101,7 @@ def test_the_tail_serves_cursors_within_it(hub: Hub, monkeypatch: pytest.MonkeyP
     assert seqs(hub.events_behind(500, 10)) == []
 
 
-def test_a_commit_wakes_whom_it_concerns_and_nobody_else(hub: Hub) -> None:
+async def test_a_commit_wakes_whom_it_concerns_and_nobody_else(hub: Hub) -> None:
     """The watchers of its commands, and those of all."""
     with (
         hub.watch_command("c1") as one,
@@ -110,6 +110,7 @@ def test_a_commit_wakes_whom_it_concerns_and_nobody_else(hub: Hub) -> None:
         hub.watch_all() as fleet,
     ):
         hub.publish([an_event(1, 1), an_event(2, 2)])
+        await asyncio.sleep(0)
         assert [is_woken(w) for w in (one, two, other, fleet)] == [True, True, False, True]
 
 
@@ -181,7 +182,7 @@ async def test_closing_ends_every_wait_and_those_that_still_come(hub: Hub) -> No
         assert await later.wait(60)
 
 
-def test_nothing_is_kept_for_commands_that_nobody_watches(hub: Hub) -> None:
+async def test_nothing_is_kept_for_commands_that_nobody_watches(hub: Hub) -> None:
     """A gateway runs for years; a topic goes with the last watcher, not with the first."""
     with hub.watch_command("c1"):
         with hub.watch_command("c1"):

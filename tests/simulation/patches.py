@@ -72,7 +72,7 @@ def applied(world: World) -> Iterator[None]:
     _NumberedWatcher.made = 0
     log = _Log(world)
 
-    def new_id() -> str:
+    def new_id(now: int) -> str:
         return str(uuid.UUID(int=world.rng.getrandbits(128), version=4))
 
     with ExitStack() as stack:
@@ -86,7 +86,7 @@ def applied(world: World) -> Iterator[None]:
         stack.enter_context(patch.object(hub, "TAIL_EVENTS", 40))
         stack.enter_context(patch.object(hub, "TOPIC_EVENTS", 3))
         stack.enter_context(patch.object(burst, "FEWEST_WAITING", 5))
-        stack.enter_context(patch.object(burst, "FEWEST_SUBMITTED", 3))
+        stack.enter_context(patch.object(burst, "FEWEST_ACCEPTED", 3))
         stack.enter_context(patch.object(changes, "NOTED_REPLIES", NOTED_REPLIES))
         stack.enter_context(patch.object(Method, "job_silence_seconds", JOB_SILENCE_SECONDS))
         yield

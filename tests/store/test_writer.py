@@ -3,6 +3,7 @@
 import asyncio
 import sqlite3
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -186,3 +187,37 @@ async def test_one_commit_may_hold_a_whole_life(
         *(Status.ACCEPTED, Status.ACCEPTED, Status.DELIVERED, Status.SUCCEEDED)
     ]
     assert [event.revision for event in told] == [1, 2, 3, 4]
+
+
+async def test_what_is_not_urgent_is_made_with_what_comes_next(database: Path) -> None:
+    """That the broker has a message and what the dock answers to it: one commit."""
+    commits: list[list[Status]] = []
+
+    def told(events: Sequence[CommandEvent]) -> None:
+        commits.append([event.command.status for event in events])
+
+    async with SqliteStore(database, told) as store:
+        accepted = await store.accept(replace(an_accept(), sending=True))
+        delivered = store.apply(ConfirmDelivery(accepted.command.id, NOW + 100))
+        await asyncio.sleep(0)
+        reply = a_reply(accepted.command.id)
+        await asyncio.gather(delivered, store.apply(RecordReply(reply)))
+    assert commits[1:] == [[Status.DELIVERED, Status.SUCCEEDED]]
+
+
+async def test_what_is_not_urgent_is_made_soon_though_nothing_else_comes(
+    store: SqliteStore, told: list[CommandEvent]
+) -> None:
+    """Watchers see a delivered command whose dock is in no hurry to answer."""
+    for number in range(3):
+        accepted = await store.accept(replace(an_accept(), sending=True))
+        await store.apply(ConfirmDelivery(accepted.command.id, NOW + 100))
+        assert told[-1].command.status is Status.DELIVERED, number
+
+
+async def test_what_is_not_urgent_is_made_before_closing(database: Path) -> None:
+    """However soon that is."""
+    async with SqliteStore(database, lambda _: None) as store:
+        accepted = await store.accept(replace(an_accept(), sending=True))
+        delivered = store.apply(ConfirmDelivery(accepted.command.id, NOW + 100))
+    assert len(await delivered) == 1

@@ -2,11 +2,13 @@
 
 import asyncio
 import contextlib
+import math
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import orjson
 
@@ -15,6 +17,7 @@ from dockgate_server.clock import ManualClock
 from dockgate_server.codec import catalogue
 from dockgate_server.devices.presence import PresenceBook
 from dockgate_server.devices.registry import Registry
+from dockgate_server.dispatcher import burst
 from dockgate_server.dispatcher.deadlines import Deadlines
 from dockgate_server.dispatcher.dispatcher import Dispatcher
 from dockgate_server.dispatcher.recorder import Recorder
@@ -152,9 +155,17 @@ Start = Callable[..., AbstractAsyncContextManager[Rig]]
 
 @asynccontextmanager
 async def starting(
-    database: Path, bridge: Any = None, clock: ManualClock | None = None, **options: Any
+    database: Path,
+    bridge: Any = None,
+    clock: ManualClock | None = None,
+    *,
+    bursts: bool = False,
+    **options: Any,
 ) -> AsyncIterator[Rig]:
-    """The parts, started; a second time on the same database is a gateway started again."""
+    """The parts, started; a second time on the same database is a gateway started again.
+
+    On a clock that stands still everything comes at once: without ``bursts`` that is none.
+    """
     bridge, clock = bridge or ScriptedBridge(), clock or ManualClock()
     told: list[CommandEvent] = []
     news = asyncio.Event()
@@ -164,6 +175,7 @@ async def starting(
         told.extend(events)
         news.set()
 
+    fewest = burst.FEWEST_ACCEPTED if bursts else math.inf
     async with SqliteStore(database, committed) as store:
         recorder = Recorder(store, clock)
         deadlines = Deadlines(recorder, clock)
@@ -180,7 +192,8 @@ async def starting(
         running = asyncio.create_task(dispatcher.run())
         parts = (clock, bridge, store, registry, presence, recorder, deadlines, dispatcher, inbound)
         try:
-            yield Rig(*parts, told, news)
+            with patch.object(burst, "FEWEST_ACCEPTED", fewest):
+                yield Rig(*parts, told, news)
         finally:
             deadlines.close()
             running.cancel()

@@ -6,6 +6,7 @@ again gets the same again.
 
 import asyncio
 import itertools
+import math
 import sqlite3
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
@@ -15,9 +16,15 @@ T = TypeVar("T")
 
 _MOST_TURNS = 100_000
 
+SOON_SECONDS = 0.01
+"""Whoever waits for no longer than that is not made to wait."""
+
 
 class TurnLoop(asyncio.SelectorEventLoop):
-    """Goes on turn by turn; its time stands still until :attr:`now` is set."""
+    """Goes on turn by turn; its time stands still until :attr:`now` is set.
+
+    Where nothing else happens, what comes soon comes at once.
+    """
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -36,7 +43,7 @@ class TurnLoop(asyncio.SelectorEventLoop):
         """Let everything happen that can happen without somebody doing something."""
         self.turn()  # timers that have come due are not ready before
         for _ in range(_MOST_TURNS):
-            if not self._ready:  # type: ignore[attr-defined]
+            if not self._has_more():
                 return
             self.turn()
         raise AssertionError("it goes on for ever")
@@ -48,11 +55,21 @@ class TurnLoop(asyncio.SelectorEventLoop):
             if task.done():
                 return task.result()
             self.turn()
-            if not self._ready and not task.done():  # type: ignore[attr-defined]
+            if not task.done() and not self._has_more():
                 task.cancel()
                 self.turn()
                 raise AssertionError(f"it waits for what never comes: {task}")
         raise AssertionError("it goes on for ever")
+
+    def _has_more(self) -> bool:
+        if self._ready:  # type: ignore[attr-defined]
+            return True
+        timers = [one for one in self._scheduled if not one.cancelled()]  # type: ignore[attr-defined]
+        first = min((one.when() for one in timers), default=math.inf)
+        if first > self.now + SOON_SECONDS:
+            return False
+        self.now = max(self.now, first)
+        return True
 
 
 class Disk:

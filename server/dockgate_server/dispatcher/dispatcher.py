@@ -80,7 +80,7 @@ class Dispatcher:
         self._progress = asyncio.Event()  # something was sent or acknowledged: see `drain`
         self._backlog = Backlog()
         self._window = Window(bridge)
-        self._burst = Burst()
+        self._burst = Burst(clock, self._wake.set)
         self._sending_group = False
         self._draining = False
         self._is_breaking = False  # the bridge could not publish, and has yet to say that it broke
@@ -210,7 +210,7 @@ class Dispatcher:
 
     def _accepted(self, had_place: bool, accepting: "asyncio.Future[Accepted]") -> None:
         self._window.leave(with_place=had_place)
-        self._burst.accepted += 1
+        self._burst.accepted()
         self._progress.set()
         self._wake.set()
         if accepting.cancelled() or accepting.exception() is not None:
@@ -273,8 +273,7 @@ class Dispatcher:
         """Those that may be sent now. Emergencies do not wait for the window either."""
         if self._draining:
             return []
-        window, now = self._window, self._clock.monotonic()
-        room = self._burst.room(window.room, len(self._backlog), window.accepting, now)
+        room = self._burst.room(self._window.room, len(self._backlog))
         return self._backlog.take(room, self._window.room_for_emergencies)
 
     async def _send_group(self, group: list[Waiting]) -> bool:

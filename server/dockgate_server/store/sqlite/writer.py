@@ -30,6 +30,9 @@ _log = structlog.get_logger(__name__)
 GROUP_LIMIT = 256
 """Changes in one transaction at most: beyond this a group gains nothing and only waits longer."""
 
+PATIENCE_SECONDS = 0.002
+"""How long a change may wait for company that nobody is waiting for."""
+
 PROBE_SECONDS = 1.0
 """How often a database that takes no changes is tried, when nobody else does."""
 
@@ -103,15 +106,22 @@ class GroupWriter:
         self._known: Known = {}
         self._trouble = Trouble("write")
         self._damage: Exception | None = None
+        self._patience: asyncio.TimerHandle | None = None
 
-    def submit(self, change: Change) -> asyncio.Future[Any]:
-        """Queue a change; its future resolves when it is durable, or has failed."""
+    def submit(self, change: Change, *, is_urgent: bool = True) -> asyncio.Future[Any]:
+        """Queue a change; its future resolves when it is durable, or has failed.
+
+        One that is not urgent is made with the next one that is, or a little later.
+        """
         future: asyncio.Future[Any] = self._loop.create_future()
         if self._closing:
             future.set_exception(errors.unavailable("the store is closed"))
             return future
         self._waiting.append((change, future))
-        self._wake.set()
+        if is_urgent:
+            self._wake.set()
+        elif self._patience is None:
+            self._patience = self._loop.call_later(PATIENCE_SECONDS, self._wake.set)
         return future
 
     def close(self) -> None:
@@ -123,6 +133,9 @@ class GroupWriter:
         """Commit groups until closed."""
         while True:
             if self._waiting:
+                if self._patience is not None:
+                    self._patience.cancel()
+                    self._patience = None
                 size = min(len(self._waiting), GROUP_LIMIT)
                 await self._commit([self._waiting.popleft() for _ in range(size)])
             elif self._closing:
@@ -162,9 +175,6 @@ class GroupWriter:
             made.done += _refused(self._waiting, made.trouble).done
             self._waiting.clear()
         self._note(made.trouble)
-        # Watchers first, askers second: who is told "accepted" finds the event in the tail.
-        if made.events:
-            self._on_commit(made.events)
         for (_, future), outcome in zip(group, made.done, strict=True):
             if future.cancelled():
                 continue
@@ -172,6 +182,9 @@ class GroupWriter:
                 future.set_exception(outcome.error)
             else:
                 future.set_result(outcome)
+        # Whoever waits for a future goes on in the loop's next turn, and finds the events there.
+        if made.events:
+            self._on_commit(made.events)
 
     def _note(self, trouble: Exception | None) -> None:
         lasted = self._trouble.lasts
