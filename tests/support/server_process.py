@@ -22,6 +22,8 @@ class ServerProcess:
     """A server that is ready, and a client of it."""
 
     process: asyncio.subprocess.Process
+    address: str
+    """Where it listens for gRPC."""
     http_address: str
     channel: grpc.aio.Channel
     stub: Any
@@ -34,16 +36,17 @@ class ServerProcess:
 
 
 @asynccontextmanager
-async def serving(broker_url: str, database: Path) -> AsyncIterator[ServerProcess]:
+async def serving(broker_url: str, database: Path, *options: str) -> AsyncIterator[ServerProcess]:
     """A server on ports of its own; ended politely, unless it has been killed."""
-    process = await _start(broker_url, database)
+    process = await _start(broker_url, database, *options)
     try:
         assert process.stdout is not None
         async with asyncio.timeout(_LIMIT_SECONDS):
             ready = json.loads(await process.stdout.readline())
         async with grpc.aio.insecure_channel(ready["grpc_address"]) as channel:
             stub = CommandServiceStub(channel)
-            server = ServerProcess(process, ready["http_address"], channel, stub)
+            addresses = ready["grpc_address"], ready["http_address"]
+            server = ServerProcess(process, *addresses, channel, stub)
             reading = asyncio.create_task(_read(process, server.log), name="server-log")
             yield server
             if process.returncode is None:
@@ -65,7 +68,9 @@ async def refused(database: Path) -> tuple[int, str]:
     return process.returncode, words.decode()
 
 
-async def _start(broker_url: str, database: Path) -> asyncio.subprocess.Process:
+async def _start(
+    broker_url: str, database: Path, *options: str
+) -> asyncio.subprocess.Process:
     settings = {
         "MQTT__URL": broker_url,
         "GRPC__LISTEN": "127.0.0.1:0",
@@ -74,7 +79,7 @@ async def _start(broker_url: str, database: Path) -> asyncio.subprocess.Process:
         "LOG__FORMAT": "json",
     }
     return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-W", "error", "-m", "dockgate_server", "serve", "--json"),
+        *(sys.executable, "-W", "error", "-m", "dockgate_server", "serve", "--json", *options),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,

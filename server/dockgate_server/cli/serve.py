@@ -4,8 +4,9 @@ import gc
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -23,6 +24,7 @@ _MOST_FILES = 65_536
 EXAMPLES = examples(
     "dockgate serve",
     "dockgate serve --config dockgate.toml",
+    "dockgate serve --workers 1",
     "DOCKGATE_MQTT__URL=mqtt://broker.example dockgate serve",
     "dockgate serve --config dockgate.toml --check",
 )
@@ -30,6 +32,15 @@ EXAMPLES = examples(
 
 def serve(
     config: Config = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            "--workers",
+            min=0,
+            max=64,
+            help="Processes that speak gRPC in front of the one that decides; as grpc.workers.",
+        ),
+    ] = None,
     check: Annotated[bool, typer.Option("--check", help="Only check the configuration.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -38,7 +49,7 @@ def serve(
     Everything is configured by DOCKGATE_… variables and, beneath them, a TOML file. Writes one
     line to standard output when it is ready; its log goes to standard error.
     """
-    settings = load(config)
+    settings = load(config, {} if workers is None else {"grpc": {"workers": workers}})
     if check:
         if as_json:
             from dockgate_server.cli import render
@@ -50,15 +61,15 @@ def serve(
     _run(settings, as_json=as_json)
 
 
-def load(file: Path | None) -> "Settings":
-    """The configuration.
+def load(file: Path | None, options: dict[str, Any] | None = None) -> "Settings":
+    """The configuration; options of the command line overrule what it says.
 
     Raises:
         Problem: With every mistake in it.
     """
     from dockgate_server import config
 
-    return _read(config.load, file)
+    return _read(partial(config.load, **options or {}), file)
 
 
 def load_store(file: Path | None) -> "Store":

@@ -1,0 +1,161 @@
+"""A call that a worker has handed on, as services see calls."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final, NoReturn, TypeAlias
+
+import grpc
+import structlog
+from grpc import aio
+
+from dockgate_server.rpc.workers.channel import Channel, Kind
+
+MOST_UNWRITTEN: Final = 32
+"""Messages of one call that its worker may hold: who reads slowly makes its service wait, instead
+of filling the worker's memory."""
+
+Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
+
+_Metadata = Sequence[tuple[str, str | bytes]]
+
+_log = structlog.get_logger(__name__)
+
+
+class Call:
+    """Stands for gRPC's context of a call; what nobody asks of one is not here.
+
+    Args:
+        channel: The way to the worker.
+        number: The worker's number of the call.
+        metadata: As the client sent it.
+        peer: The client's address, as gRPC writes it.
+        names: What TLS has verified of the client's certificate.
+        requests: Those that have come with the call; None behind the last there will be.
+    """
+
+    __slots__ = (
+        "_channel",
+        "_metadata",
+        "_more",
+        "_names",
+        "_number",
+        "_peer",
+        "_requests",
+        "_room",
+        "_status",
+        "_task",
+        "_trailing",
+        "_unwritten",
+        "_write",
+    )
+
+    def __init__(
+        self,
+        channel: Channel,
+        number: int,
+        metadata: _Metadata,
+        peer: str,
+        names: Mapping[str, Iterable[bytes]],
+        requests: Iterable[bytes | None],
+    ) -> None:
+        self._channel = channel
+        self._number = number
+        self._metadata = metadata
+        self._peer = peer
+        self._names = names
+        self._requests = deque(requests)
+        self._more: asyncio.Future[None] | None = None
+        self._status = (grpc.StatusCode.OK, "")
+        self._trailing: _Metadata = ()
+        self._unwritten = 0
+        self._room: asyncio.Future[None] | None = None
+
+    # What the worker says of it.
+
+    def begin(self, handler: Handler) -> None:
+        """Have it answered."""
+        self._write: Any = handler.response_serializer
+        self._task = asyncio.get_running_loop().create_task(self._answer(handler))
+
+    def requested(self, request: bytes | None) -> None:
+        """The client has sent another request, or None: it will send no more."""
+        self._requests.append(request)
+        if self._more is not None and not self._more.done():
+            self._more.set_result(None)
+
+    def written(self, count: int) -> None:
+        """So many messages have been taken by gRPC."""
+        self._unwritten -= count
+        if self._room is not None and not self._room.done():
+            self._room.set_result(None)
+
+    def cancel(self) -> None:
+        """The client has gone."""
+        self._task.cancel()
+
+    def when_done(self, then: Callable[[], Any]) -> None:
+        """Call it when the service has ended with the call."""
+        self._task.add_done_callback(lambda _: then())
+
+    # What services ask of a context.
+
+    def invocation_metadata(self) -> _Metadata:
+        """What the client sent beside its requests."""
+        return self._metadata
+
+    def peer(self) -> str:
+        """The client's address, as gRPC writes it."""
+        return self._peer
+
+    def auth_context(self) -> Mapping[str, Iterable[bytes]]:
+        """The names in the client's certificate."""
+        return self._names
+
+    def set_trailing_metadata(self, metadata: _Metadata) -> None:
+        """What the client gets behind the answer."""
+        self._trailing = metadata
+
+    async def abort(
+        self, code: grpc.StatusCode, details: str = "", trailing_metadata: _Metadata = ()
+    ) -> NoReturn:
+        """End the call with an error."""
+        self._status = (code, details)
+        self._trailing = trailing_metadata or self._trailing
+        raise aio.AbortError
+
+    async def read(self) -> Any:
+        """The next request, or that there are no more of them."""
+        while not self._requests:
+            self._more = asyncio.get_running_loop().create_future()
+            await self._more
+        request = self._requests.popleft()
+        if request is None:
+            self._requests.append(None)
+            return aio.EOF  # type: ignore[attr-defined]  # its types do not know it
+        return request
+
+    async def write(self, message: Any) -> None:
+        """Send one of several answers; waits while the client does not keep up."""
+        while self._unwritten >= MOST_UNWRITTEN:
+            self._room = asyncio.get_running_loop().create_future()
+            await self._room
+        self._unwritten += 1
+        self._channel.send(Kind.MESSAGE, self._number, self._write(message))
+
+    async def _answer(self, handler: Handler) -> None:
+        only = None
+        behaviour: Any = handler.stream_stream or handler.stream_unary
+        try:
+            answer = await behaviour(None, self)
+            if not handler.response_streaming:
+                only = self._write(answer)
+        except aio.AbortError:
+            pass
+        except Exception as error:
+            # Services turn their errors into statuses: this one is a bug, and not for clients.
+            _log.error("call_not_answered", exc_info=error)
+            self._status = (grpc.StatusCode.UNKNOWN, "")
+        code, details = self._status
+        trailing = [tuple(one) for one in self._trailing]
+        self._channel.send(Kind.END, self._number, code.value[0], details, trailing, only)

@@ -1,0 +1,101 @@
+"""What a worker and the gateway tell each other, over a pair of sockets that nobody else has.
+
+Frames are tuples of plain values, the first of which says what it is. Those of one turn of the
+event loop travel together: many calls share one system call on either side.
+"""
+
+import asyncio
+import marshal
+from collections.abc import Callable
+from typing import Any, Final
+
+Frame = tuple[Any, ...]
+
+_SIZE: Final = 4
+
+
+class Kind:
+    """What a frame is; behind it come the values that are named here."""
+
+    # To the worker.
+    SERVE: Final = 1
+    """The fields of :class:`~dockgate_server.rpc.workers.orders.Orders`."""
+    MESSAGE: Final = 2
+    """Call, message: one of several answers."""
+    END: Final = 3
+    """Call, status code, details, trailing metadata, the only answer or None."""
+    STOP: Final = 4
+    """For how many seconds calls may still go on."""
+
+    # To the gateway.
+    SERVING: Final = 5
+    """It listens."""
+    FAILED: Final = 6
+    """Why it cannot listen."""
+    CALL: Final = 7
+    """Call, path, metadata, peer, the names in a certificate, the requests that have come."""
+    REQUEST: Final = 8
+    """Call, another request, or None behind the last."""
+    CANCEL: Final = 9
+    """Call: its client has gone."""
+    WRITTEN: Final = 10
+    """Call, how many of its messages gRPC has taken."""
+
+
+class Channel(asyncio.Protocol):
+    """One end.
+
+    Args:
+        received: Is given each frame.
+        lost: Is called when the other end has gone.
+    """
+
+    def __init__(self, received: Callable[[Frame], None], lost: Callable[[], None]) -> None:
+        self._received = received
+        self._lost = lost
+        self._loop = asyncio.get_running_loop()
+        self._out: list[Frame] = []
+        self._in = bytearray()
+        self._transport: asyncio.Transport | None = None
+
+    def send(self, *frame: Any) -> None:
+        """Send a frame, with all others of this turn of the loop."""
+        if not self._out:
+            self._loop.call_soon(self._flush)
+        self._out.append(frame)
+
+    def close(self) -> None:
+        """Send what there is, and hang up."""
+        self._flush()
+        if self._transport is not None:
+            self._transport.close()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin."""
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """The other end has gone."""
+        self._transport = None
+        self._lost()
+
+    def data_received(self, data: bytes) -> None:
+        """Take the frames that are whole."""
+        self._in += data
+        at, size = 0, len(self._in)
+        while size - at >= _SIZE:
+            end = at + _SIZE + int.from_bytes(self._in[at : at + _SIZE], "big")
+            if end > size:
+                break
+            # Both ends are ours and of one Python: nobody else can write to this pair of sockets.
+            for frame in marshal.loads(self._in[at + _SIZE : end]):  # noqa: S302
+                self._received(frame)
+            at = end
+        del self._in[:at]
+
+    def _flush(self) -> None:
+        if self._out and self._transport is not None:
+            frames = marshal.dumps(self._out)
+            self._transport.write(len(frames).to_bytes(_SIZE, "big") + frames)
+        self._out.clear()

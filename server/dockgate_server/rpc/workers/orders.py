@@ -1,0 +1,40 @@
+"""What a worker has to know."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from dockgate_server.rpc.listening import Terms
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """What is known of a method."""
+
+    asks_once: bool
+    """A call has one request; the worker waits for it and hands it on with the call."""
+    answers_once: bool
+    """A call has one answer, which comes with its end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Orders:
+    """Everything by which a worker serves; it reads no configuration of its own."""
+
+    terms: Terms
+    request_seconds: float
+    """How long a request may take to come."""
+    log: tuple[str, str]
+    """Level and form."""
+    methods: dict[str, Method]
+    """By path. Other calls are handed on at once, with streams both ways."""
+
+    def plain(self) -> dict[str, Any]:
+        """As values that a frame may carry."""
+        return asdict(self)
+
+    @classmethod
+    def of(cls, plain: dict[str, Any]) -> "Orders":
+        """What :meth:`plain` made values of."""
+        terms = Terms(**plain["terms"])
+        methods = {path: Method(**one) for path, one in plain["methods"].items()}
+        return cls(**plain | {"terms": terms, "methods": methods})

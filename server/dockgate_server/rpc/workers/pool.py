@@ -1,0 +1,225 @@
+"""The gateway's side of its workers: a server like gRPC's own, whose connections end elsewhere."""
+
+import asyncio
+import os
+import socket
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any, Final, NamedTuple, cast
+
+import grpc
+import structlog
+
+from dockgate_server.errors import CannotListen
+from dockgate_server.rpc.calls import Handlers
+from dockgate_server.rpc.workers.call import Call, Handler
+from dockgate_server.rpc.workers.channel import Channel, Frame, Kind
+from dockgate_server.rpc.workers.orders import Orders
+
+_MODULE: Final = "dockgate_server.rpc.workers.worker"
+_START_SECONDS: Final = 20.0
+_EXIT_SECONDS: Final = 5.0
+"""For a worker to end, beyond what its calls may take."""
+
+_log = structlog.get_logger(__name__)
+
+Opened = Callable[["_Worker", Frame], Call | None]
+
+
+class WorkerEnded(Exception):
+    """A worker has ended that was not told to."""
+
+
+class Workers:
+    """Takes services as gRPC's own server does, and has processes serve them.
+
+    Args:
+        count: How many processes.
+        orders: What each is told.
+    """
+
+    def __init__(self, count: int, orders: Orders) -> None:
+        self._count = count
+        self._orders = orders
+        self._services: list[Handlers] = []
+        self._handlers: dict[str, Handler | None] = {}
+        self._workers: list[_Worker] = []
+        self._port: socket.socket | None = None
+        self._is_stopping = False
+
+    def add(self, *services: Handlers) -> None:
+        """Serve these too, from the start on."""
+        self._services += services
+        self._handlers = {path: self._found(path) for path in self._orders.methods}
+
+    async def start(self) -> int:
+        """Listen; answers with the port.
+
+        Raises:
+            CannotListen: The address is in use, or a worker does not start.
+        """
+        listen = self._orders.terms.listen
+        self._port = _reserved(listen)
+        port = int(self._port.getsockname()[1])
+        terms = replace(self._orders.terms, listen=f"{listen.rpartition(':')[0]}:{port}")
+        orders = replace(self._orders, terms=terms)
+        self._workers = [_Worker(self._open) for _ in range(self._count)]
+        try:
+            async with asyncio.timeout(_START_SECONDS):
+                await asyncio.gather(*[worker.start(orders) for worker in self._workers])
+        except TimeoutError:
+            await self.stop(0)
+            raise CannotListen(f"a gRPC worker does not start in {_START_SECONDS:g} s") from None
+        except BaseException:
+            await self.stop(0)
+            raise
+        return port
+
+    async def run(self) -> None:
+        """Watch over workers that serve; to be cancelled when they have been stopped.
+
+        Raises:
+            WorkerEnded: Its clients are without a server; going on with the others would hide it.
+        """
+        waiting = [asyncio.ensure_future(worker.gone.wait()) for worker in self._workers]
+        try:
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for one in waiting:
+                one.cancel()
+        if not self._is_stopping:
+            raise WorkerEnded("a gRPC worker has ended")
+        await asyncio.Event().wait()
+
+    async def stop(self, seconds: float) -> None:
+        """Take no more calls, and let those that there are go on for so long."""
+        self._is_stopping = True
+        await asyncio.gather(*[worker.stop(seconds) for worker in self._workers])
+        if self._port is not None:
+            self._port.close()
+
+    def _open(self, worker: "_Worker", frame: Frame) -> Call | None:
+        _, number, path, metadata, peer, names, requests = frame
+        handler = self._handlers.get(path) or self._found(path)
+        if handler is None:
+            return None
+        call = Call(worker.channel, number, metadata, peer, names, requests)
+        call.begin(handler)
+        return call
+
+    def _found(self, path: str) -> "Handler | None":
+        details = cast("grpc.HandlerCallDetails", _Details(path))
+        found = (service.service(details) for service in self._services)
+        return next((one for one in found if one is not None), None)
+
+
+class _Details(NamedTuple):
+    """What a service is asked about."""
+
+    method: str
+    invocation_metadata: Any = ()
+
+
+class _Worker:
+    """One process, and the calls that it has handed on."""
+
+    def __init__(self, opened: Opened) -> None:
+        self._opened = opened
+        self._calls: dict[int, Call] = {}
+        self._serving: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._process: asyncio.subprocess.Process | None = None
+        self.gone = asyncio.Event()
+        self.channel = Channel(self._received, self._lost)
+
+    async def start(self, orders: Orders) -> None:
+        """Begin to serve.
+
+        Raises:
+            CannotListen: It cannot.
+        """
+        ours, its = socket.socketpair()
+        with its:
+            loop = asyncio.get_running_loop()
+            await loop.create_connection(lambda: self.channel, sock=ours)
+            self._process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", _MODULE, str(its.fileno())),
+                pass_fds=(its.fileno(),),
+                stdin=asyncio.subprocess.DEVNULL,
+                # However this process came to find the package, that one is to find it too.
+                env={
+                    **os.environ,
+                    "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+                },
+            )
+        self.channel.send(Kind.SERVE, orders.plain())
+        await self._serving
+
+    async def stop(self, seconds: float) -> None:
+        """End the process, after its calls."""
+        if self._process is None:
+            return
+        self.channel.send(Kind.STOP, seconds)
+        try:
+            async with asyncio.timeout(seconds + _EXIT_SECONDS):
+                await self._process.wait()
+        except TimeoutError:
+            _log.warning("grpc_worker_killed", pid=self._process.pid)
+            with suppress(ProcessLookupError):
+                self._process.kill()
+            await self._process.wait()
+        self.channel.close()
+
+    def _received(self, frame: Frame) -> None:
+        kind = frame[0]
+        if kind == Kind.CALL:
+            call = self._opened(self, frame)
+            if call is not None:
+                self._calls[frame[1]] = call
+                call.when_done(lambda: self._calls.pop(frame[1]))
+        elif kind == Kind.SERVING:
+            self._serving.set_result(None)
+        elif kind == Kind.FAILED:
+            self._serving.set_exception(CannotListen(frame[1]))
+        elif (call := self._calls.get(frame[1])) is not None:
+            if kind == Kind.CANCEL:
+                call.cancel()
+            elif kind == Kind.WRITTEN:
+                call.written(frame[2])
+            elif kind == Kind.REQUEST:
+                call.requested(frame[2])
+
+    def _lost(self) -> None:
+        self.gone.set()
+        if not self._serving.done():
+            self._serving.set_exception(CannotListen("a gRPC worker ended before it served"))
+        for call in self._calls.values():
+            call.cancel()
+
+
+def _reserved(listen: str) -> socket.socket:
+    """A socket that keeps the port for the workers, which share it, from everybody else.
+
+    Raises:
+        CannotListen: Somebody has it.
+    """
+    host, _, port = listen.rpartition(":")
+    address = host.strip("[]"), int(port)
+    family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+    kept = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            # One that shares the port would get it also when other workers have it.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+            address = address[0], int(probe.getsockname()[1])
+        kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        kept.bind(address)
+    except OSError as error:
+        kept.close()
+        raise CannotListen(
+            f"cannot listen for gRPC on {listen}: "
+            "the port is in use, or the address is not this machine's"
+        ) from error
+    return kept

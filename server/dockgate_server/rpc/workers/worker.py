@@ -1,0 +1,89 @@
+"""A process that speaks gRPC and hands every call on: ``python -m …workers.worker SOCKET``.
+
+SOCKET is the number of an open socket, over which the gateway gives it orders. It ends when the
+gateway has gone, whatever the reason.
+"""
+
+import asyncio
+import gc
+import signal
+import socket
+import sys
+from collections.abc import Coroutine
+
+from dockgate_server import logs
+from dockgate_server.clock import SystemClock
+from dockgate_server.errors import CannotListen
+from dockgate_server.rpc.arrival import Arrival
+from dockgate_server.rpc.listening import Listener
+from dockgate_server.rpc.workers.channel import Channel, Frame, Kind
+from dockgate_server.rpc.workers.forwarding import Forwarding
+from dockgate_server.rpc.workers.orders import Orders
+
+
+class Worker:
+    """Does what the gateway says."""
+
+    def __init__(self) -> None:
+        self._listener: Listener | None = None
+        self._forwarding: Forwarding | None = None
+        self._steps: set[asyncio.Task[None]] = set()
+        self.over = asyncio.Event()
+        """Nothing is left to do."""
+        self.channel = Channel(self._received, self.over.set)
+
+    def _received(self, frame: Frame) -> None:
+        kind = frame[0]
+        if kind == Kind.SERVE:
+            self._begin(self._serve(Orders.of(frame[1])))
+        elif kind == Kind.STOP:
+            self._begin(self._stop(frame[1]))
+        elif self._forwarding is not None:
+            self._forwarding.answered(frame)
+
+    def _begin(self, step: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(step)
+        self._steps.add(task)
+        task.add_done_callback(self._steps.discard)
+
+    async def _serve(self, orders: Orders) -> None:
+        logs.configure(*orders.log)
+        arrival = Arrival(SystemClock(), orders.request_seconds)
+        mutual_tls = orders.terms.mutual_tls
+        self._forwarding = Forwarding(self.channel, arrival, orders.methods, mutual_tls=mutual_tls)
+        self._listener = Listener(orders.terms)
+        self._listener.add(self._forwarding)
+        try:
+            await self._listener.start()
+        except CannotListen as problem:
+            self.channel.send(Kind.FAILED, str(problem))
+            return
+        self._begin(self._watch_over(self._listener))
+        gc.freeze()
+        self.channel.send(Kind.SERVING)
+
+    async def _watch_over(self, listener: Listener) -> None:
+        try:
+            await listener.run()
+        finally:
+            self.over.set()
+
+    async def _stop(self, seconds: float) -> None:
+        if self._listener is not None:
+            await self._listener.stop(seconds)
+        self.over.set()
+
+
+async def _main(number: int) -> None:
+    loop = asyncio.get_running_loop()
+    # Whoever stops the gateway stops this with it, after the calls; Ctrl-C comes to all at once.
+    for one in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(one, lambda: None)
+    worker = Worker()
+    await loop.create_connection(lambda: worker.channel, sock=socket.socket(fileno=number))
+    await worker.over.wait()
+    worker.channel.close()
+
+
+if __name__ == "__main__":
+    asyncio.run(_main(int(sys.argv[1])))

@@ -1,0 +1,147 @@
+"""What goes over the channel between a worker and the gateway, and how much of it waits."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import grpc
+import pytest
+
+from dockgate_server.rpc.workers.call import MOST_UNWRITTEN, Call
+from dockgate_server.rpc.workers.channel import Channel, Frame, Kind
+
+
+class Pipe(asyncio.Transport):
+    """Leads nowhere."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written = b""
+
+    def write(self, data: Any) -> None:
+        """Keep it."""
+        self.written += data
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def connected(received: list[Frame] | None = None) -> tuple[Channel, Pipe]:
+    """A channel, and what it writes to."""
+    taken: list[Frame] = [] if received is None else received
+    channel, pipe = Channel(taken.append, lambda: None), Pipe()
+    channel.connection_made(pipe)
+    return channel, pipe
+
+
+async def frames(pipe: Pipe) -> list[Frame]:
+    """What has been sent until now: a service may begin in one turn, and answer in the next."""
+    for _ in range(3):
+        await asyncio.sleep(0)
+    received: list[Frame] = []
+    connected(received)[0].data_received(pipe.written)
+    pipe.written = b""
+    return received
+
+
+async def test_frames_of_one_turn_travel_together_and_in_order() -> None:
+    """One call of the system for all of them."""
+    channel, pipe = connected()
+    sent: list[Frame] = [(Kind.MESSAGE, number, b"x" * number) for number in range(100)]
+    for frame in sent:
+        channel.send(*frame)
+    assert pipe.written == b""
+    assert await frames(pipe) == sent
+
+
+async def test_frames_may_come_in_any_pieces() -> None:
+    """The system cuts where it likes."""
+    channel, pipe = connected()
+    sent: list[Frame] = [(Kind.CALL, 1, "/a", [("k", "v")], "peer", {"n": [b"x"]}, (b"", None))]
+    for frame in (*sent, (Kind.CANCEL, 2)):
+        channel.send(*frame)
+    await asyncio.sleep(0)
+    for size in (1, 3, len(pipe.written) - 1):
+        received: list[Frame] = []
+        other, _ = connected(received)
+        for at in range(0, len(pipe.written), size):
+            other.data_received(pipe.written[at : at + size])
+        assert received == [*sent, (Kind.CANCEL, 2)]
+
+
+async def test_what_is_sent_last_leaves_before_the_channel_closes() -> None:
+    """The word that a worker cannot listen, for one."""
+    channel, pipe = connected()
+    channel.send(Kind.FAILED, "why")
+    channel.close()
+    assert await frames(pipe) == [(Kind.FAILED, "why")]
+
+
+def call(channel: Channel, *requests: bytes | None) -> Call:
+    """A call that has come with these requests."""
+    return Call(channel, 7, (("name", "value"),), "ipv4:127.0.0.1:1", {}, requests)
+
+
+@asynccontextmanager
+async def answering(handler: Any, *requests: bytes | None) -> AsyncIterator[tuple[Call, Pipe]]:
+    """A call that a service is answering."""
+    channel, pipe = connected()
+    one = call(channel, *requests)
+    done = asyncio.Event()
+    one.begin(handler)
+    one.when_done(done.set)
+    yield one, pipe
+    one.cancel()
+    await done.wait()
+
+
+async def test_a_service_waits_for_a_client_that_reads_slowly() -> None:
+    """The worker holds so many messages and no more; each that gRPC takes makes room."""
+    written = 0
+
+    async def behaviour(_: Any, context: Call) -> None:
+        nonlocal written
+        while True:
+            await context.write(b"message")
+            written += 1
+
+    handler = grpc.stream_stream_rpc_method_handler(behaviour, response_serializer=bytes)  # type: ignore[arg-type]
+    async with answering(handler, b"") as (one, pipe):
+        assert await frames(pipe) == [(Kind.MESSAGE, 7, b"message")] * MOST_UNWRITTEN
+        one.written(8)
+        for _ in range(3):
+            await asyncio.sleep(0)
+        assert written == MOST_UNWRITTEN + 8
+
+
+async def test_requests_are_read_as_they_come_and_end_once_and_for_all() -> None:
+    """However often a service asks behind the last."""
+    read: list[Any] = []
+
+    async def behaviour(_: Any, context: Call) -> bytes:
+        read.extend([await context.read() for _ in range(4)])
+        return b"done"
+
+    handler = grpc.stream_unary_rpc_method_handler(behaviour, response_serializer=bytes)  # type: ignore[arg-type]
+    async with answering(handler, b"1") as (one, pipe):
+        await asyncio.sleep(0)
+        one.requested(b"2")
+        one.requested(None)
+        for _ in range(3):
+            await asyncio.sleep(0)
+        end = grpc.aio.EOF  # type: ignore[attr-defined]
+        assert read == [b"1", b"2", end, end]
+        assert await frames(pipe) == [(Kind.END, 7, 0, "", [], b"done")]
+
+
+async def test_a_bug_is_not_told_to_the_client(caplog: pytest.LogCaptureFixture) -> None:
+    """Only that something went wrong."""
+
+    async def behaviour(_: Any, context: Call) -> bytes:
+        raise RuntimeError("secret")
+
+    handler = grpc.stream_unary_rpc_method_handler(behaviour, response_serializer=bytes)  # type: ignore[arg-type]
+    async with answering(handler, b"") as (_, pipe):
+        await asyncio.sleep(0)
+        assert await frames(pipe) == [(Kind.END, 7, 2, "", [], None)]
