@@ -68,7 +68,7 @@ gen-java: validate-proto ## Generate stubs for Java into build/java (needs mvn)
 check-gen: validate-proto ## Check that gen/ is what proto/ generates
 	@$(BIN)/python -m tools.generate --check
 
-docs: validate-proto ## Make docs/methods/ and the OpenAPI document from proto/
+docs: validate-proto ## Make docs/methods/, docs/events/ and the OpenAPI document from proto/
 	@$(BIN)/python tools/make_docs.py
 
 check-docs: validate-proto ## Check that docs/ is what proto/ makes

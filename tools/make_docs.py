@@ -1,4 +1,4 @@
-"""Write what integrators read, ``docs/methods/`` and the OpenAPI document, or check it.
+"""Write what integrators read, ``docs/methods/``, ``docs/events/``, OpenAPI; or check it.
 
 Made from ``proto/`` with its comments. The examples of the three methods that the platform's pages
 show are those of the pages; ``tests/schema/golden`` holds them. The same schema makes the same
@@ -17,16 +17,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from dockgate_server.docs import markdown, openapi
+from dockgate_server.docs import event_pages, markdown, openapi
 from dockgate_server.docs.schema import Schema
 
-PAGES = Path("docs", "methods")
+METHODS = Path("docs", "methods")
+EVENTS = Path("docs", "events")
 OPENAPI = Path("docs", "openapi.json")
 PACKAGED = Path("server", "dockgate_server", "docs", "openapi.json")
 GOLDEN = Path("tests", "schema", "golden")
 VALIDATE = Path(".cache", "protovalidate", "proto")
 ENTRIES = (
     "dockgate/dji/v1/method.proto",
+    "dockgate/dji/v1/event.proto",
     "dockgate/downlink/v1/command_service.proto",
     "dockgate/downlink/v1/device_request_service.proto",
 )
@@ -64,15 +66,16 @@ def documents(proto: Path) -> dict[Path, str]:
     given = submissions({method.name for method in schema.methods})
     version = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["project"]
     whole = openapi.document(schema, given, version["version"])
-    found = {PAGES / name: text for name, text in markdown.pages(schema).items()}
+    found = {METHODS / name: text for name, text in markdown.pages(schema).items()}
+    found |= {EVENTS / name: text for name, text in event_pages.pages(schema).items()}
     return {**found, OPENAPI: openapi.as_text(whole), PACKAGED: openapi.as_served(whole)}
 
 
 def write(made: Mapping[Path, str], root: Path) -> None:
     """Write the files below ``root`` and remove pages that are made no longer."""
-    for page in (root / PAGES).glob("*.md"):
-        if page.relative_to(root) not in made:
-            page.unlink()
+    for page in _pages(root):
+        if page not in made:
+            (root / page).unlink()
     for name, text in made.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(text, encoding="utf-8", newline="\n")
@@ -87,8 +90,13 @@ def differences(made: Mapping[Path, str], root: Path) -> list[str]:
             lines.append(f"missing: {name}")
         elif file.read_bytes() != text.encode():
             lines.append(f"stale: {name}")
-    pages = sorted(page.relative_to(root) for page in (root / PAGES).rglob("*"))
-    return lines + [f"left over: {page}" for page in pages if page not in made]
+    return lines + [f"left over: {page}" for page in _pages(root) if page not in made]
+
+
+def _pages(root: Path) -> list[Path]:
+    """Return what there is in the folders that hold nothing but what is made."""
+    found = [page for folder in (METHODS, EVENTS) for page in (root / folder).rglob("*")]
+    return sorted(page.relative_to(root) for page in found if page.is_file())
 
 
 def main() -> None:
@@ -101,13 +109,13 @@ def main() -> None:
     made = documents(arguments.proto)
     if not arguments.check:
         write(made, arguments.root)
-        print(f"{PAGES}/ and {OPENAPI} are written.")
+        print(f"{METHODS}/, {EVENTS}/ and {OPENAPI} are written.")
         return
     lines = differences(made, arguments.root)
     if lines:
         print("\n".join(lines))
         sys.exit("error: these are not what proto/ makes; `make docs` renews them")
-    print(f"{PAGES}/ and {OPENAPI} are fresh.")
+    print(f"{METHODS}/, {EVENTS}/ and {OPENAPI} are fresh.")
 
 
 if __name__ == "__main__":

@@ -45,11 +45,16 @@ def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def tamper(path: Path, statement: str) -> None:
-    """Change the log behind the gateway's back."""
+    """Change the log behind the gateway's back, and leave no other trace."""
     with closing(sqlite3.connect(path)) as db, db:
-        db.execute("DROP TRIGGER audit_is_not_changed")
-        db.execute("DROP TRIGGER audit_is_not_removed")
+        triggers = db.execute(
+            "SELECT name, sql FROM sqlite_schema WHERE type = 'trigger' AND tbl_name = 'audit'"
+        ).fetchall()
+        for name, _ in triggers:
+            db.execute(f"DROP TRIGGER {name}")
         db.execute(statement)
+        for _, sql in triggers:
+            db.execute(sql)
 
 
 def listed(run: Run, *options: str) -> list[int]:
@@ -227,3 +232,46 @@ def test_looking_makes_no_database(
     assert called.code == 1
     assert "there is no" in called.err
     assert not any(tmp_path.iterdir())
+
+
+def test_a_log_that_could_be_changed_is_said_to_be_that(run: Run, database: Path) -> None:
+    """Although nothing in it was."""
+    with closing(sqlite3.connect(database)) as db, db:
+        db.execute("DROP TRIGGER audit_is_not_changed")
+    called = run("audit", "verify")
+    assert called.code == 1
+    assert called.out.startswith("4 entries are intact")
+    assert called.err == (
+        "error: the database would let entries be changed: audit_is_not_changed is missing; the "
+        "gateway undoes that when it starts\n"
+    )
+    called = run("audit", "verify", "--json")
+    document = json.loads(called.out)
+    assert (document["intact"], document["unguarded"]) == (
+        False,
+        ["audit_is_not_changed is missing"],
+    )
+    assert json.loads(called.err)["code"] == "AUDIT_UNGUARDED"
+
+
+def test_it_is_told_also_when_the_gateway_has_undone_it(run: Run, database: Path) -> None:
+    """Its service may have been started again before anybody looked."""
+
+    async def record() -> None:
+        async with SqliteStore(database) as store:
+            key = sealing.read_key(Path(f"{database}.key"))
+            assert key is not None
+            await store.audit.unlock(key)
+            with closing(sqlite3.connect(database)) as db, db:
+                db.execute("DROP TRIGGER audit_is_not_changed")
+            await store.audit.guard(an_entry(action="guards_restored"))
+
+    asyncio.run(record())
+    called = run("audit", "verify")
+    assert called.code == 0
+    assert called.err == (
+        "entry 5: somebody had made the database ready for changes of the log; the gateway undid "
+        "that\n"
+    )
+    document = json.loads(run("audit", "verify", "--json").out)
+    assert (document["intact"], document["guarded_anew_at"]) == (True, [5])

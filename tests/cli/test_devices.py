@@ -139,6 +139,76 @@ def test_a_name_is_given_and_taken(run: Run, devices: Devices) -> None:
     assert run("devices", "remove", "roof").out == "roof is forgotten\n"
 
 
+BIRD = ("devices", "register", "bird", "--serial-number", "SN-2", "--gateway")
+UNKNOWN = DockgateError(Reason.DEVICE_NOT_FOUND, "no device is known")
+
+
+@pytest.mark.parametrize("name", ["SN-DOCK", "roof"])
+def test_a_gateway_that_is_known_is_registered_by_its_number(
+    run: Run, devices: Devices, name: str
+) -> None:
+    """However it is named."""
+    devices.answers = [
+        pb.GetDeviceResponse(device=DOCK),
+        pb.RegisterDeviceResponse(device=UNHEARD_OF),
+    ]
+    assert run(*BIRD, name).out == "bird is SN-2, reached through SN-DOCK\n"
+    assert [devices.requests[0].device_id, devices.requests[1].gateway_id] == [name, "SN-DOCK"]
+
+
+@pytest.mark.parametrize(
+    ("slip", "hint"),
+    [("SN-DOCX", "did you mean SN-DOCK? Else"), ("7CTDM7100B0BJD", "if it is to come,")],
+)
+def test_a_gateway_of_which_nothing_is_known_is_refused(
+    run: Run, devices: Devices, slip: str, hint: str
+) -> None:
+    """Before anything is registered; programs are told as well."""
+    for options in ((), ("--json",)):
+        devices.requests.clear()
+        devices.answers = [UNKNOWN, pb.ListDevicesResponse(devices=[DOCK, UNHEARD_OF])]
+        called = run(*BIRD, slip, *options)
+        assert (called.code, called.out) == (2, "")
+        assert f"no device '{slip}' is known; {hint} register it first" in called.err
+        assert called.err.count("\n") == 1
+        assert len(devices.requests) == 2
+    assert json.loads(called.err)["code"] == "DEVICE_NOT_FOUND"
+
+
+def test_a_device_that_is_reached_through_another_is_no_gateway(run: Run, devices: Devices) -> None:
+    """Commands through it would go to nobody."""
+    devices.answers = [pb.GetDeviceResponse(device=UNHEARD_OF)]
+    called = run("devices", "register", "egg", "--gateway", "bird")
+    assert called.code == 2
+    assert "it is reached through SN-DOCK" in called.err
+
+
+@pytest.mark.parametrize(
+    ("call", "gateway"),
+    [
+        ((*BIRD, "SN-NEW", "--force"), "SN-NEW"),
+        (("devices", "register", "d", "--serial-number", "SN-1", "--gateway", "SN-1"), "SN-1"),
+        (("devices", "register", "SN-1", "--gateway", "SN-1"), "SN-1"),
+    ],
+)
+def test_what_is_meant_so_and_a_gateway_itself_are_not_looked_up(
+    run: Run, devices: Devices, call: tuple[str, ...], gateway: str
+) -> None:
+    """A fleet may be registered before its docks are there."""
+    devices.answers = [pb.RegisterDeviceResponse(device=DOCK)]
+    assert run(*call).code == 0
+    assert [one.gateway_id for one in devices.requests] == [gateway]
+
+
+def test_who_may_not_look_must_know(run: Run, devices: Devices) -> None:
+    """A key may register devices without the scope for reading."""
+    devices.answers = [
+        DockgateError(Reason.FORBIDDEN, "needs the scope open:command:read"),
+        pb.RegisterDeviceResponse(device=UNHEARD_OF),
+    ]
+    assert run(*BIRD, "SN-NEW").code == 0
+
+
 def test_acl_gives_every_drone_to_the_dock_that_announced_it(run: Run, devices: Devices) -> None:
     """Beside what every dock may; over all pages."""
     devices.answers = [
@@ -149,3 +219,16 @@ def test_acl_gives_every_drone_to_the_dock_that_announced_it(run: Run, devices: 
     assert result.code == 0
     assert result.out == acl.write({"SN-DOCK": ["SN-2"]}, "gateway")
     assert "user SN-DOCK\ntopic write thing/product/SN-2/osd\n" in result.out
+
+
+def test_acl_with_a_limited_key_is_refused(run: Run, devices: Devices) -> None:
+    """It would lock out what the key may not see; who wants that says so, and the list does."""
+    devices.answers = [pb.ListDevicesResponse(devices=[DOCK], limited=True)]
+    result = run("devices", "acl")
+    assert (result.code, result.out) == (1, "")
+    assert result.err.startswith("error: this key is limited to some devices, and a list that has")
+    devices.answers = [pb.ListDevicesResponse(devices=[DOCK], limited=True)]
+    result = run("devices", "acl", "--partial")
+    assert result.code == 0
+    assert acl.PARTIAL in result.out
+    assert "user SN-DOCK\n" in result.out

@@ -25,6 +25,15 @@ class Devices(device_service_pb2_grpc.DeviceServiceServicer):
     def __init__(self) -> None:
         self.steps: list[list[Any]] = []
         self.requests: list[pb.WatchEventsRequest] = []
+        self.models: dict[str, str] = {}
+        self.asked: list[str] = []
+
+    def GetDevice(self, request: Any, context: Any) -> Any:  # noqa: N802
+        self.asked.append(request.device_id)
+        if request.device_id not in self.models:
+            refuse(context, DockgateError(Reason.DEVICE_NOT_FOUND, "no such device"))
+        device = device_pb2.Device(model=self.models[request.device_id])
+        return pb.GetDeviceResponse(device=device)
 
     def WatchEvents(self, request: Any, context: Any) -> Iterator[Any]:  # noqa: N802
         self.requests.append(request)
@@ -131,6 +140,26 @@ def test_an_event_that_the_schema_knows_is_told_in_words(
     assert called.out.rstrip("\n").split("  ", 3)[3] == line
     devices.steps = [[told(method, data), END]]
     assert json.loads(run("events", "--json").out).get("data") == data
+
+
+@pytest.mark.parametrize(
+    ("models", "words"),
+    [
+        ({"dock-001": "3-1-0"}, "step 8: Waiting for flight system"),
+        ({"dock-001": "3-3-0"}, "step 8: Remote link pairing"),
+        ({}, "step 8: " + job_words.step_of_event("flighttask_progress", "8")),
+    ],
+)
+def test_a_step_is_told_in_the_words_of_its_dock(
+    run: Run, devices: Devices, models: dict[str, str], words: str
+) -> None:
+    """Which is looked up once, and only where its model may matter."""
+    devices.models = models
+    flying = told("flighttask_progress", {"output": {"progress": {"current_step": 8}}})
+    devices.steps = [[event(1), flying, flying, END]]
+    called = run("events")
+    assert [line.split("  ", 3)[3] for line in called.out.splitlines()[1:]] == [words] * 2
+    assert devices.asked == ["dock-001"]
 
 
 def test_a_lost_connection_is_taken_up_behind_the_last_cursor(run: Run, devices: Devices) -> None:

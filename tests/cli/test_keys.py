@@ -181,7 +181,21 @@ def test_a_scope_that_replaces_the_usual_ones_is_noted(run: Run) -> None:
     """Whoever asks for the dangerous ones alone may submit nothing at all."""
     assert "without --scope create" in run("keys", "create", "--scope", "dangerous").err
     all_three = ("--scope", "create", "--scope", "read", "--scope", "dangerous")
-    assert "note" not in run("keys", "create", *all_three).err
+    assert "note: " not in run("keys", "create", *all_three).err
+
+
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_a_key_says_in_which_database_it_is(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    """By its whole path: by default it is wherever somebody happens to be."""
+    monkeypatch.delenv("DOCKGATE_STORE__PATH")
+    monkeypatch.chdir(tmp_path)
+    made, found = (run("keys", "create", *options) for _ in range(2))
+    path = tmp_path / "dockgate.db"
+    assert made.err.splitlines()[0] == f"database  {path} (new: no gateway has used it yet)"
+    assert found.err.splitlines()[0] == f"database  {path}"
+    assert str(path) not in made.out + found.out
 
 
 @pytest.mark.parametrize("command", [("keys", "list"), ("audit", "list")])

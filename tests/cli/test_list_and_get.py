@@ -6,6 +6,7 @@ from cli.scripted import Run, Script, command
 
 from dockgate.downlink.v1 import command_pb2
 from dockgate.downlink.v1 import command_service_pb2 as pb
+from dockgate_server.codec import catalogue
 
 
 def test_a_list_is_a_table_that_is_complete_where_nobody_looks(run: Run, script: Script) -> None:
@@ -99,3 +100,28 @@ def test_a_method_is_shown_with_its_fields(run: Run) -> None:
     called = run("methods", "live_start")
     assert called.code == 2
     assert "did you mean 'live_start_push'?" in called.err
+
+
+def test_events_are_listed_and_shown_as_methods_are(run: Run) -> None:
+    """With the methods whose jobs they report; by the option alone, as many share their names."""
+    assert run("methods", "--events").out.startswith("EVENT ")
+    listed = [json.loads(line) for line in run("methods", "--events", "--json").out.splitlines()]
+    assert {one["event"] for one in listed} == set(catalogue.EVENTS)
+    called = run("methods", "--events", "fly_to_point_progress")
+    assert "reports  the job of fly_to_point\n" in called.out
+    assert "page" not in run("methods", "--events", "offline_map_sync_progress").out
+    (shown,) = [one for one in listed if one["event"] == "hms"]
+    assert {"field": "list.0.code", "type": "text"} in shown["fields"]
+
+
+def test_an_event_that_is_asked_for_as_a_method_is_pointed_at(run: Run) -> None:
+    """And a slip is told what was perhaps meant."""
+    called = run("methods", "flighttask_progress")
+    assert (called.code, called.out) == (2, "")
+    assert called.err == (
+        "error: flighttask_progress is an event: dockgate methods --events flighttask_progress\n"
+    )
+    slip = run("methods", "--events", "flighttask_progres")
+    assert (slip.code, slip.out) == (2, "")
+    assert "did you mean flighttask_progress?" in slip.err
+    assert run("methods", "cover_open").code == 0

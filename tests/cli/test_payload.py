@@ -111,7 +111,7 @@ def test_words_become_values_of_the_fields_types(
         (
             "live_start_push",
             ["--url_type", "rtmq"],
-            "must be one of 0 (AGORA), 1 (RTMP), 3 (GB28181), 4 (WEBRTC), not 'rtmq'",
+            "must be one of 0 agora, 1 rtmp, 3 gb28181, 4 webrtc, not 'rtmq'",
         ),
     ],
 )

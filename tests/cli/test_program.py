@@ -35,6 +35,18 @@ def test_help_names_every_command(run: Run) -> None:
         assert f"\n  {name}" in called.out
 
 
+@pytest.mark.parametrize("group", [(), ("keys",), ("audit",), ("devices",), ("requests",)])
+def test_what_a_command_does_fits_into_its_line(
+    run: Run, monkeypatch: pytest.MonkeyPatch, group: tuple[str, ...]
+) -> None:
+    """Where terminals are narrow it would be cut off in the middle of a sentence."""
+    monkeypatch.setenv("COLUMNS", "80")
+    called = run(*group, "--help")
+    listed = called.out.partition("Commands:\n")[2].splitlines()
+    assert listed
+    assert [line for line in listed if line.endswith("...")] == []
+
+
 @pytest.mark.parametrize("name", [*COMMANDS, "keys create", "keys list", "keys disable"])
 def test_every_command_has_help_with_an_example_and_json(run: Run, name: str) -> None:
     """The example is the first thing that most people read."""
@@ -54,7 +66,7 @@ def test_help_loads_nothing_heavy() -> None:
     """It must answer at once."""
     code = (
         "import sys; from dockgate_server import cli; cli.run(['--help']);"
-        "heavy = {'grpc', 'google.protobuf', 'rich', 'protovalidate', 'pydantic_settings'};"
+        "heavy = {'grpc', 'google.protobuf', 'rich', 'pydantic_settings'};"
         "print(sorted(heavy & sys.modules.keys()), file=sys.stderr)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -10,12 +10,14 @@ import pytest
 from google.protobuf import descriptor_pb2
 from google.protobuf.descriptor import FileDescriptor
 
+from dockgate.dji.v1 import event_pb2
 from dockgate.downlink.v1 import device_request_service_pb2
 from dockgate_server import docs
 from dockgate_server.docs.schema import Schema
 
 ROOT = Path(__file__).parents[2]
 PAGES = ROOT / "docs" / "methods"
+EVENT_PAGES = ROOT / "docs" / "events"
 
 _ROW = re.compile(r"\| `([^`]+)` \| ([^|]*) \| (yes|) \| ((?:\\\||[^|])*) \| .* \|")
 
@@ -47,6 +49,7 @@ def schema() -> Schema:
         files[file.name] = descriptor_pb2.FileDescriptorProto.FromString(file.serialized_pb)
 
     add(device_request_service_pb2.DESCRIPTOR)
+    add(event_pb2.DESCRIPTOR)
     whole = descriptor_pb2.FileDescriptorSet(file=files.values())
     return Schema(whole.SerializeToString())
 
@@ -54,8 +57,18 @@ def schema() -> Schema:
 @pytest.fixture(scope="session")
 def sections() -> dict[str, str]:
     """The part of a page that is about a method, by method."""
+    return _sections(PAGES)
+
+
+@pytest.fixture(scope="session")
+def event_sections() -> dict[str, str]:
+    """The part of a page that is about an event, by event."""
+    return _sections(EVENT_PAGES)
+
+
+def _sections(folder: Path) -> dict[str, str]:
     found = {}
-    for page in sorted(PAGES.glob("*.md")):
+    for page in sorted(folder.glob("*.md")):
         if page.name != "README.md":
             for section in page.read_text(encoding="utf-8").split("\n## ")[1:]:
                 name, _, text = section.partition("\n")

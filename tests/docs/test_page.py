@@ -83,6 +83,17 @@ def test_every_endpoint_header_and_error_is_on_the_index(
     assert set(missing) <= {"CURSOR_OUT_OF_RANGE", "CURSOR_EXPIRED", "COMMAND_NOT_CANCELLABLE"}
 
 
+def test_what_is_said_of_an_endpoint_as_a_whole_is_on_the_index(
+    index: Page, openapi: dict[str, Any]
+) -> None:
+    """Above all why one id is not found and another one refused."""
+    operation = openapi["paths"]["/api/v1/open/downlink/commands/{commandId}"]["get"]
+    said = " ".join(operation["description"].split())
+    assert "another tenant" in said
+    assert re.search(r"404.*403", said)
+    assert said in " ".join(index.text.split())
+
+
 def test_links_lead_to_our_own_pages(index: Page, pages: dict[str, Page]) -> None:
     """To no other host, and to nothing that is not there."""
     known = {"/docs", "/openapi.json", STYLE, *(f"/docs/methods/{name}" for name in pages)}

@@ -106,7 +106,7 @@ def test_a_page_tells_what_the_gateway_knows_of_a_method(sections: dict[str, str
             word = options_pb2.DeviceModel.Name(device).removeprefix("DEVICE_MODEL_").lower()
             assert re.search(rf"\| devices \|[^\n]*\b{word}\b", text), (name, word)
         for link in method.progress:
-            assert f"event `{link.event}`" in text
+            assert f"event [`{link.event}`](../events/" in text
 
 
 def test_a_page_shows_what_a_reply_carries(sections: dict[str, str]) -> None:

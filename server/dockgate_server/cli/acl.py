@@ -27,6 +27,10 @@ HEADER = """\
 # without --device, and for each tenant.
 """
 
+PARTIAL = """\
+# NOT WHOLE: it was printed with a key that is limited to some devices. The others are locked out.
+"""
+
 _EVERY_DEVICE = """\
 # Every dock and remote controller: its own topics. %u is the user, whom the password or the
 # certificate has proven. %c, the client's identifier, would be the client's own choice.
@@ -39,15 +43,21 @@ _EACH = """\
 """
 
 
-def write(sub_devices: Mapping[str, Iterable[str]], gateway_user: str = "dockgate") -> str:
+def write(
+    sub_devices: Mapping[str, Iterable[str]],
+    gateway_user: str = "dockgate",
+    *,
+    is_partial: bool = False,
+) -> str:
     """The whole list.
 
     Args:
         sub_devices: The serial numbers of the drones of each dock or remote controller.
         gateway_user: As whom this gateway connects.
+        is_partial: There may be others, which whoever prints it may not see.
     """
     parts = [
-        HEADER,
+        HEADER + PARTIAL if is_partial else HEADER,
         "\n".join(_for_gateway(gateway_user)) + "\n",
         _EVERY_DEVICE + "\n".join(_for_every_device()) + "\n",
     ]

@@ -119,7 +119,10 @@ def list_entries(
 
 @app.command("head", epilog=examples("dockgate audit head >> /somewhere/else/dockgate-heads"))
 def head(database: Database = None, config: Config = None, as_json: AsJson = False) -> None:
-    """Print the number and the MAC of the newest entry, for `verify --head` on a later day."""
+    """Print the newest entry's number and MAC.
+
+    For `dockgate audit verify --head` on a later day.
+    """
     from dockgate_server.store.sqlite import audit_file
 
     with _problems():
@@ -156,7 +159,8 @@ def verify(
 ) -> None:
     """Verify that no entry was changed, taken out, put in or moved.
 
-    Exit code 1 when one was, and the first such place on standard error.
+    Exit code 1 when one was, and the first such place on standard error; or when the database would
+    let it be done.
     """
     from dockgate_server.store.sqlite import audit_file
 
@@ -180,7 +184,7 @@ def _report(found: "Verified", *, as_json: bool) -> None:
     if as_json:
         times = {"first_at": found.first_at, "last_at": found.last_at}
         document: dict[str, Any] = {
-            "intact": found.found is None and not _is_emptied(found),
+            "intact": not (found.found or found.unguarded or _is_emptied(found)),
             "entries": found.entries,
             **{name: render.rfc3339(at) for name, at in times.items() if at is not None},
             "head": str(found.head),
@@ -190,16 +194,26 @@ def _report(found: "Verified", *, as_json: bool) -> None:
         if found.found is not None:
             document["broken_at"] = found.found.seq
             document["kind"] = found.found.kind
+        if found.unguarded:
+            document["unguarded"] = list(found.unguarded)
+        if found.guarded_anew:
+            document["guarded_anew_at"] = list(found.guarded_anew)
         render.print_json(document)
     elif found.first_at is not None and found.last_at is not None:
         span = f"from {_when(found.first_at)} to {_when(found.last_at)}"
         state = "are intact" if found.found is None else "before the break are intact"
         typer.echo(f"{found.entries} entries {state}, {span}; head {found.head}")
+    for seq in found.guarded_anew:
+        tampered = "somebody had made the database ready for changes of the log"
+        typer.echo(f"entry {seq}: {tampered}; the gateway undid that", err=True)
     if _is_emptied(found):
         emptied = "it has no entries, though every start of the gateway writes one"
         raise Problem(f"the audit log is broken: {emptied}", code="AUDIT_BROKEN")
     if found.found is not None:
         raise Problem(f"the audit log is broken: {found.found.message}", code="AUDIT_BROKEN")
+    if found.unguarded:
+        what = f"the database would let entries be changed: {', '.join(found.unguarded)}"
+        raise Problem(f"{what}; the gateway undoes that when it starts", code="AUDIT_UNGUARDED")
     if not found.head_was_checked:
         gone = "the head is of an entry that was removed since, as it was old; it proves nothing"
         typer.echo(gone, err=True)

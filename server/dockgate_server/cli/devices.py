@@ -16,6 +16,7 @@ from dockgate_server.cli.options import (
     TlsKey,
     examples,
 )
+from dockgate_server.cli.problem import USAGE, Problem, usage
 
 if TYPE_CHECKING:
     from dockgate.downlink.v1 import device_pb2, device_service_pb2_grpc
@@ -111,7 +112,10 @@ def watch(
     tls_key: TlsKey = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show devices as they are and as they come, go and change, until Ctrl-C."""
+    """Show devices and how they come, go and change.
+
+    First each device as it is, then each change, until Ctrl-C.
+    """
     import grpc
 
     from dockgate.downlink.v1 import device_service_pb2 as pb
@@ -136,7 +140,7 @@ def watch(
     "register",
     epilog=examples(
         "dockgate devices register roof --serial-number 7CTDM7100B0BJD",
-        "dockgate devices register bird --serial-number 1581F8HHX258J00A03TZ --gateway roof-sn",
+        "dockgate devices register bird --serial-number 1581F8HHX258J00A03TZ --gateway roof",
     ),
 )
 def register(
@@ -148,22 +152,34 @@ def register(
         str,
         typer.Option(
             "--gateway",
-            metavar="SN",
+            metavar="ID",
             help="The dock or remote controller that carries its commands; the one that is known,"
             " or itself, by default.",
         ),
     ] = "",
+    force: Annotated[
+        bool,
+        typer.Option(
+            "--force",
+            help="Take --gateway as a serial number even if nothing is known of such a device.",
+        ),
+    ] = False,
     server: Server = DEFAULT_SERVER,
     tls_ca: TlsCa = None,
     tls_cert: TlsCert = None,
     tls_key: TlsKey = None,
     as_json: AsJson = False,
 ) -> None:
-    """Give a device a name, or make one known before it announces itself."""
+    """Give a device a name, or make one known.
+
+    A device is known by itself once its dock or remote controller has announced it.
+    """
     from dockgate.downlink.v1 import device_service_pb2 as pb
     from dockgate_server.cli import render
 
     with _connected(server, Tls(tls_ca, tls_cert, tls_key)) as (client, stub):
+        if gateway not in ("", device_id, serial_number) and not force:
+            gateway = _known_gateway(client, stub, gateway)
         request = pb.RegisterDeviceRequest(
             device_id=device_id, serial_number=serial_number, gateway_id=gateway
         )
@@ -184,7 +200,10 @@ def remove(
     tls_key: TlsKey = None,
     as_json: AsJson = False,
 ) -> None:
-    """Forget a device and its name; one that announces itself again is known again."""
+    """Forget a device and its name.
+
+    One that is announced again is known again.
+    """
     from dockgate.downlink.v1 import device_service_pb2 as pb
     from dockgate_server.cli import render
 
@@ -208,23 +227,73 @@ def acl(
         str,
         typer.Option("--gateway-user", metavar="NAME", help="The broker's user for the gateway."),
     ] = "dockgate",
+    partial: Annotated[
+        bool,
+        typer.Option("--partial", help="Print it also with a key that is limited to some devices."),
+    ] = False,
     server: Server = DEFAULT_SERVER,
     tls_ca: TlsCa = None,
     tls_cert: TlsCert = None,
     tls_key: TlsKey = None,
 ) -> None:
-    """Print the topics that each user of a mosquitto broker needs, for its acl_file."""
+    """Print the acl_file for a mosquitto broker.
+
+    It has the topics that each user of the broker needs: the gateway, and every dock.
+    """
     from dockgate.downlink.v1 import device_service_pb2 as pb
     from dockgate_server.cli.acl import write
 
     with _connected(server, Tls(tls_ca, tls_cert, tls_key)) as (client, stub):
-        pages = client.pages(stub.ListDevices, pb.ListDevicesRequest(), None)
-        found = [device for page in pages for device in page.devices]
+        pages = list(client.pages(stub.ListDevices, pb.ListDevicesRequest(), None))
+    if pages[0].limited and not partial:
+        raise Problem(
+            "this key is limited to some devices, and a list that has only these locks all others "
+            "out of the broker; use a key without --device, or --partial",
+            code="LIMITED_KEY",
+        )
+    found = [device for page in pages for device in page.devices]
     drones: dict[str, list[str]] = {device.gateway_id: [] for device in found}
     for device in found:
         if device.serial_number != device.gateway_id:
             drones[device.gateway_id].append(device.serial_number)
-    typer.echo(write(drones, gateway_user), nl=False)
+    typer.echo(write(drones, gateway_user, is_partial=pages[0].limited), nl=False)
+
+
+def _known_gateway(
+    client: "Client", stub: "device_service_pb2_grpc.DeviceServiceStub", name: str
+) -> str:
+    """The serial number of a gateway device: by a slip commands would go to nobody, in silence.
+
+    Raises:
+        Problem: There is none of that name, or it is reached through another one itself.
+    """
+    import difflib
+
+    from dockgate.downlink.v1 import device_service_pb2 as pb
+
+    try:
+        found = client.call(stub.GetDevice, pb.GetDeviceRequest(device_id=name)).device
+    except Problem as problem:
+        if problem.code == "FORBIDDEN":
+            return name  # a key that may not look must know
+        if problem.code != "DEVICE_NOT_FOUND":
+            raise
+        pages = client.pages(stub.ListDevices, pb.ListDevicesRequest(), None)
+        known = {one.gateway_id for page in pages for one in page.devices}
+        close = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean {close[0]}? Else" if close else "if it is to come,"
+        raise Problem(
+            f"--gateway: no device {name!r} is known; {hint} register it first, or use --force",
+            exit_code=USAGE,
+            code=problem.code,
+            metadata={"device_id": name},
+        ) from problem
+    if found.gateway_id != found.serial_number:
+        raise usage(
+            f"--gateway: {name!r} carries no commands, it is reached through {found.gateway_id};"
+            " name that one, or use --force"
+        )
+    return found.serial_number
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """Events of devices in words, for people."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from google.protobuf.descriptor import FieldDescriptor
@@ -8,7 +8,7 @@ from google.protobuf.message import Message
 
 from dockgate.downlink.v1 import device_pb2
 from dockgate_server.cli import render
-from dockgate_server.codec import error_codes, job_words
+from dockgate_server.codec import enums, error_codes, job_words
 
 _SHOWN = 3
 """Elements of a list that are shown; of the others only how many there are."""
@@ -16,15 +16,28 @@ _SHOWN = 3
 _FIRST = ("status", "percent")
 """What a reader looks for."""
 
+_Step = Callable[[str], str]
+"""Gives the meaning of a step's number."""
 
-def told(event: device_pb2.DeviceEvent) -> str:
-    """What an event says: its fields in words where the schema knows it, its JSON otherwise."""
+
+def told(event: device_pb2.DeviceEvent, model_of: Callable[[str], str]) -> str:
+    """What an event says: its fields in words where the schema knows it, its JSON otherwise.
+
+    Args:
+        event: The event.
+        model_of: Gives the model of a gateway device, "" where it is not known. Asked only where
+            the meaning of a number may depend on it.
+    """
     arm = event.dji.WhichOneof("event")
     fields = list(_fields(getattr(event.dji, arm))) if arm else []
     if not fields:
         return render.dumps(render.plain(event.data))
     fields.sort(key=lambda one: one[0].name not in _FIRST)
-    words = (_words(field, value, event.method) for field, value in fields)
+
+    def step(number: str) -> str:
+        return job_words.step_of_event(event.method, number, model_of(event.gateway_id))
+
+    words = (_words(field, value, step) for field, value in fields)
     return ", ".join(filter(None, words))
 
 
@@ -37,10 +50,10 @@ def _fields(message: Message) -> Iterator[tuple[FieldDescriptor, Any]]:
             yield field, value
 
 
-def _words(field: FieldDescriptor, value: Any, method: str) -> str:
+def _words(field: FieldDescriptor, value: Any, step: _Step) -> str:
     """A field with its name, or what it means; "" where it says nothing."""
     if field.is_repeated:
-        shown = " ".join(_element(field, one, method) for one in value[:_SHOWN])
+        shown = " ".join(_element(field, one, step) for one in value[:_SHOWN])
         return f"{field.name} {shown}" + (f" … {len(value)} in all" if len(value) > _SHOWN else "")
     match field.name:
         case "percent":
@@ -51,21 +64,21 @@ def _words(field: FieldDescriptor, value: Any, method: str) -> str:
             meaning = error_codes.label(value) or error_codes.UNLISTED
             return f"result {value}: {meaning}" if value else ""
         case "current_step":
-            meaning = job_words.step_of_event(method, str(value))
+            meaning = step(str(value))
             return f"step {value}: {meaning}" if meaning else f"step {value}"
     return "" if value == "" else f"{field.name} {_value(field, value)}"
 
 
-def _element(field: FieldDescriptor, one: Any, method: str) -> str:
+def _element(field: FieldDescriptor, one: Any, step: _Step) -> str:
     if not isinstance(one, Message):
         return _value(field, one)
-    words = (_words(part, value, method) for part, value in _fields(one))
+    words = (_words(part, value, step) for part, value in _fields(one))
     return f"({', '.join(filter(None, words))})"
 
 
 def _value(field: FieldDescriptor, value: Any) -> str:
     if field.enum_type is not None:
-        return str(render.enum_name(field.enum_type, value)).lower().replace("_", " ")
+        return str(enums.name(field.enum_type, value)).lower().replace("_", " ")
     if isinstance(value, bool):
         return "yes" if value else "no"
     return f"{value:.9g}" if isinstance(value, float) else str(value)

@@ -16,6 +16,7 @@ from dockgate_server.cli.options import (
     TlsKey,
     examples,
 )
+from dockgate_server.cli.problem import Problem
 from dockgate_server.cli.watch import say_lost
 
 if TYPE_CHECKING:
@@ -76,11 +77,12 @@ def events(
     if not as_json and sys.stderr.isatty():
         typer.echo("events from now on; Ctrl-C ends this", err=True)
     with connected(server, Tls(tls_ca, tls_cert, tls_key)) as client:
+        models = _Models(client)
         for event in _following(client, request, lost):
             if as_json:
                 render.print_json(render.to_json(event))
             else:
-                typer.echo(_line(event))
+                typer.echo(_line(event, models))
 
 
 def _following(
@@ -97,10 +99,33 @@ def _following(
             yield update.event
 
 
-def _line(event: "device_pb2.DeviceEvent") -> str:
+class _Models:
+    """Asks the server for the model of each gateway device, once."""
+
+    def __init__(self, client: "Client") -> None:
+        self._client = client
+        self._known: dict[str, str] = {}
+
+    def of(self, gateway_id: str) -> str:
+        """The model; "" where the server does not say."""
+        from dockgate.downlink.v1 import device_service_pb2 as pb
+        from dockgate.downlink.v1.device_service_pb2_grpc import DeviceServiceStub
+
+        if gateway_id not in self._known:
+            stub = DeviceServiceStub(self._client.channel)
+            request = pb.GetDeviceRequest(device_id=gateway_id)
+            try:
+                self._known[gateway_id] = self._client.call(stub.GetDevice, request).device.model
+            except Problem:
+                # Both meanings are shown then; if the server is gone, the stream will say so.
+                self._known[gateway_id] = ""
+        return self._known[gateway_id]
+
+
+def _line(event: "device_pb2.DeviceEvent", models: _Models) -> str:
     from dockgate_server.cli import event_words, words
 
     asks = "  asks for an answer" if event.need_reply else ""
     method = typer.style(words.one_line(event.method), fg="cyan")
-    told = words.one_line(event_words.told(event))
+    told = words.one_line(event_words.told(event, models.of))
     return f"{words.clock_time(event.received_at)}  {event.gateway_id}  {method}  {told}{asks}"

@@ -43,8 +43,6 @@ _COLUMNS = (
     "STATE",
 )
 
-app.command(epilog=reseal.EXAMPLES)(reseal.reseal)
-
 
 @app.command(
     "create",
@@ -93,7 +91,11 @@ def create(
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make an API key and print its ID and its secret, which cannot be shown again."""
+    """Make an API key and print its ID and secret.
+
+    The secret cannot be shown again. The database in which the key is made is named as well: that
+    must be the gateway's.
+    """
     from dockgate_server.access.forms import InvalidField, check
 
     scopes, devices = _scopes(scope), device or []
@@ -104,7 +106,7 @@ def create(
         raise _wrong_option(wrong) from None
 
     async def work() -> None:
-        async with _opened(config, must_exist=False) as keys:
+        async with _opened(config, may_make=True) as keys:
             try:
                 new = await keys.create(label, tenant, scopes, devices, client_certificate)
             except InvalidField as wrong:
@@ -135,16 +137,16 @@ def rotate(
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
-    """Give an API key a second secret; both are good until one is ended.
+    """Give an API key a second secret, or end one of two.
 
-    Hand the new secret to whoever calls, then end the older one with --finish. A running gateway
-    takes note within seconds.
+    Both are good until one is ended: hand the new secret to whoever calls, then end the older one
+    with --finish. A running gateway takes note within seconds.
     """
     if finish and undo:
         raise usage("--finish and --undo: one of them, or neither")
 
     async def work() -> None:
-        async with _opened(config, must_exist=True) as keys:
+        async with _opened(config) as keys:
             if not (finish or undo):
                 _show_new(await keys.rotate(api_id), as_json)
                 return
@@ -162,7 +164,7 @@ def list_keys(config: Config = None, as_json: AsJson = False) -> None:
     """List the API keys, oldest first, without their secrets."""
 
     async def work() -> None:
-        async with _opened(config, must_exist=True) as keys:
+        async with _opened(config) as keys:
             found = await keys.list()
         if as_json:
             for key in found:
@@ -201,7 +203,7 @@ def disable(
     """Disable an API key for good. A running gateway takes note within seconds."""
 
     async def work() -> None:
-        async with _opened(config, must_exist=True) as keys:
+        async with _opened(config) as keys:
             changed = await keys.disable(api_id)
         if as_json:
             _print({"api_id": api_id, "disabled": True, "changed": changed})
@@ -211,8 +213,11 @@ def disable(
     _run(work())
 
 
+app.command(epilog=reseal.EXAMPLES)(reseal.reseal)
+
+
 @asynccontextmanager
-async def _opened(config: Path | None, *, must_exist: bool) -> "AsyncIterator[Keys]":
+async def _opened(config: Path | None, *, may_make: bool = False) -> "AsyncIterator[Keys]":
     from dockgate_server.access.keys import CannotRotate, Keys, UnknownKey
     from dockgate_server.cli.audit import on_this_machine
     from dockgate_server.cli.serve import load_store
@@ -221,14 +226,17 @@ async def _opened(config: Path | None, *, must_exist: bool) -> "AsyncIterator[Ke
     from dockgate_server.store.sqlite import SqliteStore, StoreProblem
 
     settings = load_store(config)
+    is_new = not settings.path.is_file()
     # Looking must not make a database where the configuration points to the wrong place.
-    if must_exist and not settings.path.is_file():
+    if is_new and not may_make:
         raise no_database(settings.path)
-    if not settings.path.is_file():
-        typer.echo(f"making a new database: {settings.path}", err=True)
     try:
         async with SqliteStore(settings.path, exclusive=False) as store:
             yield Keys(store, settings.sealing_key, SystemClock(), on_this_machine())
+        if may_make:
+            # A key in another database than the gateway's opens nothing, and looks like any other.
+            made = " (new: no gateway has used it yet)" if is_new else ""
+            typer.echo(f"database  {settings.path.absolute()}{made}", err=True)
     except UnknownKey as unknown:
         raise Problem(str(unknown), code="API_KEY_NOT_FOUND") from None
     except CannotRotate as why:

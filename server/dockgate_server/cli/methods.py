@@ -5,14 +5,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dockgate_server.cli.options import AsJson, examples
-from dockgate_server.cli.problem import from_refusal
+from dockgate_server.cli.problem import from_refusal, usage
 
 if TYPE_CHECKING:
     from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
     from dockgate_server.codec.catalogue import Method
 
-EXAMPLES = examples("dockgate methods", "dockgate methods flighttask_prepare")
+EXAMPLES = examples(
+    "dockgate methods",
+    "dockgate methods flighttask_prepare",
+    "dockgate methods --events flighttask_progress",
+)
 _DOCS = "https://developer.dji.com/doc/cloud-api-tutorial/en/api-reference/"
 
 
@@ -20,16 +24,24 @@ def methods(
     name: Annotated[
         str | None,
         typer.Argument(
-            metavar="[METHOD]", help="Show this method with all its fields.", show_default=False
+            metavar="METHOD", help="Show this method with all its fields.", show_default=False
         ),
     ] = None,
+    events: Annotated[
+        bool, typer.Option("--events", help="The same for the events that devices tell.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """List the methods that can be submitted, or show one with its fields."""
+    """List the methods that can be sent, or show one with its fields."""
     from dockgate_server.cli import render
     from dockgate_server.codec import catalogue
     from dockgate_server.errors import DockgateError
 
+    if events:
+        _events(name, as_json=as_json)
+        return
+    if name in catalogue.EVENTS and name not in catalogue.METHODS:
+        raise usage(f"{name} is an event: dockgate methods --events {name}")
     try:
         chosen = [catalogue.find(name)] if name else list(catalogue.METHODS.values())
     except DockgateError as refusal:
@@ -42,6 +54,57 @@ def methods(
         _show_one(described[0])
     else:
         _show_all(described)
+
+
+def _events(name: str | None, *, as_json: bool) -> None:
+    import difflib
+
+    from dockgate_server.cli import render, table
+    from dockgate_server.codec import catalogue
+
+    if name and name not in catalogue.EVENTS:
+        close = difflib.get_close_matches(name, catalogue.EVENTS, n=1)
+        hint = f"; did you mean {close[0]}?" if close else ""
+        raise usage(f"there is no event {name!r} that the schema knows{hint}")
+    described = [describe_event(one) for one in ([name] if name else catalogue.EVENTS)]
+    if as_json:
+        for one in described:
+            render.print_json(one)
+    elif name:
+        (event,) = described
+        typer.echo(f"event    {name}")
+        typer.echo(f"devices  {', '.join(event['devices'])}")
+        if event["reports_job_of"]:
+            typer.echo(f"reports  the job of {', '.join(event['reports_job_of'])}")
+        if event["page"]:
+            typer.echo(f"page     {_DOCS}{event['page']}")
+        typer.echo("")
+        rows = [[one["field"], one["type"], _named(one)] for one in event["fields"]]
+        table.show(("FIELD", "TYPE", "VALUES"), rows)
+    else:
+        rows = [
+            [one["event"], ", ".join(one["devices"]), ", ".join(one["reports_job_of"]) or "-"]
+            for one in described
+        ]
+        table.show(("EVENT", "DEVICES", "REPORTS THE JOB OF"), rows)
+
+
+def describe_event(name: str) -> dict[str, Any]:
+    """All that the schema says about an event."""
+    from dockgate.dji.v1 import options_pb2
+    from dockgate_server.cli import render
+    from dockgate_server.codec import catalogue
+
+    descriptor = catalogue.EVENTS[name]
+    spec = descriptor.GetOptions().Extensions[options_pb2.event_spec]
+    fields = _fields(descriptor, "", within_optional=True)
+    return {
+        "event": name,
+        "devices": [str(one).lower() for one in render.to_json(spec).get("devices", [])],
+        "reports_job_of": [link.command_type for link in catalogue.PROGRESS.get(name, ())],
+        "fields": [{key: one[key] for key in one if key != "required"} for one in fields],
+        "page": spec.page,
+    }
 
 
 def describe(method: "Method") -> dict[str, Any]:
@@ -100,11 +163,10 @@ def _type(field: "FieldDescriptor") -> str:
 
 
 def _values(field: "FieldDescriptor") -> dict[str, int]:
-    from dockgate_server.cli.render import enum_prefix
+    from dockgate_server.codec import enums
 
     assert field.enum_type is not None
-    prefix = enum_prefix(field.enum_type)
-    return {one.name.removeprefix(prefix): one.number for one in field.enum_type.values}
+    return {name: number for number, name in enums.names(field.enum_type).items()}
 
 
 def _show_all(described: list[dict[str, Any]]) -> None:
@@ -144,9 +206,14 @@ def _show_one(method: dict[str, Any]) -> None:
             f"--{one['field']}",
             one["type"],
             "required" if one["required"] else "",
-            ", ".join(f"{number} {name}" for name, number in one.get("values", {}).items()),
+            _named(one),
         ]
         for one in method["fields"]
     ]
     typer.echo("")
     table.show(("FIELD", "TYPE", "", "VALUES"), rows)
+
+
+def _named(field: dict[str, Any]) -> str:
+    """The values of an enum, with DJI's numbers."""
+    return ", ".join(f"{number} {name}" for name, number in field.get("values", {}).items())

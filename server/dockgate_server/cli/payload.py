@@ -15,8 +15,7 @@ from typing import Any, NoReturn
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 from dockgate_server.cli.problem import Problem, usage
-from dockgate_server.cli.render import enum_prefix
-from dockgate_server.codec import redaction
+from dockgate_server.codec import enums, redaction
 
 _WHOLE = frozenset(
     {FieldDescriptor.CPPTYPE_INT32, FieldDescriptor.CPPTYPE_INT64}
@@ -233,13 +232,11 @@ def _enum(field: FieldDescriptor, option: str, text: str) -> int:
     if re.fullmatch(r"-?[0-9]+", text):
         return int(text)
     assert field.enum_type is not None
-    prefix = enum_prefix(field.enum_type)
-    numbers = {one.name.removeprefix(prefix): one.number for one in field.enum_type.values}
-    name = text.upper().replace("-", "_").removeprefix(prefix)
-    if name not in numbers:
-        known = ", ".join(f"{number} ({name})" for name, number in numbers.items())
+    number = enums.number(field.enum_type, text)
+    if number is None:
+        known = enums.choices(field.enum_type, text)
         raise usage(f"{option}: must be one of {known}, not {text!r}")
-    return numbers[name]
+    return number
 
 
 def _no_field(

@@ -74,7 +74,8 @@ def usage(message: str) -> Problem:
 def no_database(path: Path) -> Problem:
     """There is none where the configuration says that it is."""
     return Problem(
-        f"there is no database {path}; name the gateway's with --config or DOCKGATE_STORE__PATH",
+        f"there is no database {path.absolute()}; name the gateway's with --config or "
+        "DOCKGATE_STORE__PATH",
         code="NO_DATABASE",
     )
 

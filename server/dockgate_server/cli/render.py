@@ -1,7 +1,6 @@
 """Messages of the API as JSON: the one form in which ``--json`` prints them."""
 
 import base64
-import re
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -9,11 +8,12 @@ from typing import Any
 
 import orjson
 from google.protobuf import struct_pb2, timestamp_pb2
-from google.protobuf.descriptor import EnumDescriptor, FieldDescriptor
+from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
+from dockgate_server.codec import enums
+
 _LARGEST_EXACT = 2**53
-_WORD_START = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
 def print_json(document: Mapping[str, Any]) -> None:
@@ -52,21 +52,10 @@ def _value(field: FieldDescriptor, value: Any) -> Any:
     if isinstance(value, Message):
         return to_json(value)
     if field.enum_type is not None:
-        return enum_name(field.enum_type, value)
+        return enums.name(field.enum_type, value)
     if isinstance(value, bytes):
         return base64.b64encode(value).decode()  # as in the JSON of protobuf
     return value
-
-
-def enum_name(enum: EnumDescriptor, number: int) -> str | int:
-    """The name without its prefix; the number where this version knows no name."""
-    known = enum.values_by_number.get(number)
-    return number if known is None else known.name.removeprefix(enum_prefix(enum))
-
-
-def enum_prefix(enum: EnumDescriptor) -> str:
-    """``COMMAND_STATUS_`` for ``CommandStatus``."""
-    return _WORD_START.sub("_", enum.name).upper() + "_"
 
 
 def plain(value: struct_pb2.Struct | struct_pb2.Value) -> Any:

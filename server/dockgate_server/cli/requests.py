@@ -177,7 +177,10 @@ def watch(
     tls_key: TlsKey = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show the requests that wait, then each one that comes or changes, until Ctrl-C."""
+    """Show requests that wait, and how they come and change.
+
+    First each one that waits, then each one that comes or changes, until Ctrl-C.
+    """
     from dockgate.downlink.v1 import device_request_service_pb2 as pb
     from dockgate_server.cli import following, render
 

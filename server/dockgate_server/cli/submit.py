@@ -77,7 +77,9 @@ def submit(
     device: Annotated[
         str,
         typer.Option(
-            "--device", metavar="SN", help="Serial number of a dock, drone or remote controller."
+            "--device",
+            metavar="ID",
+            help="A dock, drone or remote controller: its serial number or alias.",
         ),
     ],
     payload: Annotated[

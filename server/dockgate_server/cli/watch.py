@@ -33,7 +33,7 @@ def watch(
     command_id: Annotated[
         str | None,
         typer.Argument(
-            metavar="[ID]",
+            metavar="ID",
             help="The command's id; without one, all commands from now on.",
             show_default=False,
         ),

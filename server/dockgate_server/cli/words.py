@@ -6,8 +6,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from dockgate.downlink.v1 import command_pb2 as pb
 from dockgate.downlink.v1 import error_reason_pb2
-from dockgate_server.cli.render import dumps, enum_name, plain
-from dockgate_server.codec import error_codes
+from dockgate_server.cli.render import dumps, plain
+from dockgate_server.codec import enums, error_codes
 
 _STATUS = pb.CommandStatus.DESCRIPTOR
 _JOB_STATE = pb.JobState.DESCRIPTOR
@@ -32,7 +32,7 @@ _JOB_COLOURS = {**_JOB_ENDS, pb.JOB_STATE_STALLED: "yellow"}
 
 def status(command: pb.Command) -> str:
     """The status without its prefix."""
-    return str(enum_name(_STATUS, command.status))
+    return str(enums.name(_STATUS, command.status))
 
 
 def colour(command: pb.Command) -> str:
@@ -93,7 +93,7 @@ def event(of: pb.CommandEvent) -> str:
 
 def job(of: pb.Job) -> str:
     """The state of a job, e.g. ``job IN_PROGRESS 40 % check_cover``."""
-    parts = ["job", str(enum_name(_JOB_STATE, of.state))]
+    parts = ["job", str(enums.name(_JOB_STATE, of.state))]
     if of.HasField("percent"):
         parts.append(f"{of.percent} %")
     if of.step:
@@ -116,7 +116,7 @@ def failure(command: pb.Command) -> str:
     """Why a command failed, empty when it has not."""
     if not command.failure_code:
         return ""
-    name = str(enum_name(_FAILURE, command.failure_code))
+    name = str(enums.name(_FAILURE, command.failure_code))
     reason = one_line(command.failure_reason)
     return f"{name}: {reason}" if reason else name
 

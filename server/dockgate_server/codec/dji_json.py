@@ -17,6 +17,7 @@ from google.protobuf.message import Message
 from google.protobuf.unknown_fields import UnknownFieldSet
 
 from dockgate.dji.v1 import options_pb2, raw_pb2
+from dockgate_server.codec import enums
 from dockgate_server.errors import FieldViolation
 
 _Encode = Callable[[Any], Any]
@@ -295,6 +296,8 @@ def _scalar(field: FieldDescriptor, spec: options_pb2.FieldSpec, value: object) 
             return bool(value)
         raise ValueError(f"must be {'0, 1, ' if as_int else ''}true or false, not {_kind(value)}")
     if isinstance(value, bool) or not isinstance(value, int | float):
+        if field.enum_type is not None:
+            raise ValueError(f"must be a number: {enums.choices(field.enum_type, value)}")
         raise ValueError(f"must be a number, not {_kind(value)}")
     if field.type == FieldDescriptor.TYPE_DOUBLE:
         try:

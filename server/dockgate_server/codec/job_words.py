@@ -7,6 +7,9 @@ from importlib import resources
 from dockgate_server.codec import catalogue, error_codes
 from dockgate_server.model.command import Job
 
+_FIRST_DOCK = "3-1-"
+"""What its models begin with."""
+
 
 def result(of: Job) -> str:
     """What the job's result means; "" while nothing is wrong."""
@@ -21,21 +24,31 @@ def break_reason(of: Job) -> str:
     return "" if of.break_reason is None else _break_reasons().get(of.break_reason, "")
 
 
-def step(command_type: str, of: Job) -> str:
+def step(command_type: str, of: Job, model: str = "") -> str:
     """What the number of the job's step means, see :func:`step_of_event`."""
     method = catalogue.METHODS.get(command_type)
     links = method.progress if method is not None and of.step else ()
-    return next(filter(None, (step_of_event(link.event, of.step) for link in links)), "")
+    return next(filter(None, (step_of_event(link.event, of.step, model) for link in links)), "")
 
 
-def step_of_event(event: str, number: str) -> str:
+def step_of_event(event: str, number: str, model: str = "") -> str:
     """What the number of a step means; "" for one that speaks for itself, or that nobody explains.
 
     Source: DJI's wayline and DRC pages, ``progress.current_step``. The first Dock numbers the
-    steps of a flight otherwise than Dock 2 and 3 do; which of them it is, a number does not say.
+    steps of a flight otherwise than Dock 2 and 3 do.
+
+    Args:
+        event: The event that tells of the step.
+        number: The step.
+        model: That of the dock, as :class:`~dockgate_server.model.device.Device` has it; while
+            it is not known both meanings are given.
     """
-    words, on_dock1 = _steps().get((event, number), ("", ""))
-    return f"{words} (on the first Dock: {on_dock1})" if on_dock1 else words
+    words, on_first = _steps().get((event, number), ("", ""))
+    if not on_first:
+        return words
+    if model:
+        return on_first if model.startswith(_FIRST_DOCK) else words
+    return f"{words} (Dock 2 and 3) or {on_first} (first Dock)"
 
 
 @functools.cache
@@ -46,7 +59,7 @@ def _break_reasons() -> Mapping[int, str]:
 @functools.cache
 def _steps() -> Mapping[tuple[str, str], tuple[str, str]]:
     return {
-        (event, number): (words, on_dock1) for event, number, words, on_dock1 in _table("steps.tsv")
+        (event, number): (words, on_first) for event, number, words, on_first in _table("steps.tsv")
     }
 
 

@@ -72,6 +72,10 @@ _HEADERS = {
     "Signature": ("X-Api-Signature", _SIGNATURE),
 }
 _REQUEST_ID = {"type": "string", "minLength": 1, "maxLength": 128}
+_WHOSE = """\
+What belongs to another tenant does not exist for the caller: 404, in the words of an id that was
+never given out. What is of the caller's own tenant, on a device that its API key may not reach, is
+refused: 403."""
 
 
 def endpoints(schema: Schema, examples: Mapping[str, Any]) -> dict[str, Any]:
@@ -100,6 +104,7 @@ def endpoints(schema: Schema, examples: Mapping[str, Any]) -> dict[str, Any]:
         f"{_COMMANDS}/{{commandId}}": {
             "get": {
                 **_operation("Get", "getCommand", "Say what became of a command."),
+                "description": _WHOSE,
                 "parameters": [command_id, request_id_parameter()],
                 "responses": {
                     "200": _answer("The command as it is now.", "Command"),
@@ -120,6 +125,7 @@ def endpoints(schema: Schema, examples: Mapping[str, Any]) -> dict[str, Any]:
         f"{_REQUESTS}/{{requestId}}": {
             "get": {
                 **_operation("GetRequest", "getDeviceRequest", "Say what became of a request."),
+                "description": _WHOSE,
                 "parameters": [request_id, request_id_parameter()],
                 "responses": {
                     "200": _answer("The request as it is now.", "DeviceRequest"),
@@ -130,6 +136,7 @@ def endpoints(schema: Schema, examples: Mapping[str, Any]) -> dict[str, Any]:
         f"{_REQUESTS}/{{requestId}}/reply": {
             "post": {
                 **_operation("Reply", "replyDeviceRequest", "Answer a request that waits."),
+                "description": _WHOSE,
                 "security": [_signature(_HEADERS)],
                 "parameters": [request_id, request_id_parameter()],
                 "requestBody": _body("DeviceRequestReply", {}),

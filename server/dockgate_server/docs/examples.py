@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dockgate_server.docs import limits
-from dockgate_server.docs.schema import Field, Method
+from dockgate_server.docs.schema import Event, Field, Method
 
 _GIVEN = re.compile(r'e\.g\.\s+"([^"…]+)"')
 _QUOTED = re.compile(r'"([A-Za-z0-9_]+)"')
@@ -25,6 +25,7 @@ _NUMBERS = (
 )
 _UUID = "00000000-0000-4000-8000-000000000000"
 _TIME_MS = 1_654_070_968_655
+_DOCK = "7CTDM7100B0BJD"
 _NULL_DATA = "null"
 _LONG = 64
 
@@ -59,6 +60,16 @@ def message(method: Method, values: dict[str, Any]) -> dict[str, Any]:
     envelope = {"tid": _UUID, "bid": _UUID, "timestamp": _TIME_MS}
     named = {} if method.spec["channel"] == "property_set" else {"method": method.name}
     return {**envelope, **named, "data": data}
+
+
+def told(event: Event) -> dict[str, Any]:
+    """What a dock sends on MQTT when it tells this event."""
+    data: Any = _on_the_wire(event.fields, payload(event.fields))
+    for field in event.fields:
+        if field.wire.get("whole_data"):
+            data = data[field.name]
+    envelope = {"tid": _UUID, "bid": _UUID, "timestamp": _TIME_MS, "gateway": _DOCK}
+    return {**envelope, "method": event.name, "need_reply": 0, "data": data}
 
 
 def _on_the_wire(fields: Sequence[Field], values: dict[str, Any]) -> dict[str, Any]:

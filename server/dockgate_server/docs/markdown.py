@@ -2,18 +2,22 @@
 
 import itertools
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from dockgate_server.docs import comments, examples, limits
-from dockgate_server.docs.schema import VENDOR, Field, Method, Schema
+from dockgate_server.docs.schema import VENDOR, Method, Schema
+from dockgate_server.docs.tables import (
+    DJI_PAGES,
+    GENERATED,
+    cell,
+    escape,
+    meaning,
+    rows,
+    type_of,
+    values,
+)
 
-DJI_PAGES = "https://developer.dji.com/doc/cloud-api-tutorial/en/api-reference/"
-_GENERATED = "<!-- Made from proto/ by `make docs`; do not edit. -->"
 _CHANNELS = {"services": "services", "property_set": "property/set", "drc": "drc/down"}
-_TYPES = {"json": "object of any form"}
-_SPECIAL = re.compile(r"([|<>*\[\]]|(?<!\w)_|_(?!\w))")
-_CODE = re.compile(r"(`[^`]*`)")
 
 
 def pages(schema: Schema) -> dict[str, str]:
@@ -33,42 +37,43 @@ def _by_domain(schema: Schema) -> dict[str, list[Method]]:
 
 
 def _index(schema: Schema, domains: Mapping[str, Sequence[Method]]) -> Iterator[str]:
-    yield f"{_GENERATED}\n\n# Methods\n\n"
+    yield f"{GENERATED}\n\n# Methods\n\n"
     yield (
         f"The {len(schema.methods)} methods that dockgate sends, by domain. A method's name is the "
         "arm of `dockgate.dji.v1.Method` over gRPC, the `command_type` over HTTP, and the name "
         "that `dockgate submit` takes. A field that is required within an object is required "
-        "where the object is given.\n\n"
+        "where the object is given. What devices tell by themselves is listed under "
+        "[events](../events/README.md).\n\n"
     )
     yield "| channel | topics |\n|---|---|\n"
     for value in schema.values(f"{VENDOR}.Channel")[1:]:
         channel = _CHANNELS.get(value.name.lower(), value.name.lower())
-        yield f"| {channel} | {_cell(value.comment)} |\n"
+        yield f"| {channel} | {cell(value.comment)} |\n"
     yield "\n| device | |\n|---|---|\n"
     for value in schema.values(f"{VENDOR}.DeviceModel")[1:]:
-        yield f"| {value.name.lower()} | {_cell(value.comment)} |\n"
+        yield f"| {value.name.lower()} | {cell(value.comment)} |\n"
     for domain, methods in domains.items():
         yield f"\n## [{domain}]({domain}.md)\n\n{_domain_text(schema, domain)}\n\n"
         yield "| method | channel | devices | what it does |\n|---|---|---|---|\n"
         for method in methods:
             yield (
                 f"| [{method.name}]({domain}.md#{method.name}) | {_channel(method)} "
-                f"| {_devices(method)} | {_marks(method)}{_cell(_summary(method))} |\n"
+                f"| {_devices(method)} | {_marks(method)}{cell(_summary(method))} |\n"
             )
     for method in schema.raw:
-        yield f"\n## {method.name}\n\n{_escape(method.description)}\n"
+        yield f"\n## {method.name}\n\n{escape(method.description)}\n"
         yield from _fields(method)
 
 
 def _page(schema: Schema, domain: str, methods: Sequence[Method]) -> Iterator[str]:
-    yield f"{_GENERATED}\n\n# {domain}\n\n{_domain_text(schema, domain)}\n\n"
+    yield f"{GENERATED}\n\n# {domain}\n\n{_domain_text(schema, domain)}\n\n"
     yield "[All methods](README.md)\n\n"
     yield from (f"- [{method.name}](#{method.name})\n" for method in methods)
     for method in methods:
         yield f"\n## {method.name}\n\n"
         if method.deprecated:
             yield "**Deprecated.** "
-        yield f"{_escape(method.description)}\n\n| | |\n|---|---|\n"
+        yield f"{escape(method.description)}\n\n| | |\n|---|---|\n"
         yield from (f"| {name} | {text} |\n" for name, text in _facts(schema, method))
         yield from _fields(method)
         yield from _answer(method)
@@ -79,7 +84,7 @@ def _facts(schema: Schema, method: Method) -> Iterator[tuple[str, str]]:
     spec = method.spec
     channel = str(spec["channel"])
     topics = schema.comment(f"{VENDOR}.CHANNEL_{channel.upper()}")
-    yield "channel", f"{_channel(method)}: {_cell(topics)}"
+    yield "channel", f"{_channel(method)}: {cell(topics)}"
     yield "devices", _devices(method)
     if spec.get("reply") == "none":
         yield "answer", "none; the command ends when it has been sent"
@@ -104,7 +109,9 @@ def _facts(schema: Schema, method: Method) -> Iterator[tuple[str, str]]:
         ours = "the command's id"
         if "request_field" in event:
             ours = f"the `{event['request_field']}` of the command"
-        yield "progress", f"event `{event['method']}`: {key} is {ours}"
+        name = event["method"]
+        link = f"[`{name}`](../events/{schema.event(name).domain}.md#{name})"
+        yield "progress", f"event {link}: {key} is {ours}"
     if not method.fields:
         yield "data", "null" if spec.get("empty_data") == "null" else "{}"
     yield "message", f"`{VENDOR}.{method.message}`, number {method.number}"
@@ -122,37 +129,29 @@ def _fields(method: Method) -> Iterator[str]:
     if not method.fields:
         yield "\nNo fields.\n"
         return
-    rows = list(_rows(method.fields, ""))
+    found = list(rows(method.fields, ""))
     yield "\n| field | type | required | range | meaning |\n|---|---|---|---|---|\n"
-    for path, field in rows:
+    for path, field in found:
         required = "yes" if field.required else ""
-        said = ", ".join(_cell(one) for one in limits.words(field.rules))
-        yield f"| `{path}` | {_type(field)} | {required} | {said} | {_meaning(field)} |\n"
+        said = ", ".join(cell(one) for one in limits.words(field.rules))
+        yield f"| `{path}` | {type_of(field)} | {required} | {said} | {meaning(field)} |\n"
     rules = limits.over_several_fields(method.rules)
     if rules:
         yield "\nBeyond single fields:\n\n"
-        yield from (f"- {_escape(rule)}\n" for rule in rules)
-    yield from _values(rows)
-
-
-def _values(rows: Sequence[tuple[str, Field]]) -> Iterator[str]:
-    for path, field in rows:
-        if field.values:
-            yield f"\nValues of `{path}`; other numbers are passed on:\n\n"
-            for value in field.values:
-                yield f"- {value.number} `{value.name}`: {_cell(value.comment)}\n"
+        yield from (f"- {escape(rule)}\n" for rule in rules)
+    yield from values(found)
 
 
 def _answer(method: Method) -> Iterator[str]:
     if not method.answer:
         return
-    yield f"\n{_escape(method.answer_description)}\n\n"
+    yield f"\n{escape(method.answer_description)}\n\n"
     yield "In the reply, beside its result:\n\n"
-    rows = list(_rows(method.answer, ""))
+    found = list(rows(method.answer, ""))
     yield "| field | type | meaning |\n|---|---|---|\n"
-    for path, field in rows:
-        yield f"| `{path}` | {_type(field)} | {_meaning(field)} |\n"
-    yield from _values(rows)
+    for path, field in found:
+        yield f"| `{path}` | {type_of(field)} | {meaning(field)} |\n"
+    yield from values(found)
 
 
 def _example(method: Method) -> Iterator[str]:
@@ -162,36 +161,8 @@ def _example(method: Method) -> Iterator[str]:
     yield "\n```\n"
 
 
-def _rows(fields: Sequence[Field], prefix: str) -> Iterator[tuple[str, Field]]:
-    """The fields and theirs, each by its path."""
-    for field in fields:
-        path = f"{prefix}{field.name}{'[]' if field.repeated else ''}"
-        yield path, field
-        yield from _rows(field.parts, f"{path}.")
-
-
-def _type(field: Field) -> str:
-    name = "enum" if field.values else _TYPES.get(field.type, field.type)
-    if field.type == "integer" and field.bits != 32 and not field.values:
-        name = f"integer ({field.bits} bits)"
-    return f"list of {name}" if field.repeated else name
-
-
-def _meaning(field: Field) -> str:
-    marks = []
-    if field.deprecated:
-        marks.append("**Deprecated.**")
-    if field.secret:
-        marks.append("**Secret.**")
-    if field.wire.get("payload_index_key") and "the key" not in field.comment:
-        marks.append("On the wire the key under which the other fields stand.")
-    if field.wire.get("wire_form") == "bool_as_int" and "0 or 1" not in field.comment:
-        marks.append("Travels as 0 or 1.")
-    return " ".join([_cell(comments.without_required(field.comment)), *marks]).strip()
-
-
 def _domain_text(schema: Schema, domain: str) -> str:
-    return _escape(schema.comment(f"{VENDOR}.DOMAIN_{domain.upper()}"))
+    return escape(schema.comment(f"{VENDOR}.DOMAIN_{domain.upper()}"))
 
 
 def _summary(method: Method) -> str:
@@ -210,25 +181,3 @@ def _channel(method: Method) -> str:
 
 def _devices(method: Method) -> str:
     return ", ".join(method.spec.get("devices", ())) or "see text"
-
-
-def _escape(text: str) -> str:
-    """Text that is not meant as Markdown, apart from code and indented lines."""
-    lines = []
-    for line in text.split("\n"):
-        parts = [line] if line.startswith("    ") else _CODE.split(line)
-        outside = [
-            part if part.startswith(("`", "    ")) else _SPECIAL.sub(r"\\\1", part)
-            for part in parts
-        ]
-        lines.append("".join(outside))
-    return "\n".join(lines)
-
-
-def _cell(text: str) -> str:
-    """Text within a table or a list: one line, and no bars of its own."""
-    parts = _CODE.split(" ".join(text.split()))
-    return "".join(
-        part.replace("|", "\\|") if part.startswith("`") else _SPECIAL.sub(r"\\\1", part)
-        for part in parts
-    )

@@ -13,8 +13,8 @@ from dockgate_server.docs import (
     reference,
 )
 from dockgate_server.docs.endpoints import DOWNLINK, ID, endpoints, responses, security_schemes
-from dockgate_server.docs.markdown import DJI_PAGES
 from dockgate_server.docs.schema import Field, Method, Schema
+from dockgate_server.docs.tables import DJI_PAGES
 
 Examples = Mapping[str, Mapping[str, Any]]
 """Whole submissions by method, where there are better ones than made ones."""

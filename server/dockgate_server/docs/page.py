@@ -118,6 +118,7 @@ class Reference:
                     continue
                 yield f"<h3><code>{method.upper()} {escape(path)}</code></h3>"
                 yield _text(operation["summary"])
+                yield _text(operation.get("description", ""))
                 yield from self._parameters(operation["parameters"])
                 yield "<table><tr><th>status</th><th>means</th><th>body</th></tr>"
                 for status, answer in operation["responses"].items():

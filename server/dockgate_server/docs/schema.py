@@ -28,8 +28,15 @@ _TYPES = {
     _PROTO.TYPE_MESSAGE: "object",
 }
 _STRUCT = "google.protobuf.Struct"
+_REACH = {
+    "serial_number": "Must name a device that is known and that the caller may reach.",
+    "own": "Must not name a device that the caller may not reach.",
+    "video_id": "Must not name a device that the caller may not reach.",
+}
+"""What is said of a field that names a device."""
 _OPTIONS = {
     "method_spec": f"{VENDOR}.method_spec",
+    "event_spec": f"{VENDOR}.event_spec",
     "field_spec": f"{VENDOR}.field_spec",
     "field": "buf.validate.field",
     "message": "buf.validate.message",
@@ -108,6 +115,23 @@ class Method:
         return int(self.spec.get("default_timeout_seconds") or DEFAULT_TIMEOUT_SECONDS)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """What a device tells by itself."""
+
+    name: str
+    number: int
+    message: str
+    """The message's name without its package."""
+    domain: str
+    """As that of methods; ``general`` for what belongs to none."""
+    summary: str
+    description: str
+    spec: Mapping[str, Any]
+    """The EventSpec, its enums as words in lower case without their prefix."""
+    fields: tuple[Field, ...]
+
+
 class Schema:
     """A schema with its comments.
 
@@ -135,10 +159,15 @@ class Schema:
         self.methods = tuple(method for method in arms if method.spec)
         self.raw = tuple(method for method in arms if not method.spec)
         """The way round the schema: an arm that is no method itself."""
+        self.events = tuple(self._events())
 
     def comment(self, full_name: str) -> str:
         """The comment of anything that has a name, as paragraphs."""
         return self._comments.get(full_name, "")
+
+    def event(self, name: str) -> Event:
+        """The event of that name; KeyError where there is none."""
+        return {event.name: event for event in self.events}[name]
 
     def fields(self, message: str) -> tuple[Field, ...]:
         """The fields of any message by its full name, apart from the arms of a oneof."""
@@ -192,6 +221,23 @@ class Schema:
                 answer_description=self.comment(answer) if answer else "",
             )
 
+    def _events(self) -> Iterator[Event]:
+        # The numbers of events come in the blocks of methods, one for each domain.
+        domains = {method.number // 100: method.domain for method in self.methods}
+        for arm in self._nodes[f"{VENDOR}.Event"].field:
+            full_name = arm.type_name.removeprefix(".")
+            description = self.comment(full_name).removeprefix(f"{arm.name}: ")
+            yield Event(
+                name=arm.name,
+                number=arm.number,
+                message=full_name.removeprefix(f"{VENDOR}."),
+                domain=domains.get(arm.number // 100, "general"),
+                summary=self.comment(f"{VENDOR}.Event.{arm.name}"),
+                description=description[:1].upper() + description[1:],
+                spec=self._option(self._nodes[full_name], "event_spec", words=True),
+                fields=self.fields(full_name),
+            )
+
     def _field(self, message: str, field: Any) -> Field:
         type_name = field.type_name.removeprefix(".")
         is_enum = field.type == _PROTO.TYPE_ENUM
@@ -199,6 +245,8 @@ class Schema:
         refused = rules.get("enum", {}).get("not_in", ())
         is_json = type_name == _STRUCT
         is_object = field.type == _PROTO.TYPE_MESSAGE and not is_json
+        wire = self._option(field, "field_spec", words=True)
+        comment = self.comment(f"{message}.{field.name}") or self.comment(type_name)
         return Field(
             name=field.name,
             type="json" if is_json else _TYPES[field.type],
@@ -212,10 +260,10 @@ class Schema:
                 if value.number not in refused
             ),
             parts=self.fields(type_name) if is_object else (),
-            comment=self.comment(f"{message}.{field.name}") or self.comment(type_name),
+            comment=" ".join(filter(None, (comment, _REACH.get(wire.get("device_naming", ""))))),
             secret=field.options.debug_redact,
             deprecated=field.options.deprecated,
-            wire=self._option(field, "field_spec", words=True),
+            wire=wire,
         )
 
     def _option(self, node: Any, name: str, *, words: bool = False) -> dict[str, Any]:
