@@ -12,7 +12,7 @@ SERVER = ROOT / "server"
 PACKAGE = "dockgate_server"
 
 LAYERS = (
-    ("errors", "command_ids", "clock", "mqtt", "request_ids", "sealing", "tls"),
+    ("errors", "command_ids", "clock", "logs", "mqtt", "request_ids", "sealing", "tls"),
     ("model",),
     ("config", "codec", "hub"),
     ("store", "bridge", "asking", "limits"),
@@ -21,7 +21,7 @@ LAYERS = (
     ("inbound",),
     ("commands", "events", "fleet", "inbox", "access", "docs"),
     ("rpc", "http"),
-    ("app", "logs", "supervision", "dev", "cli", "__main__"),
+    ("app", "supervision", "dev", "cli", "__main__"),
 )
 """From the bottom up. A part may use what is below it, and itself; at the top anything."""
 

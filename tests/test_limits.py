@@ -20,6 +20,7 @@ from dockgate_server.model.transitions import Expire, Refuse
 from dockgate_server.store.sqlite import SqliteStore
 
 ALICE, BOB = Caller("default", "dk_alice"), Caller("default", "dk_bob")
+ORDINARY, EMERGENCY = "camera_recording_start", "return_home"
 Made = Callable[..., Limits]
 
 
@@ -172,26 +173,50 @@ def test_who_is_local_may_watch_as_much_as_wanted(made: Made) -> None:
 def test_the_last_place_goes_to_one_of_two(made: Made) -> None:
     """A place is held from before the commit, so two submissions cannot both have it."""
     places = made(open_commands_per_device=1).open_commands
-    places.reserve(ALICE, "a", "dock-001", urgent=False)
-    refused(lambda: places.reserve(BOB, "b", "dock-001", urgent=False), "open_commands_per_device")
-    places.reserve(BOB, "c", "dock-002", urgent=False)
+    places.reserve(ALICE, "a", "dock-001", ORDINARY)
+    refused(lambda: places.reserve(BOB, "b", "dock-001", ORDINARY), "open_commands_per_device")
+    places.reserve(BOB, "c", "dock-002", ORDINARY)
     places.give_back("a")
     places.give_back("a")
-    places.reserve(BOB, "b", "dock-001", urgent=False)
+    places.reserve(BOB, "b", "dock-001", ORDINARY)
 
 
 def test_a_credential_is_counted_over_all_devices(made: Made) -> None:
-    """Except the one that is nobody's; and an emergency is never refused, but counted."""
+    """Except the one that is nobody's; and an emergency is not refused for it, but counted."""
     places = made(open_commands_per_credential=1).open_commands
-    places.reserve(ALICE, "a", "dock-001", urgent=True)
-    places.reserve(ALICE, "b", "dock-001", urgent=True)
+    places.reserve(ALICE, "a", "dock-001", EMERGENCY)
+    places.reserve(ALICE, "b", "dock-001", EMERGENCY)
     places.give_back("a")
     refused(
-        lambda: places.reserve(ALICE, "c", "dock-002", urgent=False),
+        lambda: places.reserve(ALICE, "c", "dock-002", ORDINARY),
         "open_commands_per_credential",
     )
     for command_id in "def":
-        places.reserve(LOCAL, command_id, "dock-001", urgent=False)
+        places.reserve(LOCAL, command_id, "dock-001", ORDINARY)
+
+
+def test_emergencies_of_one_kind_have_an_end(made: Made) -> None:
+    """Told how many are open; every other stop gets through, by whomever, to whichever device."""
+    places = made(open_emergencies=2, open_commands_per_device=1).open_commands
+    for command_id in "ab":
+        places.reserve(ALICE, command_id, "dock-001", EMERGENCY)
+    refusal = refused(lambda: places.reserve(ALICE, "c", "dock-001", EMERGENCY), "open_emergencies")
+    assert refusal.message.startswith("2 return_home of dk_alice to dock-001 are open")
+    places.reserve(ALICE, "d", "dock-001", "drone_emergency_stop")
+    places.reserve(ALICE, "e", "dock-002", EMERGENCY)
+    places.reserve(BOB, "f", "dock-001", EMERGENCY)
+    places.give_back("a")
+    places.reserve(ALICE, "c", "dock-001", EMERGENCY)
+    for command_id in "bcdef":
+        places.give_back(command_id)
+    assert not places._emergencies
+
+
+def test_who_is_local_may_not_pile_up_emergencies_either(made: Made) -> None:
+    """It is the device that they are for."""
+    places = made(open_emergencies=1).open_commands
+    places.reserve(LOCAL, "a", "dock-001", EMERGENCY)
+    refused(lambda: places.reserve(LOCAL, "b", "dock-001", EMERGENCY), "open_emergencies")
 
 
 class Counted:
@@ -208,7 +233,7 @@ class Counted:
     async def agrees(self, of_device: dict[str, int]) -> bool:
         """Whether what is counted is this, and what is stored."""
         stored: dict[str, int] = {}
-        for _, gateway_id, _ in await self.store.open_places():
+        for _, gateway_id, _, _ in await self.store.open_places():
             stored[gateway_id] = stored.get(gateway_id, 0) + 1
         return self.places._of_device == stored == of_device
 
@@ -220,7 +245,7 @@ async def test_a_restart_counts_what_is_open(made: Made, tmp_path: Path) -> None
         kept, ended = an_accept("kept"), an_accept("ended")
         other = an_accept("other", gateway_id="dock-002")
         for one in (kept, ended, other):
-            first.places.reserve(ALICE, one.id, one.gateway_id, urgent=False)
+            first.places.reserve(ALICE, one.id, one.gateway_id, ORDINARY)
             await store.accept(one)
         await store.apply(Expire((ended.id,), ended.deadline_at))
         assert await first.agrees({"dock-001": 1, "dock-002": 1})

@@ -138,8 +138,9 @@ async def test_the_http_example_runs(
         )
         printed, _ = await process.communicate()
 
-    answer: dict[str, Any] = orjson.loads(printed)
-    assert answer["status"] == "ACCEPTED", answer
+    accepted, found = (dict[str, Any](orjson.loads(line)) for line in printed.splitlines())
+    assert accepted["status"] == "ACCEPTED", accepted
+    assert found["command_id"] == accepted["command_id"], found
 
 
 @pytest.mark.parametrize(

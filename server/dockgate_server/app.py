@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import structlog
 
-from dockgate.downlink.v1 import command_service_pb2
 from dockgate_server import http
 from dockgate_server.access import unlocking
 from dockgate_server.access.keys import Keys
@@ -18,7 +17,7 @@ from dockgate_server.audit import Audit
 from dockgate_server.bridge.interface import Inbound
 from dockgate_server.bridge.mqtt import Broker, MqttBridge
 from dockgate_server.clock import SystemClock
-from dockgate_server.codec import rules, topics
+from dockgate_server.codec import topics
 from dockgate_server.commands import Commands, Permissions
 from dockgate_server.config import Mqtt, Settings
 from dockgate_server.devices.log import WhereaboutsLog
@@ -109,7 +108,6 @@ async def running(settings: Settings) -> AsyncIterator[App]:
     clock = SystemClock()
     limits = Limits(settings.limits, clock)
     hub = Hub()
-    rules.warm_up(command_service_pb2.SubmitCommandRequest())
     http_server = http.load(settings.http)
     told: Feed[DeviceEvent] = Feed()
     health = Health()
@@ -241,8 +239,12 @@ async def running(settings: Settings) -> AsyncIterator[App]:
                         keys=keys,
                         take=limits.rate.take,
                         refused=audit.refused,
+                        limits=limits,
+                        clock=clock,
+                        log=settings.log,
                     )
                     await servers.enter_async_context(rpc)
+                    supervisor.start("grpc", rpc.run())
                     open_api = None
                     if http_server is not None:
                         skew = settings.http.clock_skew_seconds

@@ -5,16 +5,17 @@ import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from dockgate_server import sealing
 from dockgate_server.access.forms import InvalidField
-from dockgate_server.access.keys import CACHE_SECONDS, CannotRotate, Keys, NewKey, UnknownKey
+from dockgate_server.access.keys import CannotRotate, Keys, NewKey, UnknownKey
+from dockgate_server.access.opening import CACHE_SECONDS, NEW_SECONDS
 from dockgate_server.clock import ManualClock
 from dockgate_server.model.caller import Caller, Scope
 from dockgate_server.sealing import SealingKey, SealingProblem
-from dockgate_server.store.interface import Credential
 from dockgate_server.store.sqlite import SqliteStore
 
 
@@ -217,12 +218,75 @@ async def test_what_is_opened_is_remembered_for_a_moment(
     assert await keys.open_by_certificate("planner") is None
 
 
-async def test_unknown_ids_are_not_remembered(keys: Keys) -> None:
-    """Anybody can make them up: they must not fill the memory."""
-    for number in range(10):
-        assert await keys.open(f"dk_{number}") is None
-        assert await keys.open_by_certificate(f"name-{number}") is None
-    assert keys._by_id == keys._by_certificate == {}
+def counted(
+    store: SqliteStore, name: str, monkeypatch: pytest.MonkeyPatch
+) -> list[tuple[Any, ...]]:
+    """The questions of one kind that the store is asked from now on."""
+    asked: list[Any] = []
+    read = getattr(store, name)
+
+    async def noted(*arguments: Any) -> Any:
+        asked.append(arguments)
+        return await read(*arguments)
+
+    monkeypatch.setattr(store, name, noted)
+    return asked
+
+
+async def test_whoever_guesses_does_not_make_the_database_work(
+    keys: Keys, store: SqliteStore, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One read a second, however many are guessed; and no guess is kept in memory."""
+    disabled = (await keys.create(client_certificate="gone")).key.api_id
+    await keys.disable(disabled)
+    reads = counted(store, "usable_credentials", monkeypatch)
+    single = counted(store, "get_credential", monkeypatch)
+    by_name = counted(store, "get_credential_of_certificate", monkeypatch)
+    for _ in range(2):
+        for number in range(50):
+            assert await keys.open(f"dk_{number}") is None
+            assert await keys.open_by_certificate(f"name-{number}") is None
+        guesses = [keys.open(f"dk_{number}") for number in range(50)]
+        assert await asyncio.gather(*guesses, keys.open(disabled)) == [None] * 51
+        assert await keys.open_by_certificate("gone") is None
+        clock.advance(NEW_SECONDS)
+    assert (len(reads), single, by_name) == (2, [], [])
+    assert keys._opening._by_id == keys._opening._by_certificate == {}
+
+
+async def test_a_key_that_another_process_makes_is_good_after_a_second(
+    keys: Keys, store: SqliteStore, clock: ManualClock, tmp_path: Path
+) -> None:
+    """Although its ID was guessed, or used too early, just before."""
+    assert await keys.open("dk_0") is None
+    other = Keys(store, tmp_path / "sealing.key", clock)
+    new = (await other.create(client_certificate="planner")).key
+    clock.advance(NEW_SECONDS - 0.001)
+    assert await keys.open(new.api_id) is None
+    assert await keys.open_by_certificate("planner") is None
+    clock.advance(0.001)
+    assert await keys.open(new.api_id) is not None
+    assert await keys.open_by_certificate("planner") is not None
+
+
+async def test_a_key_that_this_process_makes_is_good_at_once(keys: Keys) -> None:
+    """Nobody has to wait for what it knows itself."""
+    assert await keys.open("dk_0") is None
+    new = (await keys.create(client_certificate="planner")).key
+    assert await keys.open(new.api_id) is not None
+    assert await keys.open_by_certificate("planner") is not None
+
+
+async def test_those_who_guess_do_not_hold_up_a_key_in_use(
+    keys: Keys, store: SqliteStore, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was there, so nobody asks again which there are."""
+    new = (await keys.create()).key
+    assert await keys.open(new.api_id) is not None
+    reads = counted(store, "usable_credentials", monkeypatch)
+    clock.advance(CACHE_SECONDS)
+    assert await keys.open(new.api_id) is not None
+    assert reads == []
 
 
 async def test_key_file_is_made_for_its_owner_alone(keys: Keys, tmp_path: Path) -> None:
@@ -321,14 +385,7 @@ async def test_all_who_ask_at_once_cost_one_read(
 ) -> None:
     """Thousands of watches of a key look at the same moment whether it is still good."""
     new = await keys.create()
-    reads: list[str] = []
-    read = store.get_credential
-
-    async def counted(api_id: str) -> Credential | None:
-        reads.append(api_id)
-        return await read(api_id)
-
-    monkeypatch.setattr(store, "get_credential", counted)
+    reads = counted(store, "get_credential", monkeypatch)
     for _ in range(2):
         opened = await asyncio.gather(*(keys.open(new.key.api_id) for _ in range(100)))
         assert all(one is opened[0] is not None for one in opened)

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from dockgate_server.access import signature
-from dockgate_server.access.keys import CACHE_SECONDS, Keys, NewKey
+from dockgate_server.access.keys import Keys, NewKey
+from dockgate_server.access.opening import CACHE_SECONDS
 from dockgate_server.access.verifier import SignedRequest, Verifier
 from dockgate_server.clock import ManualClock
 from dockgate_server.errors import DockgateError, Reason

@@ -77,14 +77,44 @@ async def test_a_repetition_is_never_refused(core: Core, limits: Limits) -> None
     assert counted(limits) == {"dock-001": 2}
 
 
-async def test_an_emergency_is_never_refused(core: Core, limits: Limits) -> None:
+def emergency(key: str, method: str = "return_home") -> pb.SubmitCommandRequest:
+    """A submission of one."""
+    request = pb.SubmitCommandRequest(device_id="drone-001", idempotency_key=key)
+    getattr(request.dji, method).SetInParent()
+    return request
+
+
+async def test_an_emergency_is_not_refused_for_other_commands(core: Core, limits: Limits) -> None:
     """But counted like any other."""
     for key in ("k1", "k2", "k3", "k4"):
-        request = pb.SubmitCommandRequest(device_id="drone-001", idempotency_key=key)
-        request.dji.return_home.SetInParent()
-        await core.commands.submit(ALICE, request)
+        await core.commands.submit(ALICE, emergency(key))
     assert await refused_by(core, "k5") == DEVICE
     assert counted(limits) == {"dock-001": 4}
+
+
+async def test_emergencies_are_counted_exactly_over_a_restart(
+    tmp_path: Path, clock: ManualClock
+) -> None:
+    """Those of one kind that are open; each end makes room, and a repetition takes none."""
+    database, section = tmp_path / "dockgate.db", LimitsSection(open_emergencies=2)
+    async with running(database, ScriptedBridge(), clock, limits=Limits(section, clock)) as core:
+        first = (await core.commands.submit(ALICE, emergency("k1"))).command.id
+        await core.commands.submit(ALICE, emergency("k2"))
+        await submit(core, "k3")
+    limits = Limits(section, clock)
+    async with running(database, ScriptedBridge(), clock, limits=limits) as core:
+        with pytest.raises(DockgateError) as caught:
+            await core.commands.submit(ALICE, emergency("k4"))
+        assert caught.value.metadata["limit"] == "limits.open_emergencies"
+        assert "2 return_home of dk_alice to dock-001 are open" in caught.value.message
+        assert (await core.commands.submit(ALICE, emergency("k1"))).replayed
+        await core.commands.submit(ALICE, emergency("k5", "drone_emergency_stop"))
+        await core.reply(first, {"result": 0})
+        await core.commands.submit(ALICE, emergency("k4"))
+        clock.advance(1000)
+        async with asyncio.timeout(5):
+            while limits.open_commands._emergencies:
+                await core.store.forget_nonces(0)
 
 
 @pytest.mark.parametrize("end", ["reply", "refusal", "odd reply", "deadline", "cancel", "nobody"])

@@ -28,6 +28,36 @@ def test_any_message_is_a_sign_of_life_and_a_last_will_is_none() -> None:
     assert book.of("d") is Presence.UNKNOWN
 
 
+def test_who_is_named_was_there_then_and_is_not_online_for_that() -> None:
+    """Nor was it there earlier than it was heard itself."""
+    book, told = PresenceBook(ManualClock(NOW)), []
+    book.listen(lambda serial_number, presence: told.append(serial_number))
+    book.named("drone", NOW - 1)
+    assert (book.of("drone"), book.heard_at("drone"), told) == (Presence.UNKNOWN, NOW - 1, [])
+    assert book.take_heard() == {"drone"}
+    book.heard("drone")
+    book.named("drone", NOW - 1)
+    assert book.heard_at("drone") == NOW
+
+
+async def test_a_drone_was_seen_when_its_dock_announced_it(tmp_path: Path) -> None:
+    """Though it has said nothing itself; a restart knows it, and a later leave changes nothing."""
+    topology = Topology("dock-001", "3-2-0", (("drone-001", "0-91-0"),), NOW)
+    gone = Topology("dock-001", "3-2-0", (), NOW + 5_000)
+    async with SqliteStore(tmp_path / "d.db") as store:
+        book = PresenceBook(ManualClock(NOW))
+        registry = Registry(store.devices, book)
+        log = WhereaboutsLog(store.devices, book, registry)
+        await registry.learn(topology)
+        await registry.learn(gone)
+        assert registry.heard_at(registry.resolve("default", "drone-001")) == NOW
+        log.write()
+    async with SqliteStore(tmp_path / "d.db") as store:
+        registry = Registry(store.devices, PresenceBook(ManualClock(NOW)))
+        await registry.load()
+        assert registry.heard_at(registry.resolve("default", "drone-001")) == NOW
+
+
 def test_listeners_hear_of_changes_only() -> None:
     """A dock speaks all the time."""
     book, told = PresenceBook(ManualClock(NOW)), []

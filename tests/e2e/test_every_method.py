@@ -16,11 +16,15 @@ from dockgate.downlink.v1 import command_pb2
 from dockgate.downlink.v1 import command_service_pb2 as pb
 from dockgate_server import simulate
 from dockgate_server.codec import catalogue, channels, dji_json
+from dockgate_server.model.caller import DEFAULT_TENANT
 from dockgate_server.model.command import Channel
+from dockgate_server.model.device import Device
 
 pytestmark = pytest.mark.broker
 
 GOLDEN = Path(__file__).parent.parent / "schema" / "golden"
+NAMED = ("1581F5BMD228Q00A82XX", "7CTDM3D00B8DC7", "7CTDM3D00B8DC8")
+"""The devices of a flight between two docks, which must be known."""
 ON = {Channel.SERVICES: "services", Channel.PROPERTY_SET: "set", Channel.DRC: "down"}
 
 
@@ -32,6 +36,9 @@ async def running(
     switched_on = {"control_streams": True, "raw_methods": True}
     async with gateway.running(mosquitto.url, tmp_path, commands=switched_on) as running:
         await dock.wait_ready()
+        for serial_number in NAMED:
+            named = Device(DEFAULT_TENANT, serial_number, serial_number)
+            await running.app.registry.register(named)
         yield running
 
 

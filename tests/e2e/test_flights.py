@@ -89,6 +89,7 @@ async def test_a_flight_that_fails_is_a_failed_job_on_a_command_that_succeeded(
     assert job.result_message == "the device answered with result 314004"
     assert job.step.isdecimal()
     assert job.step_message
+    assert "first Dock" not in job.step_message  # the dock has said which it is
 
 
 async def test_a_flight_goes_on_being_followed_over_a_restart_of_the_gateway(

@@ -198,6 +198,24 @@ async def test_each_endpoint_needs_its_scope(api: OpenApiUnderTest) -> None:
     assert (await _reply(api, answerer, request.id, {"reply_code": 0})).status == 202
 
 
+@pytest.mark.parametrize("code", [0, 1])
+async def test_to_give_a_dock_its_flight_needs_the_scope_for_dangerous_methods(
+    api: OpenApiUnderTest, key: NewKey, code: int
+) -> None:
+    """It flies the file that it is given; whatever the answer is called."""
+    file = {"output": {"file": {"url": "https://files.example/1.kmz", "fingerprint": "f"}}}
+    body = {"reply_code": code, "payload": file}
+    request = await _recorded(api, request_type="flighttask_resource_get")
+    refused = await _reply(api, key, request.id, body)
+    assert (refused.status, refused.code) == (403, "FORBIDDEN")
+    assert refused.body["metadata"] == {"scope": "open:command:dangerous"}
+    assert not api.bridge.published
+    may = await api.keys.create("pilot", scopes=[*BOTH, Scope.DANGEROUS])
+    assert (await _reply(api, may, request.id, body)).status == 202
+    other = await _recorded(api, 2, request_type="flight_areas_get")
+    assert (await _reply(api, key, other.id, {"reply_code": 0})).status == 202
+
+
 @pytest.mark.parametrize(
     ("method", "path", "allowed"),
     [("POST", "", "GET"), ("DELETE", f"/{NO_ID}", "GET"), ("GET", f"/{NO_ID}/reply", "POST")],

@@ -14,6 +14,7 @@ from support.log import Log
 from support.open_api import COMMANDS, JSON, OpenApiUnderTest, serving, submission
 
 from dockgate_server.http import connections
+from dockgate_server.limits.refusals import LOG_SECONDS, MOST_UNPROVEN_LINES
 
 GET = f"GET {COMMANDS}/x HTTP/1.1\r\nHost: x\r\n".encode()
 SLOW = {"head_seconds": 0.05}
@@ -298,6 +299,24 @@ async def test_who_sends_too_many_requests_is_told_when_to_come_again(
         assert len([line for line in log if line.get("code") == "RATE_LIMITED"]) == 0
         api.clock.advance(2)
         assert (await api.get(f"{COMMANDS}/x")).status == 404
+
+
+async def test_a_flood_of_requests_of_nobody_makes_few_lines(tmp_path: Path, log: Log) -> None:
+    """Signed by nobody, to nowhere, or no HTTP at all; one who is known has a line each time."""
+    async with serving(tmp_path, limits={"requests_at_once": 100}) as api:
+        for number in range(20):
+            assert (await api.send("GET", f"{COMMANDS}/{number}", {})).status == 401
+            assert (await api.send("GET", f"/{number}", {})).status == 404
+            async with connected(api) as client:
+                client.writer.write(b"what?\r\n\r\n")
+                assert (await client.answer())[0] == 400
+            assert (await api.get(f"{COMMANDS}/{number}")).status == 404
+        kinds = [line["code"] for line in log]
+        assert len(kinds) == 20 + MOST_UNPROVEN_LINES
+        assert kinds.count("COMMAND_NOT_FOUND") == 20
+        api.clock.advance(LOG_SECONDS)
+        await api.send("GET", "/", {})
+    assert log[-1]["left_out"] == 60 - MOST_UNPROVEN_LINES
 
 
 async def test_a_request_that_was_too_many_may_be_sent_again_as_it_is(tmp_path: Path) -> None:

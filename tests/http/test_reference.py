@@ -11,6 +11,7 @@ from dockgate_server import docs
 PATHS = {
     "/openapi.json": "application/json",
     "/docs": "text/html; charset=utf-8",
+    "/docs/": "text/html; charset=utf-8",
     "/docs/style.css": "text/css; charset=utf-8",
     "/docs/methods/takeoff_to_point": "text/html; charset=utf-8",
 }
@@ -85,7 +86,13 @@ async def test_other_verbs_are_refused(api: OpenApiUnderTest) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["/docs/", "/docs/methods/no_such_method", "/docs/methods/..%2f", "/docs/../openapi.json"],
+    [
+        "/docs//",
+        "/docs/methods/",
+        "/docs/methods/no_such_method",
+        "/docs/methods/..%2f",
+        "/docs/../openapi.json",
+    ],
 )
 async def test_what_is_not_there_is_not_found(api: OpenApiUnderTest, path: str) -> None:
     """No path leads to a file."""

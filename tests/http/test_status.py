@@ -5,6 +5,7 @@ import uuid
 import orjson
 import pytest
 from support.open_api import COMMANDS, OpenApiUnderTest, submission
+from support.records import an_accept
 
 from dockgate_server.model.command import Job, JobState
 from dockgate_server.model.reply import Reply
@@ -127,6 +128,23 @@ async def test_job_is_shown_beside_the_status(api: OpenApiUnderTest) -> None:
         "step": "upload",
         "updated_at": "2026-04-22T12:00:00.500Z",
     }
+
+
+@pytest.mark.parametrize(
+    ("model", "words"), [("3-1-0", "Waiting for flight system"), ("3-2-0", "Remote link pairing")]
+)
+async def test_the_step_of_a_job_is_told_in_the_words_of_the_dock(
+    api: OpenApiUnderTest, monkeypatch: pytest.MonkeyPatch, model: str, words: str
+) -> None:
+    """Which that is, is known by its topology."""
+    accept = an_accept(command_type="flighttask_execute", job_key="flight-1")
+    await api.store.accept(accept)
+    await _reply(api, accept.id, b'{"result":0}')
+    job = Job(JobState.IN_PROGRESS, api.clock.now_ms(), percent=5, step="8")
+    await api.store.apply(RecordJob("dock-001", ("flighttask_execute",), "flight-1", job))
+    monkeypatch.setattr(api.commands, "model_of", {"dock-001": model}.__getitem__)
+    answer = await api.get(f"{COMMANDS}/{accept.id}")
+    assert answer.body["job"]["step_message"] == words
 
 
 @pytest.mark.parametrize(

@@ -99,3 +99,19 @@ async def test_a_watch_leaves_out_other_docks(desk: Desk) -> None:
     assert [one.tid for one in seen if one is not None] == ["1", "3"]
     request = pb.WatchDeviceRequestsRequest(device_id="roof")
     assert await forbidden(anext(desk.inbox.watch(ONE, request))) == "roof"
+
+
+async def test_who_may_not_answer_what_flies_is_told_which_scope(desk: Desk) -> None:
+    """And the audit log what it was about."""
+    request = await desk.asked("flighttask_resource_get", {"flight_id": "f-1"})
+    scopes = frozenset(Scope) - {Scope.DANGEROUS}
+    with pytest.raises(DockgateError) as refused:
+        await desk.reply(request.id, caller=Caller("default", "clerk", scopes))
+    assert refused.value.metadata == {"scope": "open:command:dangerous"}
+    about = refused.value.subject
+    assert (about.device_id, about.method, about.is_dangerous) == (
+        "dock-001",
+        "flighttask_resource_get",
+        True,
+    )
+    assert desk.sent() == []

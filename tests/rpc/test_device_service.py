@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,9 @@ from dockgate_server.devices.state import StateBoard
 from dockgate_server.events import EventWatching
 from dockgate_server.fleet import Fleet
 from dockgate_server.hub import Feed
+from dockgate_server.model.caller import LOCAL
 from dockgate_server.model.device import Topology
+from dockgate_server.rpc.device_service import DeviceService
 from dockgate_server.rpc.health import Health
 from dockgate_server.rpc.server import RpcServer
 from dockgate_server.store.sqlite import SqliteStore
@@ -190,6 +193,17 @@ async def test_devices_are_listed_page_by_page(parts: Parts) -> None:
     assert await parts.ids(gateway_id="SN-DOCK") == ["SN-DOCK", "SN-DRONE"]
     call = parts.stub.ListDevices(pb.ListDevicesRequest(page_token="x"))
     assert await refused(call) is grpc.StatusCode.INVALID_ARGUMENT
+
+
+@pytest.mark.parametrize(("reach", "limited"), [((), False), (("SN-DOCK",), True)])
+async def test_a_list_says_whether_there_may_be_others(
+    parts: Parts, reach: tuple[str, ...], limited: bool
+) -> None:
+    """So that nobody takes a part for the whole."""
+    events: Any = None  # not asked here
+    caller = replace(LOCAL, devices=reach)
+    answer = await DeviceService(parts.fleet, events).ListDevices(caller, pb.ListDevicesRequest())
+    assert answer.limited is limited
 
 
 @pytest.mark.parametrize("device_id", ["", "a/b", "a b", "x" * 65])

@@ -20,7 +20,8 @@ from support.log import Log
 from support.secured import Secured, bearer, secured
 
 from dockgate.downlink.v1 import command_service_pb2 as pb
-from dockgate_server.access.keys import CACHE_SECONDS, NewKey
+from dockgate_server.access.keys import NewKey
+from dockgate_server.access.opening import CACHE_SECONDS
 from dockgate_server.config import Grpc
 from dockgate_server.errors import DockgateError, Reason
 from dockgate_server.model.caller import Caller, Scope

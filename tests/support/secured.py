@@ -78,12 +78,14 @@ async def secured(
     take: Any = None,
     heartbeat_seconds: float = 15.0,
     limits: Limits | None = None,
+    workers: int = 0,
 ) -> AsyncIterator[Secured]:
     """A server with TLS; ``mutual`` lets it insist on certificates of its clients."""
     authority = Authority(folder / "tls")
     certificate, key = authority.issue("server", "127.0.0.1")
     settings = Grpc(
         listen="127.0.0.1:0",
+        workers=workers,
         tls_certificate=certificate,
         tls_key=key,
         tls_client_ca=authority.certificate if mutual else None,
@@ -111,6 +113,8 @@ async def secured(
             keys=keys,
             take=take or taken.append,
             refused=refused,
+            limits=limits,
+            clock=clock,
         )
         async with server:
             yield Secured(core, keys, elsewhere, clock, authority, server, refusals, taken)

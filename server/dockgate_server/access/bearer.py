@@ -6,7 +6,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import NoReturn
 
-from dockgate_server.access.keys import Keys, OpenKey
+from dockgate_server.access.keys import Keys
+from dockgate_server.access.opening import OpenKey
 from dockgate_server.errors import DockgateError, Reason
 from dockgate_server.model.caller import LOCAL, Caller
 

@@ -1,28 +1,21 @@
-"""Credentials: made, listed, rotated, disabled, and opened for checking who calls.
+"""Credentials: made, listed, rotated, disabled.
 
 A credential is an API ID with a secret, or two of them while keys are rotated, and perhaps a client
 certificate that stands for the secret.
 """
 
-import asyncio
-import hmac
 import secrets
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from weakref import WeakValueDictionary
 
-from dockgate_server.access import unlocking
 from dockgate_server.access.forms import check
+from dockgate_server.access.opening import Opening, OpenKey, scopes_of
 from dockgate_server.clock import Clock
 from dockgate_server.model.audit import Action, Entry, by
 from dockgate_server.model.caller import DEFAULT_TENANT, LOCAL, ORDINARY, Caller, Scope
-from dockgate_server.sealing import KeySource, SealingKey
+from dockgate_server.sealing import KeySource
 from dockgate_server.store.interface import Credential, Store
-
-CACHE_SECONDS = 2.0
-"""For how long a credential is taken to be as it was: after ``dockgate keys disable``, which runs
-in another process, calls may still pass for so long."""
 
 
 class UnknownKey(Exception):
@@ -62,24 +55,8 @@ class NewKey:
     secret: str = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True)
-class OpenKey:
-    """An API key that may be used, with its secrets."""
-
-    caller: Caller
-    secrets: tuple[bytes, ...] = field(repr=False)
-    """The keys of the HMAC, each the secret as UTF-8: one, or two while keys are rotated."""
-
-    def holds(self, secret: bytes) -> bool:
-        """Whether that is one of the secrets, in a time that does not tell how nearly it is."""
-        alike = [hmac.compare_digest(secret, one) for one in self.secrets]
-        return any(alike)
-
-
 class Keys:
     """The API keys in a store.
-
-    What is opened is remembered for a moment, for every transport alike.
 
     Args:
         store: Where they are.
@@ -94,14 +71,9 @@ class Keys:
     ) -> None:
         self._who = who
         self._store = store
-        self._source = KeySource(sealing_key) if isinstance(sealing_key, Path) else sealing_key
         self._clock = clock
-        self._sealing_key: SealingKey | None = None
-        # Holds keys that exist and no others, so that it cannot be made to grow from outside.
-        self._by_id: dict[str, tuple[float, OpenKey]] = {}
-        self._by_certificate: dict[str, tuple[float, OpenKey]] = {}
-        # Each lives for as long as somebody holds it.
-        self._reading: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        source = KeySource(sealing_key) if isinstance(sealing_key, Path) else sealing_key
+        self._opening = Opening(store, source, clock)
 
     async def check(self) -> None:
         """Make sure that the keys in use can be opened, so that a server need not find out later.
@@ -112,7 +84,7 @@ class Keys:
         """
         for credential in await self._store.list_credentials():
             if credential.disabled_at is None:
-                await self._opened(credential)
+                await self._opening.opened(credential)
 
     async def create(
         self,
@@ -137,7 +109,7 @@ class Keys:
             SealingProblem: See :meth:`check`.
         """
         fields = check(label, tenant, devices, client_certificate)
-        sealing_key = await self._key()
+        sealing_key = await self._opening.sealing_key()
         api_id, secret, now = f"dk_{secrets.token_hex(8)}", _new_secret(), self._clock.now_ms()
         credential = Credential(
             api_id=api_id,
@@ -154,6 +126,7 @@ class Keys:
         audit = audit._replace(dangerous=Scope.DANGEROUS in scopes or Scope.RAW in scopes)
         if not await self._store.add_credential(credential, audit):
             raise fields.certificate_is_taken()
+        self._opening.forget(credential)
         return NewKey(_shown(credential), secret)
 
     async def rotate(self, api_id: str) -> NewKey:
@@ -168,7 +141,7 @@ class Keys:
         if before.older_secret is not None:
             raise _two_are_good(api_id)
         secret = _new_secret()
-        sealed = (await self._key()).seal(api_id, secret)
+        sealed = (await self._opening.sealing_key()).seal(api_id, secret)
         audit = self._audit(Action.KEY_ROTATED, api_id, before.tenant)
         if not await self._store.rotate_credential(api_id, sealed, audit.at, audit):
             raise _two_are_good(api_id)  # somebody else has just done the same
@@ -177,7 +150,7 @@ class Keys:
     async def finish_rotation(self, api_id: str) -> Key:
         """End the older of two secrets.
 
-        A server that runs on the same database takes note within :data:`CACHE_SECONDS`.
+        A server that runs on the same database takes note within :data:`.opening.CACHE_SECONDS`.
 
         Raises:
             UnknownKey: There is no such key.
@@ -201,13 +174,13 @@ class Keys:
     async def disable(self, api_id: str) -> bool:
         """Let an API key be used no more; False when it is disabled already.
 
-        A server that runs on the same database takes note within :data:`CACHE_SECONDS`.
+        A server that runs on the same database takes note within :data:`.opening.CACHE_SECONDS`.
 
         Raises:
             UnknownKey: There is no such key.
         """
         tenant = (await self._credential(api_id)).tenant
-        await self._key()  # which opens the audit log
+        await self._opening.sealing_key()  # which opens the audit log
         audit = self._audit(Action.KEY_DISABLED, api_id, tenant)
         changed = await self._store.disable_credential(api_id, audit.at, audit)
         await self._changed(api_id)
@@ -224,7 +197,7 @@ class Keys:
             DockgateError: UNAVAILABLE.
             SealingProblem: See :meth:`check`.
         """
-        return await self._recall(self._by_id, api_id, self._store.get_credential)
+        return await self._opening.by_id(api_id)
 
     async def open_by_certificate(self, name: str) -> OpenKey | None:
         """The key whose client certificate has that name; None when there is none.
@@ -233,44 +206,7 @@ class Keys:
             DockgateError: UNAVAILABLE.
             SealingProblem: See :meth:`check`.
         """
-        find = self._store.get_credential_of_certificate
-        return await self._recall(self._by_certificate, name, find)
-
-    async def _recall(
-        self,
-        cache: dict[str, tuple[float, OpenKey]],
-        name: str,
-        find: Callable[[str], Awaitable[Credential | None]],
-    ) -> OpenKey | None:
-        until, known = cache.get(name, (0.0, None))
-        if self._clock.monotonic() < until:
-            return known
-        # One read for all who ask at once: thousands of watches of a key may.
-        async with self._reading.setdefault(name, asyncio.Lock()):
-            now = self._clock.monotonic()
-            until, known = cache.get(name, (0.0, None))
-            if now < until:
-                return known
-            credential = await find(name)
-            if credential is None or credential.disabled_at is not None:
-                cache.pop(name, None)
-                return None
-            opened = await self._opened(credential)
-            # From before the reading on: it may have been changed since.
-            cache[name] = (now + CACHE_SECONDS, opened)
-            return opened
-
-    async def _opened(self, credential: Credential) -> OpenKey:
-        key = await self._key()
-        sealed = (credential.sealed_secret, credential.older_secret)
-        opened = [key.unseal(credential.api_id, one) for one in sealed if one is not None]
-        caller = Caller(
-            credential.tenant,
-            credential.api_id,
-            _scopes(credential),
-            tuple(credential.devices.split()),
-        )
-        return OpenKey(caller, tuple(secret.encode() for secret in opened))
+        return await self._opening.by_certificate(name)
 
     async def _usable(self, api_id: str) -> Credential:
         credential = await self._credential(api_id)
@@ -281,7 +217,7 @@ class Keys:
     async def _ending(self, api_id: str, action: Action) -> Entry:
         """What the audit log says of the end of a rotation."""
         tenant = (await self._usable(api_id)).tenant
-        await self._key()  # which opens the audit log
+        await self._opening.sealing_key()  # which opens the audit log
         return self._audit(action, api_id, tenant)
 
     def _audit(self, action: Action, api_id: str, tenant: str) -> Entry:
@@ -296,15 +232,9 @@ class Keys:
 
     async def _changed(self, api_id: str) -> Key:
         """Forget what is remembered of a key, and give it as it is now."""
-        self._by_id.pop(api_id, None)
-        key = _shown(await self._credential(api_id))
-        self._by_certificate.pop(key.client_certificate or "", None)
-        return key
-
-    async def _key(self) -> SealingKey:
-        if self._sealing_key is None:
-            self._sealing_key = await unlocking.sealing_key(self._store, self._source)
-        return self._sealing_key
+        credential = await self._credential(api_id)
+        self._opening.forget(credential)
+        return _shown(credential)
 
 
 def _new_secret() -> str:
@@ -326,16 +256,12 @@ def _one_is_good(api_id: str) -> CannotRotate:
     )
 
 
-def _scopes(credential: Credential) -> frozenset[Scope]:
-    return frozenset(Scope(one) for one in credential.scopes.split())
-
-
 def _shown(credential: Credential) -> Key:
     return Key(
         api_id=credential.api_id,
         tenant=credential.tenant,
         label=credential.label,
-        scopes=_scopes(credential),
+        scopes=scopes_of(credential),
         created_at=credential.created_at,
         secret_at=credential.secret_at,
         older_secret_at=credential.older_secret_at,

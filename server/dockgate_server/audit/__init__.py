@@ -54,9 +54,19 @@ class Audit:
     async def __aenter__(self) -> "Audit":
         """Record that the gateway has started.
 
+        A database that somebody has made ready for changes of the log is mended, loudly: a gateway
+        that does not start could stop no drone, and the chain shows what has been changed.
+
         Raises:
             DockgateError: UNAVAILABLE: the store takes nothing.
         """
+        if found := await self._log.guard(self._own(Action.GUARDS_RESTORED)):
+            _log.error(
+                "audit_log_was_unguarded",
+                found=", ".join(found),
+                hint="somebody has worked on the database; run `dockgate audit verify` with a head "
+                "from before",
+            )
         if (taken_at := self._log.restored_from) is not None:
             await self._log.restored(self._own(Action.RESTORED, target=f"backup of {taken_at}"))
         await self._log.record(self._own(Action.STARTED))

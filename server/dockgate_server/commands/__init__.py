@@ -18,7 +18,7 @@ from dockgate.downlink.v1 import command_service_pb2 as pb
 from dockgate_server import asking, command_ids, errors
 from dockgate_server.clock import Clock
 from dockgate_server.codec import catalogue, channels, cursor, dji_json, redaction
-from dockgate_server.commands import requests
+from dockgate_server.commands import naming, requests
 from dockgate_server.commands.watching import FleetUpdate, Watching
 from dockgate_server.devices.reach import Reach
 from dockgate_server.devices.registry import Registry
@@ -203,6 +203,11 @@ class Commands:
             raise requests.not_cancellable(command)
         return command
 
+    def model_of(self, gateway_id: str) -> str:
+        """The model of the gateway device that a command went to; "" while it is not known."""
+        gateway = self._registry.get(gateway_id)
+        return "" if gateway is None else gateway.model
+
     async def list_unmatched(
         self, caller: Caller, request: pb.ListUnmatchedResponsesRequest
     ) -> tuple[LedgerPage, str]:
@@ -257,9 +262,11 @@ class Commands:
         # Whoever may reach a drone alone may not open the cover over it.
         if not (requests.is_for_the_device(method) or reach.has_gateway(device.gateway_id)):
             raise asking.out_of_reach(caller, device.gateway_id)
-        command_id = command_ids.new()
-        timeout = request.timeout_seconds or method.default_timeout_seconds
+        if method.name in naming.METHODS:
+            naming.check(reach, method.name, message)
         now = self._clock.now_ms()
+        command_id = command_ids.new(now)
+        timeout = request.timeout_seconds or method.default_timeout_seconds
         new = Accept(
             id=command_id,
             tenant=caller.tenant,
@@ -281,9 +288,7 @@ class Commands:
             sending=False,
             audit=requests.entry(caller, now, Outcome.ACCEPTED, request, command_id, content),
         )
-        self._open_commands.reserve(
-            caller, command_id, device.gateway_id, urgent=method.spec.overtakes
-        )
+        self._open_commands.reserve(caller, command_id, device.gateway_id, method.name)
         try:
             accepted = await self._dispatcher.accept(new, method)
         except asyncio.CancelledError:

@@ -20,5 +20,8 @@ class LimitsSection(Section):
     open_commands_per_device: int = Field(default=20_000, ge=1, le=MOST)
     """Commands to one dock or remote controller, and what it carries, that have not ended.
     Emergencies are never refused by these two."""
+    open_emergencies: int = Field(default=200, ge=1, le=MOST)
+    """Emergencies of one method, by one credential to one dock or remote controller, that have not
+    ended. Beyond it only that method of that credential is refused."""
     watches_per_credential: int = Field(default=10_000, ge=1, le=MOST)
     """Streams of one credential that are open at once, of all kinds together."""

@@ -66,6 +66,10 @@ class Grpc(_Listener):
 
     listen: Address = "127.0.0.1:50051"
     """Port 0 lets the system choose."""
+    workers: int = Field(default=0, ge=0, le=64)
+    """How many processes speak gRPC in front of the one that decides; with 0 that one does so
+    itself. For more than 2,500 submissions a second; a single one then takes 0.2 ms longer. The
+    limits of connections and calls are for each."""
     reflection: bool = True
     """Let tools such as grpcurl read the schema from the server."""
     keepalive_seconds: int = Field(default=30, ge=5)
@@ -88,6 +92,8 @@ class Grpc(_Listener):
     """How many calls and watches may be open on one connection; the client lets the next wait."""
     handshake_seconds: float = Field(default=10.0, ge=0.1, le=120)
     """How long a new connection may take to speak TLS and HTTP/2."""
+    request_seconds: float = Field(default=30.0, ge=0.1, le=300)
+    """How long the request of a call may take to arrive."""
     idle_seconds: float = Field(default=300.0, ge=1)
     """How long a connection without calls stays open; clients open it again by themselves."""
     tls_client_ca: FilePath | None = None

@@ -43,7 +43,7 @@ class PresenceBook:
         return self._known.get(serial_number, Presence.UNKNOWN)
 
     def heard_at(self, serial_number: str) -> int | None:
-        """When the device was last heard of, UTC in milliseconds; None when it never was."""
+        """When the device last spoke or was named, UTC in milliseconds; None when it never was."""
         return self._heard_at.get(serial_number)
 
     def heard(self, serial_number: str) -> None:
@@ -51,6 +51,18 @@ class PresenceBook:
         self._heard_at[serial_number] = self._clock.now_ms()
         self._heard_since.add(serial_number)
         self._note(serial_number, Presence.ONLINE)
+
+    def named(self, serial_number: str, at: int) -> None:
+        """The device's gateway device said that it is connected.
+
+        A drone may be silent for hours; whether it can be reached is its gateway device's presence.
+
+        Args:
+            serial_number: The device.
+            at: When that was said, UTC in milliseconds.
+        """
+        self._heard_at[serial_number] = max(at, self._heard_at.get(serial_number, at))
+        self._heard_since.add(serial_number)
 
     def left(self, serial_number: str) -> None:
         """The device's last will came."""

@@ -5,7 +5,7 @@ limit to a dock reaches the drone that is in it now. All of this is within one t
 """
 
 from dockgate_server import asking
-from dockgate_server.devices.registry import Registry
+from dockgate_server.devices.registry import Registry, unknown_device
 from dockgate_server.model.caller import Caller
 from dockgate_server.model.device import Device
 
@@ -64,6 +64,23 @@ class Reach:
         if not self.has(device):
             raise asking.out_of_reach(self.caller, device_id)
         return device
+
+    def check_serial_number(self, serial_number: str, *, must_be_known: bool) -> None:
+        """Refuse a device that a command is to name to another one.
+
+        By its number alone: the device that reads it knows no aliases, and the alias of one could
+        be the number of another tenant's.
+
+        Raises:
+            DockgateError: DEVICE_NOT_FOUND, FORBIDDEN.
+        """
+        device = self._registry.get(serial_number)
+        if device is None and not must_be_known:
+            return
+        if device is None or not self._registry.belongs(device, self.caller.tenant):
+            raise unknown_device(serial_number)
+        if not self.has(device):
+            raise asking.out_of_reach(self.caller, serial_number)
 
     def serial_number(self, device_id: str) -> str:
         """That of a device by its alias; the name as it is, of one that is not known."""

@@ -119,7 +119,7 @@ class Registry:
         return Presence.OFFLINE if there is Presence.ONLINE and not device.listed else there
 
     def heard_at(self, device: Device) -> int | None:
-        """When the device itself was last heard of; None when it never was."""
+        """When the device itself was last heard of, or named by its gateway device; else None."""
         return self._presence.heard_at(device.id)
 
     def learn(self, topology: Topology) -> asyncio.Future[None]:
@@ -202,6 +202,8 @@ class Registry:
                     continue
                 known = replace(known, tenant=tenant, alias=None)
             self._put(replace(known, gateway_id=gateway_id, model=model, listed=True))
+            if serial_number != gateway_id:
+                self._presence.named(serial_number, topology.seen_at)
             changed.add(serial_number)
         self.feed.changed(*changed)
 

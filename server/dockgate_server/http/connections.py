@@ -9,7 +9,6 @@ from collections import Counter
 from itertools import chain
 from typing import Final
 
-import structlog
 from aiohttp import web
 
 from dockgate_server import errors, request_ids
@@ -32,8 +31,6 @@ _MOST_LINGERING: Final = 100
 
 _FIRST_SERVER_ERROR: Final = 500
 _SEPARATORS: Final = len(": \r\n")
-
-_log = structlog.get_logger(__name__)
 
 
 class Connections(web.Server):
@@ -213,7 +210,8 @@ class Connection(web.RequestHandler):
         is_ours = status >= _FIRST_SERVER_ERROR
         error = internal_error() if is_ours else self._server.unreadable
         asked = request_ids.new()
-        _log.info("http_unreadable", request_id=asked, status=status, problem=type(exc).__name__)
+        said = {"request_id": asked, "status": status, "problem": type(exc).__name__}
+        self._server.refusals.tell("http_unreadable", error.reason, proven=False, **said)
         self._server.api.unreadable(self.transport, asked, error)
         response = error_response(error, asked)
         response.force_close()
@@ -234,14 +232,14 @@ class Connection(web.RequestHandler):
     def _reader_is_too_slow(self) -> None:
         self._reader_timer = None
         if self.transport is not None:
-            self._server.refusals.note("http.body_seconds", self._peer())
+            self._server.refusals.note("http.body_seconds", self._peer(), proven=False)
             self.transport.abort()
 
     def _turn_away(self, error: DockgateError, limit: str) -> None:
         """Say why without having read a request, and give the client some time to read that."""
         server, transport = self._server, self.transport
         assert transport is not None
-        server.refusals.note(limit, self._peer())
+        server.refusals.note(limit, self._peer(), proven=False)
         asked = request_ids.new()
         server.api.unreadable(transport, asked, error)
         self.close()

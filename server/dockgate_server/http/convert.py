@@ -68,7 +68,12 @@ def in_terms_of_json(error: DockgateError, command_type: str) -> DockgateError:
         else violation
         for violation in error.violations
     ]
-    in_terms = errors.validation_failed(renamed)
+    if error.reason is Reason.VALIDATION_FAILED:
+        in_terms = errors.validation_failed(renamed)
+    else:
+        in_terms = DockgateError(
+            error.reason, error.message, metadata=error.metadata, violations=renamed
+        )
     in_terms.subject = error.subject
     return in_terms
 
@@ -83,8 +88,14 @@ def accepted(command: Command, request_id: str) -> dict[str, Any]:
     }
 
 
-def status(command: Command, request_id: str) -> dict[str, Any]:
-    """The answer to a query. Source of names and order: the platform's services-reply page."""
+def status(command: Command, request_id: str, gateway_model: str = "") -> dict[str, Any]:
+    """The answer to a query. Source of names and order: the platform's services-reply page.
+
+    Args:
+        command: The command.
+        request_id: That of the query.
+        gateway_model: The model of the command's dock, in whose words its job is told.
+    """
     response = command.vendor_response
     members = {
         "command_id": command.id,
@@ -103,7 +114,7 @@ def status(command: Command, request_id: str) -> dict[str, Any]:
         "completed_at": time(command.completed_at),
         "response_received_at": time(command.response_received_at),
         "updated_at": time(command.updated_at),
-        "job": None if command.job is None else _job(command.command_type, command.job),
+        "job": _job(command.command_type, command.job, gateway_model) if command.job else None,
         "request_id": request_id,
     }
     return present(members)
@@ -149,12 +160,12 @@ def _needs_payload(command_type: Any) -> bool:
     return method is not None and bool(method.descriptor.fields)
 
 
-def _job(command_type: str, job: Job) -> dict[str, Any]:
+def _job(command_type: str, job: Job, model: str) -> dict[str, Any]:
     members = {
         "state": job.state.value,
         "percent": job.percent,
         "step": job.step or None,
-        "step_message": job_words.step(command_type, job) or None,
+        "step_message": job_words.step(command_type, job, model) or None,
         "result": job.result,
         "updated_at": time(job.updated_at),
         "result_message": job_words.result(job) or None,

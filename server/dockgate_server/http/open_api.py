@@ -20,6 +20,8 @@ from dockgate_server.http.errors import error_response, internal_error
 from dockgate_server.http.origin import OriginOf
 from dockgate_server.http.responses import json_response, request_id
 from dockgate_server.inbox import Inbox
+from dockgate_server.limits import unlimited
+from dockgate_server.limits.refusals import Refusals
 from dockgate_server.model.caller import Caller, Origin
 
 COMMANDS_PATH = "/api/v1/open/downlink/commands"
@@ -53,6 +55,7 @@ class OpenApi:
         inbox: The use cases about the requests of devices, where they are served.
         origin_of: Where a request comes from.
         refused: Hears of each request that is refused.
+        refusals: Writes them down.
     """
 
     def __init__(
@@ -65,7 +68,9 @@ class OpenApi:
         *,
         origin_of: OriginOf = origin.of_socket,
         refused: Refused = unheard,
+        refusals: Refusals | None = None,
     ) -> None:
+        self._refusals = refusals or unlimited().refusals
         self._origin_of = origin_of
         self._refused = refused
         self._commands = commands
@@ -105,9 +110,9 @@ class OpenApi:
             (action, handler), match = self._find(request.method, path)
             return await handler(request, asked, match)
         except DockgateError as error:
-            if error.reason is not Reason.RATE_LIMITED:  # a flood must not be one of lines
-                where = {"method": request.method, "path": path[:200]}
-                _log.info("http_refused", **where, code=error.reason)
+            where = {"method": request.method, "path": path[:200]}
+            known = request.get(_CALLER) is not None
+            self._refusals.tell("http_refused", error.reason, proven=known, **where)
             self._audit(request, action, error)
             return error_response(error, asked)
         except Exception as error:
@@ -160,7 +165,8 @@ class OpenApi:
         caller, _ = await self._verified(request, is_json=False)
         command_id = _id(match, Reason.COMMAND_NOT_FOUND, "command")
         command = await self._commands.get(caller, pb.GetCommandRequest(command_id=command_id))
-        return json_response(200, convert.status(command, asked), asked)
+        model = self._commands.model_of(command.gateway_id)
+        return json_response(200, convert.status(command, asked, model), asked)
 
     async def _list_requests(
         self, inbox: Inbox, request: web.BaseRequest, asked: str, match: "re.Match[str]"

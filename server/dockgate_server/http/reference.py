@@ -37,9 +37,10 @@ _NOT_MODIFIED = 304
 _HTML = "text/html; charset=utf-8"
 
 PATHS = re.compile(
-    "|".join(map(re.escape, (DOCUMENT, PAGES, STYLE))) + f"|{PAGES}/methods/[a-z0-9_]{{1,64}}"
+    "|".join(map(re.escape, (DOCUMENT, PAGES, f"{PAGES}/", STYLE)))
+    + f"|{PAGES}/methods/[a-z0-9_]{{1,64}}"
 )
-"""Where it is served."""
+"""Where it is served; the first page also with a slash, as people type it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,7 @@ class ReferencePages:
         Raises:
             DockgateError: NOT_FOUND.
         """
-        path = match[0]
+        path = match[0].rstrip("/")
         found = self._made.get(path)
         if found is None:
             content_type, content = self._make(path)

@@ -32,7 +32,7 @@ class HttpServer:
         verifier: Finds out who asks.
         stop_seconds: How long a stop waits for requests that are being answered.
         inbox: The use cases about the requests of devices, where they are served.
-        limits: Writes down who has reached a limit of connections.
+        limits: Writes down who is refused, and who has reached a limit of connections.
         refused: Hears of each request that is refused.
     """
 
@@ -49,6 +49,7 @@ class HttpServer:
     ) -> None:
         self._settings = settings
         self._stop_seconds = stop_seconds
+        self._refusals = (limits or unlimited()).refusals
         self._api = OpenApi(
             commands,
             verifier,
@@ -57,8 +58,8 @@ class HttpServer:
             inbox,
             origin_of=origin.of_proxy if settings.trusted_proxy else origin.of_socket,
             refused=refused,
+            refusals=self._refusals,
         )
-        self._refusals = (limits or unlimited()).refusals
         self._runner: web.ServerRunner | None = None
         self._listener: asyncio.Server | None = None
         self.address = settings.listen

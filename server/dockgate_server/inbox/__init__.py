@@ -9,11 +9,11 @@ from dockgate.downlink.v1 import device_request_service_pb2 as pb
 from dockgate_server import errors
 from dockgate_server.asking import check, need, next_page, out_of_reach, position
 from dockgate_server.clock import Clock
-from dockgate_server.codec import cursor, dji_json
+from dockgate_server.codec import cursor, device_requests, dji_json
 from dockgate_server.codec.redaction import without_secrets
 from dockgate_server.devices.reach import Reach
 from dockgate_server.devices.registry import Registry
-from dockgate_server.errors import DockgateError, FieldViolation, Reason
+from dockgate_server.errors import DockgateError, FieldViolation, Reason, Subject
 from dockgate_server.inbound.request_replies import RequestReplies
 from dockgate_server.inbox.watching import Watching
 from dockgate_server.limits import Limits, unlimited
@@ -108,6 +108,9 @@ class Inbox:
     async def reply(self, caller: Caller, request: pb.ReplyDeviceRequestRequest) -> DeviceRequest:
         """Answer a request that waits; sending the answer goes on behind this.
 
+        One that the schema calls dangerous needs two scopes, whatever the answer: what a device
+        makes of a file beside a no is its own affair.
+
         Raises:
             DockgateError: VALIDATION_FAILED, FORBIDDEN, DEVICE_REQUEST_NOT_FOUND,
                 DEVICE_REQUEST_CLOSED, UNAVAILABLE. Nothing was stored.
@@ -116,6 +119,9 @@ class Inbox:
         check(request)
         payload = _payload(request)
         known = await self._find(caller, request.request_id)
+        is_dangerous = device_requests.is_dangerous(known.request_type)
+        if is_dangerous:
+            _need_dangerous(caller, known)
         data = {"result": request.reply_code, **payload}
         if known.request_type in _WITHOUT_RESULT and request.reply_code == 0:
             data = payload
@@ -131,7 +137,10 @@ class Inbox:
             at=self._clock.now_ms(),
         )
         audit = by(caller, reply.at, "reply_device_request")._replace(
-            target=known.id, device_id=known.gateway_id, method=known.request_type
+            target=known.id,
+            device_id=known.gateway_id,
+            method=known.request_type,
+            dangerous=is_dangerous,
         )
         answered = await self._replies.answer(known.id, reply, orjson.dumps(data), audit)
         if answered is not None:
@@ -159,6 +168,14 @@ class Inbox:
         if not Reach(self._registry, caller).has_gateway(request.gateway_id):
             raise out_of_reach(caller, request.gateway_id)
         return request
+
+
+def _need_dangerous(caller: Caller, request: DeviceRequest) -> None:
+    try:
+        need(caller, Scope.DANGEROUS)
+    except DockgateError as refused:
+        refused.subject = Subject(request.gateway_id, request.request_type, is_dangerous=True)
+        raise
 
 
 def _payload(request: pb.ReplyDeviceRequestRequest) -> dict[str, object]:

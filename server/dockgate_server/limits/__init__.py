@@ -22,7 +22,10 @@ class Limits:
             settings.requests_per_second, settings.requests_at_once, clock, self.refusals
         )
         self.open_commands = OpenCommands(
-            settings.open_commands_per_device, settings.open_commands_per_credential, self.refusals
+            settings.open_commands_per_device,
+            settings.open_commands_per_credential,
+            settings.open_emergencies,
+            self.refusals,
         )
         self.watches = Watches(settings.watches_per_credential, self.refusals)
 
@@ -34,6 +37,7 @@ def unlimited() -> Limits:
         requests_at_once=MOST,
         open_commands_per_credential=MOST,
         open_commands_per_device=MOST,
+        open_emergencies=MOST,
         watches_per_credential=MOST,
     )
     return Limits(settings, SystemClock())

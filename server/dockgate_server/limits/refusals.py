@@ -1,15 +1,22 @@
-"""Saying no to whoever has reached a limit: to the caller each time, to the log now and then."""
+"""Saying no: to the caller each time, to the log now and then."""
 
 import math
+from collections.abc import Callable
 
 import structlog
 
 from dockgate_server.clock import Clock
 from dockgate_server.errors import DockgateError, Reason
+from dockgate_server.limits import lines
+from dockgate_server.limits.lines import Lines
 from dockgate_server.model.caller import LOCAL, Caller
 
-LOG_SECONDS = 1.0
+LOG_SECONDS = lines.SECONDS
 """How often a line is written of one credential and one limit, however often it is refused."""
+
+MOST_UNPROVEN_LINES = 10
+"""Lines in a second about callers of whom nothing is proven, of all of them together: whoever can
+connect can make as many bad calls as he likes."""
 
 _FEWEST_KEPT = 1000
 
@@ -30,8 +37,9 @@ class Refusals:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._quiet: dict[tuple[str, str], tuple[float, int]] = {}
-        """By limit and credential: until when no line is written, and how many it leaves out."""
+        self._unproven = Lines(MOST_UNPROVEN_LINES, clock)
+        self._quiet: dict[tuple[str, str], Lines] = {}
+        """By limit and credential."""
         self._sweep_at = _FEWEST_KEPT
 
     def reached(
@@ -53,15 +61,45 @@ class Refusals:
             metadata={"limit": limit, "retry_after_seconds": str(seconds)},
         )
 
-    def note(self, limit: str, who: str) -> None:
-        """Write a line, unless there was one just now; the next one counts those left out."""
-        now = self._clock.monotonic()
-        until, left_out = self._quiet.get((limit, who), (now, 0))
-        if now < until <= now + LOG_SECONDS:
-            self._quiet[limit, who] = (until, left_out + 1)
-            return
-        self._quiet[limit, who] = (now + LOG_SECONDS, 0)
-        _log.warning("limit_reached", limit=limit, who=who, refused=left_out + 1)
+    def note(self, limit: str, who: str, *, proven: bool = True) -> None:
+        """Write a line, unless there was one just now; the next one counts those left out.
+
+        Args:
+            limit: The name of the setting.
+            who: The credential, or the address where nothing is proven.
+            proven: Whether it is a credential.
+        """
+        about = self._quiet.get((limit, who))
+        if about is None:
+            about = self._quiet[limit, who] = Lines(1, self._clock)
+        if (left_out := about.one_more()) is not None:
+            said = {"limit": limit, "who": who, "refused": left_out + 1}
+            self._write(_log.warning, "limit_reached", proven, said)
         if len(self._quiet) > self._sweep_at:
-            self._quiet = {key: one for key, one in self._quiet.items() if now < one[0]}
+            self._quiet = {key: one for key, one in self._quiet.items() if not one.is_quiet}
             self._sweep_at = max(_FEWEST_KEPT, 2 * len(self._quiet))
+
+    def tell(self, event: str, reason: str, *, proven: bool, **about: object) -> None:
+        """Write a line about a call that was refused: about each one of a caller who is known.
+
+        Whoever has sent too much has had a line already, see :meth:`reached`.
+
+        Args:
+            event: What the line is called.
+            reason: Why it was refused.
+            proven: Whether the caller is known.
+            about: What else to say.
+        """
+        if reason != Reason.RATE_LIMITED:
+            self._write(_log.info, event, proven, {**about, "code": reason})
+
+    def _write(
+        self, write: Callable[..., object], event: str, proven: bool, said: dict[str, object]
+    ) -> None:
+        if not proven:
+            left_out = self._unproven.one_more()
+            if left_out is None:
+                return
+            if left_out:
+                said["left_out"] = left_out
+        write(event, **said)

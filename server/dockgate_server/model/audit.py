@@ -25,6 +25,8 @@ class Action(enum.StrEnum):
     STARTED = "started"
     STOPPED = "stopped"
     RESTORED = "restored"
+    GUARDS_RESTORED = "guards_restored"
+    """The database did not keep the log append-only any more when the gateway started."""
     KEY_CREATED = "key_created"
     KEY_ROTATED = "key_rotated"
     KEY_ROTATION_FINISHED = "key_rotation_finished"
@@ -59,8 +61,8 @@ class Entry(NamedTuple):
     method: str = ""
     """The command's method, e.g. ``takeoff_to_point``."""
     dangerous: bool = False
-    """Whether the schema calls that method dangerous, or does not know it; of an API key, whether
-    it may submit such."""
+    """Whether the schema calls that method, or the device's request, dangerous, or does not know
+    that method; of an API key, whether it may submit such."""
     digest: bytes = b""
     """The command's content hash: whoever knows the content can show that it was this."""
     calls: int = 1

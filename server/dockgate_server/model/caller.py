@@ -17,7 +17,8 @@ class Scope(enum.StrEnum):
     CREATE = "open:command:create"
     READ = "open:command:read"
     DANGEROUS = "open:command:dangerous"
-    """Methods that the schema calls dangerous: they move an aircraft or destroy something."""
+    """Methods that the schema calls dangerous: they move an aircraft or destroy something. And
+    requests of devices whose answers do."""
     RAW = "open:command:raw"
     """Methods that the schema does not have."""
     REQUESTS_READ = "open:device-request:read"

@@ -1,65 +1,51 @@
-"""The one place through which every call of our services passes.
+"""The one place through which every call passes.
 
-Who asks, the limit of calls, the service, its errors as statuses, and word of refusals. Methods
-are wrapped once, when a service is added to the server: nothing is looked up or made for each
-call, and a service that is not added here does not exist.
+Who asks, the limit of calls, what they ask, the service, its errors as statuses, and word of
+refusals. Methods are wrapped once, when a service is added to the server: nothing is looked up or
+made for each call, and a service that is not added here does not exist.
+
+To gRPC each call has a stream of requests, whatever the schema says; on the wire that is the same.
+So the request is read here: when it is known who asks, in limited time, and with our errors.
 """
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
-from dataclasses import dataclass
-from types import SimpleNamespace
-from typing import Any, Final, NoReturn
-from urllib.parse import unquote
+from typing import Any, Final, NoReturn, TypeAlias
 
-import structlog
-from google.protobuf.descriptor import ServiceDescriptor
-from grpc import aio
+import grpc
+from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
+from google.protobuf.message_factory import GetMessageClass
 from grpc_status import rpc_status
 
-from dockgate_server import request_ids
-from dockgate_server.access.bearer import AUTHORIZATION, Shown, WhoAsks
+from dockgate_server.access.bearer import WhoAsks
 from dockgate_server.audit import Refused, unheard
-from dockgate_server.errors import Reason, unavailable
-from dockgate_server.model.caller import Caller, Origin
+from dockgate_server.errors import DockgateError, Reason, unavailable
+from dockgate_server.limits.refusals import Refusals
+from dockgate_server.model.caller import Caller
+from dockgate_server.rpc.arrival import Arrival, Context, NothingCame, Read, TooSlow, reader
 from dockgate_server.rpc.errors import refusal, to_status
+from dockgate_server.rpc.received import REQUEST_ID, Call, received
 
-REQUEST_ID: Final = request_ids.REQUEST_ID.lower()
-"""The metadata, in calls and in what ends them."""
-
-Context = aio.ServicerContext[Any, Any]
 Unary = Callable[[Caller, Any], Awaitable[Any]]
 Streaming = Callable[[Caller, Any], AsyncGenerator[Any, None]]
 
 Take = Callable[[Caller], None]
 """Counts a call against its caller's limit; raises a DockgateError RATE_LIMITED beyond it."""
 
-# By this order a certificate is known; its common name counts only where it has none of them.
-_ALTERNATIVE_NAMES = ("peer_dns", "peer_uri", "peer_email")
-_COMMON_NAME = ("x509_common_name",)
+_UNKNOWN: Final = "grpc"
+"""What the audit log calls a call of nothing."""
 
-_NOTHING = Shown()
+_LONGEST_PATH: Final = 200
 
-_log = structlog.get_logger(__name__)
+Handlers: TypeAlias = "grpc.GenericRpcHandler[Any, Any]"
+"""What a server finds the methods of a service by."""
+
+_Handler = Callable[[Any, Context], Awaitable[Any]]
+"""What gRPC calls; the first argument is its own way to read requests, which is not used."""
 
 
 def unlimited(caller: Caller) -> None:
     """Takes any number of calls."""
-
-
-@dataclass(slots=True)
-class _Call:
-    """A call on its way through."""
-
-    context: Context
-    rpc: str
-    origin: Origin
-    shown: Shown
-    streaming: bool
-    proven: Caller | None = None
-    """Whoever it was at the start, without an origin."""
-    caller: Caller | None = None
-    """The same with where this call comes from."""
 
 
 class Calls:
@@ -67,6 +53,8 @@ class Calls:
 
     Args:
         who_asks: Finds out who makes a call.
+        arrival: Reads what it asks.
+        refusals: Writes down each call that was refused.
         take: Counts each call that has a caller; a watch counts once, at its start.
         refused: Hears of each call that was refused.
         mutual_tls: Look at clients' certificates, which TLS has verified.
@@ -75,46 +63,72 @@ class Calls:
     def __init__(
         self,
         who_asks: WhoAsks,
+        arrival: Arrival,
+        refusals: Refusals,
         *,
         take: Take = unlimited,
         refused: Refused = unheard,
         mutual_tls: bool = False,
     ) -> None:
         self._who_asks = who_asks
+        self._arrival = arrival
+        self._refusals = refusals
         self._mutual_tls = mutual_tls
         self._take = take
         self._refused = refused
 
-    def through(self, service: object, described: ServiceDescriptor) -> Any:
-        """What to add to the server in place of a service.
+    def through(self, service: object, described: ServiceDescriptor) -> Handlers:
+        """What to add to the server for a service of ours.
 
         Args:
             service: Has a method for each rpc, which takes the caller and the request.
             described: The service in the schema.
         """
-        wrapped = {
-            rpc.name: (self._streaming if rpc.server_streaming else self._unary)(
-                rpc.name, getattr(service, rpc.name)
-            )
-            for rpc in described.methods
-        }
-        return SimpleNamespace(**wrapped)
 
-    def _unary(self, rpc: str, handler: Unary) -> Callable[[Any, Context], Awaitable[Any]]:
-        async def call(request: Any, context: Context) -> Any:
-            one = self._received(context, rpc, streaming=False)
+        def wrapped(rpc: MethodDescriptor) -> _Handler:
+            handler, read = getattr(service, rpc.name), reader(rpc.input_type)
+            wrap = self._streaming if rpc.server_streaming else self._unary
+            return wrap(rpc.name, handler, read)
+
+        return _generic(described, wrapped)
+
+    def open_to_all(self, service: object, described: ServiceDescriptor) -> Handlers:
+        """What to add for one that serves also those of whom nothing is known.
+
+        Args:
+            service: Has a method for each rpc, which takes the request and gRPC's context; where
+                there are many requests, an iterator of them, and then it yields the responses.
+            described: The service in its schema.
+        """
+
+        def wrapped(rpc: MethodDescriptor) -> _Handler:
+            handler, read = getattr(service, rpc.name), reader(rpc.input_type)
+            wrap = self._open_stream if rpc.client_streaming else self._open
+            return wrap(rpc.name, handler, read)
+
+        return _generic(described, wrapped)
+
+    def of_nothing(self) -> Handlers:
+        """What to add behind all others: refuses whatever none of them takes."""
+        return _Nothing(self._nothing)
+
+    def _unary(self, rpc: str, handler: Unary, read: Read) -> _Handler:
+        async def call(_: Any, context: Context) -> Any:
+            one = received(context, rpc, streaming=False, mutual_tls=self._mutual_tls)
             try:
-                return await handler(await self._admitted(one), request)
+                caller = await self._admitted(one)
+                return await handler(caller, read(await self._arrival.next(context)))
             except Exception as error:
                 await self._refuse(one, error)
 
         return call
 
-    def _streaming(self, rpc: str, handler: Streaming) -> Callable[[Any, Context], Awaitable[None]]:
-        async def call(request: Any, context: Context) -> None:
-            one = self._received(context, rpc, streaming=True)
+    def _streaming(self, rpc: str, handler: Streaming, read: Read) -> _Handler:
+        async def call(_: Any, context: Context) -> None:
+            one = received(context, rpc, streaming=True, mutual_tls=self._mutual_tls)
             try:
                 caller = await self._admitted(one)
+                request = read(await self._arrival.next(context))
                 # Closed here, so that whatever a watch holds is given back when its client leaves.
                 async with aclosing(handler(caller, request)) as responses:
                     async for response in responses:
@@ -127,7 +141,55 @@ class Calls:
 
         return call
 
-    async def _admitted(self, call: _Call) -> Caller:
+    def _open(self, rpc: str, handler: _Handler, read: Read) -> _Handler:
+        async def call(_: Any, context: Context) -> Any:
+            one = received(context, rpc, streaming=False, mutual_tls=False)
+            try:
+                request = read(await self._arrival.next(context))
+            except Exception as error:
+                await self._refuse(one, error)
+            return await handler(request, context)
+
+        return call
+
+    def _open_stream(
+        self, rpc: str, handler: Callable[[Any, Context], AsyncGenerator[Any, None]], read: Read
+    ) -> _Handler:
+        async def call(_: Any, context: Context) -> None:
+            one = received(context, rpc, streaming=False, mutual_tls=False)
+            try:
+                async with aclosing(handler(self._requests(context, read), context)) as responses:
+                    async for response in responses:
+                        await context.write(response)
+            except Exception as error:
+                await self._refuse(one, error)
+
+        return call
+
+    async def _requests(self, context: Context, read: Read) -> AsyncIterator[Any]:
+        """All that a client asks in one call; who falls silent has asked everything."""
+        while True:
+            try:
+                raw = await self._arrival.next(context)
+            except (NothingCame, TooSlow):
+                return
+            yield read(raw)
+
+    async def _nothing(self, path: str, context: Context) -> None:
+        one = received(context, _UNKNOWN, streaming=False, mutual_tls=self._mutual_tls, path=path)
+        try:
+            try:
+                await self._admitted(one)
+            except DockgateError as error:
+                # What there is not is no secret, and a tool without credentials that looks for
+                # another version of a service must hear that it has to look on.
+                if error.reason is Reason.RATE_LIMITED:
+                    raise
+            raise DockgateError(Reason.NOT_FOUND, f"there is no rpc {path}")
+        except Exception as error:
+            await self._refuse(one, error)
+
+    async def _admitted(self, call: Call) -> Caller:
         proven = await self._who_asks(call.shown)
         # Written out: dataclasses.replace() takes three times as long, and every call comes here.
         caller = Caller(proven.tenant, proven.principal, proven.scopes, proven.devices, call.origin)
@@ -135,51 +197,59 @@ class Calls:
         self._take(caller)
         return caller
 
-    async def _check_still(self, call: _Call) -> None:
+    async def _check_still(self, call: Call) -> None:
         proven = await self._who_asks(call.shown)
         # Mostly it is the very same, which is much sooner seen than that it is equal.
         if proven is not call.proven and proven != call.proven:
             raise unavailable("what the caller may do has changed; watch again")
 
-    async def _refuse(self, call: _Call, error: Exception) -> NoReturn:
+    async def _refuse(self, call: Call, error: Exception) -> NoReturn:
         why = refusal(error, call.origin.request_id)
-        # A watch that ends so was not refused: it is to be taken up again.
-        if not (call.streaming and why.reason is Reason.UNAVAILABLE):
+        # A watch that ends so was not refused: it is to be taken up again. And who asks nothing
+        # has mostly left; that is no refusal either.
+        is_to_come_back = call.streaming and why.reason is Reason.UNAVAILABLE
+        if not is_to_come_back and not isinstance(error, NothingCame):
             self._refused(call.caller, call.shown.claimed, call.origin, call.rpc, why)
-            if why.reason is not Reason.RATE_LIMITED:  # a flood of calls must not be one of lines
-                _log.info("grpc_refused", rpc=call.rpc, code=why.reason)
+            about = {"rpc": call.rpc, "path": call.path} if call.path else {"rpc": call.rpc}
+            known = call.caller is not None
+            self._refusals.tell("grpc_refused", why.reason, proven=known, **about)
         status = rpc_status.to_status(to_status(why))
         trailing = (*status.trailing_metadata, (REQUEST_ID, call.origin.request_id))
         await call.context.abort(status.code, status.details, trailing)
         raise AssertionError("abort() raises")
 
-    def _received(self, context: Context, rpc: str, *, streaming: bool) -> _Call:
-        authorization: list[str] = []
-        request_id: list[str] = []
-        for name, value in context.invocation_metadata() or ():
-            if name == AUTHORIZATION:
-                authorization.append(str(value))
-            elif name == REQUEST_ID:
-                request_id.append(str(value))
-        asked = request_ids.choose(request_id)
-        context.set_trailing_metadata(((REQUEST_ID, asked),))
-        # Every call runs in a context of its own, which ends with it.
-        structlog.contextvars.bind_contextvars(request_id=asked)
-        names = _certificate_names(context) if self._mutual_tls else ()
-        shown = Shown(tuple(authorization), names) if authorization or names else _NOTHING
-        origin = Origin("grpc", _address(context.peer()), asked)
-        return _Call(context, rpc, origin, shown, streaming)
+
+class _Nothing(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # it takes none at run time
+    """Takes every call; gRPC asks it when no other has taken it."""
+
+    def __init__(self, refuse: Callable[[str, Context], Awaitable[None]]) -> None:
+        self._refuse = refuse
+
+    def service(self, details: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[Any, Any]":
+        """See :class:`grpc.GenericRpcHandler`."""
+        path = repr(details.method[:_LONGEST_PATH])  # printable, whatever is in it
+
+        async def call(_: Any, context: Context) -> None:
+            await self._refuse(path, context)
+
+        return grpc.stream_stream_rpc_method_handler(call)
 
 
-def _address(peer: str) -> str:
-    """HOST:PORT of what gRPC writes as ``ipv6:%5B::1%5D:50051``."""
-    return unquote(peer.partition(":")[2])
+def _generic(
+    described: ServiceDescriptor, wrapped: Callable[[MethodDescriptor], _Handler]
+) -> Handlers:
+    """What gRPC serves a service by.
 
-
-def _certificate_names(context: Context) -> tuple[str, ...]:
-    """The names in the certificate that the client has proven to be its own; none by default."""
-    properties = context.auth_context()
-    for kinds in (_ALTERNATIVE_NAMES, _COMMON_NAME):
-        if names := [name for kind in kinds for name in properties.get(kind, ())]:
-            return tuple(name.decode("utf-8", "replace") for name in names)
-    return ()
+    Not registered method by method, as the generated code does it: gRPC then waits for each of
+    them separately, which costs every call more than to find its method.
+    """
+    handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
+    for rpc in described.methods:
+        write = GetMessageClass(rpc.output_type).SerializeToString
+        made = (
+            grpc.stream_stream_rpc_method_handler
+            if rpc.server_streaming
+            else grpc.stream_unary_rpc_method_handler
+        )
+        handlers[rpc.name] = made(wrapped(rpc), response_serializer=write)
+    return grpc.method_handlers_generic_handler(described.full_name, handlers)

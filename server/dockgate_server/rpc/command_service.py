@@ -47,14 +47,15 @@ class CommandService:
     ) -> pb.GetCommandResponse:
         """Give a command as it is now."""
         command = await self._commands.get(caller, request)
-        return pb.GetCommandResponse(command=convert.command(command))
+        return pb.GetCommandResponse(command=convert.command(command, self._commands.model_of))
 
     async def ListCommands(  # noqa: N802
         self, caller: Caller, request: pb.ListCommandsRequest
     ) -> pb.ListCommandsResponse:
         """List commands, newest first."""
         page, next_page_token = await self._commands.list(caller, request)
-        commands = [convert.command(command) for command in page.commands]
+        model_of = self._commands.model_of
+        commands = [convert.command(command, model_of) for command in page.commands]
         return pb.ListCommandsResponse(commands=commands, next_page_token=next_page_token)
 
     async def WatchCommand(  # noqa: N802
@@ -101,7 +102,8 @@ class CommandService:
         """An event as watchers see it; made once for all of them, so not to be changed."""
         told = self._shared.get(event.seq)
         if told is None:
-            told = pb.WatchCommandResponse(event=convert.event(event))
+            model_of = self._commands.model_of
+            told = pb.WatchCommandResponse(event=convert.event(event, model_of))
             if told.ByteSize() <= _SHARED_BYTES:
                 if len(self._shared) >= _SHARED_EVENTS:
                     del self._shared[next(iter(self._shared))]

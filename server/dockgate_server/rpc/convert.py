@@ -1,5 +1,6 @@
 """From the model to the messages of ``dockgate.downlink.v1``."""
 
+from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -10,9 +11,21 @@ from dockgate_server.codec import catalogue, dji_json, job_words
 from dockgate_server.model.command import Command, CommandEvent, Job
 from dockgate_server.model.transitions import Unmatched
 
+ModelOf = Callable[[str], str]
+"""Gives the model of a gateway device; "" while it is not known."""
 
-def command(of: Command) -> command_pb2.Command:
-    """A command as callers see it."""
+
+def _of_no_model(gateway_id: str) -> str:
+    return ""
+
+
+def command(of: Command, model_of: ModelOf = _of_no_model) -> command_pb2.Command:
+    """A command as callers see it; with the model of its dock its job is told in that one's words.
+
+    Args:
+        of: The command.
+        model_of: Is asked only where there is a job.
+    """
     message = command_pb2.Command(
         command_id=of.id,
         vendor=of.vendor,
@@ -43,17 +56,17 @@ def command(of: Command) -> command_pb2.Command:
         message.vendor_response.CopyFrom(struct(of.vendor_response))
         _fill_reply(of, message)
     if of.job is not None:
-        message.job.CopyFrom(_job(of.command_type, of.job))
+        message.job.CopyFrom(_job(of.command_type, of.job, model_of(of.gateway_id)))
     return message
 
 
-def event(of: CommandEvent) -> command_pb2.CommandEvent:
-    """An event as callers see it."""
+def event(of: CommandEvent, model_of: ModelOf = _of_no_model) -> command_pb2.CommandEvent:
+    """An event as callers see it, with its command as that was then."""
     message = command_pb2.CommandEvent(
         revision=of.revision,
         kind=command_pb2.CommandEventKind.Value(f"COMMAND_EVENT_KIND_{of.kind}"),
         occurred_at=timestamp(of.occurred_at),
-        command=command(of.command),
+        command=command(of.command, model_of),
         note=of.note,
     )
     if of.reply is not None:
@@ -89,12 +102,12 @@ def _fill_reply(of: Command, message: command_pb2.Command) -> None:
     dji_json.read_tolerantly(members, part)
 
 
-def _job(command_type: str, of: Job) -> command_pb2.Job:
+def _job(command_type: str, of: Job, model: str) -> command_pb2.Job:
     return command_pb2.Job(
         state=command_pb2.JobState.Value(f"JOB_STATE_{of.state}"),
         percent=of.percent,
         step=of.step,
-        step_message=job_words.step(command_type, of),
+        step_message=job_words.step(command_type, of, model),
         result=of.result,
         updated_at=timestamp(of.updated_at),
         result_message=job_words.result(of),

@@ -33,7 +33,10 @@ class DeviceService:
         """List devices in the order of their names."""
         page, next_page_token = self._fleet.list(caller, request)
         devices = [convert_device.device(seen) for seen in page]
-        return pb.ListDevicesResponse(devices=devices, next_page_token=next_page_token)
+        limited = bool(caller.devices)
+        return pb.ListDevicesResponse(
+            devices=devices, next_page_token=next_page_token, limited=limited
+        )
 
     async def WatchDevices(  # noqa: N802
         self, caller: Caller, request: pb.WatchDevicesRequest

@@ -1,43 +1,39 @@
-"""The gRPC server: address, TLS, limits, health and reflection."""
+"""The gRPC server: the services, health and reflection, and where calls come in."""
 
+from collections.abc import Iterable
 from types import TracebackType
 
-import grpc
-from grpc import aio
-from grpc_health.v1 import health_pb2_grpc
+from google.protobuf.descriptor import ServiceDescriptor
+from grpc_health.v1 import health_pb2
 from grpc_health.v1.health import SERVICE_NAME as HEALTH_SERVICE
-from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 from dockgate.downlink.v1 import (
     command_service_pb2,
-    command_service_pb2_grpc,
     device_request_service_pb2,
-    device_request_service_pb2_grpc,
     device_service_pb2,
-    device_service_pb2_grpc,
 )
-from dockgate_server import tls
 from dockgate_server.access.bearer import Bearers, WhoAsks, local
 from dockgate_server.access.keys import Keys
 from dockgate_server.audit import Refused, unheard
+from dockgate_server.clock import Clock, SystemClock
 from dockgate_server.commands import Commands
-from dockgate_server.config import Grpc
-from dockgate_server.errors import CannotListen
+from dockgate_server.config import Grpc, Log
 from dockgate_server.events import EventWatching
 from dockgate_server.fleet import Fleet
 from dockgate_server.inbox import Inbox
+from dockgate_server.limits import Limits
+from dockgate_server.limits import unlimited as without_limits
+from dockgate_server.rpc import listening
+from dockgate_server.rpc.arrival import Arrival
 from dockgate_server.rpc.calls import Calls, Take, unlimited
 from dockgate_server.rpc.command_service import CommandService
 from dockgate_server.rpc.device_request_service import DeviceRequestService
 from dockgate_server.rpc.device_service import DeviceService
 from dockgate_server.rpc.health import SERVICES, Health
-from dockgate_server.tls import TlsProblem
-
-_AGE_GRACE_SECONDS = 30
-# Above the setting, so that a request over the limit is read and gets its reason.
-_LARGEST_READ_BYTES = 4_259_840
-# A storm of new watchers must queue, not be refused: gRPC would turn 4,000 of 10,000 away.
-_PENDING_REQUESTS = 100_000
+from dockgate_server.rpc.listening import Listener
+from dockgate_server.rpc.workers.orders import Method, Orders
+from dockgate_server.rpc.workers.pool import Workers
 
 
 class RpcServer:
@@ -56,6 +52,9 @@ class RpcServer:
             this machine may do all.
         take: Counts each call against its caller's limit.
         refused: Hears of each call that was refused.
+        limits: Writes down who is refused.
+        clock: The time.
+        log: How the workers write their log, where there are some.
     """
 
     def __init__(
@@ -71,46 +70,55 @@ class RpcServer:
         keys: Keys | None = None,
         take: Take = unlimited,
         refused: Refused = unheard,
+        limits: Limits | None = None,
+        clock: Clock | None = None,
+        log: Log | None = None,
     ) -> None:
-        self._settings = settings
         self._stop_seconds = stop_seconds
-        self._server = aio.server(
-            options=_options(settings), maximum_concurrent_rpcs=settings.max_calls
-        )
+        self._arrival = Arrival(clock or SystemClock(), settings.request_seconds)
         calls = Calls(
             _who_asks(settings, keys),
+            self._arrival,
+            (limits or without_limits()).refusals,
             take=take,
             refused=refused,
             mutual_tls=settings.tls_client_ca is not None,
         )
-        command_service_pb2_grpc.add_CommandServiceServicer_to_server(
-            calls.through(
+        services: list[tuple[object, ServiceDescriptor]] = [
+            (
                 CommandService(commands, settings.max_message_bytes),
                 command_service_pb2.DESCRIPTOR.services_by_name["CommandService"],
-            ),
-            self._server,
-        )
+            )
+        ]
         if fleet is not None and events is not None:
-            device_service_pb2_grpc.add_DeviceServiceServicer_to_server(
-                calls.through(
-                    DeviceService(fleet, events),
-                    device_service_pb2.DESCRIPTOR.services_by_name["DeviceService"],
-                ),
-                self._server,
-            )
+            described = device_service_pb2.DESCRIPTOR.services_by_name["DeviceService"]
+            services.append((DeviceService(fleet, events), described))
         if inbox is not None:
-            device_request_service_pb2_grpc.add_DeviceRequestServiceServicer_to_server(
-                calls.through(
-                    DeviceRequestService(inbox),
-                    device_request_service_pb2.DESCRIPTOR.services_by_name["DeviceRequestService"],
-                ),
-                self._server,
-            )
-        self._health = health
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+            described = device_request_service_pb2.DESCRIPTOR.services_by_name[
+                "DeviceRequestService"
+            ]
+            services.append((DeviceRequestService(inbox), described))
+        open_to_all: list[tuple[object, ServiceDescriptor]] = [
+            (health, health_pb2.DESCRIPTOR.services_by_name["Health"])
+        ]
         if settings.reflection:
             names = (*SERVICES, HEALTH_SERVICE, reflection.SERVICE_NAME)
-            reflection.enable_server_reflection(names, self._server)
+            servicer = reflection.aio.ReflectionServicer(names)  # type: ignore[attr-defined]
+            described = reflection_pb2.DESCRIPTOR.services_by_name["ServerReflection"]
+            open_to_all.append((servicer, described))
+        terms = listening.terms(settings)
+        self._server: Listener | Workers = Listener(terms)
+        if settings.workers:
+            methods = _methods([described for _, described in (*services, *open_to_all)])
+            log = log or Log()
+            orders = Orders(terms, settings.request_seconds, (log.level, log.format), methods)
+            self._server = Workers(settings.workers, orders)
+        self._server.add(
+            *[calls.through(*one) for one in services],
+            *[calls.open_to_all(*one) for one in open_to_all],
+            calls.of_nothing(),
+        )
+        self._health = health
         self.address = settings.listen
         """HOST:PORT; the port is the real one once the server has been entered."""
 
@@ -120,15 +128,8 @@ class RpcServer:
         Raises:
             CannotListen: The address is in use, or is not ours, or TLS files are unreadable.
         """
-        listen = self._settings.listen
-        try:
-            port = self._add_port(listen)
-        except TlsProblem as error:
-            raise CannotListen(str(error)) from error
-        except (RuntimeError, OSError) as error:
-            raise CannotListen(f"cannot listen for gRPC on {listen}: {_why(error)}") from error
-        self.address = f"{listen.rpartition(':')[0]}:{port}"
-        await self._server.start()
+        port = await self._server.start()
+        self.address = f"{self.address.rpartition(':')[0]}:{port}"
         self._health.start()
         return self
 
@@ -142,11 +143,23 @@ class RpcServer:
         self._health.stop()
         await self._server.stop(self._stop_seconds)
 
-    def _add_port(self, listen: str) -> int:
-        credentials = _credentials(self._settings)
-        if credentials is None:
-            return self._server.add_insecure_port(listen)
-        return self._server.add_secure_port(listen, credentials)
+    async def run(self) -> None:
+        """Watch over a server that has been entered; to be cancelled when it has been left.
+
+        Raises:
+            Exception: gRPC takes no more calls, although nobody has told it to stop.
+        """
+        await self._server.run()
+
+
+def _methods(services: Iterable[ServiceDescriptor]) -> dict[str, Method]:
+    return {
+        f"/{service.full_name}/{rpc.name}": Method(
+            asks_once=not rpc.client_streaming, answers_once=not rpc.server_streaming
+        )
+        for service in services
+        for rpc in service.methods
+    }
 
 
 def _who_asks(settings: Grpc, keys: Keys | None) -> WhoAsks:
@@ -155,65 +168,3 @@ def _who_asks(settings: Grpc, keys: Keys | None) -> WhoAsks:
     if keys is None:
         raise ValueError("TLS is for callers who are known by their API keys, so it needs these")
     return Bearers(keys).who_asks
-
-
-def _credentials(settings: Grpc) -> grpc.ServerCredentials | None:
-    """TLS with the newest files for each connection; None for none.
-
-    Raises:
-        TlsProblem: The files cannot be used.
-    """
-    certificate, key, client_ca = (
-        settings.tls_certificate,
-        settings.tls_key,
-        settings.tls_client_ca,
-    )
-    if certificate is None or key is None:
-        return None
-
-    def load() -> grpc.ServerCertificateConfiguration:
-        pem = tls.pem_of(certificate, key, client_ca)
-        pair = (pem.key, pem.certificate)
-        return grpc.ssl_server_certificate_configuration([pair], pem.client_ca)
-
-    files = [file for file in (certificate, key, client_ca) if file is not None]
-    renewed = tls.Renewed("gRPC", files, load)
-    # gRPC asks on a thread of its own, and makes a new context of whatever it is given.
-    return grpc.dynamic_ssl_server_credentials(
-        renewed.current(),
-        renewed.change,  # type: ignore[arg-type]  # None stands for no change
-        require_client_authentication=client_ca is not None,
-    )
-
-
-def _options(settings: Grpc) -> list[tuple[str, int]]:
-    return [
-        # Two servers on one port would each get half of the calls.
-        ("grpc.so_reuseport", 0),
-        ("grpc.keepalive_time_ms", settings.keepalive_seconds * 1000),
-        ("grpc.keepalive_timeout_ms", settings.keepalive_timeout_seconds * 1000),
-        # gRPC's own bandwidth probe is a ping too, and while it waits for its answer no keepalive
-        # is sent: with its default of 60 s a dead watcher would stay for a minute.
-        ("grpc.http2.ping_timeout_ms", settings.keepalive_timeout_seconds * 1000),
-        ("grpc.http2.max_pings_without_data", 0),
-        # Clients may keep their own connections alive as often as we do.
-        ("grpc.http2.min_ping_interval_without_data_ms", 5000),
-        ("grpc.keepalive_permit_without_calls", 1),
-        ("grpc.max_connection_age_ms", settings.max_connection_age_seconds * 1000),
-        ("grpc.max_connection_age_grace_ms", _AGE_GRACE_SECONDS * 1000),
-        ("grpc.max_connection_idle_ms", round(settings.idle_seconds * 1000)),
-        ("grpc.max_allowed_incoming_connections", settings.max_connections),
-        ("grpc.max_concurrent_streams", settings.max_streams_per_connection),
-        ("grpc.server_handshake_timeout_ms", round(settings.handshake_seconds * 1000)),
-        # Between the two gRPC refuses by chance, the more often the larger.
-        ("grpc.max_metadata_size", settings.max_metadata_bytes),
-        ("grpc.absolute_max_metadata_size", settings.max_metadata_bytes),
-        ("grpc.max_receive_message_length", _LARGEST_READ_BYTES),
-        ("grpc.server.max_pending_requests", _PENDING_REQUESTS),
-        ("grpc.server.max_pending_requests_hard_limit", _PENDING_REQUESTS),
-    ]
-
-
-def _why(error: Exception) -> str:
-    text = str(error)
-    return "the port is in use, or the address is not this machine's" if "bind" in text else text

@@ -8,6 +8,7 @@ the end show against a head that was noted down elsewhere before.
 import asyncio
 import hashlib
 import hmac
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from dockgate_server.model.audit import Entry
@@ -68,6 +69,16 @@ class AuditLog(Protocol):
 
     def record(self, *entries: Entry) -> asyncio.Future[None]:
         """Append entries that belong to no change."""
+
+    async def guard(self, entry: Entry) -> Sequence[str]:
+        """See that the store takes no change of an entry, and mend it where it would.
+
+        Args:
+            entry: Is recorded, with what was found as its target, where something was mended.
+
+        Returns:
+            What was found, each in a few words; nothing where all was as it should be.
+        """
 
     def restored(self, entry: Entry) -> asyncio.Future[None]:
         """Append the entry of having been restored from a backup, once."""

@@ -17,7 +17,7 @@ from dockgate_server.store.audit import AuditLog
 from dockgate_server.store.secrets import Secrets
 
 OnCommit = Callable[[Sequence[CommandEvent]], None]
-"""Called on the event loop with the events of a commit, before any future of it resolves."""
+"""Called on the event loop with the events of a commit, before anybody who waits for it goes on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,8 +139,8 @@ class Store(Protocol):
     def open_commands(self) -> AsyncIterator[Sequence[Command]]:
         """All open commands of every tenant, in the order accepted, in chunks."""
 
-    async def open_places(self) -> Sequence[tuple[int, str, str]]:
-        """Seq, gateway device and principal of every open command of every tenant."""
+    async def open_places(self) -> Sequence[tuple[int, str, str, str]]:
+        """Seq, gateway device, principal and method of every open command of every tenant."""
 
     def commands_with_open_jobs(self) -> AsyncIterator[Sequence[Command]]:
         """Commands of every tenant whose job goes on or was never reported, in chunks."""
@@ -212,6 +212,9 @@ class Store(Protocol):
 
     async def list_credentials(self) -> Sequence[Credential]:
         """Every one, oldest first."""
+
+    async def usable_credentials(self) -> Sequence[tuple[str, str | None]]:
+        """API ID and client certificate of every one that is not disabled."""
 
     def use_nonce(self, api_id: str, nonce: str, expires_at: int) -> asyncio.Future[bool]:
         """Use a nonce up; False when it was used before."""

@@ -7,14 +7,15 @@ transaction, which nobody else can be in meanwhile.
 
 import asyncio
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypeVar
 
 from dockgate_server.model.audit import Entry
 from dockgate_server.sealing import SealingKey, new_kept_key, open_kept_key
-from dockgate_server.store.audit import NO_MAC, Chain, Head, clean
+from dockgate_server.store.audit import LONGEST_TEXT, NO_MAC, Chain, Head, clean
 from dockgate_server.store.interface import Swept
+from dockgate_server.store.sqlite import guards
 from dockgate_server.store.sqlite.database import Database
 from dockgate_server.store.sqlite.queries import AUDIT
 from dockgate_server.store.sqlite.transaction import Transaction
@@ -90,6 +91,18 @@ class SqliteAudit:
                 self.append(tx, entry)
 
         return self._db.submit(change)
+
+    async def guard(self, entry: Entry) -> Sequence[str]:
+        """See :class:`~dockgate_server.store.audit.AuditLog`."""
+
+        def change(tx: Transaction) -> Sequence[str]:
+            # First of all: one that was added may make new entries vanish.
+            if found := guards.put_back(tx.db):
+                self.append(tx, entry._replace(target=", ".join(found)[:LONGEST_TEXT]))
+            return found
+
+        found: Sequence[str] = await self._db.submit(change)
+        return found
 
     def restored(self, entry: Entry) -> asyncio.Future[None]:
         """Record that the database comes from a backup, once."""

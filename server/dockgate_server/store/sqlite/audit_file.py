@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dockgate_server.model.audit import Entry
+from dockgate_server.model.audit import Action, Entry
 from dockgate_server.sealing import SealingKey
 from dockgate_server.store.audit import NO_MAC, Chain, Head
-from dockgate_server.store.sqlite import audit, migrations
+from dockgate_server.store.sqlite import audit, guards, migrations
 from dockgate_server.store.sqlite.queries import AUDIT
 
 BATCH = 5000
@@ -74,6 +74,10 @@ class Verified:
     head_was_checked: bool
     """Whether the head that was given is of an entry that is still kept."""
     found: Break | None
+    unguarded: tuple[str, ...]
+    """Why the database would let entries be changed: what is not as it was made."""
+    guarded_anew: tuple[int, ...]
+    """The entries which say that this was so when the gateway started."""
 
 
 def listed(file: Path, which: Filter, limit: int) -> list[Numbered]:
@@ -137,6 +141,7 @@ class _Walk:
         self._known_was_met = False
         self._on_progress = on_progress
         self._entries = 0
+        self._guarded_anew: list[int] = []
         self._times: list[int] = []  # of the first and the last entry
         self._at = Head(0, NO_MAC)
 
@@ -155,7 +160,17 @@ class _Walk:
             found = broken.what
         first_at, last_at = (self._times[0], self._times[-1]) if self._times else (None, None)
         checked = self._known is None or self._known_was_met
-        return Verified(self._entries, self._at, first_at, last_at, removed, checked, found)
+        return Verified(
+            self._entries,
+            self._at,
+            first_at,
+            last_at,
+            removed,
+            checked,
+            found,
+            guards.differences(self._db),
+            tuple(self._guarded_anew),
+        )
 
     def _anchor(self) -> Head:
         """Behind which entry the log begins."""
@@ -189,6 +204,8 @@ class _Walk:
         self._pass(Head(seq, row.mac))
         self._entries += 1
         self._times[1:] = [row.entry.at]
+        if row.entry.action == Action.GUARDS_RESTORED.value:
+            self._guarded_anew.append(seq)
 
     def _pass(self, head: Head) -> None:
         self._at = head
@@ -249,7 +266,8 @@ def _never_used(db: sqlite3.Connection, known: Head | None) -> Verified:
         found = Break(1, "unproven", "there are entries, but the key of the log is gone")
     elif known is not None and known.seq:
         found = Break(1, "truncated", "the log is empty; the head knows of entries")
-    return Verified(0, at, None, None, 0, known is None, found)
+    unguarded = guards.differences(db)
+    return Verified(0, at, None, None, 0, known is None, found, unguarded, ())
 
 
 def _numbered(row: tuple[Any, ...]) -> Numbered:

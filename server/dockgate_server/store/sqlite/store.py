@@ -115,7 +115,10 @@ class SqliteStore:
         """See :class:`~dockgate_server.store.interface.Store`."""
         together = changes.together(transition)
         if together is not None:
-            return self._db.submit(together)
+            # That the broker has a message is of no use to anybody before the device answers, which
+            # mostly comes next: one commit for both.
+            is_urgent = not isinstance(transition, transitions.ConfirmDelivery)
+            return self._db.submit(together, is_urgent=is_urgent)
         change = partial(_apply, transition)
         if isinstance(transition, transitions.Cancel):
             return self._db.submit(self.audit.recorded(change, transition.audit))
@@ -185,9 +188,9 @@ class SqliteStore:
         """See :class:`~dockgate_server.store.interface.Store`."""
         return self._in_chunks("open_commands")
 
-    async def open_places(self) -> Sequence[tuple[int, str, str]]:
+    async def open_places(self) -> Sequence[tuple[int, str, str, str]]:
         """See :class:`~dockgate_server.store.interface.Store`."""
-        found: list[tuple[int, str, str]] = await self._db.all(COMMANDS["open_places"], {})
+        found: list[tuple[int, str, str, str]] = await self._db.all(COMMANDS["open_places"], {})
         return found
 
     def commands_with_open_jobs(self) -> AsyncIterator[Sequence[Command]]:
@@ -287,6 +290,10 @@ class SqliteStore:
     async def list_credentials(self) -> Sequence[Credential]:
         """See :class:`~dockgate_server.store.interface.Store`."""
         return [Credential(*row) for row in await self._db.all(ACCESS["list_credentials"], {})]
+
+    async def usable_credentials(self) -> Sequence[tuple[str, str | None]]:
+        """See :class:`~dockgate_server.store.interface.Store`."""
+        return await self._db.all(ACCESS["usable_credentials"], {})
 
     def _changed(
         self, query: str, values: dict[str, Any], audit: Entry | None

@@ -4475,11 +4475,11 @@ const file_dockgate_dji_v1_device_proto_rawDesc = "" +
 	"\fputter_close\x12\x03bidJ&dock-to-cloud/mqtt/dock/dock1/cmd.htmlr\vputter_open\"e\n" +
 	"\n" +
 	"PutterOpen:W\xca\xda\x18S\b\x01\x10\x01\x1a\x01\x010\x01B\x12\n" +
-	"\vputter_open\x12\x03bidJ&dock-to-cloud/mqtt/dock/dock1/cmd.htmlr\fputter_close\"\xbf\x04\n" +
+	"\vputter_open\x12\x03bidJ&dock-to-cloud/mqtt/dock/dock1/cmd.htmlr\fputter_close\"\xc7\x04\n" +
 	"\x0eRtkCalibration\x12@\n" +
-	"\adevices\x18\x01 \x03(\v2&.dockgate.dji.v1.RtkCalibration.DeviceR\adevices\x1a\x9b\x03\n" +
-	"\x06Device\x12\x13\n" +
-	"\x02sn\x18\x01 \x01(\tH\x00R\x02sn\x88\x01\x01\x12D\n" +
+	"\adevices\x18\x01 \x03(\v2&.dockgate.dji.v1.RtkCalibration.DeviceR\adevices\x1a\xa3\x03\n" +
+	"\x06Device\x12\x1b\n" +
+	"\x02sn\x18\x01 \x01(\tB\x06\xd2\xda\x18\x02(\x02H\x00R\x02sn\x88\x01\x01\x12D\n" +
 	"\x04type\x18\x02 \x01(\x0e2+.dockgate.dji.v1.RtkCalibration.Device.TypeH\x01R\x04type\x88\x01\x01\x12\x1b\n" +
 	"\x06module\x18\x03 \x01(\tH\x02R\x06module\x88\x01\x01\x12?\n" +
 	"\x04data\x18\x04 \x01(\v2+.dockgate.dji.v1.RtkCalibration.Device.DataR\x04data\x1a\x8d\x01\n" +

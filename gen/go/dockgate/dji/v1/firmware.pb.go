@@ -419,11 +419,11 @@ var File_dockgate_dji_v1_firmware_proto protoreflect.FileDescriptor
 
 const file_dockgate_dji_v1_firmware_proto_rawDesc = "" +
 	"\n" +
-	"\x1edockgate/dji/v1/firmware.proto\x12\x0fdockgate.dji.v1\x1a\x1ddockgate/dji/v1/options.proto\"\xe6\x05\n" +
+	"\x1edockgate/dji/v1/firmware.proto\x12\x0fdockgate.dji.v1\x1a\x1ddockgate/dji/v1/options.proto\"\xee\x05\n" +
 	"\tOtaCreate\x12;\n" +
-	"\adevices\x18\x01 \x03(\v2!.dockgate.dji.v1.OtaCreate.DeviceR\adevices\x1a\xc5\x04\n" +
-	"\x06Device\x12\x13\n" +
-	"\x02sn\x18\x01 \x01(\tH\x00R\x02sn\x88\x01\x01\x12,\n" +
+	"\adevices\x18\x01 \x03(\v2!.dockgate.dji.v1.OtaCreate.DeviceR\adevices\x1a\xcd\x04\n" +
+	"\x06Device\x12\x1b\n" +
+	"\x02sn\x18\x01 \x01(\tB\x06\xd2\xda\x18\x02(\x02H\x00R\x02sn\x88\x01\x01\x12,\n" +
 	"\x0fproduct_version\x18\x02 \x01(\tH\x01R\x0eproductVersion\x88\x01\x01\x12\x1e\n" +
 	"\bfile_url\x18\x03 \x01(\tH\x02R\afileUrl\x88\x01\x01\x12\x15\n" +
 	"\x03md5\x18\x04 \x01(\tH\x03R\x03md5\x88\x01\x01\x12 \n" +

@@ -620,11 +620,11 @@ var File_dockgate_dji_v1_live_proto protoreflect.FileDescriptor
 
 const file_dockgate_dji_v1_live_proto_rawDesc = "" +
 	"\n" +
-	"\x1adockgate/dji/v1/live.proto\x12\x0fdockgate.dji.v1\x1a\x1ddockgate/dji/v1/options.proto\"\xdf\x04\n" +
+	"\x1adockgate/dji/v1/live.proto\x12\x0fdockgate.dji.v1\x1a\x1ddockgate/dji/v1/options.proto\"\xe7\x04\n" +
 	"\rLiveStartPush\x12F\n" +
 	"\burl_type\x18\x01 \x01(\x0e2&.dockgate.dji.v1.LiveStartPush.UrlTypeH\x00R\aurlType\x88\x01\x01\x12\x1a\n" +
-	"\x03url\x18\x02 \x01(\tB\x03\x80\x01\x01H\x01R\x03url\x88\x01\x01\x12\x1e\n" +
-	"\bvideo_id\x18\x03 \x01(\tH\x02R\avideoId\x88\x01\x01\x12U\n" +
+	"\x03url\x18\x02 \x01(\tB\x03\x80\x01\x01H\x01R\x03url\x88\x01\x01\x12&\n" +
+	"\bvideo_id\x18\x03 \x01(\tB\x06\xd2\xda\x18\x02(\x03H\x02R\avideoId\x88\x01\x01\x12U\n" +
 	"\rvideo_quality\x18\x04 \x01(\x0e2+.dockgate.dji.v1.LiveStartPush.VideoQualityH\x03R\fvideoQuality\x88\x01\x01\"[\n" +
 	"\aUrlType\x12\x12\n" +
 	"\x0eURL_TYPE_AGORA\x10\x00\x12\x11\n" +
@@ -646,23 +646,23 @@ const file_dockgate_dji_v1_live_proto_rawDesc = "" +
 	"\n" +
 	"video_type\x18\x02 \x01(\tH\x01R\tvideoType\x88\x01\x01::\xca\xda\x186\b\x03\x10\x04\x1a\x01\x05 \x01J+pilot-to-cloud/mqtt/dji-rc-plus-2/live.htmlB\x10\n" +
 	"\x0e_payload_indexB\r\n" +
-	"\v_video_type\"\xb7\x02\n" +
-	"\x10LiveCameraChange\x12\x1e\n" +
-	"\bvideo_id\x18\x01 \x01(\tH\x00R\avideoId\x88\x01\x01\x12^\n" +
+	"\v_video_type\"\xbf\x02\n" +
+	"\x10LiveCameraChange\x12&\n" +
+	"\bvideo_id\x18\x01 \x01(\tB\x06\xd2\xda\x18\x02(\x03H\x00R\avideoId\x88\x01\x01\x12^\n" +
 	"\x0fcamera_position\x18\x02 \x01(\x0e20.dockgate.dji.v1.LiveCameraChange.CameraPositionH\x01R\x0ecameraPosition\x88\x01\x01\"I\n" +
 	"\x0eCameraPosition\x12\x1a\n" +
 	"\x16CAMERA_POSITION_INSIDE\x10\x00\x12\x1b\n" +
 	"\x17CAMERA_POSITION_OUTSIDE\x10\x01:7\xca\xda\x183\b\x01\x10\x04\x1a\x02\x02\x03 \x01J'dock-to-cloud/mqtt/dock/dock2/live.htmlB\v\n" +
 	"\t_video_idB\x12\n" +
-	"\x10_camera_position\"\xac\x01\n" +
+	"\x10_camera_position\"\xb4\x01\n" +
 	"\x0eLiveLensChange\x12\"\n" +
 	"\n" +
-	"video_type\x18\x01 \x01(\tH\x00R\tvideoType\x88\x01\x01\x12\x1e\n" +
-	"\bvideo_id\x18\x02 \x01(\tH\x01R\avideoId\x88\x01\x01::\xca\xda\x186\b\x01\x10\x04\x1a\x05\x01\x02\x03\x04\x06 \x01J'dock-to-cloud/mqtt/dock/dock2/live.htmlB\r\n" +
+	"video_type\x18\x01 \x01(\tH\x00R\tvideoType\x88\x01\x01\x12&\n" +
+	"\bvideo_id\x18\x02 \x01(\tB\x06\xd2\xda\x18\x02(\x03H\x01R\avideoId\x88\x01\x01::\xca\xda\x186\b\x01\x10\x04\x1a\x05\x01\x02\x03\x04\x06 \x01J'dock-to-cloud/mqtt/dock/dock2/live.htmlB\r\n" +
 	"\v_video_typeB\v\n" +
-	"\t_video_id\"\xfd\x02\n" +
-	"\x0eLiveSetQuality\x12\x1e\n" +
-	"\bvideo_id\x18\x01 \x01(\tH\x00R\avideoId\x88\x01\x01\x12V\n" +
+	"\t_video_id\"\x85\x03\n" +
+	"\x0eLiveSetQuality\x12&\n" +
+	"\bvideo_id\x18\x01 \x01(\tB\x06\xd2\xda\x18\x02(\x03H\x00R\avideoId\x88\x01\x01\x12V\n" +
 	"\rvideo_quality\x18\x02 \x01(\x0e2,.dockgate.dji.v1.LiveSetQuality.VideoQualityH\x01R\fvideoQuality\x88\x01\x01\"\x96\x01\n" +
 	"\fVideoQuality\x12\x1a\n" +
 	"\x16VIDEO_QUALITY_ADAPTIVE\x10\x00\x12\x18\n" +
@@ -671,9 +671,9 @@ const file_dockgate_dji_v1_live_proto_rawDesc = "" +
 	"\x12VIDEO_QUALITY_HIGH\x10\x03\x12\x1c\n" +
 	"\x18VIDEO_QUALITY_ULTRA_HIGH\x10\x04:;\xca\xda\x187\b\x01\x10\x04\x1a\x06\x01\x02\x03\x04\x05\x06 \x01J'dock-to-cloud/mqtt/dock/dock2/live.htmlB\v\n" +
 	"\t_video_idB\x10\n" +
-	"\x0e_video_quality\"\x87\x01\n" +
-	"\fLiveStopPush\x12\x1e\n" +
-	"\bvideo_id\x18\x01 \x01(\tH\x00R\avideoId\x88\x01\x01:J\xca\xda\x18F\b\x01\x10\x04\x1a\x06\x01\x02\x03\x04\x05\x06J'dock-to-cloud/mqtt/dock/dock2/live.htmlr\x0flive_start_pushB\v\n" +
+	"\x0e_video_quality\"\x8f\x01\n" +
+	"\fLiveStopPush\x12&\n" +
+	"\bvideo_id\x18\x01 \x01(\tB\x06\xd2\xda\x18\x02(\x03H\x00R\avideoId\x88\x01\x01:J\xca\xda\x18F\b\x01\x10\x04\x1a\x06\x01\x02\x03\x04\x05\x06J'dock-to-cloud/mqtt/dock/dock2/live.htmlr\x0flive_start_pushB\v\n" +
 	"\t_video_idBR\n" +
 	"\x13dev.dockgate.dji.v1P\x01Z9github.com/dockgate/dockgate/gen/go/dockgate/dji/v1;djiv1b\x06proto3"
 

@@ -366,6 +366,67 @@ func (WireForm) EnumDescriptor() ([]byte, []int) {
 	return file_dockgate_dji_v1_options_proto_rawDescGZIP(), []int{4}
 }
 
+// How the text of a field names a device.
+type DeviceNaming int32
+
+const (
+	// Not at all.
+	DeviceNaming_DEVICE_NAMING_UNSPECIFIED DeviceNaming = 0
+	// It is the serial number of a device that need not be the one to which the
+	// command goes, such as the dock to land in. The gateway must know it.
+	DeviceNaming_DEVICE_NAMING_SERIAL_NUMBER DeviceNaming = 1
+	// It is the serial number of the device that carries the command out, or of
+	// what hangs on it. The gateway need not know it: a payload or a relay is never
+	// announced, and a device does nothing to others.
+	DeviceNaming_DEVICE_NAMING_OWN DeviceNaming = 2
+	// It is the id of a video stream, "{sn}/{camera_index}/{video_index}", whose
+	// serial number is as with DEVICE_NAMING_OWN.
+	DeviceNaming_DEVICE_NAMING_VIDEO_ID DeviceNaming = 3
+)
+
+// Enum value maps for DeviceNaming.
+var (
+	DeviceNaming_name = map[int32]string{
+		0: "DEVICE_NAMING_UNSPECIFIED",
+		1: "DEVICE_NAMING_SERIAL_NUMBER",
+		2: "DEVICE_NAMING_OWN",
+		3: "DEVICE_NAMING_VIDEO_ID",
+	}
+	DeviceNaming_value = map[string]int32{
+		"DEVICE_NAMING_UNSPECIFIED":   0,
+		"DEVICE_NAMING_SERIAL_NUMBER": 1,
+		"DEVICE_NAMING_OWN":           2,
+		"DEVICE_NAMING_VIDEO_ID":      3,
+	}
+)
+
+func (x DeviceNaming) Enum() *DeviceNaming {
+	p := new(DeviceNaming)
+	*p = x
+	return p
+}
+
+func (x DeviceNaming) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (DeviceNaming) Descriptor() protoreflect.EnumDescriptor {
+	return file_dockgate_dji_v1_options_proto_enumTypes[5].Descriptor()
+}
+
+func (DeviceNaming) Type() protoreflect.EnumType {
+	return &file_dockgate_dji_v1_options_proto_enumTypes[5]
+}
+
+func (x DeviceNaming) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use DeviceNaming.Descriptor instead.
+func (DeviceNaming) EnumDescriptor() ([]byte, []int) {
+	return file_dockgate_dji_v1_options_proto_rawDescGZIP(), []int{5}
+}
+
 // What a device answers to a method.
 type ReplyKind int32
 
@@ -400,11 +461,11 @@ func (x ReplyKind) String() string {
 }
 
 func (ReplyKind) Descriptor() protoreflect.EnumDescriptor {
-	return file_dockgate_dji_v1_options_proto_enumTypes[5].Descriptor()
+	return file_dockgate_dji_v1_options_proto_enumTypes[6].Descriptor()
 }
 
 func (ReplyKind) Type() protoreflect.EnumType {
-	return &file_dockgate_dji_v1_options_proto_enumTypes[5]
+	return &file_dockgate_dji_v1_options_proto_enumTypes[6]
 }
 
 func (x ReplyKind) Number() protoreflect.EnumNumber {
@@ -413,7 +474,7 @@ func (x ReplyKind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ReplyKind.Descriptor instead.
 func (ReplyKind) EnumDescriptor() ([]byte, []int) {
-	return file_dockgate_dji_v1_options_proto_rawDescGZIP(), []int{5}
+	return file_dockgate_dji_v1_options_proto_rawDescGZIP(), []int{6}
 }
 
 // Where a DRC message carries its sequence number.
@@ -449,11 +510,11 @@ func (x SeqForm) String() string {
 }
 
 func (SeqForm) Descriptor() protoreflect.EnumDescriptor {
-	return file_dockgate_dji_v1_options_proto_enumTypes[6].Descriptor()
+	return file_dockgate_dji_v1_options_proto_enumTypes[7].Descriptor()
 }
 
 func (SeqForm) Type() protoreflect.EnumType {
-	return &file_dockgate_dji_v1_options_proto_enumTypes[6]
+	return &file_dockgate_dji_v1_options_proto_enumTypes[7]
 }
 
 func (x SeqForm) Number() protoreflect.EnumNumber {
@@ -462,7 +523,7 @@ func (x SeqForm) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use SeqForm.Descriptor instead.
 func (SeqForm) EnumDescriptor() ([]byte, []int) {
-	return file_dockgate_dji_v1_options_proto_rawDescGZIP(), []int{6}
+	return file_dockgate_dji_v1_options_proto_rawDescGZIP(), []int{7}
 }
 
 // What the gateway has to know about a method beside its fields.
@@ -785,6 +846,53 @@ func (x *EventSpec) GetPage() string {
 	return ""
 }
 
+// What the gateway has to know about a request of a device.
+type RequestSpec struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// True for requests whose answer sets an aircraft moving. To give it needs the
+	// permission that dangerous methods need, beside the one to answer requests.
+	Dangerous     bool `protobuf:"varint,1,opt,name=dangerous,proto3" json:"dangerous,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RequestSpec) Reset() {
+	*x = RequestSpec{}
+	mi := &file_dockgate_dji_v1_options_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RequestSpec) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RequestSpec) ProtoMessage() {}
+
+func (x *RequestSpec) ProtoReflect() protoreflect.Message {
+	mi := &file_dockgate_dji_v1_options_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RequestSpec.ProtoReflect.Descriptor instead.
+func (*RequestSpec) Descriptor() ([]byte, []int) {
+	return file_dockgate_dji_v1_options_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *RequestSpec) GetDangerous() bool {
+	if x != nil {
+		return x.Dangerous
+	}
+	return false
+}
+
 // The oddities of a single field.
 type FieldSpec struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -797,14 +905,18 @@ type FieldSpec struct {
 	// which the other fields stand: {"53-0-0": {"thermal_gain_mode": 1}}.
 	PayloadIndexKey bool `protobuf:"varint,3,opt,name=payload_index_key,json=payloadIndexKey,proto3" json:"payload_index_key,omitempty"`
 	// True for a list that has no name on the wire: it is the whole of `data`.
-	WholeData     bool `protobuf:"varint,4,opt,name=whole_data,json=wholeData,proto3" json:"whole_data,omitempty"`
+	WholeData bool `protobuf:"varint,4,opt,name=whole_data,json=wholeData,proto3" json:"whole_data,omitempty"`
+	// How the text of the field names a device, where it does. The caller must be
+	// allowed to reach that one as well, as by it a drone may land in the dock that
+	// is named or a picture come from its camera.
+	DeviceNaming  DeviceNaming `protobuf:"varint,5,opt,name=device_naming,json=deviceNaming,proto3,enum=dockgate.dji.v1.DeviceNaming" json:"device_naming,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *FieldSpec) Reset() {
 	*x = FieldSpec{}
-	mi := &file_dockgate_dji_v1_options_proto_msgTypes[3]
+	mi := &file_dockgate_dji_v1_options_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -816,7 +928,7 @@ func (x *FieldSpec) String() string {
 func (*FieldSpec) ProtoMessage() {}
 
 func (x *FieldSpec) ProtoReflect() protoreflect.Message {
-	mi := &file_dockgate_dji_v1_options_proto_msgTypes[3]
+	mi := &file_dockgate_dji_v1_options_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -829,7 +941,7 @@ func (x *FieldSpec) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FieldSpec.ProtoReflect.Descriptor instead.
 func (*FieldSpec) Descriptor() ([]byte, []int) {
-	return file_dockgate_dji_v1_options_proto_rawDescGZIP(), []int{3}
+	return file_dockgate_dji_v1_options_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *FieldSpec) GetWireForm() WireForm {
@@ -860,6 +972,13 @@ func (x *FieldSpec) GetWholeData() bool {
 	return false
 }
 
+func (x *FieldSpec) GetDeviceNaming() DeviceNaming {
+	if x != nil {
+		return x.DeviceNaming
+	}
+	return DeviceNaming_DEVICE_NAMING_UNSPECIFIED
+}
+
 var file_dockgate_dji_v1_options_proto_extTypes = []protoimpl.ExtensionInfo{
 	{
 		ExtendedType:  (*descriptorpb.MessageOptions)(nil),
@@ -885,6 +1004,14 @@ var file_dockgate_dji_v1_options_proto_extTypes = []protoimpl.ExtensionInfo{
 		Tag:           "bytes,50602,opt,name=field_spec",
 		Filename:      "dockgate/dji/v1/options.proto",
 	},
+	{
+		ExtendedType:  (*descriptorpb.EnumValueOptions)(nil),
+		ExtensionType: (*RequestSpec)(nil),
+		Field:         50604,
+		Name:          "dockgate.dji.v1.request_spec",
+		Tag:           "bytes,50604,opt,name=request_spec",
+		Filename:      "dockgate/dji/v1/options.proto",
+	},
 }
 
 // Extension fields to descriptorpb.MessageOptions.
@@ -907,6 +1034,14 @@ var (
 	//
 	// optional dockgate.dji.v1.FieldSpec field_spec = 50602;
 	E_FieldSpec = &file_dockgate_dji_v1_options_proto_extTypes[2]
+)
+
+// Extension fields to descriptorpb.EnumValueOptions.
+var (
+	// What the gateway has to know about a request of a device.
+	//
+	// optional dockgate.dji.v1.RequestSpec request_spec = 50604;
+	E_RequestSpec = &file_dockgate_dji_v1_options_proto_extTypes[3]
 )
 
 var File_dockgate_dji_v1_options_proto protoreflect.FileDescriptor
@@ -940,13 +1075,16 @@ const file_dockgate_dji_v1_options_proto_rawDesc = "" +
 	"\rmay_stay_away\x18\x04 \x01(\bR\vmayStayAway\"W\n" +
 	"\tEventSpec\x126\n" +
 	"\adevices\x18\x01 \x03(\x0e2\x1c.dockgate.dji.v1.DeviceModelR\adevices\x12\x12\n" +
-	"\x04page\x18\x02 \x01(\tR\x04page\"\xb6\x01\n" +
+	"\x04page\x18\x02 \x01(\tR\x04page\"+\n" +
+	"\vRequestSpec\x12\x1c\n" +
+	"\tdangerous\x18\x01 \x01(\bR\tdangerous\"\xfa\x01\n" +
 	"\tFieldSpec\x126\n" +
 	"\twire_form\x18\x01 \x01(\x0e2\x19.dockgate.dji.v1.WireFormR\bwireForm\x12&\n" +
 	"\x0fsent_when_empty\x18\x02 \x01(\bR\rsentWhenEmpty\x12*\n" +
 	"\x11payload_index_key\x18\x03 \x01(\bR\x0fpayloadIndexKey\x12\x1d\n" +
 	"\n" +
-	"whole_data\x18\x04 \x01(\bR\twholeData*c\n" +
+	"whole_data\x18\x04 \x01(\bR\twholeData\x12B\n" +
+	"\rdevice_naming\x18\x05 \x01(\x0e2\x1d.dockgate.dji.v1.DeviceNamingR\fdeviceNaming*c\n" +
 	"\aChannel\x12\x17\n" +
 	"\x13CHANNEL_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10CHANNEL_SERVICES\x10\x01\x12\x18\n" +
@@ -987,7 +1125,12 @@ const file_dockgate_dji_v1_options_proto_rawDesc = "" +
 	"\x0fEMPTY_DATA_NULL\x10\x01*@\n" +
 	"\bWireForm\x12\x19\n" +
 	"\x15WIRE_FORM_UNSPECIFIED\x10\x00\x12\x19\n" +
-	"\x15WIRE_FORM_BOOL_AS_INT\x10\x01*<\n" +
+	"\x15WIRE_FORM_BOOL_AS_INT\x10\x01*\x81\x01\n" +
+	"\fDeviceNaming\x12\x1d\n" +
+	"\x19DEVICE_NAMING_UNSPECIFIED\x10\x00\x12\x1f\n" +
+	"\x1bDEVICE_NAMING_SERIAL_NUMBER\x10\x01\x12\x15\n" +
+	"\x11DEVICE_NAMING_OWN\x10\x02\x12\x1a\n" +
+	"\x16DEVICE_NAMING_VIDEO_ID\x10\x03*<\n" +
 	"\tReplyKind\x12\x1a\n" +
 	"\x16REPLY_KIND_UNSPECIFIED\x10\x00\x12\x13\n" +
 	"\x0fREPLY_KIND_NONE\x10\x01*;\n" +
@@ -999,7 +1142,8 @@ const file_dockgate_dji_v1_options_proto_rawDesc = "" +
 	"\n" +
 	"event_spec\x12\x1f.google.protobuf.MessageOptions\x18\xab\x8b\x03 \x01(\v2\x1a.dockgate.dji.v1.EventSpecR\teventSpec\x88\x01\x01:]\n" +
 	"\n" +
-	"field_spec\x12\x1d.google.protobuf.FieldOptions\x18\xaa\x8b\x03 \x01(\v2\x1a.dockgate.dji.v1.FieldSpecR\tfieldSpec\x88\x01\x01BR\n" +
+	"field_spec\x12\x1d.google.protobuf.FieldOptions\x18\xaa\x8b\x03 \x01(\v2\x1a.dockgate.dji.v1.FieldSpecR\tfieldSpec\x88\x01\x01:g\n" +
+	"\frequest_spec\x12!.google.protobuf.EnumValueOptions\x18\xac\x8b\x03 \x01(\v2\x1c.dockgate.dji.v1.RequestSpecR\vrequestSpec\x88\x01\x01BR\n" +
 	"\x13dev.dockgate.dji.v1P\x01Z9github.com/dockgate/dockgate/gen/go/dockgate/dji/v1;djiv1b\x06proto3"
 
 var (
@@ -1014,44 +1158,50 @@ func file_dockgate_dji_v1_options_proto_rawDescGZIP() []byte {
 	return file_dockgate_dji_v1_options_proto_rawDescData
 }
 
-var file_dockgate_dji_v1_options_proto_enumTypes = make([]protoimpl.EnumInfo, 7)
-var file_dockgate_dji_v1_options_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
+var file_dockgate_dji_v1_options_proto_enumTypes = make([]protoimpl.EnumInfo, 8)
+var file_dockgate_dji_v1_options_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
 var file_dockgate_dji_v1_options_proto_goTypes = []any{
-	(Channel)(0),                        // 0: dockgate.dji.v1.Channel
-	(Domain)(0),                         // 1: dockgate.dji.v1.Domain
-	(DeviceModel)(0),                    // 2: dockgate.dji.v1.DeviceModel
-	(EmptyData)(0),                      // 3: dockgate.dji.v1.EmptyData
-	(WireForm)(0),                       // 4: dockgate.dji.v1.WireForm
-	(ReplyKind)(0),                      // 5: dockgate.dji.v1.ReplyKind
-	(SeqForm)(0),                        // 6: dockgate.dji.v1.SeqForm
-	(*MethodSpec)(nil),                  // 7: dockgate.dji.v1.MethodSpec
-	(*ProgressEvent)(nil),               // 8: dockgate.dji.v1.ProgressEvent
-	(*EventSpec)(nil),                   // 9: dockgate.dji.v1.EventSpec
-	(*FieldSpec)(nil),                   // 10: dockgate.dji.v1.FieldSpec
-	(*descriptorpb.MessageOptions)(nil), // 11: google.protobuf.MessageOptions
-	(*descriptorpb.FieldOptions)(nil),   // 12: google.protobuf.FieldOptions
+	(Channel)(0),                          // 0: dockgate.dji.v1.Channel
+	(Domain)(0),                           // 1: dockgate.dji.v1.Domain
+	(DeviceModel)(0),                      // 2: dockgate.dji.v1.DeviceModel
+	(EmptyData)(0),                        // 3: dockgate.dji.v1.EmptyData
+	(WireForm)(0),                         // 4: dockgate.dji.v1.WireForm
+	(DeviceNaming)(0),                     // 5: dockgate.dji.v1.DeviceNaming
+	(ReplyKind)(0),                        // 6: dockgate.dji.v1.ReplyKind
+	(SeqForm)(0),                          // 7: dockgate.dji.v1.SeqForm
+	(*MethodSpec)(nil),                    // 8: dockgate.dji.v1.MethodSpec
+	(*ProgressEvent)(nil),                 // 9: dockgate.dji.v1.ProgressEvent
+	(*EventSpec)(nil),                     // 10: dockgate.dji.v1.EventSpec
+	(*RequestSpec)(nil),                   // 11: dockgate.dji.v1.RequestSpec
+	(*FieldSpec)(nil),                     // 12: dockgate.dji.v1.FieldSpec
+	(*descriptorpb.MessageOptions)(nil),   // 13: google.protobuf.MessageOptions
+	(*descriptorpb.FieldOptions)(nil),     // 14: google.protobuf.FieldOptions
+	(*descriptorpb.EnumValueOptions)(nil), // 15: google.protobuf.EnumValueOptions
 }
 var file_dockgate_dji_v1_options_proto_depIdxs = []int32{
 	0,  // 0: dockgate.dji.v1.MethodSpec.channel:type_name -> dockgate.dji.v1.Channel
 	1,  // 1: dockgate.dji.v1.MethodSpec.domain:type_name -> dockgate.dji.v1.Domain
 	2,  // 2: dockgate.dji.v1.MethodSpec.devices:type_name -> dockgate.dji.v1.DeviceModel
 	3,  // 3: dockgate.dji.v1.MethodSpec.empty_data:type_name -> dockgate.dji.v1.EmptyData
-	8,  // 4: dockgate.dji.v1.MethodSpec.progress:type_name -> dockgate.dji.v1.ProgressEvent
-	5,  // 5: dockgate.dji.v1.MethodSpec.reply:type_name -> dockgate.dji.v1.ReplyKind
-	6,  // 6: dockgate.dji.v1.MethodSpec.seq:type_name -> dockgate.dji.v1.SeqForm
+	9,  // 4: dockgate.dji.v1.MethodSpec.progress:type_name -> dockgate.dji.v1.ProgressEvent
+	6,  // 5: dockgate.dji.v1.MethodSpec.reply:type_name -> dockgate.dji.v1.ReplyKind
+	7,  // 6: dockgate.dji.v1.MethodSpec.seq:type_name -> dockgate.dji.v1.SeqForm
 	2,  // 7: dockgate.dji.v1.EventSpec.devices:type_name -> dockgate.dji.v1.DeviceModel
 	4,  // 8: dockgate.dji.v1.FieldSpec.wire_form:type_name -> dockgate.dji.v1.WireForm
-	11, // 9: dockgate.dji.v1.method_spec:extendee -> google.protobuf.MessageOptions
-	11, // 10: dockgate.dji.v1.event_spec:extendee -> google.protobuf.MessageOptions
-	12, // 11: dockgate.dji.v1.field_spec:extendee -> google.protobuf.FieldOptions
-	7,  // 12: dockgate.dji.v1.method_spec:type_name -> dockgate.dji.v1.MethodSpec
-	9,  // 13: dockgate.dji.v1.event_spec:type_name -> dockgate.dji.v1.EventSpec
-	10, // 14: dockgate.dji.v1.field_spec:type_name -> dockgate.dji.v1.FieldSpec
-	15, // [15:15] is the sub-list for method output_type
-	15, // [15:15] is the sub-list for method input_type
-	12, // [12:15] is the sub-list for extension type_name
-	9,  // [9:12] is the sub-list for extension extendee
-	0,  // [0:9] is the sub-list for field type_name
+	5,  // 9: dockgate.dji.v1.FieldSpec.device_naming:type_name -> dockgate.dji.v1.DeviceNaming
+	13, // 10: dockgate.dji.v1.method_spec:extendee -> google.protobuf.MessageOptions
+	13, // 11: dockgate.dji.v1.event_spec:extendee -> google.protobuf.MessageOptions
+	14, // 12: dockgate.dji.v1.field_spec:extendee -> google.protobuf.FieldOptions
+	15, // 13: dockgate.dji.v1.request_spec:extendee -> google.protobuf.EnumValueOptions
+	8,  // 14: dockgate.dji.v1.method_spec:type_name -> dockgate.dji.v1.MethodSpec
+	10, // 15: dockgate.dji.v1.event_spec:type_name -> dockgate.dji.v1.EventSpec
+	12, // 16: dockgate.dji.v1.field_spec:type_name -> dockgate.dji.v1.FieldSpec
+	11, // 17: dockgate.dji.v1.request_spec:type_name -> dockgate.dji.v1.RequestSpec
+	18, // [18:18] is the sub-list for method output_type
+	18, // [18:18] is the sub-list for method input_type
+	14, // [14:18] is the sub-list for extension type_name
+	10, // [10:14] is the sub-list for extension extendee
+	0,  // [0:10] is the sub-list for field type_name
 }
 
 func init() { file_dockgate_dji_v1_options_proto_init() }
@@ -1064,9 +1214,9 @@ func file_dockgate_dji_v1_options_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_dockgate_dji_v1_options_proto_rawDesc), len(file_dockgate_dji_v1_options_proto_rawDesc)),
-			NumEnums:      7,
-			NumMessages:   4,
-			NumExtensions: 3,
+			NumEnums:      8,
+			NumMessages:   5,
+			NumExtensions: 4,
 			NumServices:   0,
 		},
 		GoTypes:           file_dockgate_dji_v1_options_proto_goTypes,

@@ -4286,34 +4286,34 @@ const file_dockgate_dji_v1_wayline_proto_rawDesc = "" +
 	"\x13flighttask_progress\x12\x03bid\x1a\tflight_idJ*dock-to-cloud/mqtt/dock/dock2/wayline.html`\x01x\xb4\x01\x18\x01B\f\n" +
 	"\n" +
 	"_flight_idB\a\n" +
-	"\x05_type\"\xbc\x16\n" +
+	"\x05_type\"\xd4\x16\n" +
 	"\x11FlighttaskExecute\x12 \n" +
 	"\tflight_id\x18\x01 \x01(\tH\x00R\bflightId\x88\x01\x01\x12X\n" +
-	"\x0fmulti_dock_task\x18\x02 \x01(\v20.dockgate.dji.v1.FlighttaskExecute.MultiDockTaskR\rmultiDockTask\x1a\xa8\x14\n" +
+	"\x0fmulti_dock_task\x18\x02 \x01(\v20.dockgate.dji.v1.FlighttaskExecute.MultiDockTaskR\rmultiDockTask\x1a\xc0\x14\n" +
 	"\rMultiDockTask\x12o\n" +
 	"\x12wireless_link_topo\x18\x01 \x01(\v2A.dockgate.dji.v1.FlighttaskExecute.MultiDockTask.WirelessLinkTopoR\x10wirelessLinkTopo\x12X\n" +
 	"\n" +
-	"dock_infos\x18\x02 \x03(\v29.dockgate.dji.v1.FlighttaskExecute.MultiDockTask.DockInfoR\tdockInfos\x1a\x83\x04\n" +
+	"dock_infos\x18\x02 \x03(\v29.dockgate.dji.v1.FlighttaskExecute.MultiDockTask.DockInfoR\tdockInfos\x1a\x93\x04\n" +
 	"\x10WirelessLinkTopo\x12$\n" +
 	"\vsecret_code\x18\x01 \x03(\x05B\x03\x80\x01\x01R\n" +
 	"secretCode\x12m\n" +
 	"\vcenter_node\x18\x02 \x01(\v2L.dockgate.dji.v1.FlighttaskExecute.MultiDockTask.WirelessLinkTopo.CenterNodeR\n" +
 	"centerNode\x12i\n" +
 	"\n" +
-	"leaf_nodes\x18\x03 \x03(\v2J.dockgate.dji.v1.FlighttaskExecute.MultiDockTask.WirelessLinkTopo.LeafNodeR\tleafNodes\x1aO\n" +
+	"leaf_nodes\x18\x03 \x03(\v2J.dockgate.dji.v1.FlighttaskExecute.MultiDockTask.WirelessLinkTopo.LeafNodeR\tleafNodes\x1aW\n" +
 	"\n" +
 	"CenterNode\x12\x1a\n" +
-	"\x06sdr_id\x18\x01 \x01(\x05H\x00R\x05sdrId\x88\x01\x01\x12\x13\n" +
-	"\x02sn\x18\x02 \x01(\tH\x01R\x02sn\x88\x01\x01B\t\n" +
+	"\x06sdr_id\x18\x01 \x01(\x05H\x00R\x05sdrId\x88\x01\x01\x12\x1b\n" +
+	"\x02sn\x18\x02 \x01(\tB\x06\xd2\xda\x18\x02(\x01H\x01R\x02sn\x88\x01\x01B\t\n" +
 	"\a_sdr_idB\x05\n" +
-	"\x03_sn\x1a\x9d\x01\n" +
+	"\x03_sn\x1a\xa5\x01\n" +
 	"\bLeafNode\x12\x1a\n" +
-	"\x06sdr_id\x18\x01 \x01(\x05H\x00R\x05sdrId\x88\x01\x01\x12\x13\n" +
-	"\x02sn\x18\x02 \x01(\tH\x01R\x02sn\x88\x01\x01\x125\n" +
+	"\x06sdr_id\x18\x01 \x01(\x05H\x00R\x05sdrId\x88\x01\x01\x12\x1b\n" +
+	"\x02sn\x18\x02 \x01(\tB\x06\xd2\xda\x18\x02(\x01H\x01R\x02sn\x88\x01\x01\x125\n" +
 	"\x14control_source_index\x18\x03 \x01(\x05H\x02R\x12controlSourceIndex\x88\x01\x01B\t\n" +
 	"\a_sdr_idB\x05\n" +
 	"\x03_snB\x17\n" +
-	"\x15_control_source_index\x1a\xc5\x0e\n" +
+	"\x15_control_source_index\x1a\xcd\x0e\n" +
 	"\bDockInfo\x12 \n" +
 	"\tdock_type\x18\x01 \x01(\tH\x00R\bdockType\x88\x01\x01\x12\x1f\n" +
 	"\blatitude\x18\x02 \x01(\x01H\x01R\blatitude\x88\x01\x01\x12!\n" +
@@ -4321,8 +4321,8 @@ const file_dockgate_dji_v1_wayline_proto_rawDesc = "" +
 	"\x06height\x18\x04 \x01(\x01H\x03R\x06height\x88\x01\x01\x12\x1d\n" +
 	"\aheading\x18\x05 \x01(\x01H\x04R\aheading\x88\x01\x01\x12\x87\x01\n" +
 	"\x16home_position_is_valid\x18\x06 \x01(\x0e2M.dockgate.dji.v1.FlighttaskExecute.MultiDockTask.DockInfo.HomePositionIsValidH\x05R\x13homePositionIsValid\x88\x01\x01\x12\x19\n" +
-	"\x05index\x18\a \x01(\x05H\x06R\x05index\x88\x01\x01\x12\x13\n" +
-	"\x02sn\x18\b \x01(\tH\aR\x02sn\x88\x01\x01\x12_\n" +
+	"\x05index\x18\a \x01(\x05H\x06R\x05index\x88\x01\x01\x12\x1b\n" +
+	"\x02sn\x18\b \x01(\tB\x06\xd2\xda\x18\x02(\x01H\aR\x02sn\x88\x01\x01\x12_\n" +
 	"\trtcm_info\x18\t \x01(\v2B.dockgate.dji.v1.FlighttaskExecute.MultiDockTask.DockInfo.RtcmInfoR\brtcmInfo\x12~\n" +
 	"\x14alternate_land_point\x18\n" +
 	" \x01(\v2L.dockgate.dji.v1.FlighttaskExecute.MultiDockTask.DockInfo.AlternateLandPointR\x12alternateLandPoint\x1a\xf6\x04\n" +
@@ -4423,9 +4423,9 @@ const file_dockgate_dji_v1_wayline_proto_rawDesc = "" +
 	"\x15_in_flight_wayline_id\"`\n" +
 	"\n" +
 	"ReturnHome:R\xca\xda\x18N\b\x01\x10\x03\x1a\x04\x01\x02\x03\x050\x018\x01J*dock-to-cloud/mqtt/dock/dock2/wayline.htmlr\x12return_home_cancel\"[\n" +
-	"\x10ReturnHomeCancel:G\xca\xda\x18C\b\x01\x10\x03\x1a\x04\x01\x02\x03\x05J*dock-to-cloud/mqtt/dock/dock2/wayline.htmlr\vreturn_home\"\x9c\x01\n" +
-	"\x12ReturnSpecificHome\x12%\n" +
-	"\fhome_dock_sn\x18\x01 \x01(\tH\x00R\n" +
+	"\x10ReturnHomeCancel:G\xca\xda\x18C\b\x01\x10\x03\x1a\x04\x01\x02\x03\x05J*dock-to-cloud/mqtt/dock/dock2/wayline.htmlr\vreturn_home\"\xa4\x01\n" +
+	"\x12ReturnSpecificHome\x12-\n" +
+	"\fhome_dock_sn\x18\x01 \x01(\tB\x06\xd2\xda\x18\x02(\x01H\x00R\n" +
 	"homeDockSn\x88\x01\x01:N\xca\xda\x18J\b\x01\x10\x03\x1a\x02\x02\x038\x01J*dock-to-cloud/mqtt/dock/dock2/wayline.htmlr\x12return_home_cancelB\x0f\n" +
 	"\r_home_dock_sn\"\xa4\x02\n" +
 	"\x1bDeviceExitHomingNotifyEvent\x12\x13\n" +

@@ -432,8 +432,9 @@ type Job struct {
 	// The same in words, e.g. "User triggered return to home".
 	BreakReasonMessage string `protobuf:"bytes,8,opt,name=break_reason_message,json=breakReasonMessage,proto3" json:"break_reason_message,omitempty"`
 	// What `step` means, where it is a number that DJI's pages explain; empty
-	// otherwise. Numbers of flights mean something else on the first Dock from 8 on;
-	// there both are said.
+	// otherwise. Numbers of flights mean something else on the first Dock from 8 on:
+	// it is told in the words of the command's dock, and in both while its model is
+	// not known.
 	StepMessage   string `protobuf:"bytes,9,opt,name=step_message,json=stepMessage,proto3" json:"step_message,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -171,7 +171,8 @@ type Device struct {
 	Callsign string `protobuf:"bytes,7,opt,name=callsign,proto3" json:"callsign,omitempty"`
 	// Whether it can be reached.
 	Presence Presence `protobuf:"varint,8,opt,name=presence,proto3,enum=dockgate.downlink.v1.Presence" json:"presence,omitempty"`
-	// When it was last heard of; absent when it never was.
+	// When it last sent something itself, or its gateway device announced it as
+	// connected; absent when neither ever was.
 	LastSeenAt *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=last_seen_at,json=lastSeenAt,proto3" json:"last_seen_at,omitempty"`
 	// The latest state of the device; only where it was asked for, and absent
 	// until the device has reported any since the gateway was started.

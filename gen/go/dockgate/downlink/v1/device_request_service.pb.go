@@ -262,7 +262,9 @@ func (x *ListDeviceRequestsResponse) GetNextPageToken() string {
 	return ""
 }
 
-// The answer to a request.
+// The answer to a request. To flighttask_resource_get it needs the scope
+// open:command:dangerous beside open:device-request:create: the dock flies the
+// file that it is given.
 type ReplyDeviceRequestRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Required. The request's id.

@@ -47,7 +47,10 @@ type DeviceRequestServiceClient interface {
 	ListDeviceRequests(ctx context.Context, in *ListDeviceRequestsRequest, opts ...grpc.CallOption) (*ListDeviceRequestsResponse, error)
 	// Answers a request that waits. The answer is stored, then handed to the broker
 	// with the request's `tid`. The first answer holds; the same one again is no
-	// error. Fields that carry secrets are not kept, and so not compared.
+	// error. Fields that carry secrets are not kept, and so not compared. To answer a
+	// request that RequestType marks as dangerous (flighttask_resource_get, as the
+	// dock flies the file that it is given) needs the scope open:command:dangerous
+	// as well.
 	//
 	// Errors: VALIDATION_FAILED, FORBIDDEN, DEVICE_REQUEST_NOT_FOUND,
 	// DEVICE_REQUEST_CLOSED, UNAVAILABLE.
@@ -137,7 +140,10 @@ type DeviceRequestServiceServer interface {
 	ListDeviceRequests(context.Context, *ListDeviceRequestsRequest) (*ListDeviceRequestsResponse, error)
 	// Answers a request that waits. The answer is stored, then handed to the broker
 	// with the request's `tid`. The first answer holds; the same one again is no
-	// error. Fields that carry secrets are not kept, and so not compared.
+	// error. Fields that carry secrets are not kept, and so not compared. To answer a
+	// request that RequestType marks as dangerous (flighttask_resource_get, as the
+	// dock flies the file that it is given) needs the scope open:command:dangerous
+	// as well.
 	//
 	// Errors: VALIDATION_FAILED, FORBIDDEN, DEVICE_REQUEST_NOT_FOUND,
 	// DEVICE_REQUEST_CLOSED, UNAVAILABLE.

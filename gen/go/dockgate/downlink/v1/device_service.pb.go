@@ -186,6 +186,9 @@ type ListDevicesResponse struct {
 	Devices []*Device `protobuf:"bytes,1,rep,name=devices,proto3" json:"devices,omitempty"`
 	// Gives the next page; empty behind the last one.
 	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	// True when the caller's credential is limited to some devices: its tenant may
+	// have others, which are left out.
+	Limited       bool `protobuf:"varint,3,opt,name=limited,proto3" json:"limited,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -232,6 +235,13 @@ func (x *ListDevicesResponse) GetNextPageToken() string {
 		return x.NextPageToken
 	}
 	return ""
+}
+
+func (x *ListDevicesResponse) GetLimited() bool {
+	if x != nil {
+		return x.Limited
+	}
+	return false
 }
 
 // Which devices to follow.
@@ -822,10 +832,11 @@ const file_dockgate_downlink_v1_device_service_proto_rawDesc = "" +
 	"\n" +
 	"page_token\x18\x02 \x01(\tR\tpageToken\x12\x1d\n" +
 	"\n" +
-	"gateway_id\x18\x03 \x01(\tR\tgatewayId\"u\n" +
+	"gateway_id\x18\x03 \x01(\tR\tgatewayId\"\x8f\x01\n" +
 	"\x13ListDevicesResponse\x126\n" +
 	"\adevices\x18\x01 \x03(\v2\x1c.dockgate.downlink.v1.DeviceR\adevices\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"Q\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12\x18\n" +
+	"\alimited\x18\x03 \x01(\bR\alimited\"Q\n" +
 	"\x13WatchDevicesRequest\x12\x1b\n" +
 	"\tdevice_id\x18\x01 \x01(\tR\bdeviceId\x12\x1d\n" +
 	"\n" +

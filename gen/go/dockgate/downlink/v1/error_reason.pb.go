@@ -37,7 +37,8 @@ const (
 	// request is not HTTP that can be read. No metadata.
 	ErrorReason_ERROR_REASON_INVALID_REQUEST_BODY ErrorReason = 1
 	// HTTP 400, INVALID_ARGUMENT. A required field is missing, or a type or range
-	// is wrong. The offending fields are listed. No metadata.
+	// is wrong: the offending fields are listed. Or, over gRPC, there is no request
+	// message that can be read. No metadata.
 	ErrorReason_ERROR_REASON_VALIDATION_FAILED ErrorReason = 2
 	// HTTP 400, INVALID_ARGUMENT. The vendor is not "dji". Metadata: vendor,
 	// supported.
@@ -64,11 +65,12 @@ const (
 	// command_id.
 	ErrorReason_ERROR_REASON_COMMAND_NOT_FOUND ErrorReason = 9
 	// HTTP 404, NOT_FOUND. No device of that id is known, or not the caller's.
-	// Metadata: device_id.
+	// Where a field of the method names it, that field is listed. Metadata:
+	// device_id.
 	ErrorReason_ERROR_REASON_DEVICE_NOT_FOUND ErrorReason = 10
 	// HTTP 405. The path exists, but not with this verb. Metadata: allowed.
 	ErrorReason_ERROR_REASON_METHOD_NOT_ALLOWED ErrorReason = 11
-	// HTTP 404. No such path. No metadata.
+	// HTTP 404, UNIMPLEMENTED. No such path, no such rpc. No metadata.
 	ErrorReason_ERROR_REASON_NOT_FOUND ErrorReason = 12
 	// HTTP 409, ALREADY_EXISTS. The idempotency key was used before with other
 	// content. Metadata: idempotency_key, command_id of the command that holds it.
@@ -90,8 +92,9 @@ const (
 	// HTTP 403, PERMISSION_DENIED. The caller lacks a scope, the gateway's
 	// configuration switches the thing off, or the caller's credential is limited
 	// to other devices than the one that is named, or to which the named command
-	// or request belongs; another tenant's is never FORBIDDEN but not found. Lists
-	// and watches leave out what is out of reach. Metadata: scope, or setting, that
+	// or request belongs; another tenant's is never FORBIDDEN but not found. Where a
+	// field of the method names the device, that field is listed. Lists and watches
+	// leave out what is out of reach. Metadata: scope, or setting, that
 	// would allow it; or device_id.
 	ErrorReason_ERROR_REASON_FORBIDDEN ErrorReason = 19
 	// OUT_OF_RANGE. Events behind the resume token have been removed, as they were

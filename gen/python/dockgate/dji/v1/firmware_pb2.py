@@ -26,7 +26,7 @@ from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from dockgate.dji.v1 import options_pb2 as dockgate_dot_dji_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x64ockgate/dji/v1/firmware.proto\x12\x0f\x64ockgate.dji.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1d\x64ockgate/dji/v1/options.proto\"\xaf\x06\n\tOtaCreate\x12\x45\n\x07\x64\x65vices\x18\x01 \x03(\x0b\x32!.dockgate.dji.v1.OtaCreate.DeviceB\x08\xbaH\x05\x92\x01\x02\x10\x02R\x07\x64\x65vices\x1a\x84\x05\n\x06\x44\x65vice\x12\"\n\x02sn\x18\x01 \x01(\tB\r\xbaH\nr\x05\x10\x01\x18\x80P\xc8\x01\x01H\x00R\x02sn\x88\x01\x01\x12;\n\x0fproduct_version\x18\x02 \x01(\tB\r\xbaH\nr\x05\x10\x01\x18\x80P\xc8\x01\x01H\x01R\x0eproductVersion\x88\x01\x01\x12(\n\x08\x66ile_url\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80PH\x02R\x07\x66ileUrl\x88\x01\x01\x12\x1f\n\x03md5\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\x80PH\x03R\x03md5\x88\x01\x01\x12 \n\tfile_size\x18\x05 \x01(\x03H\x04R\x08\x66ileSize\x88\x01\x01\x12 \n\tfile_name\x18\x06 \x01(\tH\x05R\x08\x66ileName\x88\x01\x01\x12{\n\x15\x66irmware_upgrade_type\x18\x07 \x01(\x0e\x32\x35.dockgate.dji.v1.OtaCreate.Device.FirmwareUpgradeTypeB\x0b\xbaH\x08\x82\x01\x02 \x00\xc8\x01\x01H\x06R\x13\x66irmwareUpgradeType\x88\x01\x01\"\xa6\x01\n\x13\x46irmwareUpgradeType\x12%\n!FIRMWARE_UPGRADE_TYPE_UNSPECIFIED\x10\x00\x12%\n!FIRMWARE_UPGRADE_TYPE_CONSISTENCY\x10\x02\x12!\n\x1d\x46IRMWARE_UPGRADE_TYPE_REGULAR\x10\x03\x12\x1e\n\x1a\x46IRMWARE_UPGRADE_TYPE_PSDK\x10\x04\x42\x05\n\x03_snB\x12\n\x10_product_versionB\x0b\n\t_file_urlB\x06\n\x04_md5B\x0c\n\n_file_sizeB\x0c\n\n_file_nameB\x18\n\x16_firmware_upgrade_type:T\xca\xda\x18P\x08\x01\x10\t\x1a\x03\x01\x02\x03\x42\x13\n\x0cota_progress\x12\x03\x62idJ+dock-to-cloud/mqtt/dock/dock2/firmware.html`\x01x\xac\x02\"\xd4\x03\n\x10OtaProgressEvent\x12\x1b\n\x06result\x18\x01 \x01(\x05H\x00R\x06result\x88\x01\x01\x12@\n\x06output\x18\x02 \x01(\x0b\x32(.dockgate.dji.v1.OtaProgressEvent.OutputR\x06output\x1a\x9d\x02\n\x06Output\x12\x1b\n\x06status\x18\x01 \x01(\tH\x00R\x06status\x88\x01\x01\x12M\n\x08progress\x18\x02 \x01(\x0b\x32\x31.dockgate.dji.v1.OtaProgressEvent.Output.ProgressR\x08progress\x1a\x9b\x01\n\x08Progress\x12\x1d\n\x07percent\x18\x01 \x01(\x05H\x00R\x07percent\x88\x01\x01\x12&\n\x0c\x63urrent_step\x18\x02 \x01(\tH\x01R\x0b\x63urrentStep\x88\x01\x01\x12\x1e\n\x08step_key\x18\x03 \x01(\tH\x02R\x07stepKey\x88\x01\x01\x42\n\n\x08_percentB\x0f\n\r_current_stepB\x0b\n\t_step_keyB\t\n\x07_status:6\xda\xda\x18\x32\n\x03\x01\x02\x03\x12+dock-to-cloud/mqtt/dock/dock2/firmware.htmlB\t\n\x07_resultBR\n\x13\x64\x65v.dockgate.dji.v1P\x01Z9github.com/dockgate/dockgate/gen/go/dockgate/dji/v1;djiv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x64ockgate/dji/v1/firmware.proto\x12\x0f\x64ockgate.dji.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1d\x64ockgate/dji/v1/options.proto\"\xb5\x06\n\tOtaCreate\x12\x45\n\x07\x64\x65vices\x18\x01 \x03(\x0b\x32!.dockgate.dji.v1.OtaCreate.DeviceB\x08\xbaH\x05\x92\x01\x02\x10\x02R\x07\x64\x65vices\x1a\x8a\x05\n\x06\x44\x65vice\x12(\n\x02sn\x18\x01 \x01(\tB\x13\xbaH\nr\x05\x10\x01\x18\x80P\xc8\x01\x01\xd2\xda\x18\x02(\x02H\x00R\x02sn\x88\x01\x01\x12;\n\x0fproduct_version\x18\x02 \x01(\tB\r\xbaH\nr\x05\x10\x01\x18\x80P\xc8\x01\x01H\x01R\x0eproductVersion\x88\x01\x01\x12(\n\x08\x66ile_url\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80PH\x02R\x07\x66ileUrl\x88\x01\x01\x12\x1f\n\x03md5\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\x80PH\x03R\x03md5\x88\x01\x01\x12 \n\tfile_size\x18\x05 \x01(\x03H\x04R\x08\x66ileSize\x88\x01\x01\x12 \n\tfile_name\x18\x06 \x01(\tH\x05R\x08\x66ileName\x88\x01\x01\x12{\n\x15\x66irmware_upgrade_type\x18\x07 \x01(\x0e\x32\x35.dockgate.dji.v1.OtaCreate.Device.FirmwareUpgradeTypeB\x0b\xbaH\x08\x82\x01\x02 \x00\xc8\x01\x01H\x06R\x13\x66irmwareUpgradeType\x88\x01\x01\"\xa6\x01\n\x13\x46irmwareUpgradeType\x12%\n!FIRMWARE_UPGRADE_TYPE_UNSPECIFIED\x10\x00\x12%\n!FIRMWARE_UPGRADE_TYPE_CONSISTENCY\x10\x02\x12!\n\x1d\x46IRMWARE_UPGRADE_TYPE_REGULAR\x10\x03\x12\x1e\n\x1a\x46IRMWARE_UPGRADE_TYPE_PSDK\x10\x04\x42\x05\n\x03_snB\x12\n\x10_product_versionB\x0b\n\t_file_urlB\x06\n\x04_md5B\x0c\n\n_file_sizeB\x0c\n\n_file_nameB\x18\n\x16_firmware_upgrade_type:T\xca\xda\x18P\x08\x01\x10\t\x1a\x03\x01\x02\x03\x42\x13\n\x0cota_progress\x12\x03\x62idJ+dock-to-cloud/mqtt/dock/dock2/firmware.html`\x01x\xac\x02\"\xd4\x03\n\x10OtaProgressEvent\x12\x1b\n\x06result\x18\x01 \x01(\x05H\x00R\x06result\x88\x01\x01\x12@\n\x06output\x18\x02 \x01(\x0b\x32(.dockgate.dji.v1.OtaProgressEvent.OutputR\x06output\x1a\x9d\x02\n\x06Output\x12\x1b\n\x06status\x18\x01 \x01(\tH\x00R\x06status\x88\x01\x01\x12M\n\x08progress\x18\x02 \x01(\x0b\x32\x31.dockgate.dji.v1.OtaProgressEvent.Output.ProgressR\x08progress\x1a\x9b\x01\n\x08Progress\x12\x1d\n\x07percent\x18\x01 \x01(\x05H\x00R\x07percent\x88\x01\x01\x12&\n\x0c\x63urrent_step\x18\x02 \x01(\tH\x01R\x0b\x63urrentStep\x88\x01\x01\x12\x1e\n\x08step_key\x18\x03 \x01(\tH\x02R\x07stepKey\x88\x01\x01\x42\n\n\x08_percentB\x0f\n\r_current_stepB\x0b\n\t_step_keyB\t\n\x07_status:6\xda\xda\x18\x32\n\x03\x01\x02\x03\x12+dock-to-cloud/mqtt/dock/dock2/firmware.htmlB\t\n\x07_resultBR\n\x13\x64\x65v.dockgate.dji.v1P\x01Z9github.com/dockgate/dockgate/gen/go/dockgate/dji/v1;djiv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,7 +35,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\023dev.dockgate.dji.v1P\001Z9github.com/dockgate/dockgate/gen/go/dockgate/dji/v1;djiv1'
   _globals['_OTACREATE_DEVICE'].fields_by_name['sn']._loaded_options = None
-  _globals['_OTACREATE_DEVICE'].fields_by_name['sn']._serialized_options = b'\272H\nr\005\020\001\030\200P\310\001\001'
+  _globals['_OTACREATE_DEVICE'].fields_by_name['sn']._serialized_options = b'\272H\nr\005\020\001\030\200P\310\001\001\322\332\030\002(\002'
   _globals['_OTACREATE_DEVICE'].fields_by_name['product_version']._loaded_options = None
   _globals['_OTACREATE_DEVICE'].fields_by_name['product_version']._serialized_options = b'\272H\nr\005\020\001\030\200P\310\001\001'
   _globals['_OTACREATE_DEVICE'].fields_by_name['file_url']._loaded_options = None
@@ -51,15 +51,15 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_OTAPROGRESSEVENT']._loaded_options = None
   _globals['_OTAPROGRESSEVENT']._serialized_options = b'\332\332\0302\n\003\001\002\003\022+dock-to-cloud/mqtt/dock/dock2/firmware.html'
   _globals['_OTACREATE']._serialized_start=112
-  _globals['_OTACREATE']._serialized_end=927
+  _globals['_OTACREATE']._serialized_end=933
   _globals['_OTACREATE_DEVICE']._serialized_start=197
-  _globals['_OTACREATE_DEVICE']._serialized_end=841
-  _globals['_OTACREATE_DEVICE_FIRMWAREUPGRADETYPE']._serialized_start=573
-  _globals['_OTACREATE_DEVICE_FIRMWAREUPGRADETYPE']._serialized_end=739
-  _globals['_OTAPROGRESSEVENT']._serialized_start=930
-  _globals['_OTAPROGRESSEVENT']._serialized_end=1398
-  _globals['_OTAPROGRESSEVENT_OUTPUT']._serialized_start=1046
-  _globals['_OTAPROGRESSEVENT_OUTPUT']._serialized_end=1331
-  _globals['_OTAPROGRESSEVENT_OUTPUT_PROGRESS']._serialized_start=1165
-  _globals['_OTAPROGRESSEVENT_OUTPUT_PROGRESS']._serialized_end=1320
+  _globals['_OTACREATE_DEVICE']._serialized_end=847
+  _globals['_OTACREATE_DEVICE_FIRMWAREUPGRADETYPE']._serialized_start=579
+  _globals['_OTACREATE_DEVICE_FIRMWAREUPGRADETYPE']._serialized_end=745
+  _globals['_OTAPROGRESSEVENT']._serialized_start=936
+  _globals['_OTAPROGRESSEVENT']._serialized_end=1404
+  _globals['_OTAPROGRESSEVENT_OUTPUT']._serialized_start=1052
+  _globals['_OTAPROGRESSEVENT_OUTPUT']._serialized_end=1337
+  _globals['_OTAPROGRESSEVENT_OUTPUT_PROGRESS']._serialized_start=1171
+  _globals['_OTAPROGRESSEVENT_OUTPUT_PROGRESS']._serialized_end=1326
 # @@protoc_insertion_point(module_scope)

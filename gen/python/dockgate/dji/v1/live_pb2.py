@@ -26,7 +26,7 @@ from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from dockgate.dji.v1 import options_pb2 as dockgate_dot_dji_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x64ockgate/dji/v1/live.proto\x12\x0f\x64ockgate.dji.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1d\x64ockgate/dji/v1/options.proto\"\xfd\x04\n\rLiveStartPush\x12N\n\x08url_type\x18\x01 \x01(\x0e\x32&.dockgate.dji.v1.LiveStartPush.UrlTypeB\x06\xbaH\x03\xc8\x01\x01H\x00R\x07urlType\x88\x01\x01\x12$\n\x03url\x18\x02 \x01(\tB\r\x80\x01\x01\xbaH\x07r\x02\x10\x01\xc8\x01\x01H\x01R\x03url\x88\x01\x01\x12*\n\x08video_id\x18\x03 \x01(\tB\n\xbaH\x07r\x02\x10\x01\xc8\x01\x01H\x02R\x07videoId\x88\x01\x01\x12U\n\rvideo_quality\x18\x04 \x01(\x0e\x32+.dockgate.dji.v1.LiveStartPush.VideoQualityH\x03R\x0cvideoQuality\x88\x01\x01\"[\n\x07UrlType\x12\x12\n\x0eURL_TYPE_AGORA\x10\x00\x12\x11\n\rURL_TYPE_RTMP\x10\x01\x12\x14\n\x10URL_TYPE_GB28181\x10\x03\x12\x13\n\x0fURL_TYPE_WEBRTC\x10\x04\"\x96\x01\n\x0cVideoQuality\x12\x1a\n\x16VIDEO_QUALITY_ADAPTIVE\x10\x00\x12\x18\n\x14VIDEO_QUALITY_SMOOTH\x10\x01\x12\x1a\n\x16VIDEO_QUALITY_STANDARD\x10\x02\x12\x16\n\x12VIDEO_QUALITY_HIGH\x10\x03\x12\x1c\n\x18VIDEO_QUALITY_ULTRA_HIGH\x10\x04:I\xca\xda\x18\x45\x08\x01\x10\x04\x1a\x06\x01\x02\x03\x04\x05\x06J\'dock-to-cloud/mqtt/dock/dock2/live.htmlr\x0elive_stop_pushB\x0b\n\t_url_typeB\x06\n\x04_urlB\x0b\n\t_video_idB\x10\n\x0e_video_quality\"\xbe\x01\n\x11\x44rcLiveLensChange\x12(\n\rpayload_index\x18\x01 \x01(\tH\x00R\x0cpayloadIndex\x88\x01\x01\x12\"\n\nvideo_type\x18\x02 \x01(\tH\x01R\tvideoType\x88\x01\x01::\xca\xda\x18\x36\x08\x03\x10\x04\x1a\x01\x05 \x01J+pilot-to-cloud/mqtt/dji-rc-plus-2/live.htmlB\x10\n\x0e_payload_indexB\r\n\x0b_video_type\"\xcb\x02\n\x10LiveCameraChange\x12*\n\x08video_id\x18\x01 \x01(\tB\n\xbaH\x07r\x02\x10\x01\xc8\x01\x01H\x00R\x07videoId\x88\x01\x01\x12\x66\n\x0f\x63\x61mera_position\x18\x02 \x01(\x0e\x32\x30.dockgate.dji.v1.LiveCameraChange.CameraPositionB\x06\xbaH\x03\xc8\x01\x01H\x01R\x0e\x63\x61meraPosition\x88\x01\x01\"I\n\x0e\x43\x61meraPosition\x12\x1a\n\x16\x43\x41MERA_POSITION_INSIDE\x10\x00\x12\x1b\n\x17\x43\x41MERA_POSITION_OUTSIDE\x10\x01:7\xca\xda\x18\x33\x08\x01\x10\x04\x1a\x02\x02\x03 \x01J\'dock-to-cloud/mqtt/dock/dock2/live.htmlB\x0b\n\t_video_idB\x12\n\x10_camera_position\"\xb8\x01\n\x0eLiveLensChange\x12.\n\nvideo_type\x18\x01 \x01(\tB\n\xbaH\x07r\x02\x10\x01\xc8\x01\x01H\x00R\tvideoType\x88\x01\x01\x12\x1e\n\x08video_id\x18\x02 \x01(\tH\x01R\x07videoId\x88\x01\x01::\xca\xda\x18\x36\x08\x01\x10\x04\x1a\x05\x01\x02\x03\x04\x06 \x01J\'dock-to-cloud/mqtt/dock/dock2/live.htmlB\r\n\x0b_video_typeB\x0b\n\t_video_id\"\x91\x03\n\x0eLiveSetQuality\x12*\n\x08video_id\x18\x01 \x01(\tB\n\xbaH\x07r\x02\x10\x01\xc8\x01\x01H\x00R\x07videoId\x88\x01\x01\x12^\n\rvideo_quality\x18\x02 \x01(\x0e\x32,.dockgate.dji.v1.LiveSetQuality.VideoQualityB\x06\xbaH\x03\xc8\x01\x01H\x01R\x0cvideoQuality\x88\x01\x01\"\x96\x01\n\x0cVideoQuality\x12\x1a\n\x16VIDEO_QUALITY_ADAPTIVE\x10\x00\x12\x18\n\x14VIDEO_QUALITY_SMOOTH\x10\x01\x12\x1a\n\x16VIDEO_QUALITY_STANDARD\x10\x02\x12\x16\n\x12VIDEO_QUALITY_HIGH\x10\x03\x12\x1c\n\x18VIDEO_QUALITY_ULTRA_HIGH\x10\x04:;\xca\xda\x18\x37\x08\x01\x10\x04\x1a\x06\x01\x02\x03\x04\x05\x06 \x01J\'dock-to-cloud/mqtt/dock/dock2/live.htmlB\x0b\n\t_video_idB\x10\n\x0e_video_quality\"\x93\x01\n\x0cLiveStopPush\x12*\n\x08video_id\x18\x01 \x01(\tB\n\xbaH\x07r\x02\x10\x01\xc8\x01\x01H\x00R\x07videoId\x88\x01\x01:J\xca\xda\x18\x46\x08\x01\x10\x04\x1a\x06\x01\x02\x03\x04\x05\x06J\'dock-to-cloud/mqtt/dock/dock2/live.htmlr\x0flive_start_pushB\x0b\n\t_video_idBR\n\x13\x64\x65v.dockgate.dji.v1P\x01Z9github.com/dockgate/dockgate/gen/go/dockgate/dji/v1;djiv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x64ockgate/dji/v1/live.proto\x12\x0f\x64ockgate.dji.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1d\x64ockgate/dji/v1/options.proto\"\x83\x05\n\rLiveStartPush\x12N\n\x08url_type\x18\x01 \x01(\x0e\x32&.dockgate.dji.v1.LiveStartPush.UrlTypeB\x06\xbaH\x03\xc8\x01\x01H\x00R\x07urlType\x88\x01\x01\x12$\n\x03url\x18\x02 \x01(\tB\r\x80\x01\x01\xbaH\x07r\x02\x10\x01\xc8\x01\x01H\x01R\x03url\x88\x01\x01\x12\x30\n\x08video_id\x18\x03 \x01(\tB\x10\xbaH\x07r\x02\x10\x01\xc8\x01\x01\xd2\xda\x18\x02(\x03H\x02R\x07videoId\x88\x01\x01\x12U\n\rvideo_quality\x18\x04 \x01(\x0e\x32+.dockgate.dji.v1.LiveStartPush.VideoQualityH\x03R\x0cvideoQuality\x88\x01\x01\"[\n\x07UrlType\x12\x12\n\x0eURL_TYPE_AGORA\x10\x00\x12\x11\n\rURL_TYPE_RTMP\x10\x01\x12\x14\n\x10URL_TYPE_GB28181\x10\x03\x12\x13\n\x0fURL_TYPE_WEBRTC\x10\x04\"\x96\x01\n\x0cVideoQuality\x12\x1a\n\x16VIDEO_QUALITY_ADAPTIVE\x10\x00\x12\x18\n\x14VIDEO_QUALITY_SMOOTH\x10\x01\x12\x1a\n\x16VIDEO_QUALITY_STANDARD\x10\x02\x12\x16\n\x12VIDEO_QUALITY_HIGH\x10\x03\x12\x1c\n\x18VIDEO_QUALITY_ULTRA_HIGH\x10\x04:I\xca\xda\x18\x45\x08\x01\x10\x04\x1a\x06\x01\x02\x03\x04\x05\x06J\'dock-to-cloud/mqtt/dock/dock2/live.htmlr\x0elive_stop_pushB\x0b\n\t_url_typeB\x06\n\x04_urlB\x0b\n\t_video_idB\x10\n\x0e_video_quality\"\xbe\x01\n\x11\x44rcLiveLensChange\x12(\n\rpayload_index\x18\x01 \x01(\tH\x00R\x0cpayloadIndex\x88\x01\x01\x12\"\n\nvideo_type\x18\x02 \x01(\tH\x01R\tvideoType\x88\x01\x01::\xca\xda\x18\x36\x08\x03\x10\x04\x1a\x01\x05 \x01J+pilot-to-cloud/mqtt/dji-rc-plus-2/live.htmlB\x10\n\x0e_payload_indexB\r\n\x0b_video_type\"\xd1\x02\n\x10LiveCameraChange\x12\x30\n\x08video_id\x18\x01 \x01(\tB\x10\xbaH\x07r\x02\x10\x01\xc8\x01\x01\xd2\xda\x18\x02(\x03H\x00R\x07videoId\x88\x01\x01\x12\x66\n\x0f\x63\x61mera_position\x18\x02 \x01(\x0e\x32\x30.dockgate.dji.v1.LiveCameraChange.CameraPositionB\x06\xbaH\x03\xc8\x01\x01H\x01R\x0e\x63\x61meraPosition\x88\x01\x01\"I\n\x0e\x43\x61meraPosition\x12\x1a\n\x16\x43\x41MERA_POSITION_INSIDE\x10\x00\x12\x1b\n\x17\x43\x41MERA_POSITION_OUTSIDE\x10\x01:7\xca\xda\x18\x33\x08\x01\x10\x04\x1a\x02\x02\x03 \x01J\'dock-to-cloud/mqtt/dock/dock2/live.htmlB\x0b\n\t_video_idB\x12\n\x10_camera_position\"\xc0\x01\n\x0eLiveLensChange\x12.\n\nvideo_type\x18\x01 \x01(\tB\n\xbaH\x07r\x02\x10\x01\xc8\x01\x01H\x00R\tvideoType\x88\x01\x01\x12&\n\x08video_id\x18\x02 \x01(\tB\x06\xd2\xda\x18\x02(\x03H\x01R\x07videoId\x88\x01\x01::\xca\xda\x18\x36\x08\x01\x10\x04\x1a\x05\x01\x02\x03\x04\x06 \x01J\'dock-to-cloud/mqtt/dock/dock2/live.htmlB\r\n\x0b_video_typeB\x0b\n\t_video_id\"\x97\x03\n\x0eLiveSetQuality\x12\x30\n\x08video_id\x18\x01 \x01(\tB\x10\xbaH\x07r\x02\x10\x01\xc8\x01\x01\xd2\xda\x18\x02(\x03H\x00R\x07videoId\x88\x01\x01\x12^\n\rvideo_quality\x18\x02 \x01(\x0e\x32,.dockgate.dji.v1.LiveSetQuality.VideoQualityB\x06\xbaH\x03\xc8\x01\x01H\x01R\x0cvideoQuality\x88\x01\x01\"\x96\x01\n\x0cVideoQuality\x12\x1a\n\x16VIDEO_QUALITY_ADAPTIVE\x10\x00\x12\x18\n\x14VIDEO_QUALITY_SMOOTH\x10\x01\x12\x1a\n\x16VIDEO_QUALITY_STANDARD\x10\x02\x12\x16\n\x12VIDEO_QUALITY_HIGH\x10\x03\x12\x1c\n\x18VIDEO_QUALITY_ULTRA_HIGH\x10\x04:;\xca\xda\x18\x37\x08\x01\x10\x04\x1a\x06\x01\x02\x03\x04\x05\x06 \x01J\'dock-to-cloud/mqtt/dock/dock2/live.htmlB\x0b\n\t_video_idB\x10\n\x0e_video_quality\"\x99\x01\n\x0cLiveStopPush\x12\x30\n\x08video_id\x18\x01 \x01(\tB\x10\xbaH\x07r\x02\x10\x01\xc8\x01\x01\xd2\xda\x18\x02(\x03H\x00R\x07videoId\x88\x01\x01:J\xca\xda\x18\x46\x08\x01\x10\x04\x1a\x06\x01\x02\x03\x04\x05\x06J\'dock-to-cloud/mqtt/dock/dock2/live.htmlr\x0flive_start_pushB\x0b\n\t_video_idBR\n\x13\x64\x65v.dockgate.dji.v1P\x01Z9github.com/dockgate/dockgate/gen/go/dockgate/dji/v1;djiv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,49 +39,51 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LIVESTARTPUSH'].fields_by_name['url']._loaded_options = None
   _globals['_LIVESTARTPUSH'].fields_by_name['url']._serialized_options = b'\200\001\001\272H\007r\002\020\001\310\001\001'
   _globals['_LIVESTARTPUSH'].fields_by_name['video_id']._loaded_options = None
-  _globals['_LIVESTARTPUSH'].fields_by_name['video_id']._serialized_options = b'\272H\007r\002\020\001\310\001\001'
+  _globals['_LIVESTARTPUSH'].fields_by_name['video_id']._serialized_options = b'\272H\007r\002\020\001\310\001\001\322\332\030\002(\003'
   _globals['_LIVESTARTPUSH']._loaded_options = None
   _globals['_LIVESTARTPUSH']._serialized_options = b'\312\332\030E\010\001\020\004\032\006\001\002\003\004\005\006J\'dock-to-cloud/mqtt/dock/dock2/live.htmlr\016live_stop_push'
   _globals['_DRCLIVELENSCHANGE']._loaded_options = None
   _globals['_DRCLIVELENSCHANGE']._serialized_options = b'\312\332\0306\010\003\020\004\032\001\005 \001J+pilot-to-cloud/mqtt/dji-rc-plus-2/live.html'
   _globals['_LIVECAMERACHANGE'].fields_by_name['video_id']._loaded_options = None
-  _globals['_LIVECAMERACHANGE'].fields_by_name['video_id']._serialized_options = b'\272H\007r\002\020\001\310\001\001'
+  _globals['_LIVECAMERACHANGE'].fields_by_name['video_id']._serialized_options = b'\272H\007r\002\020\001\310\001\001\322\332\030\002(\003'
   _globals['_LIVECAMERACHANGE'].fields_by_name['camera_position']._loaded_options = None
   _globals['_LIVECAMERACHANGE'].fields_by_name['camera_position']._serialized_options = b'\272H\003\310\001\001'
   _globals['_LIVECAMERACHANGE']._loaded_options = None
   _globals['_LIVECAMERACHANGE']._serialized_options = b'\312\332\0303\010\001\020\004\032\002\002\003 \001J\'dock-to-cloud/mqtt/dock/dock2/live.html'
   _globals['_LIVELENSCHANGE'].fields_by_name['video_type']._loaded_options = None
   _globals['_LIVELENSCHANGE'].fields_by_name['video_type']._serialized_options = b'\272H\007r\002\020\001\310\001\001'
+  _globals['_LIVELENSCHANGE'].fields_by_name['video_id']._loaded_options = None
+  _globals['_LIVELENSCHANGE'].fields_by_name['video_id']._serialized_options = b'\322\332\030\002(\003'
   _globals['_LIVELENSCHANGE']._loaded_options = None
   _globals['_LIVELENSCHANGE']._serialized_options = b'\312\332\0306\010\001\020\004\032\005\001\002\003\004\006 \001J\'dock-to-cloud/mqtt/dock/dock2/live.html'
   _globals['_LIVESETQUALITY'].fields_by_name['video_id']._loaded_options = None
-  _globals['_LIVESETQUALITY'].fields_by_name['video_id']._serialized_options = b'\272H\007r\002\020\001\310\001\001'
+  _globals['_LIVESETQUALITY'].fields_by_name['video_id']._serialized_options = b'\272H\007r\002\020\001\310\001\001\322\332\030\002(\003'
   _globals['_LIVESETQUALITY'].fields_by_name['video_quality']._loaded_options = None
   _globals['_LIVESETQUALITY'].fields_by_name['video_quality']._serialized_options = b'\272H\003\310\001\001'
   _globals['_LIVESETQUALITY']._loaded_options = None
   _globals['_LIVESETQUALITY']._serialized_options = b'\312\332\0307\010\001\020\004\032\006\001\002\003\004\005\006 \001J\'dock-to-cloud/mqtt/dock/dock2/live.html'
   _globals['_LIVESTOPPUSH'].fields_by_name['video_id']._loaded_options = None
-  _globals['_LIVESTOPPUSH'].fields_by_name['video_id']._serialized_options = b'\272H\007r\002\020\001\310\001\001'
+  _globals['_LIVESTOPPUSH'].fields_by_name['video_id']._serialized_options = b'\272H\007r\002\020\001\310\001\001\322\332\030\002(\003'
   _globals['_LIVESTOPPUSH']._loaded_options = None
   _globals['_LIVESTOPPUSH']._serialized_options = b'\312\332\030F\010\001\020\004\032\006\001\002\003\004\005\006J\'dock-to-cloud/mqtt/dock/dock2/live.htmlr\017live_start_push'
   _globals['_LIVESTARTPUSH']._serialized_start=108
-  _globals['_LIVESTARTPUSH']._serialized_end=745
-  _globals['_LIVESTARTPUSH_URLTYPE']._serialized_start=374
-  _globals['_LIVESTARTPUSH_URLTYPE']._serialized_end=465
-  _globals['_LIVESTARTPUSH_VIDEOQUALITY']._serialized_start=468
-  _globals['_LIVESTARTPUSH_VIDEOQUALITY']._serialized_end=618
-  _globals['_DRCLIVELENSCHANGE']._serialized_start=748
-  _globals['_DRCLIVELENSCHANGE']._serialized_end=938
-  _globals['_LIVECAMERACHANGE']._serialized_start=941
-  _globals['_LIVECAMERACHANGE']._serialized_end=1272
-  _globals['_LIVECAMERACHANGE_CAMERAPOSITION']._serialized_start=1109
-  _globals['_LIVECAMERACHANGE_CAMERAPOSITION']._serialized_end=1182
-  _globals['_LIVELENSCHANGE']._serialized_start=1275
-  _globals['_LIVELENSCHANGE']._serialized_end=1459
-  _globals['_LIVESETQUALITY']._serialized_start=1462
-  _globals['_LIVESETQUALITY']._serialized_end=1863
-  _globals['_LIVESETQUALITY_VIDEOQUALITY']._serialized_start=468
-  _globals['_LIVESETQUALITY_VIDEOQUALITY']._serialized_end=618
-  _globals['_LIVESTOPPUSH']._serialized_start=1866
-  _globals['_LIVESTOPPUSH']._serialized_end=2013
+  _globals['_LIVESTARTPUSH']._serialized_end=751
+  _globals['_LIVESTARTPUSH_URLTYPE']._serialized_start=380
+  _globals['_LIVESTARTPUSH_URLTYPE']._serialized_end=471
+  _globals['_LIVESTARTPUSH_VIDEOQUALITY']._serialized_start=474
+  _globals['_LIVESTARTPUSH_VIDEOQUALITY']._serialized_end=624
+  _globals['_DRCLIVELENSCHANGE']._serialized_start=754
+  _globals['_DRCLIVELENSCHANGE']._serialized_end=944
+  _globals['_LIVECAMERACHANGE']._serialized_start=947
+  _globals['_LIVECAMERACHANGE']._serialized_end=1284
+  _globals['_LIVECAMERACHANGE_CAMERAPOSITION']._serialized_start=1121
+  _globals['_LIVECAMERACHANGE_CAMERAPOSITION']._serialized_end=1194
+  _globals['_LIVELENSCHANGE']._serialized_start=1287
+  _globals['_LIVELENSCHANGE']._serialized_end=1479
+  _globals['_LIVESETQUALITY']._serialized_start=1482
+  _globals['_LIVESETQUALITY']._serialized_end=1889
+  _globals['_LIVESETQUALITY_VIDEOQUALITY']._serialized_start=474
+  _globals['_LIVESETQUALITY_VIDEOQUALITY']._serialized_end=624
+  _globals['_LIVESTOPPUSH']._serialized_start=1892
+  _globals['_LIVESTOPPUSH']._serialized_end=2045
 # @@protoc_insertion_point(module_scope)

@@ -226,6 +226,48 @@ WIRE_FORM_BOOL_AS_INT: WireForm.ValueType  # 1
 """A bool that travels as 0 or 1."""
 Global___WireForm: _TypeAlias = WireForm  # noqa: Y015
 
+class _DeviceNaming:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _DeviceNamingEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DeviceNaming.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    DEVICE_NAMING_UNSPECIFIED: _DeviceNaming.ValueType  # 0
+    """Not at all."""
+    DEVICE_NAMING_SERIAL_NUMBER: _DeviceNaming.ValueType  # 1
+    """It is the serial number of a device that need not be the one to which the
+    command goes, such as the dock to land in. The gateway must know it.
+    """
+    DEVICE_NAMING_OWN: _DeviceNaming.ValueType  # 2
+    """It is the serial number of the device that carries the command out, or of
+    what hangs on it. The gateway need not know it: a payload or a relay is never
+    announced, and a device does nothing to others.
+    """
+    DEVICE_NAMING_VIDEO_ID: _DeviceNaming.ValueType  # 3
+    """It is the id of a video stream, "{sn}/{camera_index}/{video_index}", whose
+    serial number is as with DEVICE_NAMING_OWN.
+    """
+
+class DeviceNaming(_DeviceNaming, metaclass=_DeviceNamingEnumTypeWrapper):
+    """How the text of a field names a device."""
+
+DEVICE_NAMING_UNSPECIFIED: DeviceNaming.ValueType  # 0
+"""Not at all."""
+DEVICE_NAMING_SERIAL_NUMBER: DeviceNaming.ValueType  # 1
+"""It is the serial number of a device that need not be the one to which the
+command goes, such as the dock to land in. The gateway must know it.
+"""
+DEVICE_NAMING_OWN: DeviceNaming.ValueType  # 2
+"""It is the serial number of the device that carries the command out, or of
+what hangs on it. The gateway need not know it: a payload or a relay is never
+announced, and a device does nothing to others.
+"""
+DEVICE_NAMING_VIDEO_ID: DeviceNaming.ValueType  # 3
+"""It is the id of a video stream, "{sn}/{camera_index}/{video_index}", whose
+serial number is as with DEVICE_NAMING_OWN.
+"""
+Global___DeviceNaming: _TypeAlias = DeviceNaming  # noqa: Y015
+
 class _ReplyKind:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -450,6 +492,30 @@ class EventSpec(_message.Message):
 Global___EventSpec: _TypeAlias = EventSpec  # noqa: Y015
 
 @_typing.final
+class RequestSpec(_message.Message):
+    """What the gateway has to know about a request of a device."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DANGEROUS_FIELD_NUMBER: _builtins.int
+    dangerous: _builtins.bool
+    """True for requests whose answer sets an aircraft moving. To give it needs the
+    permission that dangerous methods need, beside the one to answer requests.
+    """
+    def __init__(
+        self,
+        *,
+        dangerous: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dangerous", b"dangerous"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RequestSpec: _TypeAlias = RequestSpec  # noqa: Y015
+
+@_typing.final
 class FieldSpec(_message.Message):
     """The oddities of a single field."""
 
@@ -459,6 +525,7 @@ class FieldSpec(_message.Message):
     SENT_WHEN_EMPTY_FIELD_NUMBER: _builtins.int
     PAYLOAD_INDEX_KEY_FIELD_NUMBER: _builtins.int
     WHOLE_DATA_FIELD_NUMBER: _builtins.int
+    DEVICE_NAMING_FIELD_NUMBER: _builtins.int
     wire_form: Global___WireForm.ValueType
     """The form of the value on the wire where it is not the type's own."""
     sent_when_empty: _builtins.bool
@@ -471,6 +538,11 @@ class FieldSpec(_message.Message):
     """
     whole_data: _builtins.bool
     """True for a list that has no name on the wire: it is the whole of `data`."""
+    device_naming: Global___DeviceNaming.ValueType
+    """How the text of the field names a device, where it does. The caller must be
+    allowed to reach that one as well, as by it a drone may land in the dock that
+    is named or a picture come from its camera.
+    """
     def __init__(
         self,
         *,
@@ -478,10 +550,11 @@ class FieldSpec(_message.Message):
         sent_when_empty: _builtins.bool = ...,
         payload_index_key: _builtins.bool = ...,
         whole_data: _builtins.bool = ...,
+        device_naming: Global___DeviceNaming.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["payload_index_key", b"payload_index_key", "sent_when_empty", b"sent_when_empty", "whole_data", b"whole_data", "wire_form", b"wire_form"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["device_naming", b"device_naming", "payload_index_key", b"payload_index_key", "sent_when_empty", b"sent_when_empty", "whole_data", b"whole_data", "wire_form", b"wire_form"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -490,6 +563,7 @@ Global___FieldSpec: _TypeAlias = FieldSpec  # noqa: Y015
 METHOD_SPEC_FIELD_NUMBER: _builtins.int
 EVENT_SPEC_FIELD_NUMBER: _builtins.int
 FIELD_SPEC_FIELD_NUMBER: _builtins.int
+REQUEST_SPEC_FIELD_NUMBER: _builtins.int
 method_spec: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.MessageOptions, Global___MethodSpec]
 """What the gateway has to know about a method beside its fields. Present on
 every message that is an arm of Method.method.
@@ -500,3 +574,5 @@ an arm of Event.event.
 """
 field_spec: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOptions, Global___FieldSpec]
 """How a single field differs on the wire from what its type says."""
+request_spec: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.EnumValueOptions, Global___RequestSpec]
+"""What the gateway has to know about a request of a device."""

@@ -345,8 +345,9 @@ class Job(_message.Message):
     """The same in words, e.g. "User triggered return to home"."""
     step_message: _builtins.str
     """What `step` means, where it is a number that DJI's pages explain; empty
-    otherwise. Numbers of flights mean something else on the first Dock from 8 on;
-    there both are said.
+    otherwise. Numbers of flights mean something else on the first Dock from 8 on:
+    it is told in the words of the command's dock, and in both while its model is
+    not known.
     """
     @_builtins.property
     def updated_at(self) -> _timestamp_pb2.Timestamp:

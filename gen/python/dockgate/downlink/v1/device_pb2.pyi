@@ -131,7 +131,9 @@ class Device(_message.Message):
     """Whether it can be reached."""
     @_builtins.property
     def last_seen_at(self) -> _timestamp_pb2.Timestamp:
-        """When it was last heard of; absent when it never was."""
+        """When it last sent something itself, or its gateway device announced it as
+        connected; absent when neither ever was.
+        """
 
     @_builtins.property
     def state(self) -> Global___DeviceState:

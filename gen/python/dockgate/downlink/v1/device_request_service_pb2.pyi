@@ -141,7 +141,10 @@ Global___ListDeviceRequestsResponse: _TypeAlias = ListDeviceRequestsResponse  # 
 
 @_typing.final
 class ReplyDeviceRequestRequest(_message.Message):
-    """The answer to a request."""
+    """The answer to a request. To flighttask_resource_get it needs the scope
+    open:command:dangerous beside open:device-request:create: the dock flies the
+    file that it is given.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 

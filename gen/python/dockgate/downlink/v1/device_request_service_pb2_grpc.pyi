@@ -51,7 +51,10 @@ class DeviceRequestServiceStub:
     ReplyDeviceRequest: _grpc.UnaryUnaryMultiCallable[_device_request_service_pb2.ReplyDeviceRequestRequest, _device_request_service_pb2.ReplyDeviceRequestResponse]
     """Answers a request that waits. The answer is stored, then handed to the broker
     with the request's `tid`. The first answer holds; the same one again is no
-    error. Fields that carry secrets are not kept, and so not compared.
+    error. Fields that carry secrets are not kept, and so not compared. To answer a
+    request that RequestType marks as dangerous (flighttask_resource_get, as the
+    dock flies the file that it is given) needs the scope open:command:dangerous
+    as well.
 
     Errors: VALIDATION_FAILED, FORBIDDEN, DEVICE_REQUEST_NOT_FOUND,
     DEVICE_REQUEST_CLOSED, UNAVAILABLE.
@@ -87,7 +90,10 @@ class DeviceRequestServiceAsyncStub(DeviceRequestServiceStub):
     ReplyDeviceRequest: _aio.UnaryUnaryMultiCallable[_device_request_service_pb2.ReplyDeviceRequestRequest, _device_request_service_pb2.ReplyDeviceRequestResponse]  # type: ignore[assignment]
     """Answers a request that waits. The answer is stored, then handed to the broker
     with the request's `tid`. The first answer holds; the same one again is no
-    error. Fields that carry secrets are not kept, and so not compared.
+    error. Fields that carry secrets are not kept, and so not compared. To answer a
+    request that RequestType marks as dangerous (flighttask_resource_get, as the
+    dock flies the file that it is given) needs the scope open:command:dangerous
+    as well.
 
     Errors: VALIDATION_FAILED, FORBIDDEN, DEVICE_REQUEST_NOT_FOUND,
     DEVICE_REQUEST_CLOSED, UNAVAILABLE.
@@ -138,7 +144,10 @@ class DeviceRequestServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_device_request_service_pb2.ReplyDeviceRequestResponse, _abc.Awaitable[_device_request_service_pb2.ReplyDeviceRequestResponse]]:
         """Answers a request that waits. The answer is stored, then handed to the broker
         with the request's `tid`. The first answer holds; the same one again is no
-        error. Fields that carry secrets are not kept, and so not compared.
+        error. Fields that carry secrets are not kept, and so not compared. To answer a
+        request that RequestType marks as dangerous (flighttask_resource_get, as the
+        dock flies the file that it is given) needs the scope open:command:dangerous
+        as well.
 
         Errors: VALIDATION_FAILED, FORBIDDEN, DEVICE_REQUEST_NOT_FOUND,
         DEVICE_REQUEST_CLOSED, UNAVAILABLE.

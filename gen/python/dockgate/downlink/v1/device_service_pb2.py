@@ -27,7 +27,7 @@ from dockgate.downlink.v1 import command_service_pb2 as dockgate_dot_downlink_do
 from dockgate.downlink.v1 import device_pb2 as dockgate_dot_downlink_dot_v1_dot_device__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)dockgate/downlink/v1/device_service.proto\x12\x14\x64ockgate.downlink.v1\x1a\x1b\x62uf/validate/validate.proto\x1a*dockgate/downlink/v1/command_service.proto\x1a!dockgate/downlink/v1/device.proto\";\n\x10GetDeviceRequest\x12\'\n\tdevice_id\x18\x01 \x01(\tB\n\xbaH\x07r\x02\x18@\xc8\x01\x01R\x08\x64\x65viceId\"I\n\x11GetDeviceResponse\x12\x34\n\x06\x64\x65vice\x18\x01 \x01(\x0b\x32\x1c.dockgate.downlink.v1.DeviceR\x06\x64\x65vice\"\x8e\x01\n\x12ListDevicesRequest\x12\'\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xf4\x03(\x00R\x08pageSize\x12\'\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01R\tpageToken\x12&\n\ngateway_id\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18@R\tgatewayId\"u\n\x13ListDevicesResponse\x12\x36\n\x07\x64\x65vices\x18\x01 \x03(\x0b\x32\x1c.dockgate.downlink.v1.DeviceR\x07\x64\x65vices\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"Z\n\x13WatchDevicesRequest\x12$\n\tdevice_id\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18@R\x08\x64\x65viceId\x12\x1d\n\nwith_state\x18\x02 \x01(\x08R\twithState\"\xa6\x02\n\x14WatchDevicesResponse\x12\x36\n\x06\x64\x65vice\x18\x01 \x01(\x0b\x32\x1c.dockgate.downlink.v1.DeviceH\x00R\x06\x64\x65vice\x12,\n\x11removed_device_id\x18\x02 \x01(\tH\x00R\x0fremovedDeviceId\x12Q\n\x08\x63omplete\x18\x03 \x01(\x0b\x32\x33.dockgate.downlink.v1.WatchDevicesResponse.CompleteH\x00R\x08\x63omplete\x12?\n\theartbeat\x18\x04 \x01(\x0b\x32\x1f.dockgate.downlink.v1.HeartbeatH\x00R\theartbeat\x1a\n\n\x08\x43ompleteB\x08\n\x06update\"\xb6\x04\n\x15RegisterDeviceRequest\x12\xaf\x01\n\tdevice_id\x18\x01 \x01(\tB\x91\x01\xbaH\x8d\x01r\x02\x18@\xba\x01\x82\x01\n\x14\x64\x65vice_id.characters\x12<must not contain \'/\', \'+\', \'#\', spaces or control characters\x1a,this.matches(\'^[^/+#\\\\s\\\\x00-\\\\x1f\\\\x7f]*$\')\xc8\x01\x01R\x08\x64\x65viceId\x12\xb8\x01\n\rserial_number\x18\x02 \x01(\tB\x92\x01\xbaH\x8e\x01r\x02\x18@\xba\x01\x86\x01\n\x18serial_number.characters\x12<must not contain \'/\', \'+\', \'#\', spaces or control characters\x1a,this.matches(\'^[^/+#\\\\s\\\\x00-\\\\x1f\\\\x7f]*$\')R\x0cserialNumber\x12\xaf\x01\n\ngateway_id\x18\x03 \x01(\tB\x8f\x01\xbaH\x8b\x01r\x02\x18@\xba\x01\x83\x01\n\x15gateway_id.characters\x12<must not contain \'/\', \'+\', \'#\', spaces or control characters\x1a,this.matches(\'^[^/+#\\\\s\\\\x00-\\\\x1f\\\\x7f]*$\')R\tgatewayId\"N\n\x16RegisterDeviceResponse\x12\x34\n\x06\x64\x65vice\x18\x01 \x01(\x0b\x32\x1c.dockgate.downlink.v1.DeviceR\x06\x64\x65vice\">\n\x13RemoveDeviceRequest\x12\'\n\tdevice_id\x18\x01 \x01(\tB\n\xbaH\x07r\x02\x18@\xc8\x01\x01R\x08\x64\x65viceId\"\x16\n\x14RemoveDeviceResponse\"\x86\x01\n\x12WatchEventsRequest\x12$\n\tdevice_id\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18@R\x08\x64\x65viceId\x12*\n\x07methods\x18\x02 \x03(\tB\x10\xbaH\r\x92\x01\n\x10\x64\"\x06r\x04\x10\x01\x18\x64R\x07methods\x12\x1e\n\x05\x61\x66ter\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01R\x05\x61\x66ter\"\xb3\x01\n\x13WatchEventsResponse\x12\x39\n\x05\x65vent\x18\x01 \x01(\x0b\x32!.dockgate.downlink.v1.DeviceEventH\x00R\x05\x65vent\x12?\n\theartbeat\x18\x02 \x01(\x0b\x32\x1f.dockgate.downlink.v1.HeartbeatH\x00R\theartbeat\x12\x16\n\x06\x63ursor\x18\x03 \x01(\tR\x06\x63ursorB\x08\n\x06update2\xf4\x04\n\rDeviceService\x12\\\n\tGetDevice\x12&.dockgate.downlink.v1.GetDeviceRequest\x1a\'.dockgate.downlink.v1.GetDeviceResponse\x12\x62\n\x0bListDevices\x12(.dockgate.downlink.v1.ListDevicesRequest\x1a).dockgate.downlink.v1.ListDevicesResponse\x12g\n\x0cWatchDevices\x12).dockgate.downlink.v1.WatchDevicesRequest\x1a*.dockgate.downlink.v1.WatchDevicesResponse0\x01\x12k\n\x0eRegisterDevice\x12+.dockgate.downlink.v1.RegisterDeviceRequest\x1a,.dockgate.downlink.v1.RegisterDeviceResponse\x12\x65\n\x0cRemoveDevice\x12).dockgate.downlink.v1.RemoveDeviceRequest\x1a*.dockgate.downlink.v1.RemoveDeviceResponse\x12\x64\n\x0bWatchEvents\x12(.dockgate.downlink.v1.WatchEventsRequest\x1a).dockgate.downlink.v1.WatchEventsResponse0\x01\x42\x61\n\x18\x64\x65v.dockgate.downlink.v1P\x01ZCgithub.com/dockgate/dockgate/gen/go/dockgate/downlink/v1;downlinkv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)dockgate/downlink/v1/device_service.proto\x12\x14\x64ockgate.downlink.v1\x1a\x1b\x62uf/validate/validate.proto\x1a*dockgate/downlink/v1/command_service.proto\x1a!dockgate/downlink/v1/device.proto\";\n\x10GetDeviceRequest\x12\'\n\tdevice_id\x18\x01 \x01(\tB\n\xbaH\x07r\x02\x18@\xc8\x01\x01R\x08\x64\x65viceId\"I\n\x11GetDeviceResponse\x12\x34\n\x06\x64\x65vice\x18\x01 \x01(\x0b\x32\x1c.dockgate.downlink.v1.DeviceR\x06\x64\x65vice\"\x8e\x01\n\x12ListDevicesRequest\x12\'\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xf4\x03(\x00R\x08pageSize\x12\'\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01R\tpageToken\x12&\n\ngateway_id\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18@R\tgatewayId\"\x8f\x01\n\x13ListDevicesResponse\x12\x36\n\x07\x64\x65vices\x18\x01 \x03(\x0b\x32\x1c.dockgate.downlink.v1.DeviceR\x07\x64\x65vices\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12\x18\n\x07limited\x18\x03 \x01(\x08R\x07limited\"Z\n\x13WatchDevicesRequest\x12$\n\tdevice_id\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18@R\x08\x64\x65viceId\x12\x1d\n\nwith_state\x18\x02 \x01(\x08R\twithState\"\xa6\x02\n\x14WatchDevicesResponse\x12\x36\n\x06\x64\x65vice\x18\x01 \x01(\x0b\x32\x1c.dockgate.downlink.v1.DeviceH\x00R\x06\x64\x65vice\x12,\n\x11removed_device_id\x18\x02 \x01(\tH\x00R\x0fremovedDeviceId\x12Q\n\x08\x63omplete\x18\x03 \x01(\x0b\x32\x33.dockgate.downlink.v1.WatchDevicesResponse.CompleteH\x00R\x08\x63omplete\x12?\n\theartbeat\x18\x04 \x01(\x0b\x32\x1f.dockgate.downlink.v1.HeartbeatH\x00R\theartbeat\x1a\n\n\x08\x43ompleteB\x08\n\x06update\"\xb6\x04\n\x15RegisterDeviceRequest\x12\xaf\x01\n\tdevice_id\x18\x01 \x01(\tB\x91\x01\xbaH\x8d\x01r\x02\x18@\xba\x01\x82\x01\n\x14\x64\x65vice_id.characters\x12<must not contain \'/\', \'+\', \'#\', spaces or control characters\x1a,this.matches(\'^[^/+#\\\\s\\\\x00-\\\\x1f\\\\x7f]*$\')\xc8\x01\x01R\x08\x64\x65viceId\x12\xb8\x01\n\rserial_number\x18\x02 \x01(\tB\x92\x01\xbaH\x8e\x01r\x02\x18@\xba\x01\x86\x01\n\x18serial_number.characters\x12<must not contain \'/\', \'+\', \'#\', spaces or control characters\x1a,this.matches(\'^[^/+#\\\\s\\\\x00-\\\\x1f\\\\x7f]*$\')R\x0cserialNumber\x12\xaf\x01\n\ngateway_id\x18\x03 \x01(\tB\x8f\x01\xbaH\x8b\x01r\x02\x18@\xba\x01\x83\x01\n\x15gateway_id.characters\x12<must not contain \'/\', \'+\', \'#\', spaces or control characters\x1a,this.matches(\'^[^/+#\\\\s\\\\x00-\\\\x1f\\\\x7f]*$\')R\tgatewayId\"N\n\x16RegisterDeviceResponse\x12\x34\n\x06\x64\x65vice\x18\x01 \x01(\x0b\x32\x1c.dockgate.downlink.v1.DeviceR\x06\x64\x65vice\">\n\x13RemoveDeviceRequest\x12\'\n\tdevice_id\x18\x01 \x01(\tB\n\xbaH\x07r\x02\x18@\xc8\x01\x01R\x08\x64\x65viceId\"\x16\n\x14RemoveDeviceResponse\"\x86\x01\n\x12WatchEventsRequest\x12$\n\tdevice_id\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18@R\x08\x64\x65viceId\x12*\n\x07methods\x18\x02 \x03(\tB\x10\xbaH\r\x92\x01\n\x10\x64\"\x06r\x04\x10\x01\x18\x64R\x07methods\x12\x1e\n\x05\x61\x66ter\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01R\x05\x61\x66ter\"\xb3\x01\n\x13WatchEventsResponse\x12\x39\n\x05\x65vent\x18\x01 \x01(\x0b\x32!.dockgate.downlink.v1.DeviceEventH\x00R\x05\x65vent\x12?\n\theartbeat\x18\x02 \x01(\x0b\x32\x1f.dockgate.downlink.v1.HeartbeatH\x00R\theartbeat\x12\x16\n\x06\x63ursor\x18\x03 \x01(\tR\x06\x63ursorB\x08\n\x06update2\xf4\x04\n\rDeviceService\x12\\\n\tGetDevice\x12&.dockgate.downlink.v1.GetDeviceRequest\x1a\'.dockgate.downlink.v1.GetDeviceResponse\x12\x62\n\x0bListDevices\x12(.dockgate.downlink.v1.ListDevicesRequest\x1a).dockgate.downlink.v1.ListDevicesResponse\x12g\n\x0cWatchDevices\x12).dockgate.downlink.v1.WatchDevicesRequest\x1a*.dockgate.downlink.v1.WatchDevicesResponse0\x01\x12k\n\x0eRegisterDevice\x12+.dockgate.downlink.v1.RegisterDeviceRequest\x1a,.dockgate.downlink.v1.RegisterDeviceResponse\x12\x65\n\x0cRemoveDevice\x12).dockgate.downlink.v1.RemoveDeviceRequest\x1a*.dockgate.downlink.v1.RemoveDeviceResponse\x12\x64\n\x0bWatchEvents\x12(.dockgate.downlink.v1.WatchEventsRequest\x1a).dockgate.downlink.v1.WatchEventsResponse0\x01\x42\x61\n\x18\x64\x65v.dockgate.downlink.v1P\x01ZCgithub.com/dockgate/dockgate/gen/go/dockgate/downlink/v1;downlinkv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -65,26 +65,26 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETDEVICERESPONSE']._serialized_end=309
   _globals['_LISTDEVICESREQUEST']._serialized_start=312
   _globals['_LISTDEVICESREQUEST']._serialized_end=454
-  _globals['_LISTDEVICESRESPONSE']._serialized_start=456
-  _globals['_LISTDEVICESRESPONSE']._serialized_end=573
-  _globals['_WATCHDEVICESREQUEST']._serialized_start=575
-  _globals['_WATCHDEVICESREQUEST']._serialized_end=665
-  _globals['_WATCHDEVICESRESPONSE']._serialized_start=668
-  _globals['_WATCHDEVICESRESPONSE']._serialized_end=962
-  _globals['_WATCHDEVICESRESPONSE_COMPLETE']._serialized_start=942
-  _globals['_WATCHDEVICESRESPONSE_COMPLETE']._serialized_end=952
-  _globals['_REGISTERDEVICEREQUEST']._serialized_start=965
-  _globals['_REGISTERDEVICEREQUEST']._serialized_end=1531
-  _globals['_REGISTERDEVICERESPONSE']._serialized_start=1533
-  _globals['_REGISTERDEVICERESPONSE']._serialized_end=1611
-  _globals['_REMOVEDEVICEREQUEST']._serialized_start=1613
-  _globals['_REMOVEDEVICEREQUEST']._serialized_end=1675
-  _globals['_REMOVEDEVICERESPONSE']._serialized_start=1677
-  _globals['_REMOVEDEVICERESPONSE']._serialized_end=1699
-  _globals['_WATCHEVENTSREQUEST']._serialized_start=1702
-  _globals['_WATCHEVENTSREQUEST']._serialized_end=1836
-  _globals['_WATCHEVENTSRESPONSE']._serialized_start=1839
-  _globals['_WATCHEVENTSRESPONSE']._serialized_end=2018
-  _globals['_DEVICESERVICE']._serialized_start=2021
-  _globals['_DEVICESERVICE']._serialized_end=2649
+  _globals['_LISTDEVICESRESPONSE']._serialized_start=457
+  _globals['_LISTDEVICESRESPONSE']._serialized_end=600
+  _globals['_WATCHDEVICESREQUEST']._serialized_start=602
+  _globals['_WATCHDEVICESREQUEST']._serialized_end=692
+  _globals['_WATCHDEVICESRESPONSE']._serialized_start=695
+  _globals['_WATCHDEVICESRESPONSE']._serialized_end=989
+  _globals['_WATCHDEVICESRESPONSE_COMPLETE']._serialized_start=969
+  _globals['_WATCHDEVICESRESPONSE_COMPLETE']._serialized_end=979
+  _globals['_REGISTERDEVICEREQUEST']._serialized_start=992
+  _globals['_REGISTERDEVICEREQUEST']._serialized_end=1558
+  _globals['_REGISTERDEVICERESPONSE']._serialized_start=1560
+  _globals['_REGISTERDEVICERESPONSE']._serialized_end=1638
+  _globals['_REMOVEDEVICEREQUEST']._serialized_start=1640
+  _globals['_REMOVEDEVICEREQUEST']._serialized_end=1702
+  _globals['_REMOVEDEVICERESPONSE']._serialized_start=1704
+  _globals['_REMOVEDEVICERESPONSE']._serialized_end=1726
+  _globals['_WATCHEVENTSREQUEST']._serialized_start=1729
+  _globals['_WATCHEVENTSREQUEST']._serialized_end=1863
+  _globals['_WATCHEVENTSRESPONSE']._serialized_start=1866
+  _globals['_WATCHEVENTSRESPONSE']._serialized_end=2045
+  _globals['_DEVICESERVICE']._serialized_start=2048
+  _globals['_DEVICESERVICE']._serialized_end=2676
 # @@protoc_insertion_point(module_scope)

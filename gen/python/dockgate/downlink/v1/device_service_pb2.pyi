@@ -104,8 +104,13 @@ class ListDevicesResponse(_message.Message):
 
     DEVICES_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    LIMITED_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
     """Gives the next page; empty behind the last one."""
+    limited: _builtins.bool
+    """True when the caller's credential is limited to some devices: its tenant may
+    have others, which are left out.
+    """
     @_builtins.property
     def devices(self) -> _containers.RepeatedCompositeFieldContainer[_device_pb2.Device]:
         """The devices."""
@@ -115,10 +120,11 @@ class ListDevicesResponse(_message.Message):
         *,
         devices: _abc.Iterable[_device_pb2.Device] | None = ...,
         next_page_token: _builtins.str = ...,
+        limited: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["devices", b"devices", "next_page_token", b"next_page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["devices", b"devices", "limited", b"limited", "next_page_token", b"next_page_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -30,7 +30,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_VALIDATION_FAILED: _ErrorReason.ValueType  # 2
     """HTTP 400, INVALID_ARGUMENT. A required field is missing, or a type or range
-    is wrong. The offending fields are listed. No metadata.
+    is wrong: the offending fields are listed. Or, over gRPC, there is no request
+    message that can be read. No metadata.
     """
     ERROR_REASON_UNSUPPORTED_VENDOR: _ErrorReason.ValueType  # 3
     """HTTP 400, INVALID_ARGUMENT. The vendor is not "dji". Metadata: vendor,
@@ -64,12 +65,13 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_DEVICE_NOT_FOUND: _ErrorReason.ValueType  # 10
     """HTTP 404, NOT_FOUND. No device of that id is known, or not the caller's.
-    Metadata: device_id.
+    Where a field of the method names it, that field is listed. Metadata:
+    device_id.
     """
     ERROR_REASON_METHOD_NOT_ALLOWED: _ErrorReason.ValueType  # 11
     """HTTP 405. The path exists, but not with this verb. Metadata: allowed."""
     ERROR_REASON_NOT_FOUND: _ErrorReason.ValueType  # 12
-    """HTTP 404. No such path. No metadata."""
+    """HTTP 404, UNIMPLEMENTED. No such path, no such rpc. No metadata."""
     ERROR_REASON_IDEMPOTENCY_CONFLICT: _ErrorReason.ValueType  # 13
     """HTTP 409, ALREADY_EXISTS. The idempotency key was used before with other
     content. Metadata: idempotency_key, command_id of the command that holds it.
@@ -95,8 +97,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """HTTP 403, PERMISSION_DENIED. The caller lacks a scope, the gateway's
     configuration switches the thing off, or the caller's credential is limited
     to other devices than the one that is named, or to which the named command
-    or request belongs; another tenant's is never FORBIDDEN but not found. Lists
-    and watches leave out what is out of reach. Metadata: scope, or setting, that
+    or request belongs; another tenant's is never FORBIDDEN but not found. Where a
+    field of the method names the device, that field is listed. Lists and watches
+    leave out what is out of reach. Metadata: scope, or setting, that
     would allow it; or device_id.
     """
     ERROR_REASON_CURSOR_EXPIRED: _ErrorReason.ValueType  # 20
@@ -140,7 +143,8 @@ request is not HTTP that can be read. No metadata.
 """
 ERROR_REASON_VALIDATION_FAILED: ErrorReason.ValueType  # 2
 """HTTP 400, INVALID_ARGUMENT. A required field is missing, or a type or range
-is wrong. The offending fields are listed. No metadata.
+is wrong: the offending fields are listed. Or, over gRPC, there is no request
+message that can be read. No metadata.
 """
 ERROR_REASON_UNSUPPORTED_VENDOR: ErrorReason.ValueType  # 3
 """HTTP 400, INVALID_ARGUMENT. The vendor is not "dji". Metadata: vendor,
@@ -174,12 +178,13 @@ command_id.
 """
 ERROR_REASON_DEVICE_NOT_FOUND: ErrorReason.ValueType  # 10
 """HTTP 404, NOT_FOUND. No device of that id is known, or not the caller's.
-Metadata: device_id.
+Where a field of the method names it, that field is listed. Metadata:
+device_id.
 """
 ERROR_REASON_METHOD_NOT_ALLOWED: ErrorReason.ValueType  # 11
 """HTTP 405. The path exists, but not with this verb. Metadata: allowed."""
 ERROR_REASON_NOT_FOUND: ErrorReason.ValueType  # 12
-"""HTTP 404. No such path. No metadata."""
+"""HTTP 404, UNIMPLEMENTED. No such path, no such rpc. No metadata."""
 ERROR_REASON_IDEMPOTENCY_CONFLICT: ErrorReason.ValueType  # 13
 """HTTP 409, ALREADY_EXISTS. The idempotency key was used before with other
 content. Metadata: idempotency_key, command_id of the command that holds it.
@@ -205,8 +210,9 @@ ERROR_REASON_FORBIDDEN: ErrorReason.ValueType  # 19
 """HTTP 403, PERMISSION_DENIED. The caller lacks a scope, the gateway's
 configuration switches the thing off, or the caller's credential is limited
 to other devices than the one that is named, or to which the named command
-or request belongs; another tenant's is never FORBIDDEN but not found. Lists
-and watches leave out what is out of reach. Metadata: scope, or setting, that
+or request belongs; another tenant's is never FORBIDDEN but not found. Where a
+field of the method names the device, that field is listed. Lists and watches
+leave out what is out of reach. Metadata: scope, or setting, that
 would allow it; or device_id.
 """
 ERROR_REASON_CURSOR_EXPIRED: ErrorReason.ValueType  # 20

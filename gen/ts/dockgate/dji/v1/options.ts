@@ -117,6 +117,29 @@ export enum WireForm {
   UNRECOGNIZED = -1,
 }
 
+/** How the text of a field names a device. */
+export enum DeviceNaming {
+  /** DEVICE_NAMING_UNSPECIFIED - Not at all. */
+  DEVICE_NAMING_UNSPECIFIED = 0,
+  /**
+   * DEVICE_NAMING_SERIAL_NUMBER - It is the serial number of a device that need not be the one to which the
+   * command goes, such as the dock to land in. The gateway must know it.
+   */
+  DEVICE_NAMING_SERIAL_NUMBER = 1,
+  /**
+   * DEVICE_NAMING_OWN - It is the serial number of the device that carries the command out, or of
+   * what hangs on it. The gateway need not know it: a payload or a relay is never
+   * announced, and a device does nothing to others.
+   */
+  DEVICE_NAMING_OWN = 2,
+  /**
+   * DEVICE_NAMING_VIDEO_ID - It is the id of a video stream, "{sn}/{camera_index}/{video_index}", whose
+   * serial number is as with DEVICE_NAMING_OWN.
+   */
+  DEVICE_NAMING_VIDEO_ID = 3,
+  UNRECOGNIZED = -1,
+}
+
 /** What a device answers to a method. */
 export enum ReplyKind {
   /** REPLY_KIND_UNSPECIFIED - A reply with a result. */
@@ -242,6 +265,15 @@ export interface EventSpec {
   page: string;
 }
 
+/** What the gateway has to know about a request of a device. */
+export interface RequestSpec {
+  /**
+   * True for requests whose answer sets an aircraft moving. To give it needs the
+   * permission that dangerous methods need, beside the one to answer requests.
+   */
+  dangerous: boolean;
+}
+
 /** The oddities of a single field. */
 export interface FieldSpec {
   /** The form of the value on the wire where it is not the type's own. */
@@ -258,6 +290,12 @@ export interface FieldSpec {
   payloadIndexKey: boolean;
   /** True for a list that has no name on the wire: it is the whole of `data`. */
   wholeData: boolean;
+  /**
+   * How the text of the field names a device, where it does. The caller must be
+   * allowed to reach that one as well, as by it a drone may land in the dock that
+   * is named or a picture come from its camera.
+   */
+  deviceNaming: DeviceNaming;
 }
 
 function createBaseMethodSpec(): MethodSpec {
@@ -685,8 +723,63 @@ export const EventSpec: MessageFns<EventSpec> = {
   },
 };
 
+function createBaseRequestSpec(): RequestSpec {
+  return { dangerous: false };
+}
+
+export const RequestSpec: MessageFns<RequestSpec> = {
+  encode(message: RequestSpec, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.dangerous !== false) {
+      writer.uint32(8).bool(message.dangerous);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RequestSpec {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRequestSpec();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.dangerous = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<RequestSpec>): RequestSpec {
+    return RequestSpec.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<RequestSpec>): RequestSpec {
+    const message = createBaseRequestSpec();
+    message.dangerous = object.dangerous ?? false;
+    return message;
+  },
+};
+
 function createBaseFieldSpec(): FieldSpec {
-  return { wireForm: 0, sentWhenEmpty: false, payloadIndexKey: false, wholeData: false };
+  return { wireForm: 0, sentWhenEmpty: false, payloadIndexKey: false, wholeData: false, deviceNaming: 0 };
 }
 
 export const FieldSpec: MessageFns<FieldSpec> = {
@@ -702,6 +795,9 @@ export const FieldSpec: MessageFns<FieldSpec> = {
     }
     if (message.wholeData !== false) {
       writer.uint32(32).bool(message.wholeData);
+    }
+    if (message.deviceNaming !== 0) {
+      writer.uint32(40).int32(message.deviceNaming);
     }
     return writer;
   },
@@ -751,6 +847,14 @@ export const FieldSpec: MessageFns<FieldSpec> = {
             message.wholeData = reader.bool();
             continue;
           }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.deviceNaming = reader.int32() as any;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -772,6 +876,7 @@ export const FieldSpec: MessageFns<FieldSpec> = {
     message.sentWhenEmpty = object.sentWhenEmpty ?? false;
     message.payloadIndexKey = object.payloadIndexKey ?? false;
     message.wholeData = object.wholeData ?? false;
+    message.deviceNaming = object.deviceNaming ?? 0;
     return message;
   },
 };

@@ -215,8 +215,9 @@ export interface Job {
   breakReasonMessage: string;
   /**
    * What `step` means, where it is a number that DJI's pages explain; empty
-   * otherwise. Numbers of flights mean something else on the first Dock from 8 on;
-   * there both are said.
+   * otherwise. Numbers of flights mean something else on the first Dock from 8 on:
+   * it is told in the words of the command's dock, and in both while its model is
+   * not known.
    */
   stepMessage: string;
 }

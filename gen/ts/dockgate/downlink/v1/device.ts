@@ -84,7 +84,10 @@ export interface Device {
   callsign: string;
   /** Whether it can be reached. */
   presence: Presence;
-  /** When it was last heard of; absent when it never was. */
+  /**
+   * When it last sent something itself, or its gateway device announced it as
+   * connected; absent when neither ever was.
+   */
   lastSeenAt:
     | Date
     | undefined;

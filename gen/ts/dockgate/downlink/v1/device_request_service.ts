@@ -66,7 +66,11 @@ export interface ListDeviceRequestsResponse {
   nextPageToken: string;
 }
 
-/** The answer to a request. */
+/**
+ * The answer to a request. To flighttask_resource_get it needs the scope
+ * open:command:dangerous beside open:device-request:create: the dock flies the
+ * file that it is given.
+ */
 export interface ReplyDeviceRequestRequest {
   /** Required. The request's id. */
   requestId: string;
@@ -759,7 +763,10 @@ export const DeviceRequestServiceService = {
   /**
    * Answers a request that waits. The answer is stored, then handed to the broker
    * with the request's `tid`. The first answer holds; the same one again is no
-   * error. Fields that carry secrets are not kept, and so not compared.
+   * error. Fields that carry secrets are not kept, and so not compared. To answer a
+   * request that RequestType marks as dangerous (flighttask_resource_get, as the
+   * dock flies the file that it is given) needs the scope open:command:dangerous
+   * as well.
    *
    * Errors: VALIDATION_FAILED, FORBIDDEN, DEVICE_REQUEST_NOT_FOUND,
    * DEVICE_REQUEST_CLOSED, UNAVAILABLE.
@@ -811,7 +818,10 @@ export interface DeviceRequestServiceServer extends UntypedServiceImplementation
   /**
    * Answers a request that waits. The answer is stored, then handed to the broker
    * with the request's `tid`. The first answer holds; the same one again is no
-   * error. Fields that carry secrets are not kept, and so not compared.
+   * error. Fields that carry secrets are not kept, and so not compared. To answer a
+   * request that RequestType marks as dangerous (flighttask_resource_get, as the
+   * dock flies the file that it is given) needs the scope open:command:dangerous
+   * as well.
    *
    * Errors: VALIDATION_FAILED, FORBIDDEN, DEVICE_REQUEST_NOT_FOUND,
    * DEVICE_REQUEST_CLOSED, UNAVAILABLE.
@@ -871,7 +881,10 @@ export interface DeviceRequestServiceClient extends Client {
   /**
    * Answers a request that waits. The answer is stored, then handed to the broker
    * with the request's `tid`. The first answer holds; the same one again is no
-   * error. Fields that carry secrets are not kept, and so not compared.
+   * error. Fields that carry secrets are not kept, and so not compared. To answer a
+   * request that RequestType marks as dangerous (flighttask_resource_get, as the
+   * dock flies the file that it is given) needs the scope open:command:dangerous
+   * as well.
    *
    * Errors: VALIDATION_FAILED, FORBIDDEN, DEVICE_REQUEST_NOT_FOUND,
    * DEVICE_REQUEST_CLOSED, UNAVAILABLE.

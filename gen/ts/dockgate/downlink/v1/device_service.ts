@@ -57,6 +57,11 @@ export interface ListDevicesResponse {
   devices: Device[];
   /** Gives the next page; empty behind the last one. */
   nextPageToken: string;
+  /**
+   * True when the caller's credential is limited to some devices: its tenant may
+   * have others, which are left out.
+   */
+  limited: boolean;
 }
 
 /** Which devices to follow. */
@@ -353,7 +358,7 @@ export const ListDevicesRequest: MessageFns<ListDevicesRequest> = {
 };
 
 function createBaseListDevicesResponse(): ListDevicesResponse {
-  return { devices: [], nextPageToken: "" };
+  return { devices: [], nextPageToken: "", limited: false };
 }
 
 export const ListDevicesResponse: MessageFns<ListDevicesResponse> = {
@@ -363,6 +368,9 @@ export const ListDevicesResponse: MessageFns<ListDevicesResponse> = {
     }
     if (message.nextPageToken !== "") {
       writer.uint32(18).string(message.nextPageToken);
+    }
+    if (message.limited !== false) {
+      writer.uint32(24).bool(message.limited);
     }
     return writer;
   },
@@ -396,6 +404,14 @@ export const ListDevicesResponse: MessageFns<ListDevicesResponse> = {
             message.nextPageToken = reader.string();
             continue;
           }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.limited = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -415,6 +431,7 @@ export const ListDevicesResponse: MessageFns<ListDevicesResponse> = {
     const message = createBaseListDevicesResponse();
     message.devices = object.devices?.map((e) => Device.fromPartial(e)) || [];
     message.nextPageToken = object.nextPageToken ?? "";
+    message.limited = object.limited ?? false;
     return message;
   },
 };

@@ -29,7 +29,8 @@ export enum ErrorReason {
   ERROR_REASON_INVALID_REQUEST_BODY = 1,
   /**
    * ERROR_REASON_VALIDATION_FAILED - HTTP 400, INVALID_ARGUMENT. A required field is missing, or a type or range
-   * is wrong. The offending fields are listed. No metadata.
+   * is wrong: the offending fields are listed. Or, over gRPC, there is no request
+   * message that can be read. No metadata.
    */
   ERROR_REASON_VALIDATION_FAILED = 2,
   /**
@@ -70,12 +71,13 @@ export enum ErrorReason {
   ERROR_REASON_COMMAND_NOT_FOUND = 9,
   /**
    * ERROR_REASON_DEVICE_NOT_FOUND - HTTP 404, NOT_FOUND. No device of that id is known, or not the caller's.
-   * Metadata: device_id.
+   * Where a field of the method names it, that field is listed. Metadata:
+   * device_id.
    */
   ERROR_REASON_DEVICE_NOT_FOUND = 10,
   /** ERROR_REASON_METHOD_NOT_ALLOWED - HTTP 405. The path exists, but not with this verb. Metadata: allowed. */
   ERROR_REASON_METHOD_NOT_ALLOWED = 11,
-  /** ERROR_REASON_NOT_FOUND - HTTP 404. No such path. No metadata. */
+  /** ERROR_REASON_NOT_FOUND - HTTP 404, UNIMPLEMENTED. No such path, no such rpc. No metadata. */
   ERROR_REASON_NOT_FOUND = 12,
   /**
    * ERROR_REASON_IDEMPOTENCY_CONFLICT - HTTP 409, ALREADY_EXISTS. The idempotency key was used before with other
@@ -106,8 +108,9 @@ export enum ErrorReason {
    * ERROR_REASON_FORBIDDEN - HTTP 403, PERMISSION_DENIED. The caller lacks a scope, the gateway's
    * configuration switches the thing off, or the caller's credential is limited
    * to other devices than the one that is named, or to which the named command
-   * or request belongs; another tenant's is never FORBIDDEN but not found. Lists
-   * and watches leave out what is out of reach. Metadata: scope, or setting, that
+   * or request belongs; another tenant's is never FORBIDDEN but not found. Where a
+   * field of the method names the device, that field is listed. Lists and watches
+   * leave out what is out of reach. Metadata: scope, or setting, that
    * would allow it; or device_id.
    */
   ERROR_REASON_FORBIDDEN = 19,

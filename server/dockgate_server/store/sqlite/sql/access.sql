@@ -49,6 +49,9 @@ SELECT api_id, tenant, label, scopes, sealed_secret, created_at, disabled_at, de
     client_certificate, secret_at, older_secret, older_secret_at
 FROM credential ORDER BY created_at, api_id;
 
+-- name: usable_credentials
+SELECT api_id, client_certificate FROM credential WHERE disabled_at IS NULL;
+
 -- name: use_nonce
 -- No row back: the nonce was used before.
 INSERT INTO nonce (api_id, nonce, expires_at) VALUES (:api_id, :nonce, :expires_at)

@@ -48,3 +48,8 @@ WHERE at >= :since
     AND (NOT :dangerous OR dangerous)
 ORDER BY seq DESC
 LIMIT :limit;
+
+-- name: guards
+-- The triggers on the log, whoever made them.
+SELECT name, sql FROM sqlite_schema
+WHERE type = 'trigger' AND tbl_name IN ('audit', 'audit_anchor');

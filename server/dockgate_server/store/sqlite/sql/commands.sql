@@ -189,8 +189,8 @@ ORDER BY seq
 LIMIT :limit;
 
 -- name: open_places
--- For counting them; only what is in the index command_open is looked at.
-SELECT seq, gateway_id, principal FROM command
+-- For counting them; found by the index command_open.
+SELECT seq, gateway_id, principal, command_type FROM command
 WHERE status IN ('ACCEPTED', 'DELIVERED');
 
 -- name: commands_with_open_jobs
