@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import hypothesis
 import pytest
@@ -10,6 +11,7 @@ from support import brokers
 from support.brokers import RunningBroker
 from support.gateway import quick_dock
 from support.log import Log
+from support.secured import Secured, secured
 
 from dockgate_server import simulate
 
@@ -68,6 +70,20 @@ async def dock(mosquitto: RunningBroker) -> AsyncIterator[simulate.SimulatedDock
     """dock-001 with drone-001 on mosquitto, answering at once."""
     async with simulate.SimulatedDock(quick_dock(mosquitto)) as dock:
         yield dock
+
+
+@pytest.fixture
+async def tls(tmp_path: Path) -> AsyncIterator[Secured]:
+    """A gRPC server with TLS, which knows its callers by API keys."""
+    async with secured(tmp_path) as server:
+        yield server
+
+
+@pytest.fixture
+async def mutual(tmp_path: Path) -> AsyncIterator[Secured]:
+    """One that asks for certificates as well."""
+    async with secured(tmp_path, mutual=True) as server:
+        yield server
 
 
 def _need(name: str) -> None:

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from dockgate_server import app, config
+from dockgate_server import config
 from dockgate_server.config import ConfigProblem
+from dockgate_server.devices.seeds import seeds
 
 
 def mistakes(file: Path | None = None, **overrides: Any) -> list[str]:
@@ -98,8 +99,8 @@ def test_a_device_is_of_the_tenant_that_the_configuration_says(
         lines += ["[[devices]]", f'id = "{name}"']
         lines += [f'gateway = "{gateway}"'] if gateway else []
         lines += [f'tenant = "{tenant}"'] if tenant else []
-    seeds, assigned = app._seeds(config.load(toml(tmp_path, "\n".join(lines))))
-    assert {one.id for one in seeds} == set(devices)
+    named, assigned = seeds(config.load(toml(tmp_path, "\n".join(lines))))
+    assert {one.id for one in named} == set(devices)
     found = {one.id: one.tenant for one in assigned}
     assert {name: found.get(name) for name in tenants} == tenants
 

@@ -12,7 +12,7 @@ SERVER = ROOT / "server"
 PACKAGE = "dockgate_server"
 
 LAYERS = (
-    ("errors", "command_ids", "clock", "logs", "mqtt", "request_ids", "sealing", "tls"),
+    ("errors", "command_ids", "clock", "loading", "logs", "mqtt", "request_ids", "sealing", "tls"),
     ("model",),
     ("config", "codec", "hub"),
     ("store", "bridge", "asking", "limits"),

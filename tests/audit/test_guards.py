@@ -77,8 +77,9 @@ async def test_an_untouched_database_starts_without_a_word(database: Path) -> No
             ["audit_is_not_changed is changed"],
         ),
         ([LOSING.format('"a ""quiet"" one"')], ['a "quiet" one is added']),
+        ([LOSING.format("loud").replace("ON audit", "ON AUDIT")], ["loud is added"]),
     ],
-    ids=["dropped", "all dropped", "emptied", "added"],
+    ids=["dropped", "all dropped", "emptied", "added", "added in capitals"],
 )
 async def test_a_start_says_what_was_done_records_it_and_undoes_it(
     database: Path, statements: list[str], found: list[str]

@@ -8,13 +8,16 @@ import time
 from pathlib import Path
 
 from chaos.processes import NotReady
-from support import brokers
+from support import programs
 
 from bench import fanout, http, latency, report, scale, throughput
 from bench.plan import Plan, Result
 from bench.stage import bare, gateway, subfolder
 
-SCENES = ("latency", "throughput", "http", "fanout", "starts", "scale")
+SCENES = ("latency", "throughput", "workers", "http", "fanout", "starts", "scale")
+
+_WORKERS = 1
+"""One is enough to take gRPC's part off a gateway that has one other core."""
 
 _SMALL = Plan(
     rounds=1,
@@ -52,6 +55,10 @@ async def run(plan: Plan, scenes: list[str], told: report.Report) -> Result:
                     await scale.starts(plan, of_its_own, result)
                 elif name == "scale":
                     await scale.measure(plan, of_its_own, result)
+                elif name == "workers":
+                    settings = {"DOCKGATE_GRPC__WORKERS": str(_WORKERS)}
+                    async with gateway(of_its_own, settings) as stage:
+                        await throughput.measure(plan, stage, parts, result, _WORKERS)
                 elif name == "http":
                     key = await http.key(str(of_its_own / "dockgate.db"))
                     async with gateway(of_its_own) as stage:
@@ -78,20 +85,18 @@ def main() -> int:
     unknown = [one for one in asked.scene if one not in SCENES]
     if unknown:
         parser.error(f"there is no scene {unknown[0]!r}; there are {', '.join(SCENES)}")
-    if brokers.binary("mosquitto") is None:
-        sys.stderr.write("error: mosquitto is not installed\n")
+    if not programs.is_mosquitto_there():
         return 2
     scenes = asked.scene or list(SCENES)
     began = time.monotonic()
     try:
         with report.Report(len(scenes)) as told:
-            result = asyncio.run(run(_SMALL if asked.small else Plan(), scenes, told))
+            result = programs.run(run(_SMALL if asked.small else Plan(), scenes, told))
     except (NotReady, TimeoutError, RuntimeError) as problem:
         sys.stderr.write(f"error: it could not be finished: {problem!r}\n")
         return 1
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted; all processes have ended\n")
-        return 130
+    except asyncio.CancelledError:
+        return programs.interrupted()
     report.show(result, time.monotonic() - began, as_json=asked.json)
     return 0 if result.is_good else 1
 

@@ -6,48 +6,28 @@ import platform
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import grpc
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from support.programs import Progress, shown
 
 from bench.plan import Figure, Result
 
 _WIDTH = 150
 
 
-class Report:
-    """Writes what happens to standard error, and what came of it to standard output."""
+class Report(Progress):
+    """Writes what happens to standard error."""
 
-    def __init__(self, steps: int) -> None:
-        console = Console(stderr=True, highlight=False)
-        self._console = console
-        columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-        self._progress = Progress(*columns, console=console, disable=not console.is_terminal)
-        self._bar = self._progress.add_task("", total=steps)
-
-    def __enter__(self) -> Self:
-        """Begin to show."""
-        self._progress.start()
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Show no more."""
-        self._progress.stop()
+    _steps = 0
 
     def step(self, text: str) -> None:
         """Something else begins."""
-        self._progress.update(self._bar, description=text, advance=1)
-        if not self._console.is_terminal:
-            self._console.print(f"{text} …")
+        self.phase(text)
+        self._steps += 1
+        self.done(self._steps)
 
 
 def show(result: Result, seconds: float, *, as_json: bool) -> None:
@@ -94,25 +74,18 @@ def document(result: Result, seconds: float) -> dict[str, Any]:
 
 
 def _cells(one: Figure) -> tuple[str, ...]:
-    limit = "" if one.limit is None else number(one.limit)
+    limit = "" if one.limit is None else shown(one.limit)
     ratio = "" if one.ratio is None else f"{one.ratio:.2f}"
     wanted = "" if one.wanted is None else str(one.wanted)
     return (
         one.name,
-        number(one.value),
+        shown(one.value),
         one.unit,
         one.beside,
         limit,
         ratio,
         f"missed: {wanted}" if one.is_missed else wanted,
     )
-
-
-def number(value: float) -> str:
-    """With as many digits as say something."""
-    if value == int(value) or abs(value) >= 1000:
-        return f"{value:,.0f}"
-    return f"{value:,.2f}" if abs(value) < 10 else f"{value:,.1f}"
 
 
 def _machine() -> str:

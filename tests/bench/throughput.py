@@ -27,8 +27,13 @@ def submissions(prefix: str, count: int) -> Iterator[bytes]:
         yield request.SerializeToString()
 
 
-async def measure(plan: Plan, stage: Stage, parts: Bare, result: Result) -> None:
-    """Bursts beside the echo, then lives without a pause."""
+async def measure(plan: Plan, stage: Stage, parts: Bare, result: Result, workers: int = 0) -> None:
+    """Bursts beside the echo, then lives without a pause.
+
+    With ``workers`` it is judged: they are there for as many commands a second as can be had.
+    """
+    behind = f", --workers {workers}" if workers else ""
+    in_burst, in_lives = (Wanted(0.45), Wanted(0.30)) if workers else (None, None)
     echoes, bursts, drained = [], [], []
     # The first of each is slower: connections, caches, the size of the files.
     for number in range(plan.rounds + 1):
@@ -41,21 +46,25 @@ async def measure(plan: Plan, stage: Stage, parts: Bare, result: Result) -> None
         await until_ended(stage)
         drained.append(plan.burst / (time.monotonic() - began))
     echo = ("bare gRPC echo", echoes[1:])
-    result.show(f"SubmitCommand, {plan.burst:,} at once", bursts[1:], "/s", echo, Wanted(0.45))
-    result.show("the same until all had SUCCEEDED", drained[1:], "/s", echo)
-    await _lives(plan, stage, parts, result)
+    result.show(f"{plan.burst:,} SubmitCommand{behind}", bursts[1:], "/s", echo, in_burst)
+    result.show("  until all had SUCCEEDED", drained[1:], "/s", echo)
+    name = f"whole lives, {IN_FLIGHT} at once, for {plan.life_seconds} s{behind}"
+    await _lives(plan, stage, parts, result, name, in_lives)
     with closing(sqlite3.connect(f"file:{stage.server.database}?mode=ro", uri=True)) as db:
         (pages,) = db.execute("PRAGMA page_count").fetchone()
         (size,) = db.execute("PRAGMA page_size").fetchone()
         (stored,) = db.execute("SELECT count(*) FROM command").fetchone()
         others = "SELECT count(*) FROM command WHERE status <> 'SUCCEEDED'"
         (failed,) = db.execute(others).fetchone()
-    result.show("database for each command", pages * size / stored / 1024, "KiB")
+    if not workers:
+        result.show("database for each command", pages * size / stored / 1024, "KiB")
     if failed:
         result.problems.append(f"{failed} of {stored} commands did not succeed")
 
 
-async def _lives(plan: Plan, stage: Stage, parts: Bare, result: Result) -> None:
+async def _lives(
+    plan: Plan, stage: Stage, parts: Bare, result: Result, name: str, wanted: Wanted | None
+) -> None:
     """So many lives at once: where a dock has answered, the next submission leaves."""
     answered = 0
     backlogs = []
@@ -95,8 +104,7 @@ async def _lives(plan: Plan, stage: Stage, parts: Bare, result: Result) -> None:
         await until_ended(stage)
     stage.docks.on_answered = lambda: None
     echoes = [echo_before, await _echo(plan, parts)]
-    name = f"whole lives, {IN_FLIGHT} at once, for {plan.life_seconds} s"
-    result.show(name, rates, "/s", ("bare gRPC echo", echoes), Wanted(0.30))
+    result.show(name, rates, "/s", ("bare gRPC echo", echoes), wanted)
     result.show("  open at the end of it", backlogs[-1], "")
     if backlogs[-1] > IN_FLIGHT and backlogs[-1] > _GROWTH * backlogs[0]:
         result.problems.append(f"the backlog grew: {backlogs}")

@@ -2,13 +2,13 @@
 
 import argparse
 import asyncio
-import signal
 import sys
 
-from support import brokers
+from support import programs
+from support.programs import whole_number
 
 from chaos import run
-from chaos.plan import Outcome, Plan
+from chaos.plan import Plan
 from chaos.report import Report
 
 _EXAMPLES = """
@@ -26,35 +26,16 @@ with database and logs kept.
 def main() -> int:
     """Run and tell; gives the exit code."""
     plan, as_json = _arguments()
-    if brokers.binary("mosquitto") is None:
-        sys.stderr.write("error: mosquitto is not installed\n")
+    if not programs.is_mosquitto_there():
         return 2
     report = Report(plan, as_json=as_json)
     try:
         with report:
-            outcome = asyncio.run(_until_signal(plan, report))
+            outcome = programs.run(run.run(plan, report))
     except asyncio.CancelledError:
-        sys.stderr.write("interrupted; all processes have ended\n")
-        return 130
+        return programs.interrupted()
     report.outcome(outcome)
     return 1 if outcome.violations else 0
-
-
-async def _until_signal(plan: Plan, report: Report) -> Outcome:
-    """Run; the first SIGINT or SIGTERM cancels that, and the children end with it."""
-    running = asyncio.current_task()
-    assert running is not None
-    asked: list[bool] = []
-
-    def ask() -> None:
-        # A second one must not cut the ending of the children short.
-        if not asked:
-            asked.append(True)
-            running.cancel()
-
-    for one in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(one, ask)
-    return await run.run(plan, report)
 
 
 def _arguments() -> tuple[Plan, bool]:
@@ -66,9 +47,9 @@ def _arguments() -> tuple[Plan, bool]:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     options = (
-        ("--kills", _whole_number, "SIGKILLs of the server"),
-        ("--broker-restarts", _whole_number, "restarts of mosquitto, every other one by SIGKILL"),
-        ("--docks", _whole_number, "simulated docks"),
+        ("--kills", whole_number, "SIGKILLs of the server"),
+        ("--broker-restarts", whole_number, "restarts of mosquitto, every other one by SIGKILL"),
+        ("--docks", whole_number, "simulated docks"),
         ("--seed", int, "decides what is submitted and drawn; the machine has its part too"),
         ("--rate", _rate, "submissions a second"),
     )
@@ -80,12 +61,6 @@ def _arguments() -> tuple[Plan, bool]:
     told = parser.parse_args()
     plan = Plan(told.kills, told.broker_restarts, told.docks, told.rate, told.seed)
     return plan, told.json
-
-
-def _whole_number(text: str) -> int:
-    if not text.isdigit() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
-    return int(text)
 
 
 def _rate(text: str) -> float:

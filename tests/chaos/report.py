@@ -2,12 +2,10 @@
 
 import json
 import sys
-from types import TracebackType
-from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from support.programs import Progress
 
 from chaos.plan import Outcome, Plan
 
@@ -15,7 +13,7 @@ _MOST_SHOWN = 50
 _LINES = 10
 
 
-class Report:
+class Report(Progress):
     """Writes what happens to standard error, and what came of it to standard output.
 
     Args:
@@ -25,47 +23,17 @@ class Report:
     """
 
     def __init__(self, plan: Plan, *, as_json: bool = False, quiet: bool = False) -> None:
+        super().__init__(plan.kills, quiet=quiet)
         self._plan = plan
         self._as_json = as_json
-        self._console = Console(stderr=True, quiet=quiet, highlight=False)
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            console=self._console,
-            disable=not self._console.is_terminal,
-        )
-        self._bar = self._progress.add_task("", total=plan.kills)
-
-    def __enter__(self) -> Self:
-        """Begin to show."""
-        self._progress.start()
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Show no more."""
-        self._progress.stop()
-
-    def phase(self, text: str) -> None:
-        """Something else begins."""
-        if self._console.is_terminal:
-            self._progress.update(self._bar, description=text)
-        else:
-            self._console.print(f"{text} …")
 
     def kill(self, kills: int, broker_restarts: int, accepted: int) -> None:
         """The server was killed once more."""
         text = f"{broker_restarts} broker restarts, {accepted} commands"
-        if self._console.is_terminal:
-            self._progress.update(self._bar, completed=kills, description=f"raging: {text}")
+        if self.is_bar:
+            self.done(kills, f"raging: {text}")
         elif kills * _LINES // self._plan.kills > (kills - 1) * _LINES // self._plan.kills:
-            self._console.print(f"{kills} of {self._plan.kills} kills, {text}")
+            self.line(f"{kills} of {self._plan.kills} kills, {text}")
 
     def outcome(self, outcome: Outcome) -> None:
         """The end."""

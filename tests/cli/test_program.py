@@ -62,51 +62,6 @@ def test_version(run: Run) -> None:
     assert run("--version").out.startswith("dockgate 0.")
 
 
-def test_help_loads_nothing_heavy() -> None:
-    """It must answer at once."""
-    code = (
-        "import sys; from dockgate_server import cli; cli.run(['--help']);"
-        "heavy = {'grpc', 'google.protobuf', 'rich', 'pydantic_settings'};"
-        "print(sorted(heavy & sys.modules.keys()), file=sys.stderr)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stderr == "[]\n"
-
-
-SUPERFLUOUS = {
-    "rich.console",
-    "pygments",
-    "markdown_it",
-    "cryptography.x509",
-    "boto3",
-    "dockgate_server.cli.watch",
-    "dockgate_server.simulate.command",
-}
-
-
-def test_server_loads_nothing_that_it_does_not_need(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It would stay in memory for as long as the server runs, and be paid for at each start."""
-    monkeypatch.setenv("DOCKGATE_STORE__PATH", str(tmp_path / "dockgate.db"))
-    for listener in ("GRPC", "HTTP"):
-        monkeypatch.setenv(f"DOCKGATE_{listener}__LISTEN", "127.0.0.1:0")
-    log = tmp_path / "imports"
-    told = (sys.executable, "-X", "importtime", "-m", "dockgate_server", "serve")
-    with (
-        log.open("w") as stderr,
-        subprocess.Popen(told, stdout=subprocess.PIPE, stderr=stderr, text=True) as process,
-    ):
-        assert process.stdout is not None
-        assert "is ready" in process.stdout.readline()
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=30) == 0
-    lines = log.read_text().splitlines()
-    loaded = {line.rpartition("|")[2].strip() for line in lines if "import time:" in line}
-    assert "dockgate_server.http.server" in loaded
-    assert not SUPERFLUOUS & loaded
-
-
 def start(*arguments: str) -> "subprocess.Popen[str]":
     # Where the tests run in the background of a shell SIGINT is ignored, and so by children.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -1,30 +1,15 @@
 """The command line against a server with TLS: what it sends, and what it says when that fails."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from cli.scripted import Called, Run, Script
 from support.certificates import Authority
-from support.secured import Secured, secured
+from support.secured import Secured
 
 from dockgate_server.access.keys import NewKey
-
-
-@pytest.fixture
-async def tls(tmp_path: Path) -> AsyncIterator[Secured]:
-    """A server that knows its callers by API keys."""
-    async with secured(tmp_path) as server:
-        yield server
-
-
-@pytest.fixture
-async def mutual(tmp_path: Path) -> AsyncIterator[Secured]:
-    """One that asks for certificates as well."""
-    async with secured(tmp_path, mutual=True) as server:
-        yield server
 
 
 def be(key: NewKey, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,7 @@ from dockgate_server.clock import ManualClock
 from dockgate_server.codec import envelope
 from dockgate_server.hub import Feed
 from dockgate_server.inbound import events as inbound_events
+from dockgate_server.inbound import room
 from dockgate_server.inbound.events import ANSWER_HOLDS_SECONDS, Events
 from dockgate_server.model.command import EventKind
 from dockgate_server.model.event import DeviceEvent
@@ -284,7 +285,7 @@ async def test_what_the_broker_does_not_keep_waits_only_up_to_a_bound(
     What the broker keeps is taken all the same, and what is told again when there is room.
     """
     for name, value in limit.items():
-        monkeypatch.setattr(inbound_events, name, value)
+        monkeypatch.setattr(room, name, value)
     writing = desk.store._writer._connection
     await writing.run(lambda db: db.execute("PRAGMA query_only = ON").fetchall())
     for tid in "12345":
@@ -292,12 +293,12 @@ async def test_what_the_broker_does_not_keep_waits_only_up_to_a_bound(
         desk.receive(told(tid=tid), comes_again=False)
     desk.receive(told(tid="kept"))
     await _let_the_store_fail(desk)
-    assert log_support.events(log).count("events_are_being_lost") == 1
+    assert log_support.events(log).count("messages_are_being_lost") == 1
     await writing.run(lambda db: db.execute("PRAGMA query_only = OFF").fetchall())
     desk.clock.advance(1)
     await desk.settle()
     assert desk.answered == ["1", "2", "3", "kept"]
-    assert [entry["lost"] for entry in log if entry["event"] == "events_were_lost"] == [4]
+    assert [entry["lost"] for entry in log if entry["event"] == "messages_were_lost"] == [4]
     desk.receive(told(tid="4"), comes_again=False)
     await desk.settle()
     assert desk.answered[4:] == ["4"]

@@ -8,7 +8,6 @@ import asyncio
 import json
 import os
 import shutil
-import signal
 import sys
 import tempfile
 import time
@@ -20,7 +19,7 @@ from typing import Any
 
 from chaos import clients
 from chaos.processes import NotReady, Server, choose_ports, ended_at_the_end, environment
-from support import brokers
+from support import brokers, programs
 
 from dockgate.downlink.v1 import command_pb2
 from dockgate.downlink.v1 import command_service_pb2 as pb
@@ -238,28 +237,19 @@ def _cpu_seconds(pid: int) -> float:
 def main() -> int:
     """Run and tell; gives the exit code."""
     plan, as_json = _arguments()
-    if brokers.binary("mosquitto") is None:
-        sys.stderr.write("error: mosquitto is not installed\n")
+    if not programs.is_mosquitto_there():
         return 2
     began = time.monotonic()
     folder = Path(tempfile.mkdtemp(prefix="dockgate-events-"))
     try:
-        result = asyncio.run(_until_signal(plan, folder))
+        result = programs.run(run(plan, folder))
     except asyncio.CancelledError:
-        sys.stderr.write("interrupted; all processes have ended\n")
-        return 130
+        return programs.interrupted()
     if result.is_good:
         shutil.rmtree(folder)
     kept = None if result.is_good else folder
     Report(as_json=as_json).outcome(Outcome(plan, [result], kept, time.monotonic() - began))
     return 0 if result.is_good else 1
-
-
-async def _until_signal(plan: StormPlan, folder: Path) -> Result:
-    running = asyncio.current_task()
-    assert running is not None
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, running.cancel)
-    return await run(plan, folder)
 
 
 def _arguments() -> tuple[StormPlan, bool]:

@@ -3,19 +3,17 @@
 import json
 import sys
 from dataclasses import fields
-from types import TracebackType
-from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from support.programs import Progress, shown
 
 from load.plan import Figure, Outcome, Result
 
 _MOST_SHOWN = 20
 
 
-class Report:
+class Report(Progress):
     """Writes what happens to standard error, and what came of it to standard output.
 
     Args:
@@ -24,32 +22,9 @@ class Report:
     """
 
     def __init__(self, *, as_json: bool = False, quiet: bool = False) -> None:
+        super().__init__(quiet=quiet)
         self._as_json = as_json
-        self._console = Console(stderr=True, quiet=quiet, highlight=False)
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            console=self._console,
-            disable=not self._console.is_terminal,
-        )
-        self._bar = self._progress.add_task("")
         self._scene = ""
-
-    def __enter__(self) -> Self:
-        """Begin to show."""
-        self._progress.start()
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Show no more."""
-        self._progress.stop()
 
     def scene(self, name: str) -> None:
         """Another scene begins."""
@@ -57,15 +32,8 @@ class Report:
 
     def phase(self, text: str, total: int | None = None) -> None:
         """Something else begins, with so many steps."""
-        text = f"{self._scene}: {text}"
-        if self._console.is_terminal:
-            self._progress.reset(self._bar, description=text, total=total)
-        else:
-            self._console.print(f"{text} …")
-
-    def done(self, steps: int) -> None:
-        """So many steps are done."""
-        self._progress.update(self._bar, completed=steps)
+        super().phase(f"{self._scene}: {text}")
+        self.begin(total)
 
     def outcome(self, outcome: Outcome) -> None:
         """The end."""
@@ -86,7 +54,7 @@ class Report:
         for figure in result.figures:
             style = "bold red" if figure.is_missed else None
             table.add_row(
-                figure.name, _number(figure.value), figure.unit, _limit(figure), style=style
+                figure.name, shown(figure.value), figure.unit, _limit(figure), style=style
             )
         console.print(table)
         for problem in result.problems[:_MOST_SHOWN]:
@@ -122,13 +90,7 @@ def document(outcome: Outcome) -> dict[str, object]:
     }
 
 
-def _number(value: float) -> str:
-    if value == int(value) or abs(value) >= 1000:
-        return f"{value:,.0f}"
-    return f"{value:,.2f}" if abs(value) < 10 else f"{value:,.1f}"
-
-
 def _limit(figure: Figure) -> str:
     if figure.limit is None:
         return ""
-    return f"{'missed: ' if figure.is_missed else ''}at most {_number(figure.limit)}"
+    return f"{'missed: ' if figure.is_missed else ''}at most {shown(figure.limit)}"

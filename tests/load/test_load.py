@@ -61,7 +61,7 @@ def test_what_is_to_be_sent_is_all_that_was_not_and_what_is_safe_to_repeat_behin
     assert to_be_sent(left)[gateway(0)] == ids[5:]
     # Not safe to repeat, or with the dock already.
     for changed in (
-        replace(left[10], accept=replace(left[10].accept, command_type="flight_setup_abort")),
+        replace(left[10], accept=left[10].accept._replace(command_type="flight_setup_abort")),
         replace(left[10], delivered=True),
     ):
         assert to_be_sent([*left[:10], changed, *left[11:]])[gateway(0)] == ids[6:]

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -201,7 +200,7 @@ async def test_a_list_says_whether_there_may_be_others(
 ) -> None:
     """So that nobody takes a part for the whole."""
     events: Any = None  # not asked here
-    caller = replace(LOCAL, devices=reach)
+    caller = LOCAL._replace(devices=reach)
     answer = await DeviceService(parts.fleet, events).ListDevices(caller, pb.ListDevicesRequest())
     assert answer.limited is limited
 

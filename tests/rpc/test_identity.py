@@ -2,7 +2,6 @@
 
 import asyncio
 import hmac
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -29,20 +28,6 @@ from dockgate_server.rpc.health import Health
 from dockgate_server.rpc.server import RpcServer
 
 UNAUTHENTICATED = grpc.StatusCode.UNAUTHENTICATED
-
-
-@pytest.fixture
-async def tls(tmp_path: Path) -> AsyncIterator[Secured]:
-    """A server that knows its callers by API keys."""
-    async with secured(tmp_path) as server:
-        yield server
-
-
-@pytest.fixture
-async def mutual(tmp_path: Path) -> AsyncIterator[Secured]:
-    """One that asks for certificates as well."""
-    async with secured(tmp_path, mutual=True) as server:
-        yield server
 
 
 async def refused(call: Any) -> grpc.aio.AioRpcError:

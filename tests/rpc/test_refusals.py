@@ -3,7 +3,6 @@
 import asyncio
 import codecs
 import contextlib
-import dataclasses
 from collections.abc import AsyncIterator, Callable
 from functools import partial
 from pathlib import Path
@@ -68,13 +67,6 @@ async def server(core: Core, clock: ManualClock, told: list[Refusal]) -> AsyncIt
         core.hub.close()
 
 
-@pytest.fixture
-async def tls(tmp_path: Path) -> AsyncIterator[Secured]:
-    """A server that knows its callers by API keys."""
-    async with secured(tmp_path) as server:
-        yield server
-
-
 @contextlib.asynccontextmanager
 async def channel_to(tls: Secured, token: str = "") -> AsyncIterator[grpc.aio.Channel]:
     """A connection, with an API key in its calls where one is given."""
@@ -131,7 +123,7 @@ async def test_a_message_that_cannot_be_read_is_invalid(
     assert not any(word in (error.details() or "") for word in ("Error", "google", "class"))
     rpc = path.rpartition("/")[2]
     assert [(one.rpc, one.reason) for one in told] == [(rpc, "VALIDATION_FAILED")]
-    local = dataclasses.replace(LOCAL, origin=told[0].origin)
+    local = LOCAL._replace(origin=told[0].origin)
     assert told[0].caller == (None if path.startswith("/grpc.") else local)
     assert [(line["event"], line["rpc"]) for line in log] == [("grpc_refused", rpc)]
 

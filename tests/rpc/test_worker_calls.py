@@ -1,6 +1,8 @@
 """What goes over the channel between a worker and the gateway, and how much of it waits."""
 
 import asyncio
+import gc
+import weakref
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -8,6 +10,7 @@ from typing import Any
 import grpc
 import pytest
 
+from dockgate_server.rpc.arrival import TooSlow
 from dockgate_server.rpc.workers.call import MOST_UNWRITTEN, Call
 from dockgate_server.rpc.workers.channel import Channel, Frame, Kind
 
@@ -78,13 +81,15 @@ async def test_what_is_sent_last_leaves_before_the_channel_closes() -> None:
     assert await frames(pipe) == [(Kind.FAILED, "why")]
 
 
-def call(channel: Channel, *requests: bytes | None) -> Call:
+def call(channel: Channel, *requests: bytes | bool | None) -> Call:
     """A call that has come with these requests."""
     return Call(channel, 7, (("name", "value"),), "ipv4:127.0.0.1:1", {}, requests)
 
 
 @asynccontextmanager
-async def answering(handler: Any, *requests: bytes | None) -> AsyncIterator[tuple[Call, Pipe]]:
+async def answering(
+    handler: Any, *requests: bytes | bool | None
+) -> AsyncIterator[tuple[Call, Pipe]]:
     """A call that a service is answering."""
     channel, pipe = connected()
     one = call(channel, *requests)
@@ -125,14 +130,62 @@ async def test_requests_are_read_as_they_come_and_end_once_and_for_all() -> None
 
     handler = grpc.stream_unary_rpc_method_handler(behaviour, response_serializer=bytes)  # type: ignore[arg-type]
     async with answering(handler, b"1") as (one, pipe):
-        await asyncio.sleep(0)
+        assert await frames(pipe) == [(Kind.READ, 7)]
         one.requested(b"2")
+        assert await frames(pipe) == [(Kind.READ, 7)]
         one.requested(None)
-        for _ in range(3):
-            await asyncio.sleep(0)
+        assert await frames(pipe) == [(Kind.END, 7, 0, "", [], b"done")]
         end = grpc.aio.EOF  # type: ignore[attr-defined]
         assert read == [b"1", b"2", end, end]
-        assert await frames(pipe) == [(Kind.END, 7, 0, "", [], b"done")]
+
+
+async def test_a_request_that_took_too_long_is_told_as_such() -> None:
+    """It is in the worker that it did not come."""
+    problems: list[Exception] = []
+
+    async def behaviour(_: Any, context: Call) -> bytes:
+        try:
+            await context.read()
+        except TooSlow as problem:
+            problems.append(problem)
+        return b""
+
+    handler = grpc.stream_unary_rpc_method_handler(behaviour, response_serializer=bytes)  # type: ignore[arg-type]
+    async with answering(handler, False) as (_, pipe):
+        await frames(pipe)
+    assert [str(problem) for problem in problems] == ["the request did not arrive in time"]
+
+
+async def test_a_call_whose_client_has_gone_leaves_nothing_behind() -> None:
+    """Not even until somebody looks for circles: its requests may be large."""
+
+    async def behaviour(_: Any, context: Call) -> bytes:
+        await context.read()
+        raise AssertionError("it waits")
+
+    handler = grpc.stream_unary_rpc_method_handler(behaviour, response_serializer=bytes)  # type: ignore[arg-type]
+    gc.collect()
+    gc.disable()
+    try:
+        async with answering(handler) as (one, pipe):
+            await frames(pipe)
+            left = weakref.ref(one._requests)
+        for _ in range(3):
+            await asyncio.sleep(0)
+        del one
+        assert left() is None
+    finally:
+        gc.enable()
+
+
+async def test_what_cannot_be_sent_does_not_keep_the_rest_from_it() -> None:
+    """A frame of something that is no plain value is a bug; all calls must not hang for it."""
+    channel, pipe = connected()
+    channel.send(Kind.MESSAGE, object())
+    with pytest.raises(ValueError, match="unmarshallable"):
+        channel._flush()
+    channel.send(Kind.CANCEL, 1)
+    assert await frames(pipe) == [(Kind.CANCEL, 1)]
 
 
 async def test_a_bug_is_not_told_to_the_client(caplog: pytest.LogCaptureFixture) -> None:

@@ -73,7 +73,7 @@ class WorldClock:
 
 
 class Process:
-    """One process of the gateway, wired as ``app.py`` wires it.
+    """One process of the gateway, wired as ``app/parts.py`` wires it.
 
     Args:
         gateway: Whose process it is.

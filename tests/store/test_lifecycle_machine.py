@@ -443,7 +443,7 @@ class Lifecycle(RuleBasedStateMachine):
         for tenant, gateway in zip(TENANTS, GATEWAYS, strict=True):
             page = self._run(self.store.list_unmatched, tenant, "", None, 100)
             assert all(one.reason for one in page.replies)
-            found = [replace(one, reason="") for one in reversed(page.replies)]
+            found = [one._replace(reason="") for one in reversed(page.replies)]
             assert found == [one for one in kept if one.gateway_id == gateway]
             assert page.recorded == len(self.lives.ledger)
 
@@ -461,7 +461,7 @@ class Lifecycle(RuleBasedStateMachine):
         assert self._run(self.store.newest_event_seq) == len(self.lives.events)
         for (tenant, key), first in self.lives.first.items():
             accepted = self._run(self.store.find_accepted, tenant, key)
-            assert self._unaccepted(accepted) == replace(first, replayed=True)
+            assert self._unaccepted(accepted) == first._replace(replayed=True)
         self._check_events_of_all()
 
     def _check_events_of_all(self) -> None:
@@ -604,7 +604,7 @@ class Lifecycle(RuleBasedStateMachine):
         return command._replace(seq=0)
 
     def _unaccepted(self, accepted: Accepted) -> Accepted:
-        return replace(accepted, command=self._unnumbered(accepted.command))
+        return accepted._replace(command=self._unnumbered(accepted.command))
 
     # The store and its loop.
 

@@ -2,9 +2,10 @@
 
 import asyncio
 import sqlite3
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.records import NOW, a_reply, an_accept, in_status
@@ -12,8 +13,9 @@ from support.records import NOW, a_reply, an_accept, in_status
 from dockgate_server.errors import DockgateError, Reason
 from dockgate_server.model.command import CommandEvent, CommandFilter, Status
 from dockgate_server.model.transitions import BeginSending, ConfirmDelivery, Expire, RecordReply
-from dockgate_server.store.sqlite import SqliteStore
-from dockgate_server.store.sqlite.writer import GROUP_LIMIT
+from dockgate_server.store.sqlite import SqliteStore, writer
+from dockgate_server.store.sqlite.transaction import Transaction
+from dockgate_server.store.sqlite.writer import GROUP_LIMIT, GroupWriter
 
 
 async def test_what_waits_is_committed_together(database: Path) -> None:
@@ -197,7 +199,7 @@ async def test_what_is_not_urgent_is_made_with_what_comes_next(database: Path) -
         commits.append([event.command.status for event in events])
 
     async with SqliteStore(database, told) as store:
-        accepted = await store.accept(replace(an_accept(), sending=True))
+        accepted = await store.accept(an_accept(sending=True))
         delivered = store.apply(ConfirmDelivery(accepted.command.id, NOW + 100))
         await asyncio.sleep(0)
         reply = a_reply(accepted.command.id)
@@ -210,7 +212,7 @@ async def test_what_is_not_urgent_is_made_soon_though_nothing_else_comes(
 ) -> None:
     """Watchers see a delivered command whose dock is in no hurry to answer."""
     for number in range(3):
-        accepted = await store.accept(replace(an_accept(), sending=True))
+        accepted = await store.accept(an_accept(sending=True))
         await store.apply(ConfirmDelivery(accepted.command.id, NOW + 100))
         assert told[-1].command.status is Status.DELIVERED, number
 
@@ -218,6 +220,47 @@ async def test_what_is_not_urgent_is_made_soon_though_nothing_else_comes(
 async def test_what_is_not_urgent_is_made_before_closing(database: Path) -> None:
     """However soon that is."""
     async with SqliteStore(database, lambda _: None) as store:
-        accepted = await store.accept(replace(an_accept(), sending=True))
+        accepted = await store.accept(an_accept(sending=True))
         delivered = store.apply(ConfirmDelivery(accepted.command.id, NOW + 100))
     assert len(await delivered) == 1
+
+
+class Refusing:
+    """A connection on which the first change fails; ``meanwhile`` comes while it does."""
+
+    def __init__(self, meanwhile: Callable[[], object]) -> None:
+        self._meanwhile: Callable[[], object] | None = meanwhile
+
+    async def run(self, function: Callable[[sqlite3.Connection], Any]) -> Any:
+        """Fail once, then do it."""
+        if self._meanwhile is not None:
+            self._meanwhile()
+            self._meanwhile = None
+            return writer._refused([None], sqlite3.OperationalError("database is locked"))
+        with closing(sqlite3.connect(":memory:", isolation_level=None)) as db:
+            return function(db)
+
+
+async def test_what_is_not_urgent_is_still_made_soon_after_a_commit_that_failed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It came while that one was under way, and was refused with it."""
+    monkeypatch.setattr(writer, "PROBE_SECONDS", 0.01)
+    late: list[asyncio.Future[None]] = []
+    writable = asyncio.Event()
+
+    def nothing(_: Transaction) -> None:
+        """Change nothing."""
+
+    connection: Any = Refusing(lambda: late.append(made.submit(nothing, is_urgent=False)))
+    made = GroupWriter(connection, lambda _: None, lambda can: writable.set() if can else None)
+    running = asyncio.create_task(made.run())
+    with pytest.raises(DockgateError):
+        await made.submit(nothing)
+    with pytest.raises(DockgateError):
+        await late[0]
+    async with asyncio.timeout(5):
+        await writable.wait()
+        await made.submit(nothing, is_urgent=False)
+    made.close()
+    await running

@@ -102,8 +102,8 @@ class Lives:
         """A submission; a known key gives the first answer again."""
         key = (new.tenant, new.idempotency_key)
         if key in self.first:
-            return replace(self.first[key], replayed=True)
-        shared = {name for name in Command._fields if name in Accept.__slots__}
+            return self.first[key]._replace(replayed=True)
+        shared = {name for name in Command._fields if name in Accept._fields}
         command = Command(
             **{name: getattr(new, name) for name in shared},
             seq=0,

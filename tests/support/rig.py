@@ -138,16 +138,24 @@ class Rig:
         self.bridge.connected = connected
         self.dispatcher.connection_changed()
 
-    def receive(self, name: str, topic: str, content: object) -> None:
+    def receive(self, name: str, topic: str, content: object, *, comes_again: bool = True) -> None:
         """A message from a device; ``name`` is in ``acknowledged`` when it is acknowledged."""
         payload = content if isinstance(content, bytes) else orjson.dumps(content)
-        self.inbound.receive(Inbound(topic, payload, lambda: self.acknowledged.append(name)))
+        acknowledge = lambda: self.acknowledged.append(name)  # noqa: E731
+        self.inbound.receive(Inbound(topic, payload, acknowledge, comes_again))
 
-    def reply(self, command_id: str, data: object = None, gateway: str = "dock-001") -> None:
+    def reply(
+        self,
+        command_id: str,
+        data: object = None,
+        gateway: str = "dock-001",
+        *,
+        comes_again: bool = True,
+    ) -> None:
         """The dock's answer to a command."""
         data = {"result": 0} if data is None else data
         topic = f"thing/product/{gateway}/services_reply"
-        self.receive(command_id, topic, {"tid": command_id, "data": data})
+        self.receive(command_id, topic, {"tid": command_id, "data": data}, comes_again=comes_again)
 
 
 Start = Callable[..., AbstractAsyncContextManager[Rig]]

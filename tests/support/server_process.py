@@ -53,6 +53,8 @@ async def serving(broker_url: str, database: Path, *options: str) -> AsyncIterat
                 process.terminate()
             async with asyncio.timeout(_LIMIT_SECONDS):
                 await reading
+                # To kill a process that is just ending takes its exit code from who waits for it.
+                await process.wait()
     finally:
         if process.returncode is None:
             process.kill()
@@ -68,9 +70,7 @@ async def refused(database: Path) -> tuple[int, str]:
     return process.returncode, words.decode()
 
 
-async def _start(
-    broker_url: str, database: Path, *options: str
-) -> asyncio.subprocess.Process:
+async def _start(broker_url: str, database: Path, *options: str) -> asyncio.subprocess.Process:
     settings = {
         "MQTT__URL": broker_url,
         "GRPC__LISTEN": "127.0.0.1:0",

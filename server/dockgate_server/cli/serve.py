@@ -1,9 +1,7 @@
 """``dockgate serve``."""
 
 import gc
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -12,6 +10,7 @@ import typer
 
 from dockgate_server.cli.options import AsJson, Config, examples
 from dockgate_server.cli.problem import USAGE, Problem
+from dockgate_server.loading import without_rich
 
 if TYPE_CHECKING:
     from dockgate_server import app
@@ -95,7 +94,7 @@ def _read(how: Callable[[Path | None], Read], file: Path | None) -> Read:
 def _run(settings: "Settings", *, as_json: bool) -> None:
     import asyncio
 
-    with _without_rich():
+    with without_rich():
         from dockgate_server import app, logs, supervision
 
     logs.configure(settings.log.level, settings.log.format)
@@ -115,22 +114,6 @@ def _run(settings: "Settings", *, as_json: bool) -> None:
     except supervision.TaskEnded as ended:
         # Its traceback is a bug's, and in the log.
         raise Problem(f"stopped, because {ended}", code="STOPPED") from ended
-
-
-@contextmanager
-def _without_rich() -> Iterator[None]:
-    """Let structlog do without rich, which it would load for tracebacks that we do not print.
-
-    It is an eighth of the time of a start, and 3 MiB.
-    """
-    if "rich" in sys.modules:
-        yield
-        return
-    sys.modules["rich"] = None  # type: ignore[assignment]  # as if it were not installed
-    try:
-        yield
-    finally:
-        del sys.modules["rich"]
 
 
 def _allow_many_connections() -> None:

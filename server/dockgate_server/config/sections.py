@@ -80,7 +80,7 @@ class Grpc(_Listener):
     """After this a connection is asked to end, so that clients spread over new servers; its
     watches are resumed by the client."""
     max_message_bytes: int = Field(default=262_144, ge=1024, le=4_194_304)
-    """The largest request; beyond 4 MiB the connection itself refuses it."""
+    """The largest request; one of more than twice that is refused by the connection itself."""
     max_metadata_bytes: int = Field(default=8192, ge=1024, le=1_048_576)
     """The largest metadata of a call, names and values and 32 bytes for each."""
     max_connections: int = Field(default=2000, ge=1)

@@ -14,8 +14,8 @@ ACCEPTED_FOR_ONE_SENT = 8
 SPAN_SECONDS = 0.05
 FEWEST_ACCEPTED = WINDOW
 """In one span of time; with fewer there is no burst."""
-FEWEST_WAITING = WINDOW // 2
-"""With fewer there is none either."""
+FEWEST_WAITING = 4 * WINDOW
+"""With fewer there is none either: who submits the next one after an answer needs that answer."""
 
 LONGEST_SECONDS = 5.0
 """After so long sending and accepting have the same right, until few wait again."""

@@ -13,7 +13,6 @@ task per command: so the order is the order of the loop, and nothing has to be s
 import asyncio
 import contextlib
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 
 import structlog
@@ -125,7 +124,7 @@ class Dispatcher:
         """
         has_place = self._has_place(method, new)
         self._window.enter(with_place=has_place)
-        accepting = self._store.accept(replace(new, sending=True) if has_place else new)
+        accepting = self._store.accept(new._replace(sending=True) if has_place else new)
         accepting.add_done_callback(partial(self._accepted, has_place))
         return asyncio.shield(accepting)
 

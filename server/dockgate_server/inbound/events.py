@@ -26,6 +26,7 @@ from dockgate_server.codec import catalogue, envelope, redaction, topics
 from dockgate_server.errors import DockgateError
 from dockgate_server.hub import Feed
 from dockgate_server.inbound.answering import answer
+from dockgate_server.inbound.room import Room
 from dockgate_server.model.event import DeviceEvent, NewEvent
 from dockgate_server.model.job import read_job
 from dockgate_server.model.transitions import RecordJob
@@ -41,12 +42,6 @@ GROUP_LIMIT = 128
 
 REMEMBERED = 20_000
 """Events that are known here as told; the store knows all that it keeps."""
-
-MOST_WAITING = 50_000
-"""Events that may wait for the store of those that the broker does not keep (QoS 0)."""
-
-MOST_WAITING_BYTES = 64 * 2**20
-"""The same by the size of their messages."""
 
 ANSWER_HOLDS_SECONDS = 3.0
 """A repetition within this time of our answer was under way already. Real docks repeat after 4 s,
@@ -79,39 +74,6 @@ class _Told:
 _Group = list[tuple[NewEvent, _Told]]
 
 
-class _Room:
-    """Bounds the events that wait for the store and that nobody else keeps.
-
-    What comes when there is none left is lost: the newest, as what waits longest may be in the
-    store's hands already. That is said once, and with their number when all is well again.
-    """
-
-    def __init__(self) -> None:
-        self._events = 0
-        self._bytes = 0
-        self._lost = 0
-
-    def take(self, size: int) -> bool:
-        """Whether there is room for one of so many bytes, which it then takes."""
-        if self._events >= MOST_WAITING or self._bytes + size > MOST_WAITING_BYTES:
-            if not self._lost:
-                _log.error("events_are_being_lost", waiting=self._events, bytes=self._bytes)
-            self._lost += 1
-            return False
-        self._events += 1
-        self._bytes += size
-        return True
-
-    def free(self, size: int) -> None:
-        """Give back what one has taken; 0 for one that has taken none."""
-        if size:
-            self._events -= 1
-            self._bytes -= size
-            if self._lost and not self._events:
-                _log.warning("events_were_lost", lost=self._lost)
-                self._lost = 0
-
-
 class Events:
     """Stores events with what they say of jobs, and answers them.
 
@@ -133,7 +95,7 @@ class Events:
         self._gathered: _Group = []
         self._alone: deque[_Group] = deque()
         self._storing = False
-        self._room = _Room()
+        self._room = Room("events")
         self._unanswered: list[_Told] = []
         self._answered: list[int] = []
         self._noting = False

@@ -1,5 +1,7 @@
 """Answers of devices to commands, by whichever channel they come."""
 
+from functools import partial
+
 import orjson
 
 from dockgate.dji.v1 import options_pb2
@@ -8,6 +10,7 @@ from dockgate_server.clock import Clock
 from dockgate_server.codec import catalogue, envelope, redaction
 from dockgate_server.dispatcher.outstanding import Outstanding
 from dockgate_server.dispatcher.recorder import Recorder
+from dockgate_server.inbound.room import Room
 from dockgate_server.model.command import Channel
 from dockgate_server.model.reply import Reply
 from dockgate_server.model.transitions import RecordReply, Unmatched
@@ -21,6 +24,8 @@ class Replies:
         recorder: Records them until the store has taken them.
         clock: The time.
         outstanding: Knows which commands had left when an answer came.
+        room: For answers that the broker does not keep while the store takes nothing. Beyond it
+            they are lost, and the deadlines of their commands decide.
         raw_methods: Take answers to DRC methods that the schema does not have.
     """
 
@@ -30,6 +35,7 @@ class Replies:
         recorder: Recorder,
         clock: Clock,
         outstanding: Outstanding,
+        room: Room,
         *,
         raw_methods: bool = False,
     ) -> None:
@@ -37,6 +43,7 @@ class Replies:
         self._recorder = recorder
         self._clock = clock
         self._outstanding = outstanding
+        self._room = room
         self._raw_methods = raw_methods
 
     def handle(self, gateway_id: str, content: envelope.Envelope | None, message: Inbound) -> None:
@@ -58,8 +65,7 @@ class Replies:
                     # What cannot be read cannot be told apart either.
                     reason = f"{reason}; its {len(payload)} bytes may hold secrets and are not kept"
                     payload = b""
-            unmatched = Unmatched(gateway_id, "", method, reason, payload, now)
-            self._recorder.record(unmatched, message.acknowledge)
+            self._record(Unmatched(gateway_id, "", method, reason, payload, now), message)
             return
         reply = Reply(
             gateway_id=gateway_id,
@@ -72,7 +78,16 @@ class Replies:
             seq=content.seq,
         )
         among = self._outstanding.of(gateway_id, content.method or "")
-        self._recorder.record(RecordReply(reply, among), message.acknowledge)
+        self._record(RecordReply(reply, among), message)
+
+    def _record(self, fact: RecordReply | Unmatched, message: Inbound) -> None:
+        then = message.acknowledge
+        if not message.comes_again:
+            size = len(message.payload)
+            if not self._room.take(size):
+                return
+            then = partial(self._room.free, size)
+        self._recorder.record(fact, then)
 
     def _answers_drc(self, content: envelope.Envelope) -> bool:
         """Whether it may be an answer; most of what comes up are pushes."""

@@ -12,6 +12,7 @@ from dockgate_server.dispatcher.recorder import Recorder
 from dockgate_server.inbound.events import Events
 from dockgate_server.inbound.replies import Replies
 from dockgate_server.inbound.requests import Requests
+from dockgate_server.inbound.room import Room
 from dockgate_server.inbound.router import InboundRouter
 from dockgate_server.inbound.status import Status
 from dockgate_server.inbound.telemetry import Telemetry
@@ -32,9 +33,10 @@ def router(
     raw_methods: bool = False,
 ) -> InboundRouter:
     """The router with every handler there is."""
+    room = Room("replies")
 
     def replies(channel: Channel) -> Replies:
-        return Replies(channel, recorder, clock, outstanding, raw_methods=raw_methods)
+        return Replies(channel, recorder, clock, outstanding, room, raw_methods=raw_methods)
 
     states = states or StateBoard()
     status = Status(bridge, registry, clock)

@@ -2,7 +2,7 @@
 
 import enum
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 TENANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 """The shape of a tenant's name."""
@@ -31,8 +31,7 @@ ORDINARY = frozenset({Scope.CREATE, Scope.READ})
 """What a caller may do unless somebody decides otherwise."""
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(NamedTuple):
     """Where a call came from; for the audit log, decides nothing."""
 
     transport: str = ""
@@ -43,8 +42,7 @@ class Origin:
     """The call's own id, which its answer and the log carry."""
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
+class Caller(NamedTuple):
     """Who asks: the tenant whose commands and devices it may see, itself, and its scopes."""
 
     tenant: str

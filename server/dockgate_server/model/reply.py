@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from dockgate_server.model.command import Channel, Command
 
@@ -16,8 +17,7 @@ _DIGITS = re.compile(r"-?[0-9]{1,18}")
 _MESSAGE_MEMBERS = ("message", "msg", "description")
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     """A reply as it came from a gateway device."""
 
     gateway_id: str

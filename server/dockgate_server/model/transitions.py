@@ -1,11 +1,13 @@
 """Every change that can be made to the record of a command, as data.
 
+Tuples, as several are made for each command: a frozen dataclass takes many times as long.
+
 The store carries each one out as a guarded update together with its event, in one transaction.
 The guard is written here in words and in the store in SQL; a change whose guard does not hold
 changes nothing, and that is an answer, not an error.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from dockgate_server.model.audit import Entry
 from dockgate_server.model.command import (
@@ -19,8 +21,7 @@ from dockgate_server.model.command import (
 from dockgate_server.model.reply import Reply
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Accept:
+class Accept(NamedTuple):
     """Insert a command. Guard: the tenant has not used the idempotency key."""
 
     id: str
@@ -32,25 +33,24 @@ class Accept:
     vendor: Vendor
     device_id: str
     gateway_id: str
-    channel: Channel = Channel.SERVICES
     command_type: str
     data: bytes
     """Without its secrets where there are any."""
-    sealed: bytes | None = None
-    """The whole of it then, sealed."""
     timeout_seconds: int
     accepted_at: int
     deadline_at: int
     job_key: str | None
-    offline_policy: OfflinePolicy = OfflinePolicy.FAIL_FAST
     sending: bool
     """Commit the intent to send at once: the command has its place in the publish window."""
+    channel: Channel = Channel.SERVICES
+    sealed: bytes | None = None
+    """The whole of its data, sealed, where it has secrets."""
+    offline_policy: OfflinePolicy = OfflinePolicy.FAIL_FAST
     audit: Entry | None = None
     """What the audit log says of it, in the same transaction."""
 
 
-@dataclass(frozen=True, slots=True)
-class Accepted:
+class Accepted(NamedTuple):
     """The answer to :class:`Accept`: the command that holds the key, new or from before."""
 
     command: Command
@@ -59,8 +59,7 @@ class Accepted:
     replayed: bool
 
 
-@dataclass(frozen=True, slots=True)
-class BeginSending:
+class BeginSending(NamedTuple):
     """Commit the intent to send. Guard, each: ACCEPTED, no intent yet.
 
     Only the commands for which the guard held may be sent.
@@ -70,8 +69,7 @@ class BeginSending:
     at: int
 
 
-@dataclass(frozen=True, slots=True)
-class TakeBack:
+class TakeBack(NamedTuple):
     """Take the intent to send back. Guard, each: ACCEPTED, with an intent.
 
     Only for messages that certainly reached nobody: they have not left the process, or the
@@ -83,8 +81,7 @@ class TakeBack:
     at: int
 
 
-@dataclass(frozen=True, slots=True)
-class Cancel:
+class Cancel(NamedTuple):
     """The caller withdraws the command. Guard: ACCEPTED, no intent to send."""
 
     id: str
@@ -93,24 +90,21 @@ class Cancel:
     """As that of :class:`Accept`."""
 
 
-@dataclass(frozen=True, slots=True)
-class ConfirmDelivery:
+class ConfirmDelivery(NamedTuple):
     """The broker took the message. Guard: ACCEPTED."""
 
     id: str
     at: int
 
 
-@dataclass(frozen=True, slots=True)
-class CompleteSend:
+class CompleteSend(NamedTuple):
     """A message of a method that has no answer was handed to the network. Guard: ACCEPTED."""
 
     id: str
     at: int
 
 
-@dataclass(frozen=True, slots=True)
-class Refuse:
+class Refuse(NamedTuple):
     """The gateway ends the command. Guard: ACCEPTED."""
 
     id: str
@@ -119,16 +113,14 @@ class Refuse:
     at: int
 
 
-@dataclass(frozen=True, slots=True)
-class Expire:
+class Expire(NamedTuple):
     """The deadline passed, by the monotonic clock. Guard, each: open."""
 
     ids: tuple[str, ...]
     at: int
 
 
-@dataclass(frozen=True, slots=True)
-class RecordReply:
+class RecordReply(NamedTuple):
     """A reply came on a command's own reply topic.
 
     No command of that tid, or one that went to another gateway: the reply goes to the ledger
@@ -141,8 +133,7 @@ class RecordReply:
     """For a DRC answer without a number: the ids of the commands that had left when it came."""
 
 
-@dataclass(frozen=True, slots=True)
-class RecordJob:
+class RecordJob(NamedTuple):
     """A progress event came for a job.
 
     Guard: a command with this key went to this gateway, with one of these methods, and the
@@ -155,8 +146,7 @@ class RecordJob:
     job: Job
 
 
-@dataclass(frozen=True, slots=True)
-class StallJob:
+class StallJob(NamedTuple):
     """The device has not reported the job for longer than its method allows.
 
     Guard: SUCCEEDED, and nothing was heard of the job since ``heard``: it was never reported where
@@ -168,8 +158,7 @@ class StallJob:
     at: int
 
 
-@dataclass(frozen=True, slots=True)
-class Unmatched:
+class Unmatched(NamedTuple):
     """A reply that fits no command, for the ledger."""
 
     gateway_id: str

@@ -1,4 +1,4 @@
-"""Reading what a call asks, in limited time.
+"""Reading what a call asks, in limited time, and writing what it is answered.
 
 gRPC itself waits for the request of a call as long as the connection lives, and holds 21 KiB for
 each: calls that never say what they want would fill the memory.
@@ -12,6 +12,7 @@ from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import DecodeError
 from google.protobuf.message_factory import GetMessageClass
 from grpc import aio
+from grpc._cython import cygrpc  # type: ignore[attr-defined]  # it has no types
 
 from dockgate_server.clock import Clock, Handle
 from dockgate_server.errors import DockgateError, Reason
@@ -102,3 +103,15 @@ class Arrival:
             if task not in self._given_up:
                 self._given_up.add(task)
                 task.cancel()
+
+
+async def write(context: Context, message: Any) -> None:
+    """Send one of several answers.
+
+    Raises:
+        asyncio.CancelledError: The client has gone meanwhile, which gRPC calls an error of its own.
+    """
+    try:
+        await context.write(message)
+    except cygrpc.ExecuteBatchError:
+        raise asyncio.CancelledError from None

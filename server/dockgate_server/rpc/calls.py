@@ -22,7 +22,7 @@ from dockgate_server.audit import Refused, unheard
 from dockgate_server.errors import DockgateError, Reason, unavailable
 from dockgate_server.limits.refusals import Refusals
 from dockgate_server.model.caller import Caller
-from dockgate_server.rpc.arrival import Arrival, Context, NothingCame, Read, TooSlow, reader
+from dockgate_server.rpc.arrival import Arrival, Context, NothingCame, Read, TooSlow, reader, write
 from dockgate_server.rpc.errors import refusal, to_status
 from dockgate_server.rpc.received import REQUEST_ID, Call, received
 
@@ -135,7 +135,7 @@ class Calls:
                         # Heartbeats come here too, so that an idle watch of a key that has been
                         # disabled ends as well. The keys are cached: this costs next to nothing.
                         await self._check_still(one)
-                        await context.write(response)
+                        await write(context, response)
             except Exception as error:
                 await self._refuse(one, error)
 
@@ -160,7 +160,7 @@ class Calls:
             try:
                 async with aclosing(handler(self._requests(context, read), context)) as responses:
                     async for response in responses:
-                        await context.write(response)
+                        await write(context, response)
             except Exception as error:
                 await self._refuse(one, error)
 

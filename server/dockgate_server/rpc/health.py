@@ -22,6 +22,7 @@ from dockgate.downlink.v1 import (
     device_request_service_pb2,
     device_service_pb2,
 )
+from dockgate_server.rpc.arrival import write
 
 SERVICE: Final = command_service_pb2.DESCRIPTOR.services_by_name["CommandService"].full_name
 SERVICES: Final = (
@@ -101,7 +102,7 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # it has no
                 status = self._statuses().get(request.service, HealthCheckResponse.SERVICE_UNKNOWN)
                 if status != told:
                     # Written, not yielded: what holds a place must end together with the call.
-                    await context.write(HealthCheckResponse(status=status))
+                    await write(context, HealthCheckResponse(status=status))
                     told = status
                 if stopped:
                     return

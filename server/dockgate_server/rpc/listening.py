@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from dockgate_server.rpc.calls import Handlers
 
 _AGE_GRACE_SECONDS = 30
-# Above the setting, so that a request over the limit is read and gets its reason.
-_LARGEST_READ_BYTES = 4_259_840
+# So many times the setting, so that a request that is over it is read and gets its reason. Not
+# more: it is read before it is known who asks.
+_READ_BEYOND_LIMIT = 2
 # A storm of new watchers must queue, not be refused: gRPC would turn 4,000 of 10,000 away.
 _PENDING_REQUESTS = 100_000
 
@@ -141,7 +142,7 @@ def _options(settings: "Grpc") -> list[tuple[str, int]]:
         # Between the two gRPC refuses by chance, the more often the larger.
         ("grpc.max_metadata_size", settings.max_metadata_bytes),
         ("grpc.absolute_max_metadata_size", settings.max_metadata_bytes),
-        ("grpc.max_receive_message_length", _LARGEST_READ_BYTES),
+        ("grpc.max_receive_message_length", _READ_BEYOND_LIMIT * settings.max_message_bytes),
         ("grpc.server.max_pending_requests", _PENDING_REQUESTS),
         ("grpc.server.max_pending_requests_hard_limit", _PENDING_REQUESTS),
     ]

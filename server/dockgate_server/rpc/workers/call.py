@@ -9,6 +9,8 @@ import grpc
 import structlog
 from grpc import aio
 
+from dockgate_server.errors import Reason
+from dockgate_server.rpc.arrival import TooSlow
 from dockgate_server.rpc.workers.channel import Channel, Kind
 
 MOST_UNWRITTEN: Final = 32
@@ -31,7 +33,8 @@ class Call:
         metadata: As the client sent it.
         peer: The client's address, as gRPC writes it.
         names: What TLS has verified of the client's certificate.
-        requests: Those that have come with the call; None behind the last there will be.
+        requests: Those that have come with the call; None behind the last there will be, False for
+            one that took too long.
     """
 
     __slots__ = (
@@ -57,7 +60,7 @@ class Call:
         metadata: _Metadata,
         peer: str,
         names: Mapping[str, Iterable[bytes]],
-        requests: Iterable[bytes | None],
+        requests: Iterable[bytes | bool | None],
     ) -> None:
         self._channel = channel
         self._number = number
@@ -76,10 +79,10 @@ class Call:
     def begin(self, handler: Handler) -> None:
         """Have it answered."""
         self._write: Any = handler.response_serializer
-        self._task = asyncio.get_running_loop().create_task(self._answer(handler))
+        self._task: asyncio.Task[None] | None = asyncio.create_task(self._answer(handler))
 
-    def requested(self, request: bytes | None) -> None:
-        """The client has sent another request, or None: it will send no more."""
+    def requested(self, request: bytes | bool | None) -> None:
+        """What the client has sent, as the service has asked for it."""
         self._requests.append(request)
         if self._more is not None and not self._more.done():
             self._more.set_result(None)
@@ -92,11 +95,20 @@ class Call:
 
     def cancel(self) -> None:
         """The client has gone."""
-        self._task.cancel()
+        if self._task is not None:
+            self._task.cancel()
 
     def when_done(self, then: Callable[[], Any]) -> None:
         """Call it when the service has ended with the call."""
-        self._task.add_done_callback(lambda _: then())
+
+        def done(_: object) -> None:
+            # A task that was cancelled leads back here, by its traceback: such circles would stay,
+            # with their requests, until somebody looks for them.
+            self._task = None
+            then()
+
+        if self._task is not None:
+            self._task.add_done_callback(done)
 
     # What services ask of a context.
 
@@ -125,7 +137,14 @@ class Call:
         raise aio.AbortError
 
     async def read(self) -> Any:
-        """The next request, or that there are no more of them."""
+        """The next request, or that there are no more of them.
+
+        Raises:
+            TooSlow: It did not come in time.
+        """
+        if not self._requests:
+            # One at a time: what nobody wants to read stays with the client.
+            self._channel.send(Kind.READ, self._number)
         while not self._requests:
             self._more = asyncio.get_running_loop().create_future()
             await self._more
@@ -133,6 +152,8 @@ class Call:
         if request is None:
             self._requests.append(None)
             return aio.EOF  # type: ignore[attr-defined]  # its types do not know it
+        if request is False:
+            raise TooSlow(Reason.VALIDATION_FAILED, "the request did not arrive in time")
         return request
 
     async def write(self, message: Any) -> None:

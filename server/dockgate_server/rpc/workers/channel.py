@@ -24,21 +24,23 @@ class Kind:
     """Call, message: one of several answers."""
     END: Final = 3
     """Call, status code, details, trailing metadata, the only answer or None."""
-    STOP: Final = 4
+    READ: Final = 4
+    """Call: its service asks for a request."""
+    STOP: Final = 5
     """For how many seconds calls may still go on."""
 
     # To the gateway.
-    SERVING: Final = 5
+    SERVING: Final = 6
     """It listens."""
-    FAILED: Final = 6
+    FAILED: Final = 7
     """Why it cannot listen."""
-    CALL: Final = 7
+    CALL: Final = 8
     """Call, path, metadata, peer, the names in a certificate, the requests that have come."""
-    REQUEST: Final = 8
-    """Call, another request, or None behind the last."""
-    CANCEL: Final = 9
+    REQUEST: Final = 9
+    """Call, a request; None behind the last one, False for one that took too long."""
+    CANCEL: Final = 10
     """Call: its client has gone."""
-    WRITTEN: Final = 10
+    WRITTEN: Final = 11
     """Call, how many of its messages gRPC has taken."""
 
 
@@ -95,7 +97,7 @@ class Channel(asyncio.Protocol):
         del self._in[:at]
 
     def _flush(self) -> None:
-        if self._out and self._transport is not None:
-            frames = marshal.dumps(self._out)
+        out, self._out = self._out, []
+        if out and self._transport is not None:
+            frames = marshal.dumps(out)
             self._transport.write(len(frames).to_bytes(_SIZE, "big") + frames)
-        self._out.clear()

@@ -8,9 +8,10 @@ from typing import Any, Final
 import grpc
 from grpc import aio
 
-from dockgate_server.rpc.arrival import Arrival, NothingCame, TooSlow
+from dockgate_server.clock import Clock
+from dockgate_server.rpc.arrival import Arrival, NothingCame, TooSlow, write
 from dockgate_server.rpc.workers.channel import Channel, Frame, Kind
-from dockgate_server.rpc.workers.orders import Method
+from dockgate_server.rpc.workers.orders import Orders
 
 WRITTEN_AT_ONCE: Final = 8
 """After so many messages that gRPC has taken the gateway is told."""
@@ -29,26 +30,22 @@ class Forwarding(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # it takes 
 
     Args:
         channel: The way to the gateway.
-        arrival: Reads requests.
-        methods: Those that are known, by path.
-        mutual_tls: Hand on the names in clients' certificates, which TLS has verified.
+        orders: Which calls are known, and how.
+        clock: The time.
     """
 
-    def __init__(
-        self, channel: Channel, arrival: Arrival, methods: dict[str, Method], *, mutual_tls: bool
-    ) -> None:
+    def __init__(self, channel: Channel, orders: Orders, clock: Clock) -> None:
         self._channel = channel
-        self._arrival = arrival
-        self._mutual_tls = mutual_tls
-        self._loop = asyncio.get_running_loop()
+        self._arrival = Arrival(clock, orders.request_seconds)
+        self._mutual_tls = orders.terms.mutual_tls
+        self._reads_first = orders.reads_first
         self._newest = 0
-        self._waiting: dict[int, asyncio.Future[Frame]] = {}
-        self._streaming: dict[int, _Answers] = {}
+        self._calls: dict[int, _Once | _Several] = {}
         self._handlers = {
             path: grpc.stream_unary_rpc_method_handler(partial(self._once, path))
             if method.answers_once
-            else grpc.stream_stream_rpc_method_handler(partial(self._stream, path))
-            for path, method in methods.items()
+            else grpc.stream_stream_rpc_method_handler(partial(self._several, path))
+            for path, method in orders.methods.items()
             if method.asks_once
         }
 
@@ -58,69 +55,73 @@ class Forwarding(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # it takes 
         if known is not None:
             return known
         # Reflection, and what nobody knows: the gateway says so in its own words.
-        return grpc.stream_stream_rpc_method_handler(partial(self._both_ways, details.method))
+        return grpc.stream_stream_rpc_method_handler(partial(self._unread, details.method))
 
     def answered(self, frame: Frame) -> None:
-        """Take what the gateway answers; of calls whose client has gone nothing is wanted."""
-        number = frame[1]
-        waiting = self._waiting.get(number)
-        if waiting is not None:
-            if not waiting.done():
-                waiting.set_result(frame)
-        elif (answers := self._streaming.get(number)) is not None:
-            answers.put(frame)
+        """Take what the gateway says; of calls whose client has gone nothing is wanted."""
+        call = self._calls.get(frame[1])
+        if call is None:
+            return
+        if frame[0] != Kind.READ:
+            call.answer(frame)
+        elif call.reading is None or call.reading.done():
+            call.reading = asyncio.create_task(self._hand_on(frame[1], call.context))
 
     async def _once(self, path: str, _: Any, context: _Context) -> bytes:
-        number = self._call(path, context, await self._request(context))
-        waiting = self._waiting[number] = self._loop.create_future()
+        call = _Once(context)
+        number = await self._begin(path, call)
         try:
-            _, _, code, details, trailing, only = await waiting
+            _, _, code, details, trailing, only = await call.answered
         except asyncio.CancelledError:
             self._channel.send(Kind.CANCEL, number)
             raise
         finally:
-            del self._waiting[number]
+            del self._calls[number]
         await _end(context, code, details, trailing)
         return only  # type: ignore[no-any-return]
 
-    async def _stream(self, path: str, _: Any, context: _Context) -> None:
-        await self._answer(self._call(path, context, await self._request(context)), context)
+    async def _several(self, path: str, _: Any, context: _Context) -> None:
+        call = _Several(context)
+        await self._write(await self._begin(path, call), call)
 
-    async def _both_ways(self, path: str, _: Any, context: _Context) -> None:
-        number = self._call(path, context)
-        handing_on = asyncio.create_task(self._hand_on(number, context))
+    async def _unread(self, path: str, _: Any, context: _Context) -> None:
+        call = _Several(context)
+        await self._write(self._hand_over(path, call), call)
+
+    async def _begin(self, path: str, call: "_Once | _Several") -> int:
+        if not self._reads_first:
+            return self._hand_over(path, call)
         try:
-            await self._answer(number, context)
-        finally:
-            handing_on.cancel()
+            return self._hand_over(path, call, await self._arrival.next(call.context))
+        except NothingCame:
+            return self._hand_over(path, call, None)
+        except TooSlow:
+            return self._hand_over(path, call, False)
 
-    async def _hand_on(self, number: int, context: _Context) -> None:
-        while isinstance(request := await context.read(), bytes):
-            self._channel.send(Kind.REQUEST, number, request)
-        self._channel.send(Kind.REQUEST, number, None)
-
-    async def _request(self, context: _Context) -> bytes | None:
-        try:
-            return await self._arrival.next(context)
-        except (NothingCame, TooSlow):
-            return None  # the gateway finds words for it
-
-    def _call(self, path: str, context: _Context, *requests: bytes | None) -> int:
+    def _hand_over(
+        self, path: str, call: "_Once | _Several", *requests: bytes | bool | None
+    ) -> int:
+        context = call.context
         self._newest += 1
+        self._calls[self._newest] = call
         metadata = [(name, value) for name, value in context.invocation_metadata() or ()]
         names: dict[str, list[bytes]] = {}
         if self._mutual_tls:
             of_tls = context.auth_context()
             names = {name: list(of_tls[name]) for name in _NAMES if name in of_tls}
-        self._channel.send(Kind.CALL, self._newest, path, metadata, context.peer(), names, requests)
+        about = (path, metadata, context.peer(), names, requests)
+        self._channel.send(Kind.CALL, self._newest, *about)
         return self._newest
 
-    async def _answer(self, number: int, context: _Context) -> None:
-        answers = self._streaming[number] = _Answers()
+    async def _hand_on(self, number: int, context: _Context) -> None:
+        request = await context.read()
+        self._channel.send(Kind.REQUEST, number, request if isinstance(request, bytes) else None)
+
+    async def _write(self, number: int, call: "_Several") -> None:
         written = 0
         try:
-            while (frame := await answers.next())[0] == Kind.MESSAGE:
-                await context.write(frame[2])
+            while (frame := await call.next())[0] == Kind.MESSAGE:
+                await write(call.context, frame[2])
                 written += 1
                 if written == WRITTEN_AT_ONCE:
                     self._channel.send(Kind.WRITTEN, number, written)
@@ -129,21 +130,40 @@ class Forwarding(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # it takes 
             self._channel.send(Kind.CANCEL, number)
             raise
         finally:
-            del self._streaming[number]
+            del self._calls[number]
+            if call.reading is not None:
+                call.reading.cancel()
         _, _, code, details, trailing, _ = frame
-        await _end(context, code, details, trailing)
+        await _end(call.context, code, details, trailing)
 
 
-class _Answers:
-    """What the gateway has answered to a call with a stream, and gRPC has not taken yet."""
+class _Once:
+    """A call with one answer."""
 
-    __slots__ = ("_frames", "_more")
+    __slots__ = ("answered", "context", "reading")
 
-    def __init__(self) -> None:
+    def __init__(self, context: _Context) -> None:
+        self.context = context
+        self.reading: asyncio.Task[None] | None = None
+        self.answered: asyncio.Future[Frame] = asyncio.get_running_loop().create_future()
+
+    def answer(self, frame: Frame) -> None:
+        if not self.answered.done():
+            self.answered.set_result(frame)
+
+
+class _Several:
+    """A call with a stream of answers, and what of them gRPC has not taken yet."""
+
+    __slots__ = ("_frames", "_more", "context", "reading")
+
+    def __init__(self, context: _Context) -> None:
+        self.context = context
+        self.reading: asyncio.Task[None] | None = None
         self._frames: deque[Frame] = deque()
         self._more: asyncio.Future[None] | None = None
 
-    def put(self, frame: Frame) -> None:
+    def answer(self, frame: Frame) -> None:
         self._frames.append(frame)
         if self._more is not None and not self._more.done():
             self._more.set_result(None)

@@ -11,7 +11,7 @@ class Method:
     """What is known of a method."""
 
     asks_once: bool
-    """A call has one request; the worker waits for it and hands it on with the call."""
+    """A call has one request."""
     answers_once: bool
     """A call has one answer, which comes with its end."""
 
@@ -26,7 +26,16 @@ class Orders:
     log: tuple[str, str]
     """Level and form."""
     methods: dict[str, Method]
-    """By path. Other calls are handed on at once, with streams both ways."""
+    """By path. Of other calls nothing is known."""
+
+    @property
+    def reads_first(self) -> bool:
+        """Whether the one request of a call is read before the call is handed on.
+
+        That saves asking for it. Over TLS it is not for the worker to read what somebody sends of
+        whom nothing is known yet.
+        """
+        return self.terms.tls is None
 
     def plain(self) -> dict[str, Any]:
         """As values that a frame may carry."""

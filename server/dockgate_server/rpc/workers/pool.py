@@ -2,11 +2,13 @@
 
 import asyncio
 import os
+import signal
 import socket
 import sys
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Final, NamedTuple, cast
 
 import grpc
@@ -17,8 +19,9 @@ from dockgate_server.rpc.calls import Handlers
 from dockgate_server.rpc.workers.call import Call, Handler
 from dockgate_server.rpc.workers.channel import Channel, Frame, Kind
 from dockgate_server.rpc.workers.orders import Orders
+from dockgate_server.rpc.workers.worker import IGNORED_SIGNALS
 
-_MODULE: Final = "dockgate_server.rpc.workers.worker"
+_MODULE: Final = "dockgate_server.rpc.workers"
 _START_SECONDS: Final = 20.0
 _EXIT_SECONDS: Final = 5.0
 """For a worker to end, beyond what its calls may take."""
@@ -46,7 +49,7 @@ class Workers:
         self._services: list[Handlers] = []
         self._handlers: dict[str, Handler | None] = {}
         self._workers: list[_Worker] = []
-        self._port: socket.socket | None = None
+        self._kept: list[socket.socket] = []
         self._is_stopping = False
 
     def add(self, *services: Handlers) -> None:
@@ -61,20 +64,24 @@ class Workers:
             CannotListen: The address is in use, or a worker does not start.
         """
         listen = self._orders.terms.listen
-        self._port = _reserved(listen)
-        port = int(self._port.getsockname()[1])
+        port, self._kept = _reserved(listen)
         terms = replace(self._orders.terms, listen=f"{listen.rpartition(':')[0]}:{port}")
         orders = replace(self._orders, terms=terms)
         self._workers = [_Worker(self._open) for _ in range(self._count)]
+        # What is not to end a worker must not do so while it is only beginning either.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, IGNORED_SIGNALS)
         try:
-            async with asyncio.timeout(_START_SECONDS):
-                await asyncio.gather(*[worker.start(orders) for worker in self._workers])
-        except TimeoutError:
-            await self.stop(0)
-            raise CannotListen(f"a gRPC worker does not start in {_START_SECONDS:g} s") from None
-        except BaseException:
-            await self.stop(0)
-            raise
+            for worker in self._workers:
+                await worker.begin(orders)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        started = await asyncio.gather(
+            *[worker.serves() for worker in self._workers], return_exceptions=True
+        )
+        for problem in started:
+            if problem is not None:
+                await self.stop(0)
+                raise problem
         return port
 
     async def run(self) -> None:
@@ -97,8 +104,8 @@ class Workers:
         """Take no more calls, and let those that there are go on for so long."""
         self._is_stopping = True
         await asyncio.gather(*[worker.stop(seconds) for worker in self._workers])
-        if self._port is not None:
-            self._port.close()
+        for kept in self._kept:
+            kept.close()
 
     def _open(self, worker: "_Worker", frame: Frame) -> Call | None:
         _, number, path, metadata, peer, names, requests = frame
@@ -133,28 +140,33 @@ class _Worker:
         self.gone = asyncio.Event()
         self.channel = Channel(self._received, self._lost)
 
-    async def start(self, orders: Orders) -> None:
-        """Begin to serve.
-
-        Raises:
-            CannotListen: It cannot.
-        """
+    async def begin(self, orders: Orders) -> None:
+        """Start the process, and tell it what to do."""
         ours, its = socket.socketpair()
         with its:
             loop = asyncio.get_running_loop()
             await loop.create_connection(lambda: self.channel, sock=ours)
             self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", _MODULE, str(its.fileno())),
+                # Without -P the folder in which the gateway was started would come first.
+                *(sys.executable, "-P", "-m", _MODULE, str(its.fileno())),
                 pass_fds=(its.fileno(),),
                 stdin=asyncio.subprocess.DEVNULL,
-                # However this process came to find the package, that one is to find it too.
-                env={
-                    **os.environ,
-                    "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
-                },
+                env=_environment(),
             )
         self.channel.send(Kind.SERVE, orders.plain())
-        await self._serving
+
+    async def serves(self) -> None:
+        """Wait until it does.
+
+        Raises:
+            CannotListen: It cannot.
+        """
+        try:
+            async with asyncio.timeout(_START_SECONDS):
+                await self._serving
+        except TimeoutError:
+            why = f"a gRPC worker does not start in {_START_SECONDS:g} s"
+            raise CannotListen(why) from None
 
     async def stop(self, seconds: float) -> None:
         """End the process, after its calls."""
@@ -178,10 +190,8 @@ class _Worker:
             if call is not None:
                 self._calls[frame[1]] = call
                 call.when_done(lambda: self._calls.pop(frame[1]))
-        elif kind == Kind.SERVING:
-            self._serving.set_result(None)
-        elif kind == Kind.FAILED:
-            self._serving.set_exception(CannotListen(frame[1]))
+        elif kind in (Kind.SERVING, Kind.FAILED):
+            self._started(CannotListen(frame[1]) if kind == Kind.FAILED else None)
         elif (call := self._calls.get(frame[1])) is not None:
             if kind == Kind.CANCEL:
                 call.cancel()
@@ -190,36 +200,57 @@ class _Worker:
             elif kind == Kind.REQUEST:
                 call.requested(frame[2])
 
+    def _started(self, problem: Exception | None) -> None:
+        if self._serving.done():
+            return
+        if problem is None:
+            self._serving.set_result(None)
+        else:
+            self._serving.set_exception(problem)
+
     def _lost(self) -> None:
         self.gone.set()
-        if not self._serving.done():
-            self._serving.set_exception(CannotListen("a gRPC worker ended before it served"))
+        self._started(CannotListen("a gRPC worker ended before it served"))
         for call in self._calls.values():
             call.cancel()
 
 
-def _reserved(listen: str) -> socket.socket:
-    """A socket that keeps the port for the workers, which share it, from everybody else.
+def _environment() -> dict[str, str]:
+    """A worker's: however this process came to find the package, that one is to find it too.
+
+    It is told all it has to know, so that of secrets that are given to the gateway it has none.
+    """
+    inherited = {name: v for name, v in os.environ.items() if not name.startswith("DOCKGATE_")}
+    paths = [path or str(Path.cwd()) for path in sys.path]
+    return inherited | {"PYTHONPATH": os.pathsep.join(paths)}
+
+
+def _reserved(listen: str) -> tuple[int, list[socket.socket]]:
+    """The port, and sockets that keep it for the workers, which share it, from everybody else.
 
     Raises:
         CannotListen: Somebody has it.
     """
-    host, _, port = listen.rpartition(":")
-    address = host.strip("[]"), int(port)
-    family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
-    kept = socket.socket(family, socket.SOCK_STREAM)
+    host, _, text = listen.rpartition(":")
+    port = int(text)
+    kept: list[socket.socket] = []
     try:
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
-            # One that shares the port would get it also when other workers have it.
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(address)
-            address = address[0], int(probe.getsockname()[1])
-        kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        kept.bind(address)
+        # As gRPC does, on each address that a name has.
+        found = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
+        for family, _, _, _, address in found:
+            with socket.socket(family, socket.SOCK_STREAM) as probe:
+                # One that shares the port would get it also when other workers have it.
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind((address[0], port))
+                port = int(probe.getsockname()[1])
+            kept.append(socket.socket(family, socket.SOCK_STREAM))
+            kept[-1].setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            kept[-1].bind((address[0], port))
     except OSError as error:
-        kept.close()
+        for one in kept:
+            one.close()
         raise CannotListen(
             f"cannot listen for gRPC on {listen}: "
             "the port is in use, or the address is not this machine's"
         ) from error
-    return kept
+    return port, kept

@@ -1,24 +1,25 @@
-"""A process that speaks gRPC and hands every call on: ``python -m …workers.worker SOCKET``.
+"""A process that speaks gRPC and hands every call on.
 
-SOCKET is the number of an open socket, over which the gateway gives it orders. It ends when the
-gateway has gone, whatever the reason.
+The gateway gives it orders over a socket. It ends when the gateway has gone, whatever the reason.
 """
 
 import asyncio
 import gc
 import signal
 import socket
-import sys
 from collections.abc import Coroutine
+from typing import Final
 
 from dockgate_server import logs
 from dockgate_server.clock import SystemClock
 from dockgate_server.errors import CannotListen
-from dockgate_server.rpc.arrival import Arrival
 from dockgate_server.rpc.listening import Listener
 from dockgate_server.rpc.workers.channel import Channel, Frame, Kind
 from dockgate_server.rpc.workers.forwarding import Forwarding
 from dockgate_server.rpc.workers.orders import Orders
+
+IGNORED_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+"""The gateway stops its workers when it is stopped itself, and Ctrl-C comes to all at once."""
 
 
 class Worker:
@@ -48,9 +49,7 @@ class Worker:
 
     async def _serve(self, orders: Orders) -> None:
         logs.configure(*orders.log)
-        arrival = Arrival(SystemClock(), orders.request_seconds)
-        mutual_tls = orders.terms.mutual_tls
-        self._forwarding = Forwarding(self.channel, arrival, orders.methods, mutual_tls=mutual_tls)
+        self._forwarding = Forwarding(self.channel, orders, SystemClock())
         self._listener = Listener(orders.terms)
         self._listener.add(self._forwarding)
         try:
@@ -74,16 +73,14 @@ class Worker:
         self.over.set()
 
 
-async def _main(number: int) -> None:
+async def main(number: int) -> None:
+    """Work until all is done, by the orders that come over the open socket of that number."""
     loop = asyncio.get_running_loop()
-    # Whoever stops the gateway stops this with it, after the calls; Ctrl-C comes to all at once.
-    for one in (signal.SIGINT, signal.SIGTERM):
+    for one in IGNORED_SIGNALS:
         loop.add_signal_handler(one, lambda: None)
+    # The gateway had them held back, until there was somebody to ignore them.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, IGNORED_SIGNALS)
     worker = Worker()
     await loop.create_connection(lambda: worker.channel, sock=socket.socket(fileno=number))
     await worker.over.wait()
     worker.channel.close()
-
-
-if __name__ == "__main__":
-    asyncio.run(_main(int(sys.argv[1])))

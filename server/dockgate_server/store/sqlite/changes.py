@@ -5,10 +5,10 @@ commands at once. What a reply does to a command is decided here and nowhere els
 """
 
 import itertools
-import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import orjson
 import structlog
 
 from dockgate_server.codec import channels, error_codes
@@ -129,8 +129,7 @@ def put_unmatched(tx: Transaction, unmatched: transitions.Unmatched) -> None:
     """Write a reply into the ledger and drop the oldest beyond its limit."""
     about = {"gateway": unmatched.gateway_id, "tid": unmatched.tid, "method": unmatched.method}
     _log.warning("reply_unmatched", **about, reason=unmatched.reason)
-    values = {name: getattr(unmatched, name) for name in unmatched.__slots__}
-    values["data"] = unmatched.data[:LEDGER_BYTES]
+    values = unmatched._asdict() | {"data": unmatched.data[:LEDGER_BYTES]}
     (seq,) = tx.db.execute(LEDGER["insert_unmatched"], values).fetchone()
     tx.db.execute(LEDGER["trim_unmatched"], {"up_to": seq - LEDGER_LIMIT})
 
@@ -238,7 +237,7 @@ def _command_of(tx: Transaction, change: transitions.RecordReply) -> Command | N
         "seq": reply.seq,
         "gateway_id": reply.gateway_id,
         "command_type": reply.method,
-        "among": json.dumps(change.among),
+        "among": orjson.dumps(change.among).decode(),
     }
     found: list[rows.Row] = tx.db.execute(COMMANDS[query], values).fetchall()
     return rows.command(found[0]) if len(found) == 1 else None
@@ -262,7 +261,9 @@ def _advance(
     """Run a guarded update of many commands; by id, what it did where the guard held."""
     if not ids:
         return {}
-    returned = tx.db.execute(COMMANDS[query], {**values, "ids": json.dumps(ids)}).fetchall()
+    returned = tx.db.execute(
+        COMMANDS[query], {**values, "ids": orjson.dumps(ids).decode()}
+    ).fetchall()
     changed = {row[0]: row[1:] for row in returned}
     commands = tx.known(ids) if changed else {}
     facts = {}

@@ -1,9 +1,10 @@
 """What a change works on: the database, and what it leaves there beside the change itself."""
 
-import json
 import sqlite3
 from collections.abc import Sequence
 from typing import Any, NamedTuple
+
+import orjson
 
 from dockgate_server.model.command import Command, CommandEvent, EventKind
 from dockgate_server.store.audit import Head
@@ -99,7 +100,7 @@ class Transaction:
         missing = [one for one in ids if one not in found]
         if missing:
             query = COMMANDS["get_commands_of_any_tenant"]
-            for row in self.db.execute(query, (json.dumps(missing),)).fetchall():
+            for row in self.db.execute(query, (orjson.dumps(missing).decode(),)).fetchall():
                 command = found[row[1]] = rows.command(row)
                 self.remember(command)
         return found

@@ -121,8 +121,12 @@ class GroupWriter:
         if is_urgent:
             self._wake.set()
         elif self._patience is None:
-            self._patience = self._loop.call_later(PATIENCE_SECONDS, self._wake.set)
+            self._patience = self._loop.call_later(PATIENCE_SECONDS, self._out_of_patience)
         return future
+
+    def _out_of_patience(self) -> None:
+        self._patience = None
+        self._wake.set()
 
     def close(self) -> None:
         """Take no more changes; :meth:`run` returns when those that wait are made."""

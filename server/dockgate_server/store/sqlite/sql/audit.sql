@@ -50,6 +50,6 @@ ORDER BY seq DESC
 LIMIT :limit;
 
 -- name: guards
--- The triggers on the log, whoever made them.
+-- The triggers on the log, whoever made them, and however they wrote the table's name.
 SELECT name, sql FROM sqlite_schema
-WHERE type = 'trigger' AND tbl_name IN ('audit', 'audit_anchor');
+WHERE type = 'trigger' AND lower(tbl_name) IN ('audit', 'audit_anchor');

@@ -1,0 +1,12 @@
+"""A worker's process: ``python -m dockgate_server.rpc.workers SOCKET``, see ``worker.py``."""
+
+import asyncio
+import sys
+
+from dockgate_server.loading import without_rich
+
+with without_rich():
+    from dockgate_server.rpc.workers import worker
+
+if __name__ == "__main__":
+    asyncio.run(worker.main(int(sys.argv[1])))
