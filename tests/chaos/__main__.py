@@ -16,6 +16,7 @@ examples:
   python -m chaos                               as `make chaos` does, about six minutes
   python -m chaos --kills 20 --broker-restarts 5 --seed 7
   python -m chaos --kills 1000 --broker-restarts 200 --rate 80 --docks 8
+  python -m chaos --workers 1
   python -m chaos --json > chaos.json
 
 Ends with 0 if every promise was kept, else with 1, each violation in one line, and the folder
@@ -52,6 +53,7 @@ def _arguments() -> tuple[Plan, bool]:
         ("--docks", whole_number, "simulated docks"),
         ("--seed", int, "decides what is submitted and drawn; the machine has its part too"),
         ("--rate", _rate, "submissions a second"),
+        ("--workers", int, "processes that speak gRPC in front of the server's own"),
     )
     defaults = Plan()
     for name, kind, text in options:
@@ -59,7 +61,14 @@ def _arguments() -> tuple[Plan, bool]:
         parser.add_argument(name, type=kind, default=default, help=f"{text} (default {default:g})")
     parser.add_argument("--json", action="store_true", help="the outcome as one JSON document")
     told = parser.parse_args()
-    plan = Plan(told.kills, told.broker_restarts, told.docks, told.rate, told.seed)
+    plan = Plan(
+        told.kills,
+        told.broker_restarts,
+        told.docks,
+        told.rate,
+        told.seed,
+        workers=told.workers,
+    )
     return plan, told.json
 
 

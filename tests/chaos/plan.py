@@ -18,6 +18,8 @@ class Plan:
     seed: int = 1
     longest_timeout: int = 15
     """In seconds; the shortest is 2."""
+    workers: int = 0
+    """Processes that speak gRPC in front of the server's own; they are not killed with it."""
     calm_seconds: float = 5.0
     """How long the load goes on behind the storm, to see that everything works by itself again."""
 

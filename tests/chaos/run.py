@@ -137,7 +137,8 @@ async def _evidence(plan: Plan, folder: Path, report: Report) -> tuple[Evidence,
 @contextlib.asynccontextmanager
 async def _stage(plan: Plan, folder: Path) -> AsyncIterator[_Stage]:
     tap_port, broker_port, grpc_port = choose_ports(3)
-    server = Server(folder, grpc_port, tap_port)
+    workers = {"DOCKGATE_GRPC__WORKERS": str(plan.workers)}
+    server = Server(folder, grpc_port, tap_port, workers)
     broker = Broker(folder, broker_port)
     docks = Docks(plan.docks, broker_port, folder / "docks.log")
     async with contextlib.AsyncExitStack() as stack:

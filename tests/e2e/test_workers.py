@@ -71,10 +71,15 @@ async def test_a_gateway_that_is_killed_takes_its_workers_with_it(
     """Else they would hold the port, and take calls that nobody answers."""
     database = tmp_path / "dockgate.db"
     async with server_process.serving(broker.url, database, "--workers", "1") as server:
-        address = server.address
+        watching = server.stub.WatchCommands(pb.WatchCommandsRequest())
+        await watching.read()
         server.process.kill()
+        # As if the gateway itself had broken the connection: clients come again by themselves.
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await watching.read()
+        assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
         await server.process.wait()
-        await until_closed(address)
+        await until_closed(server.address)
 
 
 async def test_a_worker_that_is_killed_ends_the_gateway(

@@ -70,7 +70,9 @@ class Dock(asyncio.Protocol):
         self._on_message = on_message
         self._buffer = bytearray()
         self._number = 0
-        self.ready = asyncio.get_running_loop().create_future()
+        self._loop = asyncio.get_running_loop()
+        self._out: list[bytes] = []
+        self.ready = self._loop.create_future()
 
     def connection_made(self, transport: Any) -> None:
         """Say who this is, and to what it listens."""
@@ -84,7 +86,7 @@ class Dock(asyncio.Protocol):
         """Hand a message to the broker, QoS 1."""
         self._number = self._number % 65_535 + 1
         body = _text(f"thing/product/{self.name}/{topic}") + self._number.to_bytes(2, "big")
-        self._transport.write(_packet(_PUBLISH | _QOS_1, body + payload))
+        self._send(_packet(_PUBLISH | _QOS_1, body + payload))
 
     def data_received(self, data: bytes) -> None:
         """Take what came apart into packets."""
@@ -93,7 +95,7 @@ class Dock(asyncio.Protocol):
             if first & 0xF0 == _PUBLISH:
                 place = 2 + int.from_bytes(body[:2], "big")
                 if first & _QOS_1:
-                    self._transport.write(_packet(_PUBACK, body[place : place + 2]))
+                    self._send(_packet(_PUBACK, body[place : place + 2]))
                     place += 2
                 self._on_message(self, body[place:])
             elif first & 0xF0 == _SUBSCRIBE & 0xF0 | 0x10:
@@ -101,7 +103,18 @@ class Dock(asyncio.Protocol):
 
     def close(self) -> None:
         """End it."""
+        self._flush()
         self._transport.close()
+
+    def _send(self, packet: bytes) -> None:
+        """With all others of this turn of the loop: what measures is to cost little itself."""
+        if not self._out:
+            self._loop.call_soon(self._flush)
+        self._out.append(packet)
+
+    def _flush(self) -> None:
+        self._transport.write(b"".join(self._out))
+        self._out.clear()
 
 
 class Storm:

@@ -64,6 +64,7 @@ class Arrival:
         self._waiting: dict[asyncio.Task[Any], float] = {}
         self._given_up: set[asyncio.Task[Any]] = set()
         self._timer: Handle | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     async def next(self, context: Context) -> bytes:
         """The next message of a call.
@@ -71,7 +72,9 @@ class Arrival:
         Raises:
             DockgateError: NothingCame, TooSlow.
         """
-        task = asyncio.current_task()
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()  # asked each time, it costs a system call
+        task = asyncio.current_task(self._loop)
         assert task is not None
         until = self._clock.monotonic() + self._seconds
         self._waiting[task] = until

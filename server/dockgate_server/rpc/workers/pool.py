@@ -23,6 +23,7 @@ from dockgate_server.rpc.workers.worker import IGNORED_SIGNALS
 
 _MODULE: Final = "dockgate_server.rpc.workers"
 _START_SECONDS: Final = 20.0
+_LEAVE_SECONDS: Final = 1.0
 _EXIT_SECONDS: Final = 5.0
 """For a worker to end, beyond what its calls may take."""
 
@@ -64,7 +65,7 @@ class Workers:
             CannotListen: The address is in use, or a worker does not start.
         """
         listen = self._orders.terms.listen
-        port, self._kept = _reserved(listen)
+        port, self._kept = await _reserved_soon(listen)
         terms = replace(self._orders.terms, listen=f"{listen.rpartition(':')[0]}:{port}")
         orders = replace(self._orders, terms=terms)
         self._workers = [_Worker(self._open) for _ in range(self._count)]
@@ -151,6 +152,7 @@ class _Worker:
                 *(sys.executable, "-P", "-m", _MODULE, str(its.fileno())),
                 pass_fds=(its.fileno(),),
                 stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.DEVNULL,
                 env=_environment(),
             )
         self.channel.send(Kind.SERVE, orders.plain())
@@ -223,6 +225,23 @@ def _environment() -> dict[str, str]:
     inherited = {name: v for name, v in os.environ.items() if not name.startswith("DOCKGATE_")}
     paths = [path or str(Path.cwd()) for path in sys.path]
     return inherited | {"PYTHONPATH": os.pathsep.join(paths)}
+
+
+async def _reserved_soon(listen: str) -> tuple[int, list[socket.socket]]:
+    """As :func:`_reserved`; workers of a gateway that was killed just now need a moment to notice.
+
+    Raises:
+        CannotListen: Somebody has the port, and keeps it.
+    """
+    now = asyncio.get_running_loop().time
+    give_up = now() + _LEAVE_SECONDS
+    while True:
+        try:
+            return _reserved(listen)
+        except CannotListen:
+            if now() > give_up:
+                raise
+        await asyncio.sleep(0.02)
 
 
 def _reserved(listen: str) -> tuple[int, list[socket.socket]]:

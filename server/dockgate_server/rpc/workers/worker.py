@@ -5,6 +5,7 @@ The gateway gives it orders over a socket. It ends when the gateway has gone, wh
 
 import asyncio
 import gc
+import os
 import signal
 import socket
 from collections.abc import Coroutine
@@ -31,7 +32,7 @@ class Worker:
         self._steps: set[asyncio.Task[None]] = set()
         self.over = asyncio.Event()
         """Nothing is left to do."""
-        self.channel = Channel(self._received, self.over.set)
+        self.channel = Channel(self._received, self._lost)
 
     def _received(self, frame: Frame) -> None:
         kind = frame[0]
@@ -41,6 +42,15 @@ class Worker:
             self._begin(self._stop(frame[1]))
         elif self._forwarding is not None:
             self._forwarding.answered(frame)
+
+    def _lost(self) -> None:
+        """The gateway has gone, and nobody can answer any more.
+
+        At once, so that clients see their connections break, as if that had been the gateway's own
+        end, and come again by themselves: gRPC's way to stop would tell them CANCELLED.
+        """
+        if not self.over.is_set():
+            os._exit(1)
 
     def _begin(self, step: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(step)
