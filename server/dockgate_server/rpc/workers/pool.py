@@ -29,7 +29,7 @@ _EXIT_SECONDS: Final = 5.0
 
 _log = structlog.get_logger(__name__)
 
-Opened = Callable[["_Worker", Frame], Call | None]
+Opened = Callable[["_Worker", Frame], Call]
 
 
 class WorkerEnded(Exception):
@@ -48,13 +48,13 @@ class Workers:
         self._count = count
         self._orders = orders
         self._services: list[Handlers] = []
-        self._handlers: dict[str, Handler | None] = {}
+        self._handlers: dict[str, Handler] = {}
         self._workers: list[_Worker] = []
         self._kept: list[socket.socket] = []
         self._is_stopping = False
 
     def add(self, *services: Handlers) -> None:
-        """Serve these too, from the start on."""
+        """Serve these, from the start on. The last one takes whatever no other takes."""
         self._services += services
         self._handlers = {path: self._found(path) for path in self._orders.methods}
 
@@ -67,7 +67,14 @@ class Workers:
         listen = self._orders.terms.listen
         port, self._kept = await _reserved_soon(listen)
         terms = replace(self._orders.terms, listen=f"{listen.rpartition(':')[0]}:{port}")
-        orders = replace(self._orders, terms=terms)
+        try:
+            await self._begin(replace(self._orders, terms=terms))
+        except BaseException:
+            await self.stop(0)
+            raise
+        return port
+
+    async def _begin(self, orders: Orders) -> None:
         self._workers = [_Worker(self._open) for _ in range(self._count)]
         # What is not to end a worker must not do so while it is only beginning either.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, IGNORED_SIGNALS)
@@ -81,9 +88,7 @@ class Workers:
         )
         for problem in started:
             if problem is not None:
-                await self.stop(0)
                 raise problem
-        return port
 
     async def run(self) -> None:
         """Watch over workers that serve; to be cancelled when they have been stopped.
@@ -108,19 +113,17 @@ class Workers:
         for kept in self._kept:
             kept.close()
 
-    def _open(self, worker: "_Worker", frame: Frame) -> Call | None:
+    def _open(self, worker: "_Worker", frame: Frame) -> Call:
         _, number, path, metadata, peer, names, requests = frame
         handler = self._handlers.get(path) or self._found(path)
-        if handler is None:
-            return None
         call = Call(worker.channel, number, metadata, peer, names, requests)
         call.begin(handler)
         return call
 
-    def _found(self, path: str) -> "Handler | None":
+    def _found(self, path: str) -> "Handler":
         details = cast("grpc.HandlerCallDetails", _Details(path))
         found = (service.service(details) for service in self._services)
-        return next((one for one in found if one is not None), None)
+        return next(one for one in found if one is not None)
 
 
 class _Details(NamedTuple):
@@ -188,10 +191,9 @@ class _Worker:
     def _received(self, frame: Frame) -> None:
         kind = frame[0]
         if kind == Kind.CALL:
-            call = self._opened(self, frame)
-            if call is not None:
-                self._calls[frame[1]] = call
-                call.when_done(lambda: self._calls.pop(frame[1]))
+            number: int = frame[1]
+            self._calls[number] = self._opened(self, frame)
+            self._calls[number].when_done(lambda: self._calls.pop(number))
         elif kind in (Kind.SERVING, Kind.FAILED):
             self._started(CannotListen(frame[1]) if kind == Kind.FAILED else None)
         elif (call := self._calls.get(frame[1])) is not None:
