@@ -14,7 +14,8 @@ from dockgate.downlink.v1 import command_service_pb2 as pb
 _LOOK_SECONDS = 0.05
 _PATIENCE_SECONDS = 60.0
 _GROWTH = 2.0
-"""How much larger than at a third of the time the backlog may be at the end."""
+"""How much larger the backlog may be at the end than at a third of the time, and than what is begun
+at once: the next life begins with an answer that is not recorded yet."""
 
 
 def submissions(prefix: str, count: int) -> Iterator[bytes]:
@@ -106,7 +107,7 @@ async def _lives(
     echoes = [echo_before, await _echo(plan, parts)]
     result.show(name, rates, "/s", ("bare gRPC echo", echoes), wanted)
     result.show("  open at the end of it", backlogs[-1], "")
-    if backlogs[-1] > IN_FLIGHT and backlogs[-1] > _GROWTH * backlogs[0]:
+    if backlogs[-1] > _GROWTH * max(IN_FLIGHT, backlogs[0]):
         result.problems.append(f"the backlog grew: {backlogs}")
 
 

@@ -35,6 +35,7 @@ def serve(
         int | None,
         typer.Option(
             "--workers",
+            metavar="N",
             min=0,
             max=64,
             help="Processes that speak gRPC in front of the one that decides; as grpc.workers.",
