@@ -68,10 +68,11 @@ def _served(certificate: bytes) -> int:
 
 
 @contextlib.asynccontextmanager
-async def _grpc(folder: Path) -> AsyncIterator[Listener]:
+async def _grpc(folder: Path, workers: int = 0) -> AsyncIterator[Listener]:
     authority = Authority(folder / "tls")
     certificate, key = authority.issue("server", "127.0.0.1")
-    settings = Grpc(listen="127.0.0.1:0", tls_certificate=certificate, tls_key=key)
+    files = {"tls_certificate": certificate, "tls_key": key}
+    settings = Grpc(listen="127.0.0.1:0", workers=workers, **files)
     async with running(folder / "dockgate.db", ScriptedBridge()) as core:
         keys = Keys(core.store, folder / "dockgate.db.key", ManualClock())
         server = RpcServer(settings, core.commands, Health(), stop_seconds=1, keys=keys)
@@ -114,6 +115,15 @@ async def listener(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncItera
     """Each of the two servers in turn."""
     async with request.param(tmp_path) as listener:
         yield listener
+
+
+async def test_a_worker_serves_renewed_files_as_well(tmp_path: Path) -> None:
+    """TLS ends there."""
+    async with _grpc(tmp_path, workers=1) as listener:
+        before = await listener.serial_number()
+        listener.authority.issue("server", "127.0.0.1")
+        assert await listener.serial_number() == listener.written() != before
+        assert await listener.is_well()
 
 
 async def test_renewed_files_are_served_without_a_restart(listener: Listener) -> None:

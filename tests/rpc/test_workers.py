@@ -27,6 +27,7 @@ from dockgate_server.config import Grpc
 from dockgate_server.errors import CannotListen
 from dockgate_server.rpc.health import SERVICE, Health
 from dockgate_server.rpc.server import RpcServer
+from dockgate_server.rpc.workers import pool
 from dockgate_server.rpc.workers.pool import WorkerEnded, Workers
 
 CODE = grpc.StatusCode
@@ -235,6 +236,21 @@ async def test_a_worker_that_ends_is_noticed(server: RpcServer, stub: Any) -> No
             await running
     with pytest.raises(grpc.aio.AioRpcError):
         await watching.read()
+
+
+async def test_a_worker_that_hangs_is_noticed(core: Core, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is there and answers nobody; one that answers is left alone."""
+    monkeypatch.setattr(pool, "_ALIVE_SECONDS", 0.1)
+    monkeypatch.setattr(pool, "_EXIT_SECONDS", 0.1)
+    async with serving(core) as server:
+        server._stop_seconds = 0
+        running = asyncio.create_task(server.run())
+        done, _ = await asyncio.wait((running,), timeout=0.3)
+        assert not done
+        os.kill(pids(server)[0], signal.SIGSTOP)
+        with pytest.raises(WorkerEnded, match="silent"):
+            async with asyncio.timeout(10):
+                await running
 
 
 async def test_a_worker_minds_no_signal_that_is_meant_for_the_gateway(

@@ -29,6 +29,10 @@ class Kind:
     STOP: Final = 5
     """For how many seconds calls may still go on."""
 
+    # Both ways.
+    ALIVE: Final = 12
+    """A question, and its answer."""
+
     # To the gateway.
     SERVING: Final = 6
     """It listens."""

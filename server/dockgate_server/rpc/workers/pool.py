@@ -24,6 +24,8 @@ from dockgate_server.rpc.workers.worker import IGNORED_SIGNALS
 _MODULE: Final = "dockgate_server.rpc.workers"
 _START_SECONDS: Final = 20.0
 _LEAVE_SECONDS: Final = 1.0
+_ALIVE_SECONDS: Final = 30.0
+"""How long a worker may take to give a sign of life."""
 _EXIT_SECONDS: Final = 5.0
 """For a worker to end, beyond what its calls may take."""
 
@@ -96,14 +98,23 @@ class Workers:
         Raises:
             WorkerEnded: Its clients are without a server; going on with the others would hide it.
         """
-        waiting = [asyncio.ensure_future(worker.gone.wait()) for worker in self._workers]
+        gone = [asyncio.ensure_future(worker.gone.wait()) for worker in self._workers]
         try:
-            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            while True:
+                for worker in self._workers:
+                    worker.ask()
+                await asyncio.wait(
+                    gone, timeout=_ALIVE_SECONDS, return_when=asyncio.FIRST_COMPLETED
+                )
+                if self._is_stopping:
+                    break
+                if any(worker.gone.is_set() for worker in self._workers):
+                    raise WorkerEnded("a gRPC worker has ended")
+                if not all(worker.is_alive for worker in self._workers):
+                    raise WorkerEnded(f"a gRPC worker is silent for {_ALIVE_SECONDS:g} s")
         finally:
-            for one in waiting:
+            for one in gone:
                 one.cancel()
-        if not self._is_stopping:
-            raise WorkerEnded("a gRPC worker has ended")
         await asyncio.Event().wait()
 
     async def stop(self, seconds: float) -> None:
@@ -142,6 +153,8 @@ class _Worker:
         self._serving: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._process: asyncio.subprocess.Process | None = None
         self.gone = asyncio.Event()
+        self.is_alive = False
+        """It has answered the last question."""
         self.channel = Channel(self._received, self._lost)
 
     async def begin(self, orders: Orders) -> None:
@@ -173,6 +186,11 @@ class _Worker:
             why = f"a gRPC worker does not start in {_START_SECONDS:g} s"
             raise CannotListen(why) from None
 
+    def ask(self) -> None:
+        """Ask for a sign of life."""
+        self.is_alive = False
+        self.channel.send(Kind.ALIVE)
+
     async def stop(self, seconds: float) -> None:
         """End the process, after its calls."""
         if self._process is None:
@@ -194,6 +212,8 @@ class _Worker:
             number: int = frame[1]
             self._calls[number] = self._opened(self, frame)
             self._calls[number].when_done(lambda: self._calls.pop(number))
+        elif kind == Kind.ALIVE:
+            self.is_alive = True
         elif kind in (Kind.SERVING, Kind.FAILED):
             self._started(CannotListen(frame[1]) if kind == Kind.FAILED else None)
         elif (call := self._calls.get(frame[1])) is not None:

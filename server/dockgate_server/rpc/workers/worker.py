@@ -40,6 +40,8 @@ class Worker:
             self._begin(self._serve(Orders.of(frame[1])))
         elif kind == Kind.STOP:
             self._begin(self._stop(frame[1]))
+        elif kind == Kind.ALIVE:
+            self.channel.send(Kind.ALIVE)
         elif self._forwarding is not None:
             self._forwarding.answered(frame)
 
