@@ -1,18 +1,20 @@
 """The reference of what devices tell by themselves, as Markdown: an index, a page per domain."""
 
-import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
 
-from dockgate_server.docs import comments, examples
+from dockgate_server.docs import examples
 from dockgate_server.docs.schema import VENDOR, Event, Schema
 from dockgate_server.docs.tables import (
     DJI_PAGES,
     GENERATED,
+    by_domain,
     cell,
+    devices,
     escape,
     meaning,
     rows,
+    summary,
     type_of,
     values,
 )
@@ -20,9 +22,7 @@ from dockgate_server.docs.tables import (
 
 def pages(schema: Schema) -> dict[str, str]:
     """Every page by its name."""
-    ordered = sorted(schema.events, key=lambda event: event.number)
-    groups = itertools.groupby(ordered, key=lambda event: event.domain)
-    domains = {domain: list(events) for domain, events in groups}
+    domains = by_domain(schema.events)
     found = {"README.md": "".join(_index(schema, domains))}
     for domain, events in domains.items():
         found[f"{domain}.md"] = "".join(_page(schema, domain, events))
@@ -44,8 +44,8 @@ def _index(schema: Schema, domains: Mapping[str, Sequence[Event]]) -> Iterator[s
         yield "| event | devices | reports the job of | what it tells |\n|---|---|---|---|\n"
         for event in events:
             yield (
-                f"| [{event.name}]({domain}.md#{event.name}) | {_devices(event)} "
-                f"| {_jobs(schema, event)} | {cell(_summary(event))} |\n"
+                f"| [{event.name}]({domain}.md#{event.name}) | {devices(event)} "
+                f"| {_jobs(schema, event)} | {cell(summary(event))} |\n"
             )
 
 
@@ -66,7 +66,7 @@ def _page(schema: Schema, domain: str, events: Sequence[Event]) -> Iterator[str]
 
 
 def _facts(schema: Schema, event: Event) -> Iterator[tuple[str, str]]:
-    yield "devices", _devices(event)
+    yield "devices", devices(event)
     if jobs := _jobs(schema, event):
         yield "reports the job of", jobs
     yield "message", f"`{VENDOR}.{event.message}`, number {event.number}"
@@ -81,14 +81,6 @@ def _jobs(schema: Schema, event: Event) -> str:
         for method in schema.methods
         if any(one["method"] == event.name for one in method.spec.get("progress", ()))
     )
-
-
-def _devices(event: Event) -> str:
-    return ", ".join(event.spec.get("devices", ())) or "see text"
-
-
-def _summary(event: Event) -> str:
-    return event.summary or comments.first_sentence(event.description)
 
 
 def _domain_text(schema: Schema, domain: str) -> str:

@@ -1,18 +1,20 @@
 """The method reference as Markdown: an index, and a page for each domain."""
 
-import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
 
-from dockgate_server.docs import comments, examples, limits
+from dockgate_server.docs import examples, limits
 from dockgate_server.docs.schema import VENDOR, Method, Schema
 from dockgate_server.docs.tables import (
     DJI_PAGES,
     GENERATED,
+    by_domain,
     cell,
+    devices,
     escape,
     meaning,
     rows,
+    summary,
     type_of,
     values,
 )
@@ -22,18 +24,11 @@ _CHANNELS = {"services": "services", "property_set": "property/set", "drc": "drc
 
 def pages(schema: Schema) -> dict[str, str]:
     """Every page by its name."""
-    domains = _by_domain(schema)
+    domains = by_domain(schema.methods)
     found = {"README.md": "".join(_index(schema, domains))}
     for domain, methods in domains.items():
         found[f"{domain}.md"] = "".join(_page(schema, domain, methods))
     return found
-
-
-def _by_domain(schema: Schema) -> dict[str, list[Method]]:
-    """The methods of each domain, both in the order of their numbers."""
-    ordered = sorted(schema.methods, key=lambda method: method.number)
-    groups = itertools.groupby(ordered, key=lambda method: method.domain)
-    return {domain: list(methods) for domain, methods in groups}
 
 
 def _index(schema: Schema, domains: Mapping[str, Sequence[Method]]) -> Iterator[str]:
@@ -58,7 +53,7 @@ def _index(schema: Schema, domains: Mapping[str, Sequence[Method]]) -> Iterator[
         for method in methods:
             yield (
                 f"| [{method.name}]({domain}.md#{method.name}) | {_channel(method)} "
-                f"| {_devices(method)} | {_marks(method)}{cell(_summary(method))} |\n"
+                f"| {devices(method)} | {_marks(method)}{cell(summary(method))} |\n"
             )
     for method in schema.raw:
         yield f"\n## {method.name}\n\n{escape(method.description)}\n"
@@ -85,7 +80,7 @@ def _facts(schema: Schema, method: Method) -> Iterator[tuple[str, str]]:
     channel = str(spec["channel"])
     topics = schema.comment(f"{VENDOR}.CHANNEL_{channel.upper()}")
     yield "channel", f"{_channel(method)}: {cell(topics)}"
-    yield "devices", _devices(method)
+    yield "devices", devices(method)
     if spec.get("reply") == "none":
         yield "answer", "none; the command ends when it has been sent"
     else:
@@ -165,10 +160,6 @@ def _domain_text(schema: Schema, domain: str) -> str:
     return escape(schema.comment(f"{VENDOR}.DOMAIN_{domain.upper()}"))
 
 
-def _summary(method: Method) -> str:
-    return method.summary or comments.first_sentence(method.description)
-
-
 def _marks(method: Method) -> str:
     deprecated = "*deprecated* " if method.deprecated else ""
     return f"{deprecated}**dangerous** " if method.spec.get("dangerous") else deprecated
@@ -177,7 +168,3 @@ def _marks(method: Method) -> str:
 def _channel(method: Method) -> str:
     channel = str(method.spec["channel"])
     return _CHANNELS.get(channel, channel)
-
-
-def _devices(method: Method) -> str:
-    return ", ".join(method.spec.get("devices", ())) or "see text"

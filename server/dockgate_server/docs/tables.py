@@ -1,16 +1,36 @@
 """The parts of a page that methods and events have in common."""
 
+import itertools
 import re
 from collections.abc import Iterator, Sequence
+from typing import TypeVar
 
 from dockgate_server.docs import comments
-from dockgate_server.docs.schema import Field
+from dockgate_server.docs.schema import Event, Field, Method
+
+Described = TypeVar("Described", Method, Event)
 
 DJI_PAGES = "https://developer.dji.com/doc/cloud-api-tutorial/en/api-reference/"
 GENERATED = "<!-- Made from proto/ by `make docs`; do not edit. -->"
 _TYPES = {"json": "object of any form"}
 _SPECIAL = re.compile(r"([|<>*\[\]]|(?<!\w)_|_(?!\w))")
 _CODE = re.compile(r"(`[^`]*`)")
+
+
+def by_domain(of: Sequence[Described]) -> dict[str, list[Described]]:
+    """Those of each domain, both in the order of their numbers."""
+    groups = itertools.groupby(sorted(of, key=lambda one: one.number), key=lambda one: one.domain)
+    return {domain: list(members) for domain, members in groups}
+
+
+def devices(of: Method | Event) -> str:
+    """Which devices know it."""
+    return ", ".join(of.spec.get("devices", ())) or "see text"
+
+
+def summary(of: Method | Event) -> str:
+    """What it does or tells, in a sentence."""
+    return of.summary or comments.first_sentence(of.description)
 
 
 def rows(fields: Sequence[Field], prefix: str) -> Iterator[tuple[str, Field]]:

@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from dockgate_server.config import Grpc
     from dockgate_server.rpc.calls import Handlers
 
+ALTERNATIVE_NAMES = ("peer_dns", "peer_uri", "peer_email")
+COMMON_NAME = ("x509_common_name",)
+"""By this order a client's certificate is known; its common name counts only where it has none of
+the others."""
+
 _AGE_GRACE_SECONDS = 30
 # So many times the setting, so that a request that is over it is read and gets its reason. Not
 # more: it is read before it is known who asks.

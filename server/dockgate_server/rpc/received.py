@@ -10,13 +10,10 @@ from dockgate_server import request_ids
 from dockgate_server.access.bearer import AUTHORIZATION, Shown
 from dockgate_server.model.caller import Caller, Origin
 from dockgate_server.rpc.arrival import Context
+from dockgate_server.rpc.listening import ALTERNATIVE_NAMES, COMMON_NAME
 
 REQUEST_ID: Final = request_ids.REQUEST_ID.lower()
 """The metadata, in calls and in what ends them."""
-
-# By this order a certificate is known; its common name counts only where it has none of them.
-_ALTERNATIVE_NAMES = ("peer_dns", "peer_uri", "peer_email")
-_COMMON_NAME = ("x509_common_name",)
 
 _NOTHING = Shown()
 
@@ -67,7 +64,7 @@ def _address(peer: str) -> str:
 def _certificate_names(context: Context) -> tuple[str, ...]:
     """The names in the certificate that the client has proven to be its own; none by default."""
     properties = context.auth_context()
-    for kinds in (_ALTERNATIVE_NAMES, _COMMON_NAME):
+    for kinds in (ALTERNATIVE_NAMES, COMMON_NAME):
         if names := [name for kind in kinds for name in properties.get(kind, ())]:
             return tuple(name.decode("utf-8", "replace") for name in names)
     return ()

@@ -1,7 +1,6 @@
 """A call that a worker has handed on, as services see calls."""
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, NoReturn, TypeAlias
 
@@ -11,7 +10,7 @@ from grpc import aio
 
 from dockgate_server.errors import Reason
 from dockgate_server.rpc.arrival import TooSlow
-from dockgate_server.rpc.workers.channel import Channel, Kind
+from dockgate_server.rpc.workers.channel import Channel, Kind, Mailbox
 
 MOST_UNWRITTEN: Final = 32
 """Messages of one call that its worker may hold: who reads slowly makes its service wait, instead
@@ -40,7 +39,6 @@ class Call:
     __slots__ = (
         "_channel",
         "_metadata",
-        "_more",
         "_names",
         "_number",
         "_peer",
@@ -67,8 +65,7 @@ class Call:
         self._metadata = metadata
         self._peer = peer
         self._names = names
-        self._requests = deque(requests)
-        self._more: asyncio.Future[None] | None = None
+        self._requests: Mailbox[bytes | bool | None] = Mailbox(requests)
         self._status = (grpc.StatusCode.OK, "")
         self._trailing: _Metadata = ()
         self._unwritten = 0
@@ -83,9 +80,7 @@ class Call:
 
     def requested(self, request: bytes | bool | None) -> None:
         """What the client has sent, as the service has asked for it."""
-        self._requests.append(request)
-        if self._more is not None and not self._more.done():
-            self._more.set_result(None)
+        self._requests.put(request)
 
     def written(self, count: int) -> None:
         """So many messages have been taken by gRPC."""
@@ -142,15 +137,12 @@ class Call:
         Raises:
             TooSlow: It did not come in time.
         """
-        if not self._requests:
+        if self._requests.is_empty:
             # One at a time: what nobody wants to read stays with the client.
             self._channel.send(Kind.READ, self._number)
-        while not self._requests:
-            self._more = asyncio.get_running_loop().create_future()
-            await self._more
-        request = self._requests.popleft()
+        request = await self._requests.take()
         if request is None:
-            self._requests.append(None)
+            self._requests.put(None)
             return aio.EOF  # type: ignore[attr-defined]  # its types do not know it
         if request is False:
             raise TooSlow(Reason.VALIDATION_FAILED, "the request did not arrive in time")

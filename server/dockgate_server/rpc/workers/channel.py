@@ -6,8 +6,11 @@ event loop travel together: many calls share one system call on either side.
 
 import asyncio
 import marshal
-from collections.abc import Callable
-from typing import Any, Final
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Any, Final, Generic, TypeVar
+
+T = TypeVar("T")
 
 Frame = tuple[Any, ...]
 
@@ -46,6 +49,38 @@ class Kind:
     """Call: its client has gone."""
     WRITTEN: Final = 11
     """Call, how many of its messages gRPC has taken."""
+
+
+class Mailbox(Generic[T]):
+    """What has come, for one who takes it piece by piece and waits for more.
+
+    Args:
+        come: What has come already.
+    """
+
+    __slots__ = ("__weakref__", "_come", "_more")
+
+    def __init__(self, come: Iterable[T] = ()) -> None:
+        self._come = deque(come)
+        self._more: asyncio.Future[None] | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the next :meth:`take` waits."""
+        return not self._come
+
+    def put(self, one: T) -> None:
+        """Something has come."""
+        self._come.append(one)
+        if self._more is not None and not self._more.done():
+            self._more.set_result(None)
+
+    async def take(self) -> T:
+        """The next of it."""
+        while not self._come:
+            self._more = asyncio.get_running_loop().create_future()
+            await self._more
+        return self._come.popleft()
 
 
 class Channel(asyncio.Protocol):

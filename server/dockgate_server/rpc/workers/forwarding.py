@@ -1,7 +1,6 @@
 """Handing calls on to the gateway, and its answers back to gRPC."""
 
 import asyncio
-from collections import deque
 from functools import partial
 from typing import Any, Final
 
@@ -10,13 +9,14 @@ from grpc import aio
 
 from dockgate_server.clock import Clock
 from dockgate_server.rpc.arrival import Arrival, NothingCame, TooSlow, write
-from dockgate_server.rpc.workers.channel import Channel, Frame, Kind
+from dockgate_server.rpc.listening import ALTERNATIVE_NAMES, COMMON_NAME
+from dockgate_server.rpc.workers.channel import Channel, Frame, Kind, Mailbox
 from dockgate_server.rpc.workers.orders import Orders
 
 WRITTEN_AT_ONCE: Final = 8
 """After so many messages that gRPC has taken the gateway is told."""
 
-_NAMES: Final = ("peer_dns", "peer_uri", "peer_email", "x509_common_name")
+_NAMES: Final = (*ALTERNATIVE_NAMES, *COMMON_NAME)
 """What the gateway may want to know of a client's certificate."""
 
 _OK: Final = grpc.StatusCode.OK.value[0]
@@ -120,7 +120,7 @@ class Forwarding(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # it takes 
     async def _write(self, number: int, call: "_Several") -> None:
         written = 0
         try:
-            while (frame := await call.next())[0] == Kind.MESSAGE:
+            while (frame := await call.answers.take())[0] == Kind.MESSAGE:
                 await write(call.context, frame[2])
                 written += 1
                 if written == WRITTEN_AT_ONCE:
@@ -155,24 +155,15 @@ class _Once:
 class _Several:
     """A call with a stream of answers, and what of them gRPC has not taken yet."""
 
-    __slots__ = ("_frames", "_more", "context", "reading")
+    __slots__ = ("answers", "context", "reading")
 
     def __init__(self, context: _Context) -> None:
         self.context = context
         self.reading: asyncio.Task[None] | None = None
-        self._frames: deque[Frame] = deque()
-        self._more: asyncio.Future[None] | None = None
+        self.answers: Mailbox[Frame] = Mailbox()
 
     def answer(self, frame: Frame) -> None:
-        self._frames.append(frame)
-        if self._more is not None and not self._more.done():
-            self._more.set_result(None)
-
-    async def next(self) -> Frame:
-        while not self._frames:
-            self._more = asyncio.get_running_loop().create_future()
-            await self._more
-        return self._frames.popleft()
+        self.answers.put(frame)
 
 
 async def _end(context: _Context, code: int, details: str, trailing: list[Any]) -> None:
