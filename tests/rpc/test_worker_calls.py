@@ -9,8 +9,9 @@ from typing import Any
 
 import grpc
 import pytest
+from grpc._cython import cygrpc
 
-from dockgate_server.rpc.arrival import TooSlow
+from dockgate_server.rpc.arrival import TooSlow, write
 from dockgate_server.rpc.workers.call import MOST_UNWRITTEN, Call
 from dockgate_server.rpc.workers.channel import Channel, Frame, Kind
 
@@ -198,3 +199,15 @@ async def test_a_bug_is_not_told_to_the_client(caplog: pytest.LogCaptureFixture)
     async with answering(handler, b"") as (_, pipe):
         await asyncio.sleep(0)
         assert await frames(pipe) == [(Kind.END, 7, 2, "", [], None)]
+
+
+async def test_a_client_that_leaves_while_it_is_answered_is_no_error() -> None:
+    """GRPC calls it one, and it would be logged as a bug of ours."""
+
+    class Gone:
+        async def write(self, message: Any) -> None:
+            raise cygrpc.ExecuteBatchError("Failed grpc_call_start_batch: 10")
+
+    context: Any = Gone()
+    with pytest.raises(asyncio.CancelledError):
+        await write(context, b"")

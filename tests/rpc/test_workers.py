@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -280,3 +281,41 @@ async def test_a_stop_ends_the_workers(core: Core) -> None:
         os.kill(pid, 0)
     assert not running.done()
     running.cancel()
+
+
+async def test_a_worker_knows_no_secrets_and_no_modules_of_where_the_gateway_was_started(
+    core: Core, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The gateway's variables stay its own, and a file in the folder is not run where TLS ends."""
+    monkeypatch.setenv("DOCKGATE_MQTT__PASSWORD", "secret")
+    (tmp_path / "structlog.py").write_text("raise SystemExit('not the real one')\n")
+    monkeypatch.chdir(tmp_path)
+    async with serving(core) as server:
+        environment = await asyncio.to_thread(Path(f"/proc/{pids(server)[0]}/environ").read_bytes)
+        assert b"DOCKGATE_" not in environment
+        async with grpc.aio.insecure_channel(server.address) as channel:
+            assert await healths.status(channel, SERVICE) == SERVING
+
+
+async def test_over_tls_nothing_is_read_before_it_is_known_who_asks(tmp_path: Path) -> None:
+    """Who says nothing but who it is not is refused at once; nobody waits for the request."""
+    async with secured(tmp_path, workers=1) as tls:
+        credentials = grpc.ssl_channel_credentials(tls.authority.certificate.read_bytes())
+        async with grpc.aio.secure_channel(tls.server.address, credentials) as channel:
+            silent = channel.stream_stream(f"/{SERVICE}/WatchCommand")()
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                async with asyncio.timeout(10):
+                    await silent.read()
+        assert caught.value.code() is CODE.UNAUTHENTICATED
+
+
+def test_a_port_is_kept_on_every_address_that_a_name_has() -> None:
+    """As gRPC listens on each: else a second gateway could share one of them."""
+    port, kept = pool._reserved("localhost:0")
+    found = {one[4][0] for one in socket.getaddrinfo("localhost", 0, type=socket.SOCK_STREAM)}
+    try:
+        names = [one.getsockname()[:2] for one in kept]
+    finally:
+        for one in kept:
+            one.close()
+    assert sorted(names) == sorted((address, port) for address in found)
