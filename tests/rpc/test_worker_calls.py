@@ -84,7 +84,7 @@ async def test_what_is_sent_last_leaves_before_the_channel_closes() -> None:
 
 def call(channel: Channel, *requests: bytes | bool | None) -> Call:
     """A call that has come with these requests."""
-    return Call(channel, 7, (("name", "value"),), "ipv4:127.0.0.1:1", {}, requests)
+    return Call(channel, 7, (("name", "value"),), "ipv4:127.0.0.1:1", {}, requests, lambda _: None)
 
 
 @asynccontextmanager
@@ -94,12 +94,10 @@ async def answering(
     """A call that a service is answering."""
     channel, pipe = connected()
     one = call(channel, *requests)
-    done = asyncio.Event()
-    one.begin(handler)
-    one.when_done(done.set)
+    task = one.begin(handler)
     yield one, pipe
     one.cancel()
-    await done.wait()
+    await asyncio.wait((task,))
 
 
 async def test_a_service_waits_for_a_client_that_reads_slowly() -> None:

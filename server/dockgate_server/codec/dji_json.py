@@ -41,6 +41,7 @@ class _Plan:
         keys = [f.name for f in descriptor.fields if self.specs[f.number].payload_index_key]
         self.key = keys[0] if keys else None
         self.always = [f.name for f in descriptor.fields if self.specs[f.number].sent_when_empty]
+        self.is_flat = all(f.message_type is None for f in descriptor.fields)
 
     def _encoder(self, field: FieldDescriptor) -> _Encode | None:
         """What turns the field's value into JSON; None where the value is JSON already."""
@@ -121,6 +122,8 @@ def unknown_fields(message: Message, path: str = "") -> list[FieldViolation]:
         FieldViolation(_join(path, f"#{number}"), "is a field that this gateway does not know")
         for number in unknown_numbers(message)
     ]
+    if _plan(message.DESCRIPTOR).is_flat:
+        return violations
     for field, value in message.ListFields():
         if field.message_type is not None and field.message_type.full_name != _STRUCT:
             for one in value if field.is_repeated else (value,):

@@ -13,7 +13,12 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
+from google.protobuf.descriptor import (
+    Descriptor,
+    EnumDescriptor,
+    FieldDescriptor,
+    OneofDescriptor,
+)
 from google.protobuf.message import Message
 
 from buf.validate import validate_pb2
@@ -50,44 +55,60 @@ class _Field(NamedTuple):
     rules_of_each: tuple[_Rule, ...]
     """For the elements of a list."""
     is_message: bool
+    oneof: OneofDescriptor | None = None
+    """It stands for all of these instead, of which one is set at most."""
 
 
 def violations(message: Message) -> list[FieldViolation]:
     """Every rule that the message breaks, with the path of the field."""
-    return list(_broken(message, ""))
+    found: list[FieldViolation] = []
+    _look(message, "", found)
+    return found
 
 
-def _broken(message: Message, path: str) -> Iterator[FieldViolation]:
-    for field in plan(message.DESCRIPTOR):
+def _look(message: Message, path: str, found: list[FieldViolation]) -> None:
+    for one in plan(message.DESCRIPTOR):
+        field = one if one.oneof is None else _arm(one.oneof, message.WhichOneof(one.name))
+        if field is None:
+            continue
         name = field.name
         if field.has_presence and not message.HasField(name):
             if field.is_required:
-                yield FieldViolation(path + name, "value is required")
+                found.append(FieldViolation(path + name, "value is required"))
             continue
         value = getattr(message, name)
         if not value:
             if field.is_required and not field.has_presence:
-                yield FieldViolation(path + name, "value is required")
+                found.append(FieldViolation(path + name, "value is required"))
                 continue
             if field.may_be_zero:
                 continue
-        for rule in field.rules:
-            if not rule.holds(value):
-                yield FieldViolation(path + name, rule.words)
+        found += [
+            FieldViolation(path + name, rule.words) for rule in field.rules if not rule.holds(value)
+        ]
         if field.is_repeated:
-            yield from _broken_of_each(field, value, path + name)
+            _look_at_each(field, value, path + name, found)
         elif field.is_message:
-            yield from _broken(value, f"{path}{name}.")
+            _look(value, f"{path}{name}.", found)
 
 
-def _broken_of_each(field: _Field, values: Any, path: str) -> Iterator[FieldViolation]:
+def _look_at_each(field: _Field, values: Any, path: str, found: list[FieldViolation]) -> None:
     for number, value in enumerate(values):
         where = f"{path}[{number}]"
-        for rule in field.rules_of_each:
-            if not rule.holds(value):
-                yield FieldViolation(where, rule.words)
+        found += [
+            FieldViolation(where, rule.words)
+            for rule in field.rules_of_each
+            if not rule.holds(value)
+        ]
         if field.is_message:
-            yield from _broken(value, f"{where}.")
+            _look(value, f"{where}.", found)
+
+
+@functools.cache
+def _arm(oneof: OneofDescriptor, name: str | None) -> _Field | None:
+    """What is asked of the one that is set; of a vendor's methods most are never sent."""
+    field = None if name is None else oneof.containing_type.fields_by_name[name]
+    return None if field is None else _field(field)
 
 
 @functools.cache
@@ -102,15 +123,20 @@ def plan(descriptor: Descriptor) -> tuple[_Field, ...]:
     groups = any(one.GetOptions().HasExtension(validate_pb2.oneof) for one in descriptor.oneofs)
     if groups or descriptor.GetOptions().HasExtension(validate_pb2.message):
         raise NotImplementedError(f"{descriptor.full_name}: rules are for single fields here")
-    return tuple(
-        _field(field, options.Extensions[validate_pb2.field])
-        for field, options in [(one, one.GetOptions()) for one in descriptor.fields]
-        if field.message_type is not None or options.HasExtension(validate_pb2.field)
-    )
+    planned: dict[str, _Field] = {}
+    for field in descriptor.fields:
+        oneof = field.containing_oneof
+        # One that stands for an optional field has the field's name behind a "_".
+        if oneof is not None and not oneof.name.startswith("_"):
+            none = _Field(oneof.name, False, False, False, (), False, (), False, oneof)
+            planned.setdefault(oneof.name, none)
+        elif field.message_type or field.GetOptions().HasExtension(validate_pb2.field):
+            planned[field.name] = _field(field)
+    return tuple(planned.values())
 
 
-def _field(field: FieldDescriptor, asked: validate_pb2.FieldRules) -> _Field:
-    inner = field.message_type
+def _field(field: FieldDescriptor) -> _Field:
+    asked, inner = field.GetOptions().Extensions[validate_pb2.field], field.message_type
     if asked.ignore == validate_pb2.IGNORE_ALWAYS or (inner and inner.GetOptions().map_entry):
         raise NotImplementedError(f"{field.full_name}: no maps, and rules are never ignored here")
     return _Field(

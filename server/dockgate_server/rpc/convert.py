@@ -4,15 +4,27 @@ from collections.abc import Callable
 from typing import Any
 
 import orjson
-from google.protobuf import json_format, struct_pb2, timestamp_pb2
+from google.protobuf import json_format, struct_pb2
 
 from dockgate.downlink.v1 import command_pb2, error_reason_pb2
 from dockgate_server.codec import catalogue, dji_json, job_words
-from dockgate_server.model.command import Command, CommandEvent, Job
+from dockgate_server.model.command import (
+    Command,
+    CommandEvent,
+    EventKind,
+    Job,
+    OfflinePolicy,
+    Status,
+)
 from dockgate_server.model.transitions import Unmatched
 
 ModelOf = Callable[[str], str]
 """Gives the model of a gateway device; "" while it is not known."""
+
+
+_STATUSES = {one: command_pb2.CommandStatus.Value(f"COMMAND_STATUS_{one}") for one in Status}
+_POLICIES = {one: command_pb2.OfflinePolicy.Value(f"OFFLINE_POLICY_{one}") for one in OfflinePolicy}
+_KINDS = {one: command_pb2.CommandEventKind.Value(f"COMMAND_EVENT_KIND_{one}") for one in EventKind}
 
 
 def _of_no_model(gateway_id: str) -> str:
@@ -32,7 +44,7 @@ def command(of: Command, model_of: ModelOf = _of_no_model) -> command_pb2.Comman
         device_id=of.device_id,
         gateway_id=of.gateway_id,
         command_type=of.command_type,
-        status=command_pb2.CommandStatus.Value(f"COMMAND_STATUS_{of.status}"),
+        status=_STATUSES[of.status],
         revision=of.revision,
         timeout_seconds=of.timeout_seconds,
         response_code=of.response_code,
@@ -44,8 +56,8 @@ def command(of: Command, model_of: ModelOf = _of_no_model) -> command_pb2.Comman
         response_received_at=timestamp(of.response_received_at),
         updated_at=timestamp(of.updated_at),
         deadline_at=timestamp(of.deadline_at),
+        offline_policy=_POLICIES[of.offline_policy],
     )
-    message.offline_policy = command_pb2.OfflinePolicy.Value(f"OFFLINE_POLICY_{of.offline_policy}")
     if of.completion_basis is not None:
         name = f"COMPLETION_BASIS_{of.completion_basis}"
         message.completion_basis = command_pb2.CompletionBasis.Value(name)
@@ -64,7 +76,7 @@ def event(of: CommandEvent, model_of: ModelOf = _of_no_model) -> command_pb2.Com
     """An event as callers see it, with its command as that was then."""
     message = command_pb2.CommandEvent(
         revision=of.revision,
-        kind=command_pb2.CommandEventKind.Value(f"COMMAND_EVENT_KIND_{of.kind}"),
+        kind=_KINDS[of.kind],
         occurred_at=timestamp(of.occurred_at),
         command=command(of.command, model_of),
         note=of.note,
@@ -126,9 +138,12 @@ def struct_of(values: dict[str, Any]) -> struct_pb2.Struct:
     return json_format.ParseDict(values, struct_pb2.Struct())
 
 
-def timestamp(milliseconds: int | None) -> timestamp_pb2.Timestamp | None:
-    """A time of the model as a message; None stays None."""
+def timestamp(milliseconds: int | None) -> Any:
+    """A time of the model, for the constructor of the message that it is for; None stays None.
+
+    A dict, of which protobuf makes the message: that takes a third of the time of making it here.
+    """
     if milliseconds is None:
         return None
     seconds, rest = divmod(milliseconds, 1000)
-    return timestamp_pb2.Timestamp(seconds=seconds, nanos=rest * 1_000_000)
+    return {"seconds": seconds, "nanos": rest * 1_000_000}

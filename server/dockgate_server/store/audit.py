@@ -128,7 +128,8 @@ def clean(entry: Entry) -> Entry:
 
     What came from outside may hold anything: newlines, escape sequences, halves of surrogate pairs.
     """
-    if "".join([field for field in entry if type(field) is str]).isprintable():
+    # Its texts; what decides and what counts lies between them.
+    if "".join((*entry[1:5], *entry[6:13])).isprintable():
         return entry
     return Entry._make(_clean(one) if isinstance(one, str) else one for one in entry)
 

@@ -18,6 +18,9 @@ of filling the worker's memory."""
 
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 
+_OK: Final = grpc.StatusCode.OK.value[0]
+_UNKNOWN: Final = grpc.StatusCode.UNKNOWN.value[0]
+
 _Metadata = Sequence[tuple[str, str | bytes]]
 
 _log = structlog.get_logger(__name__)
@@ -34,10 +37,12 @@ class Call:
         names: What TLS has verified of the client's certificate.
         requests: Those that have come with the call; None behind the last there will be, False for
             one that took too long.
+        ended: Is called with the number when the service has ended with the call by itself.
     """
 
     __slots__ = (
         "_channel",
+        "_ended",
         "_metadata",
         "_names",
         "_number",
@@ -59,24 +64,28 @@ class Call:
         peer: str,
         names: Mapping[str, Iterable[bytes]],
         requests: Iterable[bytes | bool | None],
+        ended: Callable[[int], object],
     ) -> None:
         self._channel = channel
+        self._ended = ended
         self._number = number
         self._metadata = metadata
         self._peer = peer
         self._names = names
         self._requests: Mailbox[bytes | bool | None] = Mailbox(requests)
-        self._status = (grpc.StatusCode.OK, "")
+        self._status = (_OK, "")
         self._trailing: _Metadata = ()
         self._unwritten = 0
         self._room: asyncio.Future[None] | None = None
 
     # What the worker says of it.
 
-    def begin(self, handler: Handler) -> None:
+    def begin(self, handler: Handler) -> asyncio.Task[None]:
         """Have it answered."""
         self._write: Any = handler.response_serializer
-        self._task: asyncio.Task[None] | None = asyncio.create_task(self._answer(handler))
+        task = asyncio.create_task(self._answer(handler))
+        self._task: asyncio.Task[None] | None = task
+        return task
 
     def requested(self, request: bytes | bool | None) -> None:
         """What the client has sent, as the service has asked for it."""
@@ -90,20 +99,9 @@ class Call:
 
     def cancel(self) -> None:
         """The client has gone."""
-        if self._task is not None:
-            self._task.cancel()
-
-    def when_done(self, then: Callable[[], Any]) -> None:
-        """Call it when the service has ended with the call."""
-
-        def done(_: object) -> None:
-            # A task that was cancelled leads back here, by its traceback: such circles would stay,
-            # with their requests, until somebody looks for them.
-            self._task = None
-            then()
-
-        if self._task is not None:
-            self._task.add_done_callback(done)
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
 
     # What services ask of a context.
 
@@ -127,7 +125,7 @@ class Call:
         self, code: grpc.StatusCode, details: str = "", trailing_metadata: _Metadata = ()
     ) -> NoReturn:
         """End the call with an error."""
-        self._status = (code, details)
+        self._status = (code.value[0], details)
         self._trailing = trailing_metadata or self._trailing
         raise aio.AbortError
 
@@ -168,7 +166,9 @@ class Call:
         except Exception as error:
             # Services turn their errors into statuses: this one is a bug, and not for clients.
             _log.error("call_not_answered", exc_info=error)
-            self._status = (grpc.StatusCode.UNKNOWN, "")
-        code, details = self._status
+            self._status = (_UNKNOWN, "")
         trailing = [tuple(one) for one in self._trailing]
-        self._channel.send(Kind.END, self._number, code.value[0], details, trailing, only)
+        self._channel.send(Kind.END, self._number, *self._status, trailing, only)
+        # A task that stayed here would be part of a circle, which is only found now and then.
+        self._task = None
+        self._ended(self._number)

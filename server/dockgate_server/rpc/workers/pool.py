@@ -127,8 +127,8 @@ class Workers:
     def _open(self, worker: "_Worker", frame: Frame) -> Call:
         _, number, path, metadata, peer, names, requests = frame
         handler = self._handlers.get(path) or self._found(path)
-        call = Call(worker.channel, number, metadata, peer, names, requests)
-        call.begin(handler)
+        call = Call(worker.channel, number, metadata, peer, names, requests, worker.ended)
+        _ = call.begin(handler)
         return call
 
     def _found(self, path: str) -> "Handler":
@@ -206,18 +206,21 @@ class _Worker:
             await self._process.wait()
         self.channel.close()
 
+    def ended(self, number: int) -> None:
+        """Nothing more is to be said of that call."""
+        self._calls.pop(number, None)
+
     def _received(self, frame: Frame) -> None:
         kind = frame[0]
         if kind == Kind.CALL:
-            number: int = frame[1]
-            self._calls[number] = self._opened(self, frame)
-            self._calls[number].when_done(lambda: self._calls.pop(number))
+            self._calls[frame[1]] = self._opened(self, frame)
         elif kind == Kind.ALIVE:
             self.is_alive = True
         elif kind in (Kind.SERVING, Kind.FAILED):
             self._started(CannotListen(frame[1]) if kind == Kind.FAILED else None)
         elif (call := self._calls.get(frame[1])) is not None:
             if kind == Kind.CANCEL:
+                self.ended(frame[1])
                 call.cancel()
             elif kind == Kind.WRITTEN:
                 call.written(frame[2])

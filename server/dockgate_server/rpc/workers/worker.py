@@ -71,6 +71,7 @@ class Worker:
             return
         self._begin(self._watch_over(self._listener))
         gc.freeze()
+        gc.set_threshold(20_000, 10, 10)
         self.channel.send(Kind.SERVING)
 
     async def _watch_over(self, listener: Listener) -> None:

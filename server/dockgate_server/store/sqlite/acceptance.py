@@ -9,6 +9,8 @@ from dockgate_server.store.sqlite.queries import COMMANDS, run_for_all
 from dockgate_server.store.sqlite.together import Made
 from dockgate_server.store.sqlite.transaction import Fact, Transaction
 
+_ACCEPTED, _NEW, _SENDING = Status.ACCEPTED, EventKind.ACCEPTED, EventKind.SENDING
+
 
 def accept(tx: Transaction, submissions: Sequence[transitions.Accept]) -> list[Made]:
     """Insert commands, with the intent to send if they have a place in the publish window."""
@@ -24,9 +26,9 @@ def accept(tx: Transaction, submissions: Sequence[transitions.Accept]) -> list[M
                 made.append(Made((), accepted(row, replayed=True)))
                 continue
         tx.remember(command)
-        facts = [Fact(command, EventKind.ACCEPTED, new.accepted_at)]
+        facts = [Fact(command, _NEW, new.accepted_at)]
         if new.sending:
-            facts.append(Fact(_being_sent(command), EventKind.SENDING, new.accepted_at))
+            facts.append(Fact(_being_sent(command), _SENDING, new.accepted_at))
         made.append(Made(facts, transitions.Accepted(command, new.content_hash, replayed=False)))
     return made
 
@@ -53,7 +55,7 @@ def _command(tx: Transaction, new: transitions.Accept) -> Command:
         new.accepted_at,
         new.deadline_at,
         new.job_key,
-        Status.ACCEPTED,
+        _ACCEPTED,
         1,
         new.accepted_at,
         sealed=new.sealed,

@@ -38,6 +38,11 @@ LEDGER_BYTES = 16_384
 NOTED_REPLIES = 50
 """How many replies to one command are noted; further ones leave no trace on it."""
 
+# Looked up once: Python does that by way of a function each time.
+_SUCCEEDED, _FAILED = Status.SUCCEEDED.value, Status.FAILED.value
+_EXECUTION_FAILED = FailureCode.DEVICE_EXECUTION_FAILED.value
+_REPLIED, _DELIVERED, _SENDING = EventKind.REPLIED, EventKind.DELIVERED, EventKind.SENDING
+
 _EXPIRY_REASONS = {code.lower(): text for code, text in lifecycle.EXPIRY_REASONS.items()}
 
 
@@ -45,7 +50,7 @@ def begin_sending(tx: Transaction, begun: Sequence[transitions.BeginSending]) ->
     """ACCEPTED stays ACCEPTED, but from here on the message may have left."""
     made = []
     for change in begun:
-        facts = _advance(tx, "begin_sending", {"at": change.at}, change.ids, EventKind.SENDING)
+        facts = _advance(tx, "begin_sending", {"at": change.at}, change.ids, _SENDING)
         made.append(Made([*facts.values()]))
     return made
 
@@ -57,7 +62,7 @@ def confirm_delivery(
     facts: dict[str, Fact] = {}
     for at, same in itertools.groupby(confirmed, lambda one: one.at):
         ids = [one.id for one in same]
-        facts |= _advance(tx, "confirm_delivery", {"at": at}, ids, EventKind.DELIVERED)
+        facts |= _advance(tx, "confirm_delivery", {"at": at}, ids, _DELIVERED)
     return [Made([facts[one.id]] if one.id in facts else ()) for one in confirmed]
 
 
@@ -185,7 +190,7 @@ def _take_replies(
         else:
             after = rows.changed(command, state)
             tx.remember(after)
-            facts[number] = Fact(after, EventKind.REPLIED, reply.received_at)
+            facts[number] = Fact(after, _REPLIED, reply.received_at)
     return facts
 
 
@@ -193,11 +198,10 @@ def _answer_columns(command: Command, reply: replies.Reply, outcome: replies.Out
     """What an answer changes, in the order of the query."""
     job = None if command.job_key is None else read_job(reply.data, reply.received_at)
     said = (outcome.code, outcome.message, reply.raw_data)
-    end: rows.Row = (Status.SUCCEEDED.value, *said, None, None)
+    end: rows.Row = (_SUCCEEDED, *said, None, None)
     if not outcome.succeeded:
         words = outcome.message or error_codes.sentence(outcome.result)
-        failure = FailureCode.DEVICE_EXECUTION_FAILED.value
-        end = (Status.FAILED.value, *said, failure, words)
+        end = (_FAILED, *said, _EXECUTION_FAILED, words)
     return (command.id, reply.received_at, *end, rows.job_text(job))
 
 

@@ -23,6 +23,13 @@ _PRAGMAS = (
 )
 _PATIENCE_SECONDS = 5.0
 
+# Python looks for a way to store a value that is not a plain number or text, in vain for these, and
+# that took longer than to store it. So they are told to be what they are.
+_nothing: dict[None, None] = {}
+sqlite3.register_adapter(bytes, bytes)
+sqlite3.register_adapter(bool, int)
+sqlite3.register_adapter(type(None), _nothing.get)
+
 
 class StoreProblem(Exception):
     """The database cannot be opened; the message says which one and why."""
@@ -90,6 +97,9 @@ def _prepare(db: sqlite3.Connection) -> None:
     # Written once more: a file that cannot be written would open, and refuse every command later.
     db.execute(f"PRAGMA user_version = {migrations.migrate(db)}")
     rows.check_columns(db)
+    # Last, as a migration may sort a whole table. What a statement of many rows needs to take
+    # itself back goes to a temporary file otherwise, which costs as much as the rows.
+    db.execute("PRAGMA temp_store = MEMORY")
 
 
 def _use_write_ahead_log(db: sqlite3.Connection) -> None:

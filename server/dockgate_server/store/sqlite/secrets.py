@@ -65,7 +65,10 @@ class SqliteSecrets:
 
 def _rewrite(db: sqlite3.Connection) -> None:
     """Write the file anew: free pages and the log still hold what was removed from tables."""
+    # By way of a file, as the copy is as large as the database.
+    db.execute("PRAGMA temp_store = FILE")
     db.execute("VACUUM")
+    db.execute("PRAGMA temp_store = MEMORY")
     db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 

@@ -66,7 +66,7 @@ class Transaction:
         """Append the event of a change that has been made to a command."""
         command, kind, at, note, reply = fact
         seq = self.next_number("command_event")
-        about = (seq, command.seq, command.revision, kind.value, at)
+        about = (seq, command.seq, command.revision, kind._value_, at)
         self._events.append((*about, rows.state(command), reply, note))
         event = CommandEvent(seq, kind, at, command, reply, note)
         self.events.append(event)
