@@ -12,7 +12,18 @@ SERVER = ROOT / "server"
 PACKAGE = "dockgate_server"
 
 LAYERS = (
-    ("errors", "command_ids", "clock", "loading", "logs", "mqtt", "request_ids", "sealing", "tls"),
+    (
+        "errors",
+        "command_ids",
+        "request_ids",
+        "clock",
+        "loading",
+        "logs",
+        "mqtt",
+        "sealing",
+        "shielding",
+        "tls",
+    ),
     ("model",),
     ("config", "codec", "hub"),
     ("store", "bridge", "asking", "limits"),

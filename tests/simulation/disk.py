@@ -138,7 +138,7 @@ class InlineConnection(Connection):
     async def __aexit__(self, *_: object) -> None:
         """Nothing to close."""
 
-    async def run(self, function: Callable[[Any], T]) -> T:
+    def begin(self, function: Callable[[Any], T]) -> Any:
         """Call ``function`` when the disk gets to it; the answer takes its time as well."""
         world = self._disk.world
         done: Any = self._loop.create_future()
@@ -149,7 +149,7 @@ class InlineConnection(Connection):
         if duration > 0.05:
             self._disk.excuses.append((world.now, self._free_at + 0.1))
         world.at(self._free_at, self._execute, function, done)
-        return await done
+        return done
 
     def _execute(self, function: Callable[[Any], Any], done: Any) -> None:
         world = self._disk.world

@@ -231,14 +231,17 @@ class Refusing:
     def __init__(self, meanwhile: Callable[[], object]) -> None:
         self._meanwhile: Callable[[], object] | None = meanwhile
 
-    async def run(self, function: Callable[[sqlite3.Connection], Any]) -> Any:
+    def begin(self, function: Callable[[sqlite3.Connection], Any]) -> "asyncio.Future[Any]":
         """Fail once, then do it."""
+        done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         if self._meanwhile is not None:
             self._meanwhile()
             self._meanwhile = None
-            return writer._refused([None], sqlite3.OperationalError("database is locked"))
-        with closing(sqlite3.connect(":memory:", isolation_level=None)) as db:
-            return function(db)
+            done.set_result(writer._refused([None], sqlite3.OperationalError("database is locked")))
+        else:
+            with closing(sqlite3.connect(":memory:", isolation_level=None)) as db:
+                done.set_result(function(db))
+        return done
 
 
 async def test_what_is_not_urgent_is_still_made_soon_after_a_commit_that_failed(

@@ -36,12 +36,12 @@ from dockgate_server.errors import DockgateError
 from dockgate_server.model.command import Command, CommandEvent, EventKind, FailureCode
 from dockgate_server.model.transitions import Accept, Accepted, BeginSending
 from dockgate_server.sealing import Vault
+from dockgate_server.shielding import shielded
 from dockgate_server.store.interface import Store
 
 _log = structlog.get_logger(__name__)
 
 _RETRY_SECONDS = 1.0
-_Answer = asyncio.Future[Accepted]
 
 
 class Dispatcher:
@@ -126,9 +126,9 @@ class Dispatcher:
         has_place = self._has_place(method, new)
         self._window.enter(with_place=has_place)
         accepting = self._store.accept(new._replace(sending=True) if has_place else new)
-        answer: _Answer = accepting.get_loop().create_future()
-        accepting.add_done_callback(partial(self._accepted, has_place, answer))
-        return answer
+        accepting.add_done_callback(partial(self._accepted, has_place))
+        # Behind that, so that the message is on its way before anybody is answered.
+        return shielded(accepting)
 
     async def recover(self) -> None:
         """Take up the open commands of an earlier process, before anything new is accepted."""
@@ -209,18 +209,15 @@ class Dispatcher:
     def _may_send(self, repeatable: bool) -> bool:
         return repeatable or self._send_without_expiry or self._bridge.expires_messages
 
-    def _accepted(self, had_place: bool, answer: _Answer, accepting: _Answer) -> None:
+    def _accepted(self, had_place: bool, accepting: "asyncio.Future[Accepted]") -> None:
         self._window.leave(with_place=had_place)
         self._burst.accepted()
         self._progress.set()
         self._wake.set()
-        if accepting.cancelled():
-            answer.cancel()
+        if accepting.cancelled() or accepting.exception() is not None:
             return
-        error = accepting.exception()
-        if not answer.done():  # or the asker has gone
-            answer.set_exception(error) if error else answer.set_result(accepting.result())
-        if error or (accepted := accepting.result()).replayed:
+        accepted = accepting.result()
+        if accepted.replayed:
             return
         one = waiting(accepted.command, intended=had_place)
         if one.streams:

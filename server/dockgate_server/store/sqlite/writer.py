@@ -9,9 +9,10 @@ transaction is ever left open for another coroutine's statement to slip into.
 import asyncio
 import sqlite3
 from collections import deque
-from collections.abc import Awaitable, Callable, Sized
+from collections.abc import Callable, Sized
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Self, TypeVar, cast
+from functools import partial
+from typing import Any, NamedTuple, Self, TypeVar
 
 import aiosqlite
 import structlog
@@ -33,6 +34,10 @@ GROUP_LIMIT = 256
 PATIENCE_SECONDS = 0.002
 """How long a change may wait for company that nobody is waiting for."""
 
+QUIET = 2
+"""When no more changes were made together the next one does not wait for company: in a burst the
+first one would be made alone, and the rest wait for it."""
+
 PROBE_SECONDS = 1.0
 """How often a database that takes no changes is tried, when nobody else does."""
 
@@ -52,11 +57,18 @@ class Connection(aiosqlite.Connection):
 
     async def run(self, function: Callable[[sqlite3.Connection], T]) -> T:
         """Call ``function`` with the database on the connection's thread."""
-        run = cast("Callable[..., Awaitable[T]]", self._execute)
-        return await run(function, self._conn)
+        return await self.begin(function)
+
+    def begin(self, function: Callable[[sqlite3.Connection], T]) -> "asyncio.Future[T]":
+        """The same, on its way already when this returns."""
+        done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._tx.put_nowait((done, partial(function, self._conn)))
+        return done
 
 
 _Asked = tuple[Change, asyncio.Future[Any]]
+_Begun = tuple[list[_Asked], "asyncio.Future[_Made]"]
+"""Changes, and what becomes of them."""
 
 
 class _Failed(NamedTuple):
@@ -107,6 +119,8 @@ class GroupWriter:
         self._trouble = Trouble("write")
         self._damage: Exception | None = None
         self._patience: asyncio.TimerHandle | None = None
+        self._is_idle = self._is_quiet = False
+        self._begun: _Begun | None = None
 
     def submit(self, change: Change, *, is_urgent: bool = True) -> asyncio.Future[Any]:
         """Queue a change; its future resolves when it is durable, or has failed.
@@ -119,6 +133,9 @@ class GroupWriter:
             return future
         self._waiting.append((change, future))
         if is_urgent:
+            if self._is_idle and self._is_quiet:
+                # Not by way of the loop: whatever else waits there would come first.
+                self._begun = self._begin()
             self._wake.set()
         elif self._patience is None:
             self._patience = self._loop.call_later(PATIENCE_SECONDS, self._out_of_patience)
@@ -136,16 +153,17 @@ class GroupWriter:
     async def run(self) -> None:
         """Commit groups until closed."""
         while True:
-            if self._waiting:
-                if self._patience is not None:
-                    self._patience.cancel()
-                    self._patience = None
-                size = min(len(self._waiting), GROUP_LIMIT)
-                await self._commit([self._waiting.popleft() for _ in range(size)])
+            if self._begun is not None:
+                begun, self._begun = self._begun, None
+                await self._finish(*begun)
+            elif self._waiting:
+                await self._finish(*self._begin())
             elif self._closing:
                 return
             else:
+                self._is_idle = True
                 await self._idle()
+                self._is_idle = False
 
     async def _idle(self) -> None:
         """Wait for a change; with a database that takes none, only until it is to be tried."""
@@ -157,22 +175,35 @@ class GroupWriter:
             async with asyncio.timeout(PROBE_SECONDS):
                 await self._wake.wait()
         except TimeoutError:
-            await self._commit([])
+            if self._begun is None:
+                await self._finish(*self._begin())
 
     @property
     def _may_recover(self) -> bool:
         return self._trouble.lasts and self._damage is None
 
-    async def _commit(self, group: list[_Asked]) -> None:
+    def _begin(self) -> _Begun:
+        """Hand those that wait to the database's thread."""
+        self._is_idle = False
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
+        size = min(len(self._waiting), GROUP_LIMIT)
+        self._is_quiet = size <= QUIET
+        group = [self._waiting.popleft() for _ in range(size)]
         changes = [change for change, _ in group]
         if self._damage is not None:
             # More writing could destroy more, and what is accepted now may be lost with the rest.
-            made = _refused(changes, self._damage)
-        else:
-            proving = self._trouble.lasts
-            made = await self._connection.run(
-                lambda db: _make(db, changes, self._known, proving=proving)
-            )
+            refused: asyncio.Future[_Made] = self._loop.create_future()
+            refused.set_result(_refused(changes, self._damage))
+            return group, refused
+        proving = self._trouble.lasts
+        make = partial(_make, changes=changes, known=self._known, proving=proving)
+        return group, self._connection.begin(make)
+
+    async def _finish(self, group: list[_Asked], making: "asyncio.Future[_Made]") -> None:
+        """Tell everybody what became of a group."""
+        made = await making
         if made.trouble is not None:
             # Those that wait would fail as well, and with a lock each group after as many seconds.
             group += self._waiting
