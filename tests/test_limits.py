@@ -80,13 +80,16 @@ def test_when_to_come_again_is_told_in_whole_seconds(
     rate.take(ALICE)
 
 
-def test_looking_whether_there_is_a_token_takes_none(made: Made) -> None:
+def test_a_token_can_be_given_back(made: Made) -> None:
     """So that a request that turns out to be a replay has used up nothing of its victim."""
     rate = made(requests_per_second=1, requests_at_once=1).rate
     for _ in range(3):
-        rate.check(ALICE)
-    rate.take(ALICE)
-    refused(lambda: rate.check(ALICE), "requests_per_second")
+        rate.take(ALICE)
+        refused(lambda: rate.take(ALICE), "requests_per_second")
+        rate.give_back(ALICE)
+    rate.give_back(BOB)  # who has taken none gets no more than there are
+    rate.take(BOB)
+    refused(lambda: rate.take(BOB), "requests_per_second")
 
 
 def test_everybody_has_a_bucket_of_their_own_and_who_is_local_has_none(made: Made) -> None:

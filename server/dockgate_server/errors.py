@@ -136,6 +136,14 @@ def validation_failed(violations: Sequence[FieldViolation]) -> DockgateError:
     return DockgateError(Reason.VALIDATION_FAILED, listed, violations=violations)
 
 
+def nonce_replayed() -> DockgateError:
+    """A signed request has come once more."""
+    return DockgateError(
+        Reason.NONCE_REPLAYED,
+        "the X-Api-Nonce was used before; every request needs one of its own",
+    )
+
+
 def unavailable(message: str) -> DockgateError:
     """An UNAVAILABLE: nothing was accepted, and trying again is right."""
     return DockgateError(Reason.UNAVAILABLE, message)

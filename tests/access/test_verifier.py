@@ -1,5 +1,6 @@
 """The check of a signed request, without HTTP."""
 
+import asyncio
 import sqlite3
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
@@ -13,6 +14,7 @@ from dockgate_server.access.opening import CACHE_SECONDS
 from dockgate_server.access.verifier import SignedRequest, Verifier
 from dockgate_server.clock import ManualClock
 from dockgate_server.errors import DockgateError, Reason
+from dockgate_server.model.caller import Caller
 from dockgate_server.store.sqlite import SqliteStore
 
 PATH = "/api/v1/open/downlink/commands"
@@ -39,6 +41,12 @@ class Bundle:
         lines = {**headers, **{name.replace("_", "-"): value for name, value in other.items()}}
         return SignedRequest(method, PATH, "", tuple(lines.items()), b"")
 
+    async def verify(self, request: SignedRequest) -> Caller:
+        """Let it do nothing, once."""
+        proven = await self.verifier.proven(request)
+        async with self.verifier.once(proven):
+            return proven.caller
+
     def nonces(self) -> int:
         database = sqlite3.connect(self.database)
         [(count,)] = database.execute("SELECT count(*) FROM nonce").fetchall()
@@ -58,13 +66,13 @@ async def bundle(tmp_path: Path) -> AsyncIterator[Bundle]:
 
 async def _refusal(bundle: Bundle, request: SignedRequest) -> DockgateError:
     with pytest.raises(DockgateError) as raised:
-        await bundle.verifier.verify(request)
+        await bundle.verify(request)
     return raised.value
 
 
 async def test_caller_is_the_tenant_and_the_api_id(bundle: Bundle) -> None:
     """Everything behind the check acts on behalf of the key's tenant."""
-    caller = await bundle.verifier.verify(bundle.request())
+    caller = await bundle.verify(bundle.request())
     assert (caller.tenant, caller.principal) == ("one", bundle.key.key.api_id)
 
 
@@ -72,7 +80,7 @@ async def test_header_names_have_no_case(bundle: Bundle) -> None:
     """HTTP does not tell them apart, and neither do proxies."""
     request = bundle.request()
     lower = tuple((name.lower(), value) for name, value in request.headers)
-    await bundle.verifier.verify(replace(request, headers=lower))
+    await bundle.verify(replace(request, headers=lower))
 
 
 @pytest.mark.parametrize(
@@ -103,18 +111,18 @@ async def test_both_secrets_are_good_while_keys_are_rotated(bundle: Bundle) -> N
     """Callers change over one by one; then the older one ends."""
     before = bundle.key
     bundle.key = await bundle.keys.rotate(before.key.api_id)
-    await bundle.verifier.verify(bundle.request(nonce="new"))
+    await bundle.verify(bundle.request(nonce="new"))
     after, bundle.key = bundle.key, before
-    await bundle.verifier.verify(bundle.request(nonce="old"))
+    await bundle.verify(bundle.request(nonce="old"))
     await bundle.keys.finish_rotation(before.key.api_id)
     assert (await _refusal(bundle, bundle.request(nonce="n"))).reason is Reason.SIGNATURE_INVALID
     bundle.key = after
-    await bundle.verifier.verify(bundle.request(nonce="n"))
+    await bundle.verify(bundle.request(nonce="n"))
 
 
 async def test_a_nonce_is_used_up_for_both_secrets(bundle: Bundle) -> None:
     """It belongs to the API ID: what was sent with one is not sent again with the other."""
-    await bundle.verifier.verify(bundle.request(nonce="n"))
+    await bundle.verify(bundle.request(nonce="n"))
     bundle.key = await bundle.keys.rotate(bundle.key.key.api_id)
     assert (await _refusal(bundle, bundle.request(nonce="n"))).reason is Reason.NONCE_REPLAYED
 
@@ -139,7 +147,7 @@ async def test_the_same_work_is_done_whatever_is_wrong(
     for request in requests:
         signed.clear()
         try:
-            await bundle.verifier.verify(request)
+            await bundle.verify(request)
         except DockgateError as refused:
             reasons.append(refused.reason)
         assert len(signed) == 2
@@ -166,7 +174,7 @@ async def test_what_stands_in_for_a_missing_secret_signs_nothing(bundle: Bundle)
 
 async def test_every_verb_but_get_needs_a_nonce(bundle: Bundle) -> None:
     """What changes something must not be repeatable."""
-    await bundle.verifier.verify(bundle.request("GET", nonce=""))
+    await bundle.verify(bundle.request("GET", nonce=""))
     for method in ("POST", "PUT", "DELETE"):
         error = await _refusal(bundle, bundle.request(method, nonce=""))
         assert error.metadata == {"header": "X-Api-Nonce"}
@@ -174,7 +182,7 @@ async def test_every_verb_but_get_needs_a_nonce(bundle: Bundle) -> None:
 
 async def test_disabled_key_is_refused_within_seconds(bundle: Bundle) -> None:
     """A key that another process disables is remembered for the cache's time and no longer."""
-    await bundle.verifier.verify(bundle.request(nonce="n-1"))
+    await bundle.verify(bundle.request(nonce="n-1"))
     await bundle.keys.disable(bundle.key.key.api_id)
     bundle.clock.advance(CACHE_SECONDS)
     error = await _refusal(bundle, bundle.request(nonce="n-2"))
@@ -186,7 +194,31 @@ async def test_new_key_can_be_used_at_once(bundle: Bundle) -> None:
     unknown = await _refusal(bundle, bundle.request(X_Api_Id="dk_later"))
     assert unknown.metadata == {"header": "X-Api-Id"}
     bundle.key = await bundle.keys.create()
-    await bundle.verifier.verify(bundle.request())
+    await bundle.verify(bundle.request())
+
+
+async def test_what_fails_or_is_given_up_uses_its_nonce_up(bundle: Bundle) -> None:
+    """And fails as it did; only a copy hears that it is one, whatever it meets."""
+    for number, problem in enumerate((ValueError(), asyncio.CancelledError())):
+        request = bundle.request(nonce=f"n-{number}")
+        for expected in (type(problem), DockgateError):
+            is_given_up = expected is asyncio.CancelledError
+            proven = await bundle.verifier.proven(request)
+            with pytest.raises(expected):
+                async with bundle.verifier.once(proven):
+                    raise problem if is_given_up or number == 0 else ValueError
+    assert bundle.nonces() == 2
+
+
+async def test_what_has_used_its_nonce_up_itself_is_not_taken_for_a_copy(bundle: Bundle) -> None:
+    """A command uses it up with its own transaction."""
+    request = bundle.request()
+    proven = await bundle.verifier.proven(request)
+    async with bundle.verifier.once(proven):
+        assert proven.nonce is not None
+        assert await bundle.store.use_nonce(proven.nonce)
+        proven.nonce.is_used_up = True
+    assert (await _refusal(bundle, request)).reason is Reason.NONCE_REPLAYED
 
 
 async def test_nonces_are_forgotten_when_their_timestamp_no_longer_counts(
@@ -194,15 +226,15 @@ async def test_nonces_are_forgotten_when_their_timestamp_no_longer_counts(
 ) -> None:
     """The table stays as large as the window, and within it nothing is forgotten."""
     first = bundle.request(nonce="n-1")
-    await bundle.verifier.verify(first)
+    await bundle.verify(first)
     bundle.clock.advance(300)
-    await bundle.verifier.verify(bundle.request(nonce="n-2"))
+    await bundle.verify(bundle.request(nonce="n-2"))
     await bundle.store.forget_nonces(0)  # behind the forgetting that the check has begun
     assert bundle.nonces() == 2
     assert (await _refusal(bundle, first)).reason is Reason.NONCE_REPLAYED
     bundle.clock.advance(61)
     assert (await _refusal(bundle, first)).reason is Reason.TIMESTAMP_EXPIRED
-    await bundle.verifier.verify(bundle.request(nonce="n-3"))
+    await bundle.verify(bundle.request(nonce="n-3"))
     await bundle.store.forget_nonces(0)
     assert bundle.nonces() == 2
 
@@ -218,7 +250,7 @@ async def test_timestamp_in_the_future_does_not_shorten_the_memory(bundle: Bundl
         nonce="ahead",
     )
     ahead = SignedRequest("POST", PATH, "", tuple(headers.items()), b"")
-    await bundle.verifier.verify(ahead)
+    await bundle.verify(ahead)
     bundle.clock.advance(599)
-    await bundle.verifier.verify(bundle.request(nonce="n-2"))
+    await bundle.verify(bundle.request(nonce="n-2"))
     assert (await _refusal(bundle, ahead)).reason is Reason.NONCE_REPLAYED

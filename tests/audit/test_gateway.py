@@ -86,7 +86,12 @@ def a_key(running: Gateway) -> Keys:
 
 
 async def post(
-    running: Gateway, key: NewKey, body: Mapping[str, Any], secret: str = "", **headers: str
+    running: Gateway,
+    key: NewKey,
+    body: Mapping[str, Any],
+    secret: str = "",
+    nonce: str = "",
+    **headers: str,
 ) -> int:
     """Submit over HTTP."""
     raw = orjson.dumps(body)
@@ -96,7 +101,7 @@ async def post(
         method="POST",
         target=COMMANDS,
         timestamp=int(time.time()),
-        nonce=uuid.uuid4().hex,
+        nonce=nonce or uuid.uuid4().hex,
         body=raw,
     )
     named = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -204,6 +209,18 @@ async def test_refusals_over_http_are_in_the_log(running: Gateway, tmp_path: Pat
         ("submit_command", "UNSUPPORTED_MEDIA_TYPE", "dk_made_up", False),
         ("http", "INVALID_REQUEST_BODY", "", False),
     ]
+
+
+async def test_a_copy_is_not_laid_to_the_charge_of_whoever_has_signed_it(
+    running: Gateway, tmp_path: Path
+) -> None:
+    """Whose it is is only what it claims."""
+    key = await a_key(running).create()
+    assert await post(running, key, body("k1"), nonce="n") == 202
+    assert await post(running, key, body("k1"), nonce="n") == 401
+    await settle(running)
+    (one,) = recorded(tmp_path / "dockgate.db", outcome="refused")
+    assert (one.reason, one.principal, one.is_proven) == ("NONCE_REPLAYED", key.key.api_id, False)
 
 
 async def test_refusals_over_grpc_are_in_the_log(running: Gateway, tmp_path: Path) -> None:

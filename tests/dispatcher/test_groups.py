@@ -21,6 +21,7 @@ async def waiting(rig: Rig) -> str:
 
 async def _taken_up(rig: Rig) -> None:
     """Connect; the dispatcher has asked for the intent, the store has not begun with it."""
+    _ = rig.store.apply(BeginSending((), 0))  # an idle store would begin at once
     rig.connect()
     await asyncio.sleep(0)
     assert rig.dispatcher.backlog == 0

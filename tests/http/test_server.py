@@ -27,14 +27,14 @@ class Gate:
     def __init__(self, api: OpenApiUnderTest, monkeypatch: pytest.MonkeyPatch) -> None:
         self.reached = asyncio.Event()
         self.open = asyncio.Event()
-        verify = api.verifier.verify
+        proven = api.verifier.proven
 
         async def held(request: Any) -> Any:
             self.reached.set()
             await self.open.wait()
-            return await verify(request)
+            return await proven(request)
 
-        monkeypatch.setattr(api.verifier, "verify", held)
+        monkeypatch.setattr(api.verifier, "proven", held)
 
 
 async def _raw(api: OpenApiUnderTest, request: bytes) -> tuple[int, dict[str, str], Any]:

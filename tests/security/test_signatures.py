@@ -108,6 +108,33 @@ async def test_of_two_requests_at_once_with_one_nonce_one_gets_through(
     assert sorted(answer.status for answer in answers) == [202] + [401] * 7
 
 
+async def test_a_copy_of_a_refused_request_does_not_succeed_later(tmp_path: Path) -> None:
+    """Also what is refused uses its nonce up: by the time of the copy it might be let in."""
+    async with serving(tmp_path, limits={"open_commands_per_device": 1}) as api:
+        assert (await api.post(orjson.dumps(submission()))).status == 202
+        repeated = orjson.dumps(submission())
+        same = JSON | api.sign("POST", COMMANDS, repeated)
+        assert (await api.send("POST", COMMANDS, same, repeated)).status == 200
+        second = orjson.dumps(submission(idempotency_key="another"))
+        headers = JSON | api.sign("POST", COMMANDS, second)
+        assert (await api.send("POST", COMMANDS, headers, second)).code == "RATE_LIMITED"
+        unreadable = b"[1]"
+        odd = JSON | api.sign("POST", COMMANDS, unreadable)
+        assert (await api.send("POST", COMMANDS, odd, unreadable)).code == "INVALID_REQUEST_BODY"
+        for copied, body in ((same, repeated), (headers, second), (odd, unreadable)):
+            again = await api.send("POST", COMMANDS, copied, body)
+            assert (again.status, again.code) == (401, "NONCE_REPLAYED")
+
+
+async def test_a_copy_is_not_told_what_a_repetition_is_told(api: OpenApiUnderTest) -> None:
+    """The same content with a nonce of its own gets the command from before; a copy does not."""
+    headers = _headers(api)
+    first = await api.send("POST", COMMANDS, headers, BODY)
+    repeated = await api.send("POST", COMMANDS, _headers(api), BODY)
+    assert (first.status, repeated.status) == (202, 200)
+    assert (await api.send("POST", COMMANDS, headers, BODY)).code == "NONCE_REPLAYED"
+
+
 async def test_nonce_stays_used_over_a_restart(tmp_path: Path) -> None:
     """A restart does not open the window for a replay."""
     async with serving(tmp_path) as api:

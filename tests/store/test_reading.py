@@ -171,18 +171,3 @@ async def test_keys_of_the_open_api_are_kept(store: SqliteStore) -> None:
     assert not await store.disable_credential("id-1", NOW + 2)
     assert not await store.disable_credential("id-2", NOW + 2)
     assert [one.disabled_at for one in await store.list_credentials()] == [NOW + 1]
-
-
-async def test_a_nonce_is_used_once_for_each_key(store: SqliteStore) -> None:
-    """Until it can no longer be replayed; also when two come at once."""
-    twice = await asyncio.gather(*(store.use_nonce("id-1", "n", NOW) for _ in range(2)))
-    assert twice == [True, False]
-    assert await store.use_nonce("id-2", "n", NOW + 1)
-    many = [f"n-{number % 15}" for number in range(50)]
-    used = await asyncio.gather(*(store.use_nonce("id-3", one, NOW) for one in many))
-    assert used == [True] * 15 + [False] * 35
-    await store.forget_nonces(NOW)
-    assert not await store.use_nonce("id-1", "n", NOW)
-    await store.forget_nonces(NOW + 1)
-    assert await store.use_nonce("id-1", "n", NOW + 9)
-    assert not await store.use_nonce("id-2", "n", NOW + 9)

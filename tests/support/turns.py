@@ -137,6 +137,10 @@ class DiskConnection:
         """Close it."""
         self._db.close()
 
+    def begin(self, function: Callable[[sqlite3.Connection], T]) -> "asyncio.Task[T]":
+        """The same as :meth:`run`, on its way already."""
+        return asyncio.ensure_future(self.run(function))
+
     async def run(self, function: Callable[[sqlite3.Connection], T]) -> T:
         """Call ``function`` with the database, after a pause and before another one."""
         await self._disk.rest()

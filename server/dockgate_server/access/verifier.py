@@ -4,19 +4,22 @@ The order of the checks is part of the contract: what is cheap and needs no secr
 and a nonce is used up last, so that nobody without the secret can use up another's.
 """
 
+import asyncio
 import re
 import secrets
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from dockgate_server.access import signature
 from dockgate_server.access.keys import Keys
 from dockgate_server.clock import Clock
-from dockgate_server.errors import DockgateError, Reason
+from dockgate_server.errors import DockgateError, Reason, nonce_replayed
 from dockgate_server.limits import unlimited
 from dockgate_server.limits.rate import Rate
 from dockgate_server.model.caller import Caller
+from dockgate_server.model.transitions import Nonce
 from dockgate_server.store.interface import Store
 
 _FORGET_EVERY_SECONDS = 10.0
@@ -49,6 +52,15 @@ class SignedRequest:
     body: bytes = field(repr=False)
 
 
+@dataclass(frozen=True, slots=True)
+class Proven:
+    """A request that was signed by whom it says, if it is not a copy of one."""
+
+    caller: Caller
+    nonce: Nonce | None
+    """To be used up with what the request does; see :meth:`Verifier.once`."""
+
+
 class Verifier:
     """Finds out on whose behalf a request is made.
 
@@ -75,12 +87,11 @@ class Verifier:
         self._rate = rate or unlimited().rate
         self._forget_at = 0.0
 
-    async def verify(self, request: SignedRequest) -> Caller:
-        """The caller, whose nonce is used up now.
+    async def proven(self, request: SignedRequest) -> Proven:
+        """The caller; the nonce has yet to be used up, by :meth:`once`.
 
         Raises:
-            DockgateError: UNAUTHORIZED, TIMESTAMP_EXPIRED, SIGNATURE_INVALID, RATE_LIMITED,
-                NONCE_REPLAYED; UNAVAILABLE when the store cannot take the nonce.
+            DockgateError: UNAUTHORIZED, TIMESTAMP_EXPIRED, SIGNATURE_INVALID, RATE_LIMITED.
             SealingProblem: The sealing key has been lost since the start, see ``Keys.check``.
         """
         headers = _headers(request.headers)
@@ -114,12 +125,43 @@ class Verifier:
                 "64 lower-case hex digits, of the eight lines that the documentation lists",
             )
         # Whoever sends too much is refused before anything is written, and may send the same
-        # request again. A token is taken only behind the nonce: a replay must not use up another's.
-        self._rate.check(key.caller)
-        if nonce:
-            await self._use_up(api_id, nonce, int(timestamp))
+        # request again.
         self._rate.take(key.caller)
-        return key.caller
+        if not nonce:
+            return Proven(key.caller, None)
+        # Until then its timestamp is accepted; later the timestamp alone refuses it.
+        expires = int(timestamp) + self._skew_seconds + _NONCE_MARGIN_SECONDS
+        return Proven(key.caller, Nonce(api_id, nonce, expires * 1000))
+
+    @asynccontextmanager
+    async def once(self, proven: Proven) -> AsyncIterator[None]:
+        """See to it that what the block does is done for the first copy of a request only.
+
+        The block may use the nonce up together with what it does. Where it has not, because it was
+        refused for example, that is made up for: else a copy could have more success.
+
+        Raises:
+            DockgateError: NONCE_REPLAYED, instead of whatever the block would have answered;
+                UNAVAILABLE when the store cannot take the nonce.
+        """
+        nonce = proven.nonce
+        try:
+            try:
+                yield
+            except asyncio.CancelledError:
+                # The client has gone. If the nonce was on its way with something, this is nothing.
+                if nonce is not None:
+                    _look_away(self._store.use_nonce(nonce))
+                raise
+            except BaseException:
+                await self._use_up(nonce)
+                raise
+            await self._use_up(nonce)
+        except DockgateError as error:
+            if error.reason is Reason.NONCE_REPLAYED:
+                # Whoever has sent the copy, the caller has not to pay for it.
+                self._rate.give_back(proven.caller)
+            raise
 
     def _check_time(self, timestamp: int) -> None:
         now = self._clock.now_ms()
@@ -134,19 +176,20 @@ class Verifier:
                 },
             )
 
-    async def _use_up(self, api_id: str, nonce: str, timestamp: int) -> None:
-        # Until then its timestamp is accepted; later the timestamp alone refuses it.
-        expires = timestamp + self._skew_seconds + _NONCE_MARGIN_SECONDS
-        if not await self._store.use_nonce(api_id, nonce, expires * 1000):
-            raise DockgateError(
-                Reason.NONCE_REPLAYED,
-                f"the {signature.NONCE} was used before; every request needs one of its own",
-            )
+    async def _use_up(self, nonce: Nonce | None) -> None:
+        if nonce is None:
+            return
+        if not nonce.is_used_up and not await self._store.use_nonce(nonce):
+            raise nonce_replayed()
         if self._clock.monotonic() >= self._forget_at:
             self._forget_at = self._clock.monotonic() + _FORGET_EVERY_SECONDS
-            forgetting = self._store.forget_nonces(self._clock.now_ms())
-            # Nobody waits for it, and the next one makes up for it if it fails.
-            forgetting.add_done_callback(lambda done: done.cancelled() or done.exception())
+            # The next one makes up for it if it fails.
+            _look_away(self._store.forget_nonces(self._clock.now_ms()))
+
+
+def _look_away(change: "asyncio.Future[Any]") -> None:
+    """Nobody waits for it, or wants to know what becomes of it."""
+    change.add_done_callback(lambda done: done.cancelled() or done.exception())
 
 
 def _headers(lines: Iterable[tuple[str, str]]) -> dict[str, str]:

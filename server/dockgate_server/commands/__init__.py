@@ -29,7 +29,7 @@ from dockgate_server.limits import Limits, unlimited
 from dockgate_server.model.audit import Entry, Outcome, by
 from dockgate_server.model.caller import Caller, Scope
 from dockgate_server.model.command import Command, CommandEvent, FailureCode, OfflinePolicy, Vendor
-from dockgate_server.model.transitions import Accept, Accepted, BeginSending, Cancel
+from dockgate_server.model.transitions import Accept, Accepted, BeginSending, Cancel, Nonce
 from dockgate_server.sealing import Vault
 from dockgate_server.store.interface import LedgerPage, Page, Store
 
@@ -94,16 +94,23 @@ class Commands:
         """Refuse new commands from now on; what has been accepted goes on."""
         self._stopping = True
 
-    async def submit(self, caller: Caller, request: pb.SubmitCommandRequest) -> Accepted:
+    async def submit(
+        self, caller: Caller, request: pb.SubmitCommandRequest, nonce: Nonce | None = None
+    ) -> Accepted:
         """Store a command durably; sending it goes on behind the answer.
+
+        Args:
+            caller: Who asks.
+            request: What.
+            nonce: Is used up with it, if it comes to that; it says itself whether it was.
 
         Raises:
             DockgateError: VALIDATION_FAILED, UNSUPPORTED_VENDOR, UNSUPPORTED_COMMAND,
-                FORBIDDEN, DEVICE_NOT_FOUND, IDEMPOTENCY_CONFLICT, RATE_LIMITED, UNAVAILABLE.
-                Nothing was stored.
+                FORBIDDEN, DEVICE_NOT_FOUND, IDEMPOTENCY_CONFLICT, RATE_LIMITED, NONCE_REPLAYED,
+                UNAVAILABLE. Nothing was stored.
         """
         try:
-            accepted = await self._submitted(caller, request)
+            accepted = await self._submitted(caller, request, nonce)
         except DockgateError as refused:
             refused.subject = requests.subject(request)
             raise
@@ -113,7 +120,9 @@ class Commands:
             self._on_replay(requests.entry(caller, now, outcome, request, command_id, content))
         return accepted
 
-    async def _submitted(self, caller: Caller, request: pb.SubmitCommandRequest) -> Accepted:
+    async def _submitted(
+        self, caller: Caller, request: pb.SubmitCommandRequest, nonce: Nonce | None
+    ) -> Accepted:
         asking.need(caller, Scope.CREATE)
         method, message = requests.method_of(request)
         values = dji_json.to_data(message, method.spec.empty_data)
@@ -124,8 +133,11 @@ class Commands:
         try:
             data = orjson.dumps(values)
             without = None if kept is values else orjson.dumps(kept)
-            accepted = await self._accept(caller, request, method, message, data, without, content)
-        except DockgateError:
+            new = self._new(caller, request, method, message, data, without, content, nonce)
+            accepted = await self._accept(caller, new, method)
+        except DockgateError as refused:
+            if refused.reason is Reason.NONCE_REPLAYED:
+                raise
             # A repetition gets the first answer whatever rules, devices and the state of the
             # gateway say by now. Looking only here saves everybody else the read.
             known = await self._store.find_accepted(caller.tenant, request.idempotency_key)
@@ -242,7 +254,7 @@ class Commands:
         if method.spec.control_stream and not self._permissions.control_streams:
             raise _switched_off("control streams", "commands.control_streams")
 
-    async def _accept(
+    def _new(
         self,
         caller: Caller,
         request: pb.SubmitCommandRequest,
@@ -251,7 +263,9 @@ class Commands:
         data: bytes,
         kept: bytes | None,
         content: bytes,
-    ) -> Accepted:
+        nonce: Nonce | None,
+    ) -> Accept:
+        """The command that is asked for, where nothing is wrong with it."""
         if violations := requests.violations(request, method, message, data):
             raise errors.validation_failed(violations)
         self._check_permitted(caller, request, method)
@@ -267,7 +281,7 @@ class Commands:
         now = self._clock.now_ms()
         command_id = command_ids.new(now)
         timeout = request.timeout_seconds or method.default_timeout_seconds
-        new = Accept(
+        return Accept(
             id=command_id,
             tenant=caller.tenant,
             principal=caller.principal,
@@ -287,21 +301,26 @@ class Commands:
             offline_policy=_POLICIES.get(request.offline_policy, method.offline_policy),
             sending=False,
             audit=requests.entry(caller, now, Outcome.ACCEPTED, request, command_id, content),
+            nonce=nonce,
         )
-        self._open_commands.reserve(caller, command_id, device.gateway_id, method.name)
+
+    async def _accept(self, caller: Caller, new: Accept, method: catalogue.Method) -> Accepted:
+        self._open_commands.reserve(caller, new.id, new.gateway_id, method.name)
         try:
             accepted = await self._dispatcher.accept(new, method)
         except asyncio.CancelledError:
             # The caller has gone, and what becomes of the command is not known yet. Changes are
             # made in order: when one that is asked for now is done, so is the acceptance.
-            behind = self._store.apply(BeginSending((), now))
-            behind.add_done_callback(partial(self._settled, command_id))
+            behind = self._store.apply(BeginSending((), new.accepted_at))
+            behind.add_done_callback(partial(self._settled, new.id))
             raise
         except BaseException:
-            self._open_commands.give_back(command_id)
+            self._open_commands.give_back(new.id)
             raise
         if accepted.replayed:
-            self._open_commands.give_back(command_id)
+            self._open_commands.give_back(new.id)
+        if new.nonce is not None:
+            new.nonce.is_used_up = True
         return accepted
 
     def _settled(self, command_id: str, behind: "asyncio.Future[Any]") -> None:

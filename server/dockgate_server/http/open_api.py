@@ -11,7 +11,7 @@ from aiohttp import web
 from dockgate.downlink.v1 import command_service_pb2 as pb
 from dockgate.downlink.v1 import device_request_service_pb2 as inbox_pb
 from dockgate_server.access import signature
-from dockgate_server.access.verifier import SignedRequest, Verifier
+from dockgate_server.access.verifier import Proven, SignedRequest, Verifier
 from dockgate_server.audit import Refused, unheard
 from dockgate_server.commands import Commands
 from dockgate_server.errors import DockgateError, Reason
@@ -110,6 +110,8 @@ class OpenApi:
             (action, handler), match = self._find(request.method, path)
             return await handler(request, asked, match)
         except DockgateError as error:
+            if error.reason is Reason.NONCE_REPLAYED:
+                request.pop(_CALLER, None)  # a copy may come from anybody
             where = {"method": request.method, "path": path[:200]}
             known = request.get(_CALLER) is not None
             self._refusals.tell("http_refused", error.reason, proven=known, **where)
@@ -149,13 +151,15 @@ class OpenApi:
     async def _submit(
         self, request: web.BaseRequest, asked: str, match: "re.Match[str]"
     ) -> web.Response:
-        caller, raw = await self._verified(request, is_json=True)
-        submission = convert.submission(body.parse_object(raw))
-        try:
-            accepted = await self._commands.submit(caller, submission)
-        except DockgateError as error:
-            command_type = submission.dji.WhichOneof("method") or ""
-            raise convert.in_terms_of_json(error, command_type) from error
+        caller, raw, proven = await self._proven(request, is_json=True)
+        # The nonce is used up in the transaction of the command: one commit for both.
+        async with self._verifier.once(proven):
+            submission = convert.submission(body.parse_object(raw))
+            try:
+                accepted = await self._commands.submit(caller, submission, proven.nonce)
+            except DockgateError as error:
+                command_type = submission.dji.WhichOneof("method") or ""
+                raise convert.in_terms_of_json(error, command_type) from error
         status = 200 if accepted.replayed else 202
         return json_response(status, convert.accepted(accepted.command, asked), asked)
 
@@ -195,6 +199,14 @@ class OpenApi:
         return json_response(202, device_requests.document(answered), asked)
 
     async def _verified(self, request: web.BaseRequest, *, is_json: bool) -> tuple[Caller, bytes]:
+        """The caller and the raw body; a copy of an earlier request is refused."""
+        caller, raw, proven = await self._proven(request, is_json=is_json)
+        async with self._verifier.once(proven):
+            return caller, raw
+
+    async def _proven(
+        self, request: web.BaseRequest, *, is_json: bool
+    ) -> tuple[Caller, bytes, Proven]:
         """The caller and the raw body, of which nothing has been parsed before this."""
         body.check_length(request, self._max_body_bytes)
         if is_json:
@@ -204,11 +216,12 @@ class OpenApi:
         signed = SignedRequest(
             request.method, path, query, headers=request.headers.items(), body=raw
         )
-        who = await self._verifier.verify(signed)
+        proven = await self._verifier.proven(signed)
+        who = proven.caller
         # Written out: dataclasses.replace() takes three times as long, and every call comes here.
         caller = Caller(who.tenant, who.principal, who.scopes, who.devices, request[_ORIGIN])
         request[_CALLER] = caller
-        return caller, raw
+        return caller, raw, proven
 
 
 def _id(match: "re.Match[str]", unknown: Reason, what: str) -> str:

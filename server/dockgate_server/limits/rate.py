@@ -37,15 +37,6 @@ class Rate:
         self._full_at: dict[str, float] = {}
         self._sweep_at = _FEWEST_KEPT
 
-    def check(self, caller: Caller) -> None:
-        """Refuse a caller who has no token left; takes none.
-
-        Raises:
-            DockgateError: RATE_LIMITED.
-        """
-        if not is_exempt(caller):
-            self._after_one_more(caller, self._clock.monotonic())
-
     def take(self, caller: Caller) -> None:
         """Take one of the caller's tokens.
 
@@ -59,6 +50,11 @@ class Rate:
         if len(self._full_at) > self._sweep_at:
             self._full_at = {who: at for who, at in self._full_at.items() if at > now}
             self._sweep_at = max(_FEWEST_KEPT, 2 * len(self._full_at))
+
+    def give_back(self, caller: Caller) -> None:
+        """It was not the caller who took the token."""
+        if caller.principal in self._full_at:
+            self._full_at[caller.principal] -= self._interval
 
     def _after_one_more(self, caller: Caller, now: float) -> float:
         """When the bucket is full again, with one token less than now."""

@@ -7,6 +7,7 @@ The guard is written here in words and in the store in SQL; a change whose guard
 changes nothing, and that is an answer, not an error.
 """
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from dockgate_server.model.audit import Entry
@@ -21,8 +22,21 @@ from dockgate_server.model.command import (
 from dockgate_server.model.reply import Reply
 
 
+@dataclass(slots=True)
+class Nonce:
+    """What a signed request may be made with once."""
+
+    api_id: str
+    """Whose request it is."""
+    text: str
+    expires_at: int
+    """UTC milliseconds since 1970; from then on the request is refused for its age."""
+    is_used_up: bool = False
+    """It has been used up, and that is recorded."""
+
+
 class Accept(NamedTuple):
-    """Insert a command. Guard: the tenant has not used the idempotency key."""
+    """Insert a command. Guards: its nonce was not used before; its tenant has not used the key."""
 
     id: str
     tenant: str
@@ -48,6 +62,8 @@ class Accept(NamedTuple):
     offline_policy: OfflinePolicy = OfflinePolicy.FAIL_FAST
     audit: Entry | None = None
     """What the audit log says of it, in the same transaction."""
+    nonce: Nonce | None = None
+    """Is used up in the same transaction, also where the key was used before."""
 
 
 class Accepted(NamedTuple):

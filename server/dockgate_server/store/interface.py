@@ -12,7 +12,7 @@ from typing import Protocol
 
 from dockgate_server.model.audit import Entry
 from dockgate_server.model.command import Command, CommandEvent, CommandFilter
-from dockgate_server.model.transitions import Accept, Accepted, Transition, Unmatched
+from dockgate_server.model.transitions import Accept, Accepted, Nonce, Transition, Unmatched
 from dockgate_server.store.audit import AuditLog
 from dockgate_server.store.secrets import Secrets
 
@@ -216,7 +216,7 @@ class Store(Protocol):
     async def usable_credentials(self) -> Sequence[tuple[str, str | None]]:
         """API ID and client certificate of every one that is not disabled."""
 
-    def use_nonce(self, api_id: str, nonce: str, expires_at: int) -> asyncio.Future[bool]:
+    def use_nonce(self, nonce: Nonce) -> asyncio.Future[bool]:
         """Use a nonce up; False when it was used before."""
 
     def forget_nonces(self, now: int) -> asyncio.Future[None]:

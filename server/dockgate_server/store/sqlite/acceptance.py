@@ -1,19 +1,51 @@
 """Inserting commands, and finding those that were inserted before."""
 
 from collections.abc import Sequence
+from itertools import compress
 
+from dockgate_server import errors
 from dockgate_server.model import transitions
 from dockgate_server.model.command import Command, EventKind, Status
 from dockgate_server.store.sqlite import rows
-from dockgate_server.store.sqlite.queries import COMMANDS, run_for_all
-from dockgate_server.store.sqlite.together import Made
+from dockgate_server.store.sqlite.queries import ACCESS, COMMANDS, run_for_all
+from dockgate_server.store.sqlite.together import Failed, Made
 from dockgate_server.store.sqlite.transaction import Fact, Transaction
 
 _ACCEPTED, _NEW, _SENDING = Status.ACCEPTED, EventKind.ACCEPTED, EventKind.SENDING
 
 
 def accept(tx: Transaction, submissions: Sequence[transitions.Accept]) -> list[Made]:
-    """Insert commands, with the intent to send if they have a place in the publish window."""
+    """Insert commands, with the intent to send if they have a place in the publish window.
+
+    Of those with a nonce that was used before nothing is inserted.
+    """
+    nonces = [new.nonce for new in submissions if new.nonce is not None]
+    if not nonces:
+        return _insert(tx, submissions)
+    fresh = iter(use_up(tx, nonces))
+    may_be_made = [new.nonce is None or next(fresh) for new in submissions]
+    made = iter(_insert(tx, list(compress(submissions, may_be_made))))
+    return [next(made) if may else _replayed_request() for may in may_be_made]
+
+
+def use_up(tx: Transaction, nonces: Sequence[transitions.Nonce]) -> list[bool]:
+    """Use nonces up; of each, whether it was not used before."""
+    used = [(one.api_id, one.text, one.expires_at) for one in nonces]
+    returned, _ = run_for_all(tx.db, ACCESS["use_nonce"], used)
+    fresh = set(returned)
+    answers = []
+    for api_id, text, _ in used:
+        # Of two uses at once the first one counts.
+        answers.append((api_id, text) in fresh)
+        fresh.discard((api_id, text))
+    return answers
+
+
+def _replayed_request() -> Made:
+    return Made((), Failed(errors.nonce_replayed()))
+
+
+def _insert(tx: Transaction, submissions: Sequence[transitions.Accept]) -> list[Made]:
     commands = [_command(tx, new) for new in submissions]
     values = [_columns(*both) for both in zip(commands, submissions, strict=True)]
     _, inserted = run_for_all(tx.db, COMMANDS["insert_command"], values)

@@ -26,7 +26,7 @@ from dockgate_server.store.sqlite.database import Database
 from dockgate_server.store.sqlite.devices import SqliteDevices
 from dockgate_server.store.sqlite.events import KEPT, SqliteEvents
 from dockgate_server.store.sqlite.opening import opened
-from dockgate_server.store.sqlite.queries import ACCESS, COMMANDS, LEDGER, run_for_all
+from dockgate_server.store.sqlite.queries import ACCESS, COMMANDS, LEDGER
 from dockgate_server.store.sqlite.requests import SqliteRequests
 from dockgate_server.store.sqlite.secrets import SqliteSecrets
 from dockgate_server.store.sqlite.sources import SqliteSources
@@ -107,7 +107,7 @@ class SqliteStore:
     def _accept(self, tx: Transaction, submissions: Sequence[transitions.Accept]) -> Sequence[Made]:
         made = acceptance.accept(tx, submissions)
         for new, one in zip(submissions, made, strict=True):
-            if not one.answer.replayed:
+            if isinstance(one.answer, transitions.Accepted) and not one.answer.replayed:
                 self.audit.append(tx, new.audit)
         return made
 
@@ -303,24 +303,17 @@ class SqliteStore:
 
         return self._db.submit(self.audit.recorded(change, audit))
 
-    def use_nonce(self, api_id: str, nonce: str, expires_at: int) -> asyncio.Future[bool]:
+    def use_nonce(self, nonce: transitions.Nonce) -> asyncio.Future[bool]:
         """See :class:`~dockgate_server.store.interface.Store`."""
-        return self._db.submit(Together(-1, _use_nonces, (), (api_id, nonce, expires_at)))
+        return self._db.submit(Together(-1, _use_nonces, (), nonce))
 
     def forget_nonces(self, now: int) -> asyncio.Future[None]:
         """See :class:`~dockgate_server.store.interface.Store`."""
         return self._db.execute(ACCESS["forget_nonces"], {"now": now})
 
 
-def _use_nonces(tx: Transaction, used: Sequence[tuple[str, str, int]]) -> list[Made]:
-    returned, _ = run_for_all(tx.db, ACCESS["use_nonce"], used)
-    fresh = set(returned)
-    answers = []
-    for api_id, nonce, _ in used:
-        # Of two uses at once the first one counts.
-        answers.append(Made((), (api_id, nonce) in fresh))
-        fresh.discard((api_id, nonce))
-    return answers
+def _use_nonces(tx: Transaction, nonces: Sequence[transitions.Nonce]) -> list[Made]:
+    return [Made((), is_fresh) for is_fresh in acceptance.use_up(tx, nonces)]
 
 
 def _call(function: Any, argument: object, tx: Transaction) -> Any:

@@ -11,6 +11,12 @@ from typing import Any, NamedTuple
 from dockgate_server.store.sqlite.transaction import Fact, Transaction
 
 
+class Failed(NamedTuple):
+    """The answer to a change that could not be made."""
+
+    error: Exception
+
+
 class Made(NamedTuple):
     """What became of one of them."""
 

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Sized
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import aiosqlite
 import structlog
@@ -20,7 +20,7 @@ import structlog
 from dockgate_server import errors
 from dockgate_server.model.command import CommandEvent
 from dockgate_server.store.interface import OnCommit
-from dockgate_server.store.sqlite.together import Change, make_all
+from dockgate_server.store.sqlite.together import Change, Failed, make_all
 from dockgate_server.store.sqlite.transaction import Known, Transaction
 from dockgate_server.store.sqlite.trouble import Trouble, is_damage, is_of_database
 
@@ -69,12 +69,6 @@ class Connection(aiosqlite.Connection):
 _Asked = tuple[Change, asyncio.Future[Any]]
 _Begun = tuple[list[_Asked], "asyncio.Future[_Made]"]
 """Changes, and what becomes of them."""
-
-
-class _Failed(NamedTuple):
-    """What became of a change that could not be made."""
-
-    error: Exception
 
 
 @dataclass(slots=True)
@@ -213,7 +207,7 @@ class GroupWriter:
         for (_, future), outcome in zip(group, made.done, strict=True):
             if future.cancelled():
                 continue
-            if type(outcome) is _Failed:
+            if type(outcome) is Failed:
                 future.set_exception(outcome.error)
             else:
                 future.set_result(outcome)
@@ -244,7 +238,7 @@ def _make(db: sqlite3.Connection, changes: list[Change], known: Known, *, provin
         if is_of_database(error):
             return _refused(changes, error)
         if len(changes) == 1:
-            return _Made([_Failed(_translated(error))], [])
+            return _Made([Failed(_translated(error))], [])
     made = _Made([], [])
     for number, change in enumerate(changes):
         one = _make(db, [change], known, proving=proving)
@@ -285,7 +279,7 @@ def _write_something(db: sqlite3.Connection) -> None:
 
 def _refused(changes: Sized, trouble: Exception) -> _Made:
     """None of the changes is made."""
-    return _Made([_Failed(_unavailable(trouble)) for _ in range(len(changes))], [], trouble)
+    return _Made([Failed(_unavailable(trouble)) for _ in range(len(changes))], [], trouble)
 
 
 def _translated(error: Exception) -> Exception:
