@@ -157,6 +157,19 @@ def test_most_of_these_messages_break_rules() -> None:
     assert {"int32.gte_lte", "enum.not_in", "repeated.max_items"} <= broken
 
 
+def test_no_rule_asks_for_one_of_several_in_particular() -> None:
+    """An arm of a oneof is looked at when it is set, so that it is missing would be overlooked."""
+    arms = [
+        field
+        for descriptor in MESSAGES
+        for field in descriptor.fields
+        if field.containing_oneof is not None and not field.containing_oneof.name.startswith("_")
+    ]
+    asked = [one.GetOptions().Extensions[validate_pb2.field].required for one in arms]
+    assert len(asked) > 200
+    assert not any(asked)
+
+
 def _with_rule(name: str, asked: validate_pb2.FieldRules) -> Descriptor:
     """A message with one text whose rule that is."""
     file = descriptor_pb2.FileDescriptorProto(

@@ -83,9 +83,10 @@ def _look(message: Message, path: str, found: list[FieldViolation]) -> None:
                 continue
             if field.may_be_zero:
                 continue
-        found += [
-            FieldViolation(path + name, rule.words) for rule in field.rules if not rule.holds(value)
-        ]
+        for rule in field.rules:
+            # Not a list of them: there mostly are none, and to make a list costs a call.
+            if not rule.holds(value):
+                found.append(FieldViolation(path + name, rule.words))  # noqa: PERF401
         if field.is_repeated:
             _look_at_each(field, value, path + name, found)
         elif field.is_message:
