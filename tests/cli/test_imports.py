@@ -34,6 +34,7 @@ OPEN_API: Final = {
 """What it needs for HTTP."""
 
 WORKER: Final = {
+    "uvloop",
     *("google", "grpc", "grpc_health", "grpc_reflection", "grpc_tools"),
     *("structlog", "typing_extensions"),
 }

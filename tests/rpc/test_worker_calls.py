@@ -100,6 +100,23 @@ async def answering(
     await asyncio.wait((task,))
 
 
+@pytest.mark.parametrize("end", [None, ValueError(), asyncio.CancelledError()])
+async def test_a_call_is_forgotten_however_its_service_ends(end: BaseException | None) -> None:
+    """Else the gateway would hold it for ever."""
+    channel, _ = connected()
+    over: list[int] = []
+    one = Call(channel, 7, (), "ipv4:127.0.0.1:1", {}, (b"",), over.append)
+
+    async def behaviour(_: Any, context: Call) -> bytes:
+        if end is not None:
+            raise end
+        return b"done"
+
+    handler = grpc.stream_unary_rpc_method_handler(behaviour, response_serializer=bytes)  # type: ignore[arg-type]
+    await asyncio.wait((one.begin(handler),))
+    assert over == [7]
+
+
 async def test_a_service_waits_for_a_client_that_reads_slowly() -> None:
     """The worker holds so many messages and no more; each that gRPC takes makes room."""
     written = 0

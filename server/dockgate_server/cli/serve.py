@@ -1,6 +1,5 @@
 """``dockgate serve``."""
 
-import gc
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -10,7 +9,7 @@ import typer
 
 from dockgate_server.cli.options import AsJson, Config, examples
 from dockgate_server.cli.problem import USAGE, Problem
-from dockgate_server.loading import without_rich
+from dockgate_server.loading import all_is_loaded, without_rich
 
 if TYPE_CHECKING:
     from dockgate_server import app
@@ -102,10 +101,7 @@ def _run(settings: "Settings", *, as_json: bool) -> None:
     _allow_many_connections()
 
     def ready(running: app.App) -> None:
-        # What is here by now stays: looking through it for garbage would stop all for 60 ms.
-        gc.freeze()
-        # Each command leaves hundreds of objects behind at once; few of them in a circle.
-        gc.set_threshold(20_000, 10, 10)
+        all_is_loaded()
         _say_ready(running, as_json=as_json)
 
     try:

@@ -59,6 +59,18 @@ class _Field(NamedTuple):
     """It stands for all of these instead, of which one is set at most."""
 
 
+_NOTHING = _Field(
+    "",
+    has_presence=False,
+    is_required=False,
+    may_be_zero=False,
+    rules=(),
+    is_repeated=False,
+    rules_of_each=(),
+    is_message=False,
+)
+
+
 def violations(message: Message) -> list[FieldViolation]:
     """Every rule that the message breaks, with the path of the field."""
     found: list[FieldViolation] = []
@@ -129,8 +141,7 @@ def plan(descriptor: Descriptor) -> tuple[_Field, ...]:
         oneof = field.containing_oneof
         # One that stands for an optional field has the field's name behind a "_".
         if oneof is not None and not oneof.name.startswith("_"):
-            none = _Field(oneof.name, False, False, False, (), False, (), False, oneof)
-            planned.setdefault(oneof.name, none)
+            planned.setdefault(oneof.name, _NOTHING._replace(name=oneof.name, oneof=oneof))
         elif field.message_type or field.GetOptions().HasExtension(validate_pb2.field):
             planned[field.name] = _field(field)
     return tuple(planned.values())

@@ -161,6 +161,9 @@ class Call:
             answer = await behaviour(None, self)
             if not handler.response_streaming:
                 only = self._write(answer)
+        except asyncio.CancelledError:
+            self._is_over()
+            raise
         except aio.AbortError:
             pass
         except Exception as error:
@@ -169,6 +172,9 @@ class Call:
             self._status = (_UNKNOWN, "")
         trailing = [tuple(one) for one in self._trailing]
         self._channel.send(Kind.END, self._number, *self._status, trailing, only)
+        self._is_over()
+
+    def _is_over(self) -> None:
         # A task that stayed here would be part of a circle, which is only found now and then.
         self._task = None
         self._ended(self._number)

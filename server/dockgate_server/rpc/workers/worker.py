@@ -4,7 +4,6 @@ The gateway gives it orders over a socket. It ends when the gateway has gone, wh
 """
 
 import asyncio
-import gc
 import os
 import signal
 import socket
@@ -14,6 +13,7 @@ from typing import Final
 from dockgate_server import logs
 from dockgate_server.clock import SystemClock
 from dockgate_server.errors import CannotListen
+from dockgate_server.loading import all_is_loaded
 from dockgate_server.rpc.listening import Listener
 from dockgate_server.rpc.workers.channel import Channel, Frame, Kind
 from dockgate_server.rpc.workers.forwarding import Forwarding
@@ -70,8 +70,7 @@ class Worker:
             self.channel.send(Kind.FAILED, str(problem))
             return
         self._begin(self._watch_over(self._listener))
-        gc.freeze()
-        gc.set_threshold(20_000, 10, 10)
+        all_is_loaded()
         self.channel.send(Kind.SERVING)
 
     async def _watch_over(self, listener: Listener) -> None:
