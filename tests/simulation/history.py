@@ -22,6 +22,7 @@ from simulation.world import World
 _DOCKS = 4
 _MOST_ROUNDS = 20
 _AFTERMATH_SECONDS = 30.0
+_LAST_WORD_SECONDS = 1.0
 """For what is still on its way when the last deadline has passed."""
 
 
@@ -171,6 +172,9 @@ class History:
         if process is None or process.commands is None:
             self.world.violate("the gateway does not run")
             return
+        if len(self.broker.sessions["gateway"]):
+            # A late answer may have come in the very last moment.
+            self.world.run(self.world.now + _LAST_WORD_SECONDS)
         at_rest = {
             "backlog": process.dispatcher.backlog,
             "in flight": process.dispatcher._window.in_flight,
