@@ -11,7 +11,9 @@ from dockgate_server.codec import catalogue, dji_json, job_words
 from dockgate_server.model.command import (
     Command,
     CommandEvent,
+    CompletionBasis,
     EventKind,
+    FailureCode,
     Job,
     OfflinePolicy,
     Status,
@@ -22,9 +24,14 @@ ModelOf = Callable[[str], str]
 """Gives the model of a gateway device; "" while it is not known."""
 
 
+# Looked up once: to put the schema's name together each time takes several times as long.
 _STATUSES = {one: command_pb2.CommandStatus.Value(f"COMMAND_STATUS_{one}") for one in Status}
 _POLICIES = {one: command_pb2.OfflinePolicy.Value(f"OFFLINE_POLICY_{one}") for one in OfflinePolicy}
 _KINDS = {one: command_pb2.CommandEventKind.Value(f"COMMAND_EVENT_KIND_{one}") for one in EventKind}
+_BASES = {
+    one: command_pb2.CompletionBasis.Value(f"COMPLETION_BASIS_{one}") for one in CompletionBasis
+}
+_FAILURES = {one: error_reason_pb2.FailureCode.Value(f"FAILURE_CODE_{one}") for one in FailureCode}
 
 
 def _of_no_model(gateway_id: str) -> str:
@@ -59,11 +66,9 @@ def command(of: Command, model_of: ModelOf = _of_no_model) -> command_pb2.Comman
         offline_policy=_POLICIES[of.offline_policy],
     )
     if of.completion_basis is not None:
-        name = f"COMPLETION_BASIS_{of.completion_basis}"
-        message.completion_basis = command_pb2.CompletionBasis.Value(name)
+        message.completion_basis = _BASES[of.completion_basis]
     if of.failure_code is not None:
-        name = f"FAILURE_CODE_{of.failure_code}"
-        message.failure_code = error_reason_pb2.FailureCode.Value(name)
+        message.failure_code = _FAILURES[of.failure_code]
     if of.vendor_response is not None:
         message.vendor_response.CopyFrom(struct(of.vendor_response))
         _fill_reply(of, message)

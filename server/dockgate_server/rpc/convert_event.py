@@ -9,6 +9,7 @@ from google.protobuf import struct_pb2
 from dockgate.downlink.v1 import device_pb2
 from dockgate_server.codec import device_events
 from dockgate_server.model.event import DeviceEvent
+from dockgate_server.rpc.convert import timestamp
 
 _SHARED_EVENTS = 512
 """Watchers that keep up are within so many events of each other, and share the messages."""
@@ -30,9 +31,8 @@ def _message(of: DeviceEvent) -> device_pb2.DeviceEvent:
         tid=of.tid,
         bid=of.bid,
         need_reply=of.need_reply,
+        received_at=timestamp(of.received_at),
     )
-    seconds, rest = divmod(of.received_at, 1000)
-    message.received_at.seconds, message.received_at.nanos = seconds, rest * 1_000_000
     data = orjson.loads(of.data)
     _fill_value(data, message.data)
     device_events.fill(of.method, data, message.dji)  # reading `dji` does not set it

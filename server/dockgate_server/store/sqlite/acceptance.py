@@ -25,7 +25,7 @@ def accept(tx: Transaction, submissions: Sequence[transitions.Accept]) -> list[M
     fresh = iter(use_up(tx, nonces))
     may_be_made = [new.nonce is None or next(fresh) for new in submissions]
     made = iter(_insert(tx, list(compress(submissions, may_be_made))))
-    return [next(made) if may else _replayed_request() for may in may_be_made]
+    return [next(made) if may else Made((), Failed(errors.nonce_replayed())) for may in may_be_made]
 
 
 def use_up(tx: Transaction, nonces: Sequence[transitions.Nonce]) -> list[bool]:
@@ -39,10 +39,6 @@ def use_up(tx: Transaction, nonces: Sequence[transitions.Nonce]) -> list[bool]:
         answers.append((api_id, text) in fresh)
         fresh.discard((api_id, text))
     return answers
-
-
-def _replayed_request() -> Made:
-    return Made((), Failed(errors.nonce_replayed()))
 
 
 def _insert(tx: Transaction, submissions: Sequence[transitions.Accept]) -> list[Made]:

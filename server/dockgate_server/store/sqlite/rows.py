@@ -70,8 +70,8 @@ def command(row: Row) -> Command:
 
 def fixed_columns(command: Command) -> Row:
     """The columns of a command that never change, as SQLite takes them without asking further."""
-    # Not `value`, which Python looks up by way of a function.
     *first, vendor, device_id, gateway_id, channel = command[:8]
+    # Not `value`, which Python looks up by way of a function.
     return (*first, vendor._value_, device_id, gateway_id, channel._value_, *command[8:_FIXED])
 
 

@@ -169,8 +169,7 @@ class GroupWriter:
             async with asyncio.timeout(PROBE_SECONDS):
                 await self._wake.wait()
         except TimeoutError:
-            if self._begun is None:
-                await self._finish(*self._begin())
+            self._begun = self._begun or self._begin()
 
     @property
     def _may_recover(self) -> bool:
