@@ -219,8 +219,10 @@ async def test_a_copy_is_not_laid_to_the_charge_of_whoever_has_signed_it(
     assert await post(running, key, body("k1"), nonce="n") == 202
     assert await post(running, key, body("k1"), nonce="n") == 401
     await settle(running)
-    (one,) = recorded(tmp_path / "dockgate.db", outcome="refused")
-    assert (one.reason, one.principal, one.is_proven) == ("NONCE_REPLAYED", key.key.api_id, False)
+    accepted, copy = recorded(tmp_path / "dockgate.db", action="submit_command")
+    assert (accepted.outcome, accepted.is_proven) == ("accepted", True)
+    assert (copy.outcome, copy.reason, copy.is_proven) == ("refused", "NONCE_REPLAYED", False)
+    assert copy.principal == key.key.api_id
 
 
 async def test_refusals_over_grpc_are_in_the_log(running: Gateway, tmp_path: Path) -> None:

@@ -125,6 +125,18 @@ def _unknown_field(request: Request) -> None:
     request.dji.flighttask_prepare.file.MergeFromString(unknown)
 
 
+def _unknown_beside_the_method() -> Request:
+    request = _with()
+    request.dji.MergeFromString(encoder.TagBytes(77, 0) + b"\x01")
+    return request
+
+
+def _unknown_beside_the_device() -> Request:
+    request = _with()
+    request.MergeFromString(encoder.TagBytes(77, 0) + b"\x01")
+    return request
+
+
 def _no_vendor() -> Request:
     return Request(device_id="drone-001", idempotency_key="k")
 
@@ -149,6 +161,8 @@ def _no_vendor() -> Request:
         (_flight(_rth_altitude), ["dji.flighttask_prepare.rth_altitude"]),
         (_flight(_not_a_number), ["dji.flighttask_prepare.break_point.height"]),
         (_flight(_unknown_field), ["dji.flighttask_prepare.file.#77"]),
+        (_unknown_beside_the_method(), ["dji.#77"]),
+        (_unknown_beside_the_device(), ["#77"]),
         (_with(device_id="/", key="", timeout_seconds=999), [
             "device_id", "idempotency_key", "timeout_seconds",
         ]),

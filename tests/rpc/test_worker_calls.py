@@ -14,6 +14,7 @@ from grpc._cython import cygrpc
 from dockgate_server.rpc.arrival import TooSlow, write
 from dockgate_server.rpc.workers.call import MOST_UNWRITTEN, Call
 from dockgate_server.rpc.workers.channel import Channel, Frame, Kind
+from dockgate_server.rpc.workers.pool import _Worker
 
 
 class Pipe(asyncio.Transport):
@@ -115,6 +116,32 @@ async def test_a_call_is_forgotten_however_its_service_ends(end: BaseException |
     handler = grpc.stream_unary_rpc_method_handler(behaviour, response_serializer=bytes)  # type: ignore[arg-type]
     await asyncio.wait((one.begin(handler),))
     assert over == [7]
+
+
+async def test_a_call_is_forgotten_whose_client_has_gone_before_it_began() -> None:
+    """Its task is cancelled before its first step, and so does nothing by itself."""
+    channel, pipe = connected()
+    channel.send(Kind.CALL, 7, "/a", [], "peer", {}, (b"",))
+    channel.send(Kind.CANCEL, 7)
+    await asyncio.sleep(0)
+
+    async def behaviour(_: Any, context: Call) -> bytes:
+        raise AssertionError("nobody wants it")
+
+    handler = grpc.stream_unary_rpc_method_handler(behaviour, response_serializer=bytes)  # type: ignore[arg-type]
+    begun: list[asyncio.Task[None]] = []
+
+    def opened(worker: _Worker, _: Frame) -> Call:
+        one = Call(worker.channel, 7, (), "peer", {}, (b"",), worker.ended)
+        begun.append(one.begin(handler))
+        return one
+
+    worker = _Worker(opened)
+    worker.channel.connection_made(Pipe())
+    worker.channel.data_received(pipe.written)
+    await asyncio.wait(begun)
+    assert begun[0].cancelled()
+    assert worker._calls == {}
 
 
 async def test_a_service_waits_for_a_client_that_reads_slowly() -> None:

@@ -56,6 +56,12 @@ async def test_a_commit_is_on_the_disk_when_it_returns(store: SqliteStore) -> No
     assert await writing.run(lambda db: db.execute("PRAGMA foreign_keys").fetchone()) == (1,)
 
 
+async def test_what_takes_a_statement_back_is_kept_in_memory(store: SqliteStore) -> None:
+    """A temporary file for each statement of many rows would cost as much as the rows."""
+    writing = store._writer._connection
+    assert await writing.run(lambda db: db.execute("PRAGMA temp_store").fetchone()) == (2,)
+
+
 async def test_reading_cannot_write(store: SqliteStore) -> None:
     """Only the writer changes anything."""
     with pytest.raises(DockgateError) as refused:

@@ -347,3 +347,15 @@ async def test_a_new_database_has_nothing_to_clean(store: SqliteStore) -> None:
     await store.secrets.keep_key("p", b"first")
     await store.secrets.keep_key("p", b"second")
     assert dict(await store.secrets.kept_keys()) == {"p": b"first"}
+
+
+async def test_the_file_is_written_anew_by_way_of_a_file(database: Path) -> None:
+    """The copy is as large as the database, which memory may not hold."""
+    old_database(database)
+    async with SqliteStore(database) as store:
+        statements: list[str] = []
+        await store._writer._connection.set_trace_callback(statements.append)
+        assert await store.secrets.clean(VAULT)
+    at = statements.index("VACUUM")
+    assert statements[at - 1] == "PRAGMA temp_store = FILE"
+    assert statements.index("PRAGMA temp_store = MEMORY") > at

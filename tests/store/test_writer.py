@@ -225,6 +225,43 @@ async def test_what_is_not_urgent_is_made_before_closing(database: Path) -> None
     assert len(await delivered) == 1
 
 
+async def test_after_a_quiet_time_a_change_is_on_its_way_at_once(database: Path) -> None:
+    """Not only when whatever else waits in the loop has had its turn."""
+    async with SqliteStore(database) as store:
+        await store.accept(an_accept())
+        await asyncio.sleep(0)  # the writer finds that nothing waits
+        begun = _begun(store)
+        accepted = store.accept(an_accept())
+        assert begun == [1]
+        await accepted
+
+
+async def test_in_a_burst_the_first_change_waits_for_those_of_the_same_turn(
+    database: Path,
+) -> None:
+    """Else it would be made alone, and all the others wait for it."""
+    async with SqliteStore(database) as store:
+        await asyncio.gather(*(store.accept(an_accept()) for _ in range(10)))
+        await asyncio.sleep(0)
+        begun = _begun(store)
+        await asyncio.gather(*(store.accept(an_accept()) for _ in range(10)))
+        assert begun == [10]
+
+
+def _begun(store: SqliteStore) -> list[int]:
+    """Of how many changes each group is that is begun from now on."""
+    begun: list[int] = []
+    connection = store._writer._connection
+    begin = connection.begin
+
+    def noted(function: Any) -> "asyncio.Future[Any]":
+        begun.append(len(function.keywords["changes"]))
+        return begin(function)
+
+    connection.begin = noted  # type: ignore[method-assign]
+    return begun
+
+
 class Refusing:
     """A connection on which the first change fails; ``meanwhile`` comes while it does."""
 
