@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import grpc
-from grpc import aio
 
 from dockgate_server import tls
 from dockgate_server.errors import CannotListen
-from dockgate_server.rpc import undecodable
+from dockgate_server.rpc import accepting, undecodable
 from dockgate_server.tls import TlsProblem
 
 if TYPE_CHECKING:
@@ -63,7 +62,7 @@ class Listener:
 
     def __init__(self, terms: Terms) -> None:
         self._terms = terms
-        self._server = aio.server(options=terms.options, maximum_concurrent_rpcs=terms.max_calls)
+        self._server = accepting.server(terms.options, terms.max_calls)
 
     def add(self, *handlers: "Handlers") -> None:
         """Serve these too, from the start on."""

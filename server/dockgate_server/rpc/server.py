@@ -107,12 +107,14 @@ class RpcServer:
             described = reflection_pb2.DESCRIPTOR.services_by_name["ServerReflection"]
             open_to_all.append((servicer, described))
         terms = listening.terms(settings)
-        self._server: Listener | Workers = Listener(terms)
+        self._server: Listener | Workers
         if settings.workers:
             methods = _methods([described for _, described in (*services, *open_to_all)])
             log = log or Log()
             orders = Orders(terms, settings.request_seconds, (log.level, log.format), methods)
             self._server = Workers(settings.workers, orders)
+        else:
+            self._server = Listener(terms)
         self._server.add(
             *[calls.through(*one) for one in services],
             *[calls.open_to_all(*one) for one in open_to_all],
