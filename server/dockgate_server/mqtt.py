@@ -202,24 +202,42 @@ async def _enter(client: aiomqtt.Client) -> None:
 
 
 def _watch_socket(client: aiomqtt.Client) -> tuple[asyncio.Event, asyncio.Event]:
-    """The events "the socket is open" and "it is closed again"."""
+    """The events "the socket is open" and "it is closed again".
+
+    paho opens it in a thread. The loop has nothing to do with it before that thread has done: paho
+    is not made for two at once, and uvloop ends the process when one closes what another watches.
+    """
     loop, paho = asyncio.get_running_loop(), client._client
     opened, closed = asyncio.Event(), asyncio.Event()
-    on_open, on_close = paho.on_socket_open, paho.on_socket_close
+    on_open, on_close, connect = paho.on_socket_open, paho.on_socket_close, client._client_connect
+    is_connecting = True
 
-    # paho calls these from the thread that connects, too.
-    def note_open(*arguments: Any) -> None:
+    def connect_alone() -> None:
+        try:
+            connect()
+        finally:
+            loop.call_soon_threadsafe(watch)
+
+    def watch() -> None:
+        nonlocal is_connecting
+        is_connecting = False
+        sock = paho._sock
+        if sock is None:
+            return
         if on_open is not None:
-            on_open(*arguments)
-        loop.call_soon_threadsafe(opened.set)
+            on_open(paho, None, sock)
+        if paho.want_write():
+            watch_for_writing(sock)
+        opened.set()
 
     def note_close(*arguments: Any) -> None:
-        if on_close is not None:
+        if on_close is not None and not is_connecting:
             on_close(*arguments)
         loop.call_soon_threadsafe(closed.set)
 
     def write_soon(_client: Any, _userdata: Any, sock: Any) -> None:
-        loop.call_soon_threadsafe(watch_for_writing, sock)
+        if not is_connecting:
+            loop.call_soon(watch_for_writing, sock)
 
     def watch_for_writing(sock: Any) -> None:
         # aiomqtt does not look whether the socket has been closed in the same turn of the loop;
@@ -234,6 +252,7 @@ def _watch_socket(client: aiomqtt.Client) -> tuple[asyncio.Event, asyncio.Event]
             if not client._disconnected.done():
                 client._disconnected.set_exception(error)
 
-    paho.on_socket_open, paho.on_socket_close = note_open, note_close
+    client._client_connect = connect_alone  # type: ignore[method-assign]
+    paho.on_socket_open, paho.on_socket_close = None, note_close
     paho.on_socket_register_write = write_soon
     return opened, closed

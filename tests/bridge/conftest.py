@@ -4,9 +4,15 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
 
 import pytest
-from support import brokers, proxy
+from support import brokers, loops, proxy
 from support.brokers import RunningBroker, Start
+from support.loops import Loops
 from support.proxy import Proxy
+
+
+def pytest_asyncio_loop_factories() -> Loops:
+    """What has to do with sockets is tried on both."""
+    return loops.BOTH
 
 
 @pytest.fixture

@@ -1,6 +1,9 @@
 """Brokers that are away, freeze, refuse, or do half of their work: noticed, told, survived."""
 
 import asyncio
+import threading
+from collections.abc import Callable
+from typing import Any
 
 import aiomqtt
 import pytest
@@ -209,3 +212,40 @@ async def test_what_is_unsent_when_a_connection_is_left_never_leaves() -> None:
                 received += len(data)
         assert received < 50_000_000
         writer.close()
+
+
+async def test_a_socket_belongs_to_the_thread_that_connects_until_it_has_done(
+    mosquitto: RunningBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What one watches and another closes ends the process on uvloop."""
+    client = aiomqtt.Client("127.0.0.1", mosquitto.port, protocol=aiomqtt.ProtocolVersion.V5)
+    loop, introduce = asyncio.get_running_loop(), client._client._send_connect
+    looked, done = threading.Event(), threading.Event()
+    watched: list[bool] = []
+
+    def turns(left: int) -> None:
+        if left:
+            loop.call_soon(turns, left - 1)
+        else:
+            looked.set()
+
+    def introduce_late(*arguments: Any) -> Any:
+        said = introduce(*arguments)
+        loop.call_soon_threadsafe(turns, 5)
+        looked.wait(5)
+        done.set()
+        return said
+
+    def noting(watch: Callable[..., None]) -> Callable[..., None]:
+        def noted(*arguments: Any) -> None:
+            watched.append(done.is_set())
+            watch(*arguments)
+
+        return noted
+
+    for name in ("add_reader", "add_writer"):
+        monkeypatch.setattr(loop, name, noting(getattr(loop, name)))
+    client._client._send_connect = introduce_late  # type: ignore[method-assign]
+    async with mqtt.connected(client):
+        pass
+    assert watched[:2] == [True, True]

@@ -53,6 +53,8 @@ async def test_a_command_lives_its_whole_life_behind_workers(
         await simulated.wait_ready()
         workers = children(server.process.pid)
         assert len(workers) == 2
+        for pid in (server.process.pid, *workers):
+            assert "uvloop" in Path(f"/proc/{pid}/maps").read_text()  # noqa: ASYNC240
         accepted = await server.stub.SubmitCommand(recording_start("k1", device_id="dock-001"))
         watched = pb.WatchCommandRequest(command_id=accepted.command.command_id)
         updates = [update async for update in server.stub.WatchCommand(watched, timeout=30)]

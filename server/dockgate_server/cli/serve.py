@@ -12,6 +12,8 @@ from dockgate_server.cli.problem import USAGE, Problem
 from dockgate_server.loading import all_is_loaded, without_rich
 
 if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
+
     from dockgate_server import app
     from dockgate_server.config import Settings, Store
 
@@ -105,12 +107,22 @@ def _run(settings: "Settings", *, as_json: bool) -> None:
         _say_ready(running, as_json=as_json)
 
     try:
-        asyncio.run(app.serve(settings, on_ready=ready))
+        with asyncio.Runner(loop_factory=_loop_factory(settings)) as runner:
+            runner.run(app.serve(settings, on_ready=ready))
     except app.StartProblem as problem:
         raise Problem(str(problem), code="CANNOT_START") from problem
     except supervision.TaskEnded as ended:
         # Its traceback is a bug's, and in the log.
         raise Problem(f"stopped, because {ended}", code="STOPPED") from ended
+
+
+def _loop_factory(settings: "Settings") -> "Callable[[], AbstractEventLoop] | None":
+    """For those who ask for workers uvloop: a tenth less processor time, for 2.6 MiB."""
+    if not settings.grpc.workers:
+        return None
+    import uvloop
+
+    return uvloop.new_event_loop
 
 
 def _allow_many_connections() -> None:

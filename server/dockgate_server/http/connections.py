@@ -7,7 +7,7 @@ together, for how many connections there are, and for a client that does not rea
 import asyncio
 from collections import Counter
 from itertools import chain
-from typing import Final
+from typing import Final, cast
 
 from aiohttp import web
 
@@ -140,9 +140,9 @@ class Connection(web.RequestHandler):
                 server.settings.head_seconds, self._head_is_too_slow
             )
             return
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
-        server.connection_made(self, transport)  # so that a stop ends it too
+        turned_away = cast("asyncio.Transport", transport)  # uvloop's does not say that it is one
+        self.transport = turned_away
+        server.connection_made(self, turned_away)  # so that a stop ends it too
         setting, most = limit
         whose = " from your address" if setting != "http.max_connections" else ""
         busy = f"{most} connections{whose} are open, and no more are taken for now"

@@ -4,9 +4,9 @@ import asyncio
 import os
 import signal
 import socket
+import subprocess  # nosec B404
 import sys
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple, cast
@@ -151,7 +151,7 @@ class _Worker:
         self._opened = opened
         self._calls: dict[int, Call] = {}
         self._serving: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: subprocess.Popen[bytes] | None = None
         self.gone = asyncio.Event()
         self.is_alive = False
         """It has answered the last question."""
@@ -163,12 +163,13 @@ class _Worker:
         with its:
             loop = asyncio.get_running_loop()
             await loop.create_connection(lambda: self.channel, sock=ours)
-            self._process = await asyncio.create_subprocess_exec(
-                # Without -P the folder in which the gateway was started would come first.
-                *(sys.executable, "-P", "-m", _MODULE, str(its.fileno())),
+            # Not by the loop: uvloop would let through the signals that are held back. Without -P
+            # the folder in which the gateway was started would come first.
+            self._process = subprocess.Popen(  # noqa: ASYNC220, S603  # nosec B603
+                (sys.executable, "-P", "-m", _MODULE, str(its.fileno())),
                 pass_fds=(its.fileno(),),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.DEVNULL,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
                 env=_environment(),
             )
         self.channel.send(Kind.SERVE, orders.plain())
@@ -197,13 +198,11 @@ class _Worker:
             return
         self.channel.send(Kind.STOP, seconds)
         try:
-            async with asyncio.timeout(seconds + _EXIT_SECONDS):
-                await self._process.wait()
-        except TimeoutError:
+            await asyncio.to_thread(self._process.wait, seconds + _EXIT_SECONDS)
+        except subprocess.TimeoutExpired:
             _log.warning("grpc_worker_killed", pid=self._process.pid)
-            with suppress(ProcessLookupError):
-                self._process.kill()
-            await self._process.wait()
+            self._process.kill()
+            await asyncio.to_thread(self._process.wait)
         self.channel.close()
 
     def ended(self, number: int) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import socket
+import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -262,6 +263,23 @@ async def test_a_worker_minds_no_signal_that_is_meant_for_the_gateway(
         os.kill(pids(server)[0], one)
     for _ in range(3):
         await stub.ListCommands(pb.ListCommandsRequest())
+
+
+async def test_a_worker_minds_no_signal_while_it_is_only_beginning(
+    core: Core, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has no handlers yet."""
+    start = subprocess.Popen
+
+    def started(*arguments: Any, **options: Any) -> Any:
+        process = start(*arguments, **options)
+        for one in (signal.SIGINT, signal.SIGTERM):
+            process.send_signal(one)
+        return process
+
+    monkeypatch.setattr(subprocess, "Popen", started)
+    async with serving(core) as server, grpc.aio.insecure_channel(server.address) as channel:
+        assert await healths.status(channel, SERVICE) == SERVING
 
 
 async def test_a_stop_ends_the_workers(core: Core) -> None:
