@@ -14,7 +14,7 @@ from typing import Any, Final
 from grpc import aio
 from grpc._cython import cygrpc  # type: ignore[attr-defined]  # it has no types
 
-AHEAD: Final = 32
+AHEAD: Final = 64
 """Calls that are asked for beyond the next one."""
 
 _TURNS: Final = 4
