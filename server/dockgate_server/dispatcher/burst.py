@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dockgate_server.clock import Clock
 from dockgate_server.dispatcher.window import WINDOW
 
-ACCEPTED_FOR_ONE_SENT = 16
+ACCEPTED_FOR_ONE_SENT = 64
 SPAN_SECONDS = 0.05
 FEWEST_ACCEPTED = WINDOW
 """In one span of time; with fewer there is no burst."""
