@@ -223,6 +223,9 @@ def _watch_socket(client: aiomqtt.Client) -> tuple[asyncio.Event, asyncio.Event]
         is_connecting = False
         sock = paho._sock
         if sock is None:
+            # That thread may have closed it again, and whoever waits for it must not go on to.
+            if closed.is_set():
+                opened.set()
             return
         if on_open is not None:
             on_open(paho, None, sock)

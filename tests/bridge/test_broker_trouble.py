@@ -214,6 +214,26 @@ async def test_what_is_unsent_when_a_connection_is_left_never_leaves() -> None:
         writer.close()
 
 
+async def test_a_socket_that_the_thread_that_connects_closes_is_none_of_the_loops_business(
+    mosquitto: RunningBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not watched yet, and nothing of the loop may be called from there."""
+    client = aiomqtt.Client("127.0.0.1", mosquitto.port, protocol=aiomqtt.ProtocolVersion.V5)
+    loop, paho = asyncio.get_running_loop(), client._client
+    called: list[str] = []
+
+    def give_up(*_: Any) -> Any:
+        paho._sock_close()
+
+    for name in ("add_reader", "remove_reader", "add_writer"):
+        monkeypatch.setattr(loop, name, lambda *_, name=name: called.append(name))
+    monkeypatch.setattr(paho, "_send_connect", give_up)
+    with pytest.raises(aiomqtt.MqttError):
+        async with asyncio.timeout(5), mqtt.connected(client):
+            pass
+    assert called == []
+
+
 async def test_a_socket_belongs_to_the_thread_that_connects_until_it_has_done(
     mosquitto: RunningBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:

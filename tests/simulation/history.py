@@ -22,8 +22,9 @@ from simulation.world import World
 _DOCKS = 4
 _MOST_ROUNDS = 20
 _AFTERMATH_SECONDS = 30.0
-_LAST_WORD_SECONDS = 1.0
 """For what is still on its way when the last deadline has passed."""
+_LAST_WORD_SECONDS = 1.0
+"""For an answer that a dock gives at the very end of that."""
 
 
 @dataclass(slots=True)
