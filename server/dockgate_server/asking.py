@@ -1,11 +1,19 @@
 """What every use case asks of a call before anything else, and the tokens of pages."""
 
+from typing import Final
+
 from google.protobuf.message import Message
 
 from dockgate_server import errors
 from dockgate_server.codec import cursor, rules
 from dockgate_server.errors import DockgateError, Reason
 from dockgate_server.model.caller import Caller, Scope
+
+LARGEST_DATA: Final = 262_144
+"""Bytes of the JSON that a device may be sent: as much as a request has by default. It may be
+longer than what the caller wrote, as JSON takes six characters for some."""
+
+_USUAL_PAGE: Final = 50
 
 
 def need(caller: Caller, scope: Scope) -> None:
@@ -41,6 +49,20 @@ def check(request: Message) -> None:
         raise errors.validation_failed(broken)
 
 
+def check_data(data: bytes) -> None:
+    """Hold what a device is to be sent against what brokers take.
+
+    A broker ends the connection for a message that is too large for it, with all others on it.
+
+    Raises:
+        DockgateError: PAYLOAD_TOO_LARGE.
+    """
+    if len(data) > LARGEST_DATA:
+        raise errors.too_large(
+            f"what the device is to be sent ({len(data)} bytes of JSON)", LARGEST_DATA
+        )
+
+
 def position(kind: str, page_token: str) -> int | None:
     """Where a page begins; None for the first one.
 
@@ -48,6 +70,11 @@ def position(kind: str, page_token: str) -> int | None:
         DockgateError: VALIDATION_FAILED, for a token that is not ours.
     """
     return cursor.read(kind, page_token, "page_token") if page_token else None
+
+
+def page_size(asked: int) -> int:
+    """How many a page has; 0 asks for as many as is usual."""
+    return asked or _USUAL_PAGE
 
 
 def next_page(kind: str, before: int | None) -> str:

@@ -8,6 +8,7 @@ metadata it carries, is documented in ``proto/dockgate/downlink/v1/error_reason.
 import enum
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 ERROR_DOMAIN = "dockgate.dev"
 """The ``domain`` of every google.rpc.ErrorInfo."""
@@ -80,6 +81,16 @@ _TRANSPORT: Mapping[Reason, tuple[int, str]] = {
 }
 
 
+MOST_VIOLATIONS: Final = 20
+"""Of one request. A larger error would not fit into gRPC's trailers, which are 8 KiB by default;
+and what a caller sent may come back in an error, but not all of it."""
+
+LONGEST_MESSAGE: Final = 1000
+
+LONGEST_VALUE: Final = 256
+"""Characters of a field's name, of what is said of it, and of a value in the metadata."""
+
+
 @dataclass(frozen=True, slots=True)
 class FieldViolation:
     """One offending field: its path as the caller wrote it, and what would be right."""
@@ -134,6 +145,24 @@ def validation_failed(violations: Sequence[FieldViolation]) -> DockgateError:
     """A VALIDATION_FAILED whose message names every offending field."""
     listed = "; ".join(f"{v.field}: {v.description}" for v in violations)
     return DockgateError(Reason.VALIDATION_FAILED, listed, violations=violations)
+
+
+def too_large(what: str, limit_bytes: int) -> DockgateError:
+    """A PAYLOAD_TOO_LARGE: ``what`` may have so many bytes."""
+    return DockgateError(
+        Reason.PAYLOAD_TOO_LARGE,
+        f"{what} is larger than {limit_bytes} bytes",
+        metadata={"limit_bytes": str(limit_bytes)},
+    )
+
+
+def unsupported_vendor(vendor: str, supported: str) -> DockgateError:
+    """An UNSUPPORTED_VENDOR: there is but one."""
+    return DockgateError(
+        Reason.UNSUPPORTED_VENDOR,
+        f"there is no vendor {vendor[:100]!r}; the vendor must be {supported!r}",
+        metadata={"vendor": vendor, "supported": supported},
+    )
 
 
 def nonce_replayed() -> DockgateError:

@@ -8,12 +8,14 @@ from support.bridge_on_broker import running_bridge
 from support.brokers import Start
 from support.log import Log, events
 
-from dockgate_server.bridge.interface import NotConnected
+from dockgate_server.bridge.interface import Acknowledgement, NotConnected, Verdict
 from dockgate_server.config import Mqtt
 
 pytestmark = pytest.mark.broker
 
 REPLIES = "thing/product/+/services_reply"
+SERVICES = "thing/product/dock-001/services"
+REPLY = "thing/product/dock-001/events_reply"
 
 
 @pytest.mark.parametrize(
@@ -104,3 +106,26 @@ async def test_a_broker_that_refuses_a_subscription_leaves_us_without_a_connecti
             await observed.wait_up()
             assert await observed.works()
     assert len([entry for entry in log if REPLIES in entry.get("problem", "")]) == 1
+
+
+async def test_a_message_too_large_for_the_broker_is_refused_and_costs_no_connection(
+    start: Start, log: Log
+) -> None:
+    """The broker would hang up, and no other command could be sent meanwhile."""
+    broker = start("max_packet_size 20000")
+    async with running_bridge(broker) as observed:
+        await observed.wait_up()
+        overhead = 45  # what stands around the payload in a packet to this topic
+        largest = observed.bridge.publish(SERVICES, b"x" * (20_000 - overhead), 30)
+        larger = observed.bridge.publish(SERVICES, b"x" * (20_001 - overhead), 30)
+        observed.bridge.answer(REPLY, b"x" * 30_000)
+
+        refused = await larger
+        assert refused == Acknowledgement(
+            Verdict.REFUSED, "Packet too large: 20001 bytes, it takes 20000"
+        )
+        assert (await largest).verdict is Verdict.NOBODY_LISTENS
+        assert await observed.works()
+        assert not observed.down.is_set()
+    told = next(entry for entry in log if entry["event"] == "answer_too_large")
+    assert (told["topic"], told["limit"]) == (REPLY, 20_000)

@@ -1,6 +1,7 @@
 """When the bridge tries again, and what the log says: beginnings and ends, never each attempt."""
 
 import pytest
+from support.clock import ManualClock
 from support.log import Log, events
 
 from dockgate_server.bridge.steadiness import (
@@ -9,7 +10,6 @@ from dockgate_server.bridge.steadiness import (
     STEADY_SECONDS,
     Steadiness,
 )
-from dockgate_server.clock import ManualClock
 
 
 @pytest.fixture

@@ -175,6 +175,15 @@ async def test_an_answer_without_a_code_is_refused(desk: Desk) -> None:
     assert [one.field for one in caught.value.violations] == ["reply_code"]
 
 
+async def test_an_answer_that_is_too_large_is_refused(desk: Desk) -> None:
+    """A broker would end the connection for it."""
+    request = await desk.asked("a_newer_request")
+    with pytest.raises(DockgateError) as caught:
+        await desk.reply(request.id, 0, text="\x01" * 50_000)
+    assert caught.value.reason is Reason.PAYLOAD_TOO_LARGE
+    assert (await desk.inbox.get(READER, _get(request.id))).status is RequestStatus.PENDING
+
+
 async def test_numbers_that_json_cannot_write_are_refused(desk: Desk) -> None:
     """They would reach the device as null."""
     request = await desk.asked("a_newer_request")

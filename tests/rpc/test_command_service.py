@@ -153,6 +153,24 @@ async def test_a_request_over_the_limit_is_refused(stub: Any, core: Core) -> Non
     assert await core.stored() == 0
 
 
+async def test_what_is_too_large_as_json_is_refused(stub: Any, core: Core) -> None:
+    """A broker would end the connection for it, and with it everybody's commands."""
+    request = recording_start("k1")
+    request.dji.camera_recording_start.payload_index = "\x01" * 50_000
+
+    code, why, _ = await refused(stub.SubmitCommand(request))
+
+    assert (code, why) == ("RESOURCE_EXHAUSTED", "PAYLOAD_TOO_LARGE")
+    assert await core.stored() == 0
+
+
+async def test_every_call_has_the_limit_of_its_size(stub: Any) -> None:
+    """Also those that change nothing."""
+    code, why, _ = await refused(stub.ListCommands(pb.ListCommandsRequest(device_id="x" * 262_144)))
+
+    assert (code, why) == ("RESOURCE_EXHAUSTED", "PAYLOAD_TOO_LARGE")
+
+
 async def test_an_unknown_device_is_not_found(stub: Any, core: Core) -> None:
     """Commands go only to devices that the gateway can reach."""
     code, why, _ = await refused(stub.SubmitCommand(recording_start("k1", device_id="other")))

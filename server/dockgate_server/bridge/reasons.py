@@ -1,4 +1,4 @@
-"""What a PUBACK says by its reason code."""
+"""What a PUBACK says by its reason code, or would say."""
 
 from functools import cache
 from typing import Final
@@ -25,3 +25,8 @@ def acknowledgement(code: int) -> Acknowledgement:
     if code == _NO_MATCHING_SUBSCRIBERS:
         return Acknowledgement(Verdict.NOBODY_LISTENS, reason)
     return Acknowledgement(Verdict.TAKEN, reason)
+
+
+def too_large(size: int, limit: int) -> Acknowledgement:
+    """What a broker would say, which has said beforehand how large a message may be."""
+    return Acknowledgement(Verdict.REFUSED, f"Packet too large: {size} bytes, it takes {limit}")

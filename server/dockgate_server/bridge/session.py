@@ -4,7 +4,7 @@ aiomqtt owns the handshake, TLS and the event loop's side of the socket. What it
 offer is taken from the paho client inside it, here and nowhere else:
 
 * the reason code of a PUBACK: "not authorized" and "nobody listens" look like success otherwise;
-* how many unacknowledged messages the broker allows;
+* how many unacknowledged messages the broker allows, and how large a message;
 * whether the broker kept our session since the last connection;
 * acknowledging an inbound message later, when what it caused has been committed;
 * callbacks instead of a task per message, which is half of the cost of a message;
@@ -67,6 +67,9 @@ _LAST_PACKET_ID: Final = 65_535
 _FIRST_PACKET_ID: Final = 256
 """Those below are paho's, which counts from 1 and needs one: for the subscription."""
 
+_LARGEST_OF_MQTT: Final = 268_435_460
+"""Bytes of the largest message that there can be."""
+
 _MOST_IN_FLIGHT: Final = _LAST_PACKET_ID - _FIRST_PACKET_ID
 
 
@@ -92,6 +95,7 @@ class Session:
         self._on_message = on_message
         self.receive_maximum = _MOST_IN_FLIGHT
         """What we may have unacknowledged: what the broker allows, if we have names for so many."""
+        self._largest = _LARGEST_OF_MQTT
         self.was_kept: bool | None = None
         """Whether the broker still had our session; None until it has let us in."""
         self._loop = asyncio.get_running_loop()
@@ -156,9 +160,12 @@ class Session:
         packet = wire.write_publish(
             topic, payload, is_v5=self.is_v5, packet_id=packet_id, expiry_seconds=expiry_seconds
         )
+        acknowledgement: asyncio.Future[Acknowledgement] = self._loop.create_future()
+        if len(packet) > self._largest:
+            acknowledgement.set_result(reasons.too_large(len(packet), self._largest))
+            return acknowledgement
         if not self._send(packet):
             raise NotConnected
-        acknowledgement: asyncio.Future[Acknowledgement] = self._loop.create_future()
         self._pending[packet_id] = (self._loop.time(), acknowledgement)
         if self._watchdog is None:
             self._watchdog = self._loop.call_later(self._patience, self._look_for_stall)
@@ -176,7 +183,12 @@ class Session:
 
     def answer(self, topic: str, payload: bytes) -> None:
         """See :class:`~dockgate_server.bridge.interface.Bridge`."""
-        self._send(wire.write_publish(topic, payload, is_v5=self.is_v5))
+        packet = wire.write_publish(topic, payload, is_v5=self.is_v5)
+        if len(packet) <= self._largest:
+            self._send(packet)
+        else:
+            # It repeats what the device has made up.
+            _log.warning("answer_too_large", topic=topic, bytes=len(packet), limit=self._largest)
 
     def _free_packet_id(self) -> int:
         """One that no message has which waits for its acknowledgement."""
@@ -271,6 +283,8 @@ class Session:
     ) -> None:
         allowed = getattr(properties, "ReceiveMaximum", _MOST_IN_FLIGHT)
         self.receive_maximum = min(allowed, _MOST_IN_FLIGHT)
+        # It would end the connection for a larger one.
+        self._largest = getattr(properties, "MaximumPacketSize", _LARGEST_OF_MQTT)
         if not mqtt.is_error(code):
             self.was_kept = flags.session_present
         self._connected(client, userdata, flags, code, properties)

@@ -69,7 +69,7 @@ class Steadiness:
         self._failures += 1
         self._tell_trouble(problem, taken_over=taken_over)
         pause = FIRST_PAUSE_SECONDS * 2.0 ** min(self._failures - 1, 10)
-        return min(pause, LAST_PAUSE_SECONDS) * random.uniform(0.5, 1.0)  # noqa: S311
+        return min(pause, LAST_PAUSE_SECONDS) * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
 
     def _has_lasted(self, version: str) -> None:
         self._lasting = None

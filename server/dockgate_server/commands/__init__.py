@@ -33,7 +33,6 @@ from dockgate_server.model.transitions import Accept, Accepted, BeginSending, Ca
 from dockgate_server.sealing import Vault
 from dockgate_server.store.interface import LedgerPage, Page, Store
 
-_DEFAULT_PAGE = 50
 _POLICIES = {
     command_pb2.OFFLINE_POLICY_FAIL_FAST: OfflinePolicy.FAIL_FAST,
     command_pb2.OFFLINE_POLICY_QUEUE: OfflinePolicy.QUEUE,
@@ -106,8 +105,8 @@ class Commands:
 
         Raises:
             DockgateError: VALIDATION_FAILED, UNSUPPORTED_VENDOR, UNSUPPORTED_COMMAND,
-                FORBIDDEN, DEVICE_NOT_FOUND, IDEMPOTENCY_CONFLICT, RATE_LIMITED, NONCE_REPLAYED,
-                UNAVAILABLE. Nothing was stored.
+                FORBIDDEN, DEVICE_NOT_FOUND, IDEMPOTENCY_CONFLICT, PAYLOAD_TOO_LARGE, RATE_LIMITED,
+                NONCE_REPLAYED, UNAVAILABLE. Nothing was stored.
         """
         try:
             accepted = await self._submitted(caller, request, nonce)
@@ -175,7 +174,7 @@ class Commands:
         if reach.is_limited:
             targets = await self._store.targets(caller.tenant)
             among = [one for one in targets if reach.has_target(*one)]
-        limit = request.page_size or _DEFAULT_PAGE
+        limit = asking.page_size(request.page_size)
         page = await self._store.list_commands(caller.tenant, which, before, limit, among)
         return page, asking.next_page(cursor.PAGE, page.next_before)
 
@@ -236,7 +235,7 @@ class Commands:
         if reach.is_limited:
             gateways = await self._store.unmatched_gateways(caller.tenant)
             among = [one for one in gateways if reach.has_gateway(one)]
-        limit = request.page_size or _DEFAULT_PAGE
+        limit = asking.page_size(request.page_size)
         page = await self._store.list_unmatched(
             caller.tenant, request.gateway_id, before, limit, among
         )
@@ -266,6 +265,7 @@ class Commands:
         nonce: Nonce | None,
     ) -> Accept:
         """The command that is asked for, where nothing is wrong with it."""
+        asking.check_data(data)
         if violations := requests.violations(request, method, message, data):
             raise errors.validation_failed(violations)
         self._check_permitted(caller, request, method)

@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 import orjson
 from aiohttp import HttpVersion11, web
 
+from dockgate_server import errors
 from dockgate_server.codec import envelope
 from dockgate_server.errors import DockgateError, Reason
 
@@ -21,7 +22,7 @@ def check_length(request: web.BaseRequest, limit_bytes: int) -> None:
         DockgateError: PAYLOAD_TOO_LARGE.
     """
     if (request.content_length or 0) > limit_bytes:
-        _too_large(limit_bytes)
+        raise errors.too_large("the body", limit_bytes)
 
 
 async def read(request: web.BaseRequest, limit_bytes: int, limit_seconds: float) -> bytes:
@@ -43,7 +44,7 @@ async def read(request: web.BaseRequest, limit_bytes: int, limit_seconds: float)
         # It came whole with the head, as small ones do: nothing to wait for.
         raw = content.read_nowait()
         if len(raw) > limit_bytes:
-            _too_large(limit_bytes)
+            raise errors.too_large("the body", limit_bytes)
         return raw
     chunks: list[bytes] = []
     size = 0
@@ -54,7 +55,7 @@ async def read(request: web.BaseRequest, limit_bytes: int, limit_seconds: float)
                 size += len(chunk)
                 # A chunked body does not say beforehand how large it is.
                 if size > limit_bytes:
-                    _too_large(limit_bytes)
+                    raise errors.too_large("the body", limit_bytes)
                 chunks.append(chunk)
     except TimeoutError:
         _invalid(f"the body did not arrive within {limit_seconds:g} s")
@@ -139,14 +140,6 @@ async def _invite(request: web.BaseRequest) -> None:
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         # What was written belongs to no response.
         request.writer.output_size = 0
-
-
-def _too_large(limit_bytes: int) -> NoReturn:
-    raise DockgateError(
-        Reason.PAYLOAD_TOO_LARGE,
-        f"the body is larger than {limit_bytes} bytes",
-        metadata={"limit_bytes": str(limit_bytes)},
-    )
 
 
 def _invalid(message: str) -> NoReturn:

@@ -33,11 +33,7 @@ def submission(values: Mapping[str, Any]) -> pb.SubmitCommandRequest:
     if violations := _wrong_members(values):
         raise errors.validation_failed(violations)
     if values["vendor"] != Vendor.DJI:
-        raise DockgateError(
-            Reason.UNSUPPORTED_VENDOR,
-            f"there is no vendor {values['vendor'][:100]!r}; the vendor must be 'dji'",
-            metadata={"vendor": values["vendor"], "supported": Vendor.DJI},
-        )
+        raise errors.unsupported_vendor(values["vendor"], Vendor.DJI)
     name = values["command_type"]
     if name != catalogue.RAW:
         name = catalogue.find(name).name

@@ -9,7 +9,7 @@ from google.protobuf import json_format, struct_pb2
 
 from dockgate.downlink.v1 import device_request_service_pb2 as pb
 from dockgate_server import errors
-from dockgate_server.errors import DockgateError, FieldViolation, Reason
+from dockgate_server.errors import FieldViolation
 from dockgate_server.http.convert import present, time
 from dockgate_server.model.command import Vendor
 from dockgate_server.model.device_request import DeviceRequest
@@ -42,11 +42,7 @@ def listing(query: str) -> pb.ListDeviceRequestsRequest:
         raise errors.validation_failed(violations)
     vendor = given.get("vendor", "")
     if vendor not in ("", Vendor.DJI):
-        raise DockgateError(
-            Reason.UNSUPPORTED_VENDOR,
-            f"there is no vendor {vendor[:100]!r}; the vendor must be 'dji'",
-            metadata={"vendor": vendor, "supported": Vendor.DJI},
-        )
+        raise errors.unsupported_vendor(vendor, Vendor.DJI)
     return pb.ListDeviceRequestsRequest(
         page_size=MOST_LISTED,
         device_id=given.get("device_id", ""),

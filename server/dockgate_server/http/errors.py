@@ -11,16 +11,17 @@ from typing import Any
 from aiohttp import web
 
 from dockgate_server.access import signature
-from dockgate_server.errors import DockgateError, Reason
+from dockgate_server.errors import (
+    LONGEST_MESSAGE,
+    LONGEST_VALUE,
+    MOST_VIOLATIONS,
+    DockgateError,
+    Reason,
+)
 from dockgate_server.http.responses import json_response
 
 RETRY_AFTER_SECONDS = 1
 """What a 503 asks its caller to wait."""
-
-# What a caller sent may come back in an error, but not all of it.
-_MOST_VIOLATIONS = 20
-_LONGEST_MESSAGE = 1000
-_LONGEST_VALUE = 256
 
 _HEADERS: dict[Reason, Callable[[DockgateError], dict[str, str]]] = {
     Reason.METHOD_NOT_ALLOWED: lambda error: {"Allow": error.metadata["allowed"]},
@@ -33,19 +34,19 @@ def error_response(error: DockgateError, request_id: str) -> web.Response:
     """The error as a response."""
     body: dict[str, Any] = {
         "code": error.reason.value,
-        "message": error.message[:_LONGEST_MESSAGE],
+        "message": error.message[:LONGEST_MESSAGE],
         "request_id": request_id,
     }
     if error.violations:
         body["details"] = [
             {
-                "field": violation.field[:_LONGEST_VALUE],
-                "description": violation.description[:_LONGEST_VALUE],
+                "field": violation.field[:LONGEST_VALUE],
+                "description": violation.description[:LONGEST_VALUE],
             }
-            for violation in error.violations[:_MOST_VIOLATIONS]
+            for violation in error.violations[:MOST_VIOLATIONS]
         ]
     if error.metadata:
-        body["metadata"] = {key: text[:_LONGEST_VALUE] for key, text in error.metadata.items()}
+        body["metadata"] = {key: text[:LONGEST_VALUE] for key, text in error.metadata.items()}
     response = json_response(error.reason.http_status, body, request_id)
     if error.reason in _HEADERS:
         response.headers.update(_HEADERS[error.reason](error))

@@ -7,7 +7,15 @@ import orjson
 from dockgate.downlink.v1 import device_request_pb2
 from dockgate.downlink.v1 import device_request_service_pb2 as pb
 from dockgate_server import errors
-from dockgate_server.asking import check, need, next_page, out_of_reach, position
+from dockgate_server.asking import (
+    check,
+    check_data,
+    need,
+    next_page,
+    out_of_reach,
+    page_size,
+    position,
+)
 from dockgate_server.clock import Clock
 from dockgate_server.codec import cursor, device_requests, dji_json
 from dockgate_server.codec.redaction import without_secrets
@@ -28,8 +36,6 @@ from dockgate_server.model.device_request import (
     RequestStatus,
 )
 from dockgate_server.store.requests import DeviceRequests, RequestPage
-
-_DEFAULT_PAGE = 50
 
 _WITHOUT_RESULT = frozenset({"config"})
 """Requests whose answer has no result unless it is a no. Source: DJI's page on config."""
@@ -101,7 +107,7 @@ class Inbox:
         if reach.is_limited:
             gateways = await self._store.gateways(caller.tenant)
             among = [one for one in gateways if reach.has_gateway(one)]
-        limit = request.page_size or _DEFAULT_PAGE
+        limit = page_size(request.page_size)
         page = await self._store.list(caller.tenant, which, before, limit, among)
         return page, next_page(cursor.REQUESTS, page.next_before)
 
@@ -113,7 +119,7 @@ class Inbox:
 
         Raises:
             DockgateError: VALIDATION_FAILED, FORBIDDEN, DEVICE_REQUEST_NOT_FOUND,
-                DEVICE_REQUEST_CLOSED, UNAVAILABLE. Nothing was stored.
+                DEVICE_REQUEST_CLOSED, PAYLOAD_TOO_LARGE, UNAVAILABLE. Nothing was stored.
         """
         need(caller, Scope.REQUESTS_CREATE)
         check(request)
@@ -125,6 +131,8 @@ class Inbox:
         data = {"result": request.reply_code, **payload}
         if known.request_type in _WITHOUT_RESULT and request.reply_code == 0:
             data = payload
+        written = orjson.dumps(data)
+        check_data(written)
         shown = without_secrets(data)
         reply = Reply(
             code=request.reply_code,
@@ -142,7 +150,7 @@ class Inbox:
             method=known.request_type,
             dangerous=is_dangerous,
         )
-        answered = await self._replies.answer(known.id, reply, orjson.dumps(data), audit)
+        answered = await self._replies.answer(known.id, reply, written, audit)
         if answered is not None:
             return answered
         # Somebody was faster, or it was too late; or this is the same answer once more.

@@ -14,13 +14,14 @@ from google.protobuf.message_factory import GetMessageClass
 from grpc import aio
 from grpc._cython import cygrpc  # type: ignore[attr-defined]  # it has no types
 
+from dockgate_server import errors
 from dockgate_server.clock import Clock, Handle
 from dockgate_server.errors import DockgateError, Reason
 
 Context = aio.ServicerContext[Any, Any]
 
 Read = Callable[[bytes], Any]
-"""Makes a message of its bytes, or raises a DockgateError VALIDATION_FAILED."""
+"""Makes a message of its bytes, or raises a DockgateError VALIDATION_FAILED, PAYLOAD_TOO_LARGE."""
 
 
 class NothingCame(DockgateError):
@@ -34,11 +35,13 @@ class TooSlow(DockgateError):
     """The request did not come in time."""
 
 
-def reader(message: Descriptor) -> Read:
-    """What reads messages of a type."""
+def reader(message: Descriptor, largest: int) -> Read:
+    """What reads messages of a type that have so many bytes at most."""
     parse = GetMessageClass(message).FromString
 
     def read(raw: bytes) -> Any:
+        if len(raw) > largest:
+            raise errors.too_large("the request", largest)
         try:
             return parse(raw)
         except DecodeError:

@@ -44,7 +44,7 @@ _Handler = Callable[[Any, Context], Awaitable[Any]]
 """What gRPC calls; the first argument is its own way to read requests, which is not used."""
 
 
-def unlimited(caller: Caller) -> None:
+def uncounted(caller: Caller) -> None:
     """Takes any number of calls."""
 
 
@@ -54,6 +54,7 @@ class Calls:
     Args:
         who_asks: Finds out who makes a call.
         arrival: Reads what it asks.
+        largest: How many bytes that may have.
         refusals: Writes down each call that was refused.
         take: Counts each call that has a caller; a watch counts once, at its start.
         refused: Hears of each call that was refused.
@@ -64,14 +65,16 @@ class Calls:
         self,
         who_asks: WhoAsks,
         arrival: Arrival,
+        largest: int,
         refusals: Refusals,
         *,
-        take: Take = unlimited,
+        take: Take = uncounted,
         refused: Refused = unheard,
         mutual_tls: bool = False,
     ) -> None:
         self._who_asks = who_asks
         self._arrival = arrival
+        self._largest = largest
         self._refusals = refusals
         self._mutual_tls = mutual_tls
         self._take = take
@@ -86,7 +89,7 @@ class Calls:
         """
 
         def wrapped(rpc: MethodDescriptor) -> _Handler:
-            handler, read = getattr(service, rpc.name), reader(rpc.input_type)
+            handler, read = getattr(service, rpc.name), reader(rpc.input_type, self._largest)
             wrap = self._streaming if rpc.server_streaming else self._unary
             return wrap(rpc.name, handler, read)
 
@@ -102,7 +105,7 @@ class Calls:
         """
 
         def wrapped(rpc: MethodDescriptor) -> _Handler:
-            handler, read = getattr(service, rpc.name), reader(rpc.input_type)
+            handler, read = getattr(service, rpc.name), reader(rpc.input_type, self._largest)
             wrap = self._open_stream if rpc.client_streaming else self._open
             return wrap(rpc.name, handler, read)
 

@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator
 
 from dockgate.downlink.v1 import command_service_pb2 as pb
 from dockgate_server.commands import Commands
-from dockgate_server.errors import DockgateError, Reason
 from dockgate_server.model.caller import Caller
 from dockgate_server.model.command import CommandEvent
 from dockgate_server.rpc import convert
@@ -22,21 +21,14 @@ class CommandService:
     Called through :class:`~dockgate_server.rpc.calls.Calls`, which knows the caller.
     """
 
-    def __init__(self, commands: Commands, max_message_bytes: int) -> None:
+    def __init__(self, commands: Commands) -> None:
         self._commands = commands
-        self._max_message_bytes = max_message_bytes
         self._shared: dict[int, pb.WatchCommandResponse] = {}
 
     async def SubmitCommand(  # noqa: N802
         self, caller: Caller, request: pb.SubmitCommandRequest
     ) -> pb.SubmitCommandResponse:
         """Store a command durably."""
-        if request.ByteSize() > self._max_message_bytes:
-            raise DockgateError(
-                Reason.PAYLOAD_TOO_LARGE,
-                f"the request is larger than {self._max_message_bytes} bytes",
-                metadata={"limit_bytes": str(self._max_message_bytes)},
-            )
         accepted = await self._commands.submit(caller, request)
         return pb.SubmitCommandResponse(
             command=convert.command(accepted.command), replayed=accepted.replayed

@@ -7,33 +7,37 @@ import structlog
 from google.protobuf import any_pb2
 from google.rpc import error_details_pb2, status_pb2
 
-from dockgate_server.errors import ERROR_DOMAIN, DockgateError, Reason
+from dockgate_server.errors import (
+    ERROR_DOMAIN,
+    LONGEST_MESSAGE,
+    LONGEST_VALUE,
+    MOST_VIOLATIONS,
+    DockgateError,
+    Reason,
+)
 
 _log = structlog.get_logger(__name__)
-
-# google.rpc.Status wants code numbers, and a large error would not fit into the trailers, which
-# are 8 KiB by default.
-_MOST_VIOLATIONS = 20
-_LONGEST_MESSAGE = 1000
 
 
 def to_status(error: DockgateError) -> status_pb2.Status:
     """The error with its machine-readable details."""
+    # google.rpc.Status wants its number.
     code, _ = grpc.StatusCode[error.reason.grpc_code].value
-    message = error.message[:_LONGEST_MESSAGE]
+    message = error.message[:LONGEST_MESSAGE]
     status = status_pb2.Status(code=code, message=message)
     info = error_details_pb2.ErrorInfo(
         reason=error.reason,
         domain=ERROR_DOMAIN,
-        metadata={key: value[:256] for key, value in error.metadata.items()},
+        metadata={key: value[:LONGEST_VALUE] for key, value in error.metadata.items()},
     )
     details: list[Any] = [info]
     if error.violations:
         violations = [
             error_details_pb2.BadRequest.FieldViolation(
-                field=violation.field[:256], description=violation.description[:256]
+                field=violation.field[:LONGEST_VALUE],
+                description=violation.description[:LONGEST_VALUE],
             )
-            for violation in error.violations[:_MOST_VIOLATIONS]
+            for violation in error.violations[:MOST_VIOLATIONS]
         ]
         details.append(error_details_pb2.BadRequest(field_violations=violations))
     if error.reason is Reason.RATE_LIMITED:

@@ -22,11 +22,10 @@ from dockgate_server.config import Grpc, Log
 from dockgate_server.events import EventWatching
 from dockgate_server.fleet import Fleet
 from dockgate_server.inbox import Inbox
-from dockgate_server.limits import Limits
-from dockgate_server.limits import unlimited as without_limits
+from dockgate_server.limits import Limits, unlimited
 from dockgate_server.rpc import listening
 from dockgate_server.rpc.arrival import Arrival
-from dockgate_server.rpc.calls import Calls, Take, unlimited
+from dockgate_server.rpc.calls import Calls, Take, uncounted
 from dockgate_server.rpc.command_service import CommandService
 from dockgate_server.rpc.device_request_service import DeviceRequestService
 from dockgate_server.rpc.device_service import DeviceService
@@ -68,7 +67,7 @@ class RpcServer:
         events: EventWatching | None = None,
         inbox: Inbox | None = None,
         keys: Keys | None = None,
-        take: Take = unlimited,
+        take: Take = uncounted,
         refused: Refused = unheard,
         limits: Limits | None = None,
         clock: Clock | None = None,
@@ -79,14 +78,15 @@ class RpcServer:
         calls = Calls(
             _who_asks(settings, keys),
             self._arrival,
-            (limits or without_limits()).refusals,
+            settings.max_message_bytes,
+            (limits or unlimited()).refusals,
             take=take,
             refused=refused,
             mutual_tls=settings.tls_client_ca is not None,
         )
         services: list[tuple[object, ServiceDescriptor]] = [
             (
-                CommandService(commands, settings.max_message_bytes),
+                CommandService(commands),
                 command_service_pb2.DESCRIPTOR.services_by_name["CommandService"],
             )
         ]
