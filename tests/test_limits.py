@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
+from support.clock import ManualClock
 from support.records import an_accept
 
-from dockgate_server.clock import ManualClock
 from dockgate_server.config.limits import LimitsSection
 from dockgate_server.errors import DockgateError, Reason
 from dockgate_server.limits import Limits

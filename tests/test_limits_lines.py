@@ -1,8 +1,8 @@
 """Refusals in the log: few lines, however many calls."""
 
 from structlog.testing import capture_logs
+from support.clock import ManualClock
 
-from dockgate_server.clock import ManualClock
 from dockgate_server.limits.lines import SECONDS, Lines
 from dockgate_server.limits.refusals import LOG_SECONDS, MOST_UNPROVEN_LINES, Refusals
 

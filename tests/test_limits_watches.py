@@ -7,11 +7,11 @@ from typing import Any, cast
 
 import pytest
 from support.bridge import ScriptedBridge
+from support.clock import ManualClock
 from support.core import running
 from support.vault import VAULT
 
 from dockgate.downlink.v1 import command_service_pb2, device_request_service_pb2, device_service_pb2
-from dockgate_server.clock import ManualClock
 from dockgate_server.config.limits import LimitsSection
 from dockgate_server.devices.state import StateBoard
 from dockgate_server.errors import DockgateError, Reason

@@ -3,8 +3,9 @@
 import asyncio
 
 import pytest
+from support.clock import ManualClock
 
-from dockgate_server.clock import ManualClock, SystemClock
+from dockgate_server.clock import SystemClock
 from dockgate_server.supervision import Supervisor, TaskEnded
 
 

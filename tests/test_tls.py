@@ -16,12 +16,12 @@ from cryptography import x509
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from support.bridge import ScriptedBridge
 from support.certificates import Authority
+from support.clock import ManualClock
 from support.core import running
 from support.log import Log, events
 from support.open_api import serving
 
 from dockgate_server.access.keys import Keys
-from dockgate_server.clock import ManualClock
 from dockgate_server.config import Grpc
 from dockgate_server.errors import CannotListen
 from dockgate_server.rpc.health import Health

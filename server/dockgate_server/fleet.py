@@ -17,7 +17,6 @@ from dockgate_server.model.audit import Entry, by
 from dockgate_server.model.caller import Caller, Scope
 from dockgate_server.model.device import Device, Presence
 
-_DEFAULT_PAGE = 50
 STATE_SECONDS = 1.0
 """How often a watcher gets the state of a device at most."""
 
@@ -96,7 +95,7 @@ class Fleet:
             for device in self._registry.list(caller.tenant, request.gateway_id)
             if device.name > behind and reach.has(device)
         ]
-        limit = request.page_size or _DEFAULT_PAGE
+        limit = asking.page_size(request.page_size)
         page = found[:limit]
         more = len(found) > limit
         token = cursor.write_name(cursor.DEVICE, page[-1].name) if more else ""

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.clock import ManualClock
 
 from dockgate_server import sealing
 from dockgate_server.access.forms import InvalidField
 from dockgate_server.access.keys import CannotRotate, Keys, NewKey, UnknownKey
 from dockgate_server.access.opening import CACHE_SECONDS, NEW_SECONDS
-from dockgate_server.clock import ManualClock
 from dockgate_server.model.caller import Caller, Scope
 from dockgate_server.sealing import SealingKey, SealingProblem
 from dockgate_server.store.sqlite import SqliteStore

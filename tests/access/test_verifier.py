@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+from support.clock import ManualClock
 
 from dockgate_server.access import signature
 from dockgate_server.access.keys import Keys, NewKey
 from dockgate_server.access.opening import CACHE_SECONDS
 from dockgate_server.access.verifier import SignedRequest, Verifier
-from dockgate_server.clock import ManualClock
 from dockgate_server.errors import DockgateError, Reason
 from dockgate_server.model.caller import Caller
 from dockgate_server.store.sqlite import SqliteStore

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 from support.audit import SEALING_KEY, an_entry, broken, entries, recording, verified
+from support.clock import ManualClock
 from support.records import NOW
 
-from dockgate_server.clock import ManualClock
 from dockgate_server.model.audit import Entry
 from dockgate_server.sealing import Resealing, SealingKey, SealingProblem
 from dockgate_server.store.audit import NO_MAC, Chain, Head

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 from support.audit import entries, verified
+from support.clock import ManualClock
 
 from dockgate_server.audit import Audit
 from dockgate_server.audit.counting import BURST, ENTRIES_PER_SECOND, MOST_KINDS
-from dockgate_server.clock import ManualClock
 from dockgate_server.errors import DockgateError, Reason, Subject
 from dockgate_server.model.audit import Entry
 from dockgate_server.model.caller import DEFAULT_TENANT, Caller, Origin

@@ -18,6 +18,7 @@ import orjson
 import pytest
 from support import gateway, server_process
 from support.audit import entries
+from support.clock import ManualClock
 from support.gateway import Gateway, recording_start
 
 from dockgate.downlink.v1 import command_service_pb2 as pb
@@ -26,7 +27,7 @@ from dockgate.downlink.v1.device_service_pb2_grpc import DeviceServiceStub
 from dockgate_server import sealing
 from dockgate_server.access import signature
 from dockgate_server.access.keys import Keys, NewKey
-from dockgate_server.clock import ManualClock, SystemClock
+from dockgate_server.clock import SystemClock
 from dockgate_server.model.audit import Entry
 from dockgate_server.model.caller import ORDINARY, Scope
 from dockgate_server.sealing import KeySource

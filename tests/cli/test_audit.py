@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 from cli.scripted import Run
 from support.audit import an_entry
+from support.clock import ManualClock
 
 from dockgate_server import sealing
-from dockgate_server.clock import ManualClock, SystemClock
+from dockgate_server.clock import SystemClock
 from dockgate_server.store.sqlite import SqliteStore, backup
 
 NOW = 1_776_859_200_000

@@ -5,9 +5,8 @@ from pathlib import Path
 
 import pytest
 from support.bridge import ScriptedBridge
+from support.clock import ManualClock
 from support.core import Core, running
-
-from dockgate_server.clock import ManualClock
 
 
 @pytest.fixture

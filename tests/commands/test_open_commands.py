@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 from support.bridge import NOBODY, ScriptedBridge
+from support.clock import ManualClock
 from support.core import Core, running
 from support.gateway import recording_start
 
 from dockgate.downlink.v1 import command_service_pb2 as pb
-from dockgate_server.clock import ManualClock
 from dockgate_server.config.limits import LimitsSection
 from dockgate_server.errors import DockgateError, Reason, unavailable
 from dockgate_server.limits import Limits

@@ -19,6 +19,7 @@ from hypothesis import event as count
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule
 from support.bridge import ScriptedBridge
+from support.clock import ManualClock
 from support.core import running
 from support.followers import CHARGE, PHOTO, RECORDING, Follower, OfAll, OfCommand, Record
 from support.records import NOW, a_job, a_reply, an_accept
@@ -26,7 +27,6 @@ from support.turns import Disk, TurnLoop
 
 from dockgate.downlink.v1 import command_service_pb2 as pb
 from dockgate_server import hub
-from dockgate_server.clock import ManualClock
 from dockgate_server.codec import catalogue, cursor
 from dockgate_server.commands import watching
 from dockgate_server.errors import DockgateError, Reason

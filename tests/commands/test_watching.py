@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 from support.bridge import ScriptedBridge
+from support.clock import ManualClock
 from support.core import Core, running
 from support.gateway import recording_start
 from support.records import a_job, a_reply
 
 from dockgate.downlink.v1 import command_service_pb2 as pb
-from dockgate_server.clock import ManualClock
 from dockgate_server.errors import DockgateError, Reason
 from dockgate_server.model.caller import LOCAL, Caller
 from dockgate_server.model.command import CommandEvent, EventKind, JobState, Status

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 from support.bridge import ScriptedBridge
+from support.clock import ManualClock
 from support.core import Core, running
 from support.gateway import recording_start
 from support.records import an_accept
 
 from dockgate.downlink.v1 import command_service_pb2 as pb
 from dockgate_server import hub
-from dockgate_server.clock import ManualClock
 from dockgate_server.codec import cursor
 from dockgate_server.commands import FleetUpdate
 from dockgate_server.errors import DockgateError, Reason

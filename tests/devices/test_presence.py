@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
+from support.clock import ManualClock
 from support.records import NOW
 
-from dockgate_server.clock import ManualClock
 from dockgate_server.devices import presence as presences
 from dockgate_server.devices.log import WhereaboutsLog
 from dockgate_server.devices.presence import PresenceBook

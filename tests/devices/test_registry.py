@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.clock import ManualClock
 from support.log import Log
 from support.records import NOW
 
-from dockgate_server.clock import ManualClock
 from dockgate_server.devices.presence import PresenceBook
 from dockgate_server.devices.registry import Registry
 from dockgate_server.devices.topology import read_topology

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.clock import ManualClock
 from support.records import NOW
 
 from dockgate.downlink.v1 import device_service_pb2 as pb
-from dockgate_server.clock import ManualClock
 from dockgate_server.devices.presence import PresenceBook
 from dockgate_server.devices.registry import Registry
 from dockgate_server.devices.state import StateBoard

@@ -1,15 +1,11 @@
 """Fixtures of the dispatcher's tests."""
 
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import pytest
-from support.rig import URGENT, Rig, Start, starting
-
-from dockgate.dji.v1 import options_pb2
-from dockgate_server.codec import catalogue
+from support.rig import Rig, Start, starting
 
 
 @pytest.fixture
@@ -23,14 +19,3 @@ async def rig(start: Start) -> AsyncIterator[Rig]:
     """One that runs, connected to a broker that says nothing by itself."""
     async with start() as rig:
         yield rig
-
-
-@pytest.fixture
-def urgent_method(monkeypatch: pytest.MonkeyPatch) -> str:
-    """A method that overtakes."""
-    method = catalogue.METHODS[URGENT]
-    spec = options_pb2.MethodSpec()
-    spec.CopyFrom(method.spec)
-    spec.overtakes = True
-    monkeypatch.setitem(catalogue.METHODS, URGENT, replace(method, spec=spec))  # type: ignore[arg-type]
-    return URGENT

@@ -3,7 +3,7 @@
 import pytest
 from support.bridge import NOBODY, TAKEN
 from support.records import CHARGE_OPEN, SETUP_ABORT
-from support.rig import Rig
+from support.rig import URGENT, Rig
 
 from dockgate_server.bridge.interface import Acknowledgement, Verdict
 from dockgate_server.dispatcher.absent import PROBE_SECONDS
@@ -149,20 +149,20 @@ async def test_a_last_will_ends_those_that_wait_only_to_find_out(rig: Rig) -> No
     assert (await rig.now(waiting)).sending_at is not None
 
 
-async def test_an_emergency_goes_out_whatever_is_believed(rig: Rig, urgent_method: str) -> None:
+async def test_an_emergency_goes_out_whatever_is_believed(rig: Rig) -> None:
     """The belief may be wrong; the broker's answer tells."""
     rig.receive("will", STATUS_TOPIC, LAST_WILL)
-    command_id = await rig.accept(command_type=urgent_method, **FAIL_FAST)
+    command_id = await rig.accept(command_type=URGENT, **FAIL_FAST)
     await rig.bridge.wait_published(1)
     assert rig.sent() == [command_id]
 
 
 async def test_an_emergency_for_which_nobody_listens_does_not_change_who_finds_out(
-    rig: Rig, urgent_method: str
+    rig: Rig,
 ) -> None:
     """That one may still wait for its turn: another one would overtake it, or none would go."""
     rig.bridge.receive_maximum = 3  # one place beside those that are kept for emergencies
-    emergency = await rig.accept(command_type=urgent_method, **QUEUE)
+    emergency = await rig.accept(command_type=URGENT, **QUEUE)
     rig.bridge.published[-1].acknowledge(NOBODY)
     await rig.settle()
     waiting = [await rig.accept(**QUEUE) for _ in range(2)]

@@ -4,9 +4,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from support.clock import ManualClock
 from support.rig import Rig, starting
 
-from dockgate_server.clock import ManualClock
 from dockgate_server.dispatcher.burst import (
     ACCEPTED_FOR_ONE_SENT,
     FEWEST_ACCEPTED,

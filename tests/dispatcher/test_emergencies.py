@@ -3,41 +3,37 @@
 import asyncio
 
 from support.bridge import ScriptedBridge
-from support.rig import BreakingBridge, Rig, Start
+from support.rig import URGENT, BreakingBridge, Rig, Start
 
 from dockgate_server.dispatcher.window import WINDOW
 from dockgate_server.model.command import EventKind
 
 
-async def test_an_emergency_does_not_wait_for_a_full_window(rig: Rig, urgent_method: str) -> None:
+async def test_an_emergency_does_not_wait_for_a_full_window(rig: Rig) -> None:
     """It leaves with its acceptance."""
     ids = [await rig.accept() for _ in range(WINDOW + 5)]
-    urgent = await rig.accept(command_type=urgent_method)
+    urgent = await rig.accept(command_type=URGENT)
     assert rig.sent() == [*ids[:WINDOW], urgent]
     assert rig.dispatcher.backlog == 5
 
 
-async def test_an_emergency_jumps_the_backlog_after_a_reconnect(
-    rig: Rig, urgent_method: str
-) -> None:
+async def test_an_emergency_jumps_the_backlog_after_a_reconnect(rig: Rig) -> None:
     """First, and emergencies among themselves in the order accepted."""
     rig.connect(False)
     ids = [await rig.accept() for _ in range(3)]
-    urgent = [await rig.accept(command_type=urgent_method) for _ in range(3)]
+    urgent = [await rig.accept(command_type=URGENT) for _ in range(3)]
     ids.append(await rig.accept())
     rig.connect()
     await rig.bridge.wait_published(7)
     assert rig.sent() == urgent + ids
 
 
-async def test_an_emergency_of_the_backlog_does_not_wait_for_the_window(
-    start: Start, urgent_method: str
-) -> None:
+async def test_an_emergency_of_the_backlog_does_not_wait_for_the_window(start: Start) -> None:
     """Also where it lost its place to a connection that broke."""
     async with start() as rig:
         ids = [await rig.accept() for _ in range(WINDOW)]
         rig.connect(False)
-        late = [await rig.accept(command_type=urgent_method) for _ in range(2)]
+        late = [await rig.accept(command_type=URGENT) for _ in range(2)]
         rest = await rig.accept()
         rig.connect()
         await rig.bridge.wait_published(WINDOW + 2)
@@ -49,23 +45,21 @@ async def test_an_emergency_of_the_backlog_does_not_wait_for_the_window(
         assert rig.sent()[-1] == rest
 
 
-async def test_emergencies_keep_their_order_when_the_connection_blinks(
-    rig: Rig, urgent_method: str
-) -> None:
+async def test_emergencies_keep_their_order_when_the_connection_blinks(rig: Rig) -> None:
     """The second one has a place, the first one had none: it still does not go first."""
     rig.connect(False)
-    first = rig.submit(command_type=urgent_method)
+    first = rig.submit(command_type=URGENT)
     rig.bridge.connected = True
-    second = rig.submit(command_type=urgent_method)
+    second = rig.submit(command_type=URGENT)
     ids = [(await first).command.id, (await second).command.id]
     await rig.bridge.wait_published(2)
     assert rig.sent() == ids
 
 
-async def test_other_commands_wait_while_an_emergency_does(rig: Rig, urgent_method: str) -> None:
+async def test_other_commands_wait_while_an_emergency_does(rig: Rig) -> None:
     """Nothing leaves between an emergency's acceptance and its sending."""
     rig.connect(False)
-    urgent = await rig.accept(command_type=urgent_method)
+    urgent = await rig.accept(command_type=URGENT)
     rig.bridge.connected = True
     other = rig.submit()
     rig.dispatcher.connection_changed()
@@ -74,13 +68,11 @@ async def test_other_commands_wait_while_an_emergency_does(rig: Rig, urgent_meth
     assert rig.sent() == [urgent, (await other).command.id]
 
 
-async def test_an_emergency_takes_the_places_that_the_broker_keeps_for_it(
-    start: Start, urgent_method: str
-) -> None:
+async def test_an_emergency_takes_the_places_that_the_broker_keeps_for_it(start: Start) -> None:
     """One more than the broker allows, and it would end the connection."""
     async with start(ScriptedBridge(receive_maximum=5)) as rig:
         ids = [await rig.accept() for _ in range(4)]
-        urgent = [await rig.accept(command_type=urgent_method) for _ in range(3)]
+        urgent = [await rig.accept(command_type=URGENT) for _ in range(3)]
         await rig.settle()
         assert rig.sent() == [*ids[:3], *urgent[:2]]
         rig.message(ids[0]).acknowledge()
@@ -93,24 +85,20 @@ async def test_an_emergency_takes_the_places_that_the_broker_keeps_for_it(
         assert rig.sent()[-1] == ids[3]
 
 
-async def test_emergencies_at_the_same_moment_keep_to_what_the_broker_allows(
-    start: Start, urgent_method: str
-) -> None:
+async def test_emergencies_at_the_same_moment_keep_to_what_the_broker_allows(start: Start) -> None:
     """Those whose acceptance is under way count as well."""
     async with start(ScriptedBridge(receive_maximum=3)) as rig:
-        asked = [rig.submit(command_type=urgent_method) for _ in range(5)]
+        asked = [rig.submit(command_type=URGENT) for _ in range(5)]
         ids = [(await one).command.id for one in asked]
         await rig.settle()
         assert rig.sent() == ids[:3]
 
 
-async def test_emergencies_of_the_backlog_count_for_the_window(
-    rig: Rig, urgent_method: str
-) -> None:
+async def test_emergencies_of_the_backlog_count_for_the_window(rig: Rig) -> None:
     """They go first, and others leave them the room."""
     rig.connect(False)
     ids = [await rig.accept() for _ in range(WINDOW)]
-    urgent = [await rig.accept(command_type=urgent_method) for _ in range(2)]
+    urgent = [await rig.accept(command_type=URGENT) for _ in range(2)]
     rig.connect()
     await rig.bridge.wait_published(WINDOW)
     await rig.settle()
@@ -118,14 +106,14 @@ async def test_emergencies_of_the_backlog_count_for_the_window(
 
 
 async def test_an_emergency_behind_another_that_waits_is_not_yet_meant_to_leave(
-    start: Start, urgent_method: str
+    start: Start,
 ) -> None:
     """After a crash it is known that it has not."""
     bridge = BreakingBridge()
     bridge.broken = True
     async with start(bridge) as rig:
-        first = await rig.accept(command_type=urgent_method)
-        asked = rig.submit(command_type=urgent_method)
+        first = await rig.accept(command_type=URGENT)
+        asked = rig.submit(command_type=URGENT)
         rig.bridge.connected = False
         second = (await asked).command.id
         await asyncio.sleep(0)

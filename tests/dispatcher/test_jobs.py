@@ -4,9 +4,9 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
+from support.clock import ManualClock
 from support.records import CHARGE_OPEN, NOW, a_job, a_reply, an_accept
 
-from dockgate_server.clock import ManualClock
 from dockgate_server.codec import catalogue
 from dockgate_server.dispatcher.jobs import Jobs
 from dockgate_server.dispatcher.recorder import Recorder

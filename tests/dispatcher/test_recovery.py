@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 from support.bridge import ScriptedBridge
+from support.clock import ManualClock
 from support.records import CHARGE_OPEN, NOW, SETUP_ABORT, an_accept, in_status
 from support.rig import Start
 
-from dockgate_server.clock import ManualClock
 from dockgate_server.dispatcher.window import WINDOW
 from dockgate_server.model.command import EventKind, FailureCode, Status
 from dockgate_server.store.sqlite import SqliteStore

@@ -3,10 +3,10 @@
 import asyncio
 
 from support.bridge import NOBODY, ScriptedBridge
+from support.clock import ManualClock
 from support.records import CHARGE_OPEN
 from support.rig import Rig, Start
 
-from dockgate_server.clock import ManualClock
 from dockgate_server.dispatcher.window import WINDOW
 from dockgate_server.model.command import Status
 

@@ -6,12 +6,12 @@ from contextlib import aclosing
 from pathlib import Path
 
 import pytest
+from support.clock import ManualClock
 from support.records import NOW
 
 from dockgate.downlink.v1 import device_service_pb2 as pb
 from dockgate_server import events as watching
 from dockgate_server import hub
-from dockgate_server.clock import ManualClock
 from dockgate_server.codec import cursor
 from dockgate_server.devices.presence import PresenceBook
 from dockgate_server.devices.registry import Registry

@@ -11,11 +11,11 @@ import orjson
 import pytest
 from support import log as log_support
 from support.bridge import ScriptedBridge
+from support.clock import ManualClock
 from support.log import Log
 from support.records import CHARGE_OPEN, an_accept
 
 from dockgate_server.bridge.interface import Inbound
-from dockgate_server.clock import ManualClock
 from dockgate_server.codec import envelope
 from dockgate_server.hub import Feed
 from dockgate_server.inbound import events as inbound_events

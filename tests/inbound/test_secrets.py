@@ -5,11 +5,11 @@ from typing import Any
 
 import orjson
 import pytest
+from support.clock import ManualClock
 from support.records import ledger
 from support.rig import starting
 
 from dockgate_server.bridge.interface import Inbound
-from dockgate_server.clock import ManualClock
 from dockgate_server.codec import envelope
 from dockgate_server.inbound.telemetry import Telemetry
 from dockgate_server.model.command import Channel, Status

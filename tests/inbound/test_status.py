@@ -7,9 +7,9 @@ from typing import Any
 import orjson
 import pytest
 from support.bridge import ScriptedBridge
+from support.clock import ManualClock
 
 from dockgate_server.bridge.interface import Inbound
-from dockgate_server.clock import ManualClock
 from dockgate_server.codec import envelope
 from dockgate_server.devices.presence import PresenceBook
 from dockgate_server.devices.registry import Registry

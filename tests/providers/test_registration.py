@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.clock import ManualClock
 
-from dockgate_server.clock import ManualClock
 from dockgate_server.config.providers import Registration as Settings
 from dockgate_server.model.device import Topology
 from dockgate_server.model.device_request import Asked

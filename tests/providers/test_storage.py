@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
+from support.clock import ManualClock
 
-from dockgate_server.clock import ManualClock
 from dockgate_server.config.providers import ObjectStorage
 from dockgate_server.model.device_request import Asked
 from dockgate_server.providers import sts

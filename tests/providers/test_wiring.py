@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.clock import ManualClock
 
 from dockgate_server import app, config
-from dockgate_server.clock import ManualClock
 from dockgate_server.providers.wiring import providers
 from dockgate_server.store.sqlite import SqliteStore
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import grpc
 import pytest
+from support.clock import ManualClock
 
 from dockgate.downlink.v1 import device_pb2
 from dockgate.downlink.v1 import device_service_pb2 as pb
 from dockgate.downlink.v1 import device_service_pb2_grpc as pb_grpc
-from dockgate_server.clock import ManualClock
 from dockgate_server.config import Grpc
 from dockgate_server.devices.presence import PresenceBook
 from dockgate_server.devices.registry import Registry

@@ -11,13 +11,13 @@ import grpc
 import pytest
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
+from support.clock import ManualClock
 from support.core import Core
 from support.gateway import recording_start
 from support.secured import secured
 
 from dockgate.downlink.v1 import command_service_pb2 as pb
 from dockgate.downlink.v1.command_service_pb2_grpc import CommandServiceStub
-from dockgate_server.clock import ManualClock
 from dockgate_server.config import Grpc
 from dockgate_server.config.limits import LimitsSection
 from dockgate_server.limits import Limits

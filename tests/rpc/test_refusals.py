@@ -16,13 +16,13 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from grpc_status import rpc_status
 from structlog.testing import capture_logs
 from support import audit, raw_grpc
+from support.clock import ManualClock
 from support.core import Core
 from support.log import Log
 from support.secured import Refusal, Secured, bearer, secured
 
 from dockgate.downlink.v1 import command_service_pb2 as pb
 from dockgate_server.audit import Audit
-from dockgate_server.clock import ManualClock
 from dockgate_server.config import Grpc
 from dockgate_server.config.limits import LimitsSection
 from dockgate_server.limits import Limits

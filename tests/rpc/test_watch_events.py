@@ -8,12 +8,12 @@ import grpc
 import orjson
 import pytest
 from google.protobuf import json_format
+from support.clock import ManualClock
 from support.records import NOW
 
 from dockgate.dji.v1 import event_pb2
 from dockgate.downlink.v1 import device_service_pb2 as pb
 from dockgate.downlink.v1 import device_service_pb2_grpc as pb_grpc
-from dockgate_server.clock import ManualClock
 from dockgate_server.codec import cursor, device_events
 from dockgate_server.config import Grpc
 from dockgate_server.devices.presence import PresenceBook

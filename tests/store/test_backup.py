@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from support.clock import ManualClock
 from support.records import (
     CHARGE_OPEN,
     NOW,
@@ -21,7 +22,6 @@ from support.records import (
 )
 from support.rig import starting
 
-from dockgate_server.clock import ManualClock
 from dockgate_server.errors import DockgateError, Reason
 from dockgate_server.model.command import (
     CommandEvent,

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 from support import gateway
+from support.clock import ManualClock
 from support.records import NOW
 
 from dockgate_server import errors
-from dockgate_server.clock import ManualClock
 from dockgate_server.errors import DockgateError, Reason
 from dockgate_server.model.device import Topology
 from dockgate_server.model.event import DeviceEvent, NewEvent, Repetition

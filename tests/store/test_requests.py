@@ -5,8 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from support.clock import ManualClock
 
-from dockgate_server.clock import ManualClock
 from dockgate_server.model.device import Topology
 from dockgate_server.model.device_request import (
     DeviceRequest,

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 from support.bridge import ScriptedBridge
+from support.clock import ManualClock
 from support.core import Core, running
 from support.gateway import running as gateway_running
 from support.records import NOW, a_job, a_reply, an_accept, in_status
 
 from dockgate.downlink.v1 import command_service_pb2 as pb
-from dockgate_server.clock import ManualClock, SystemClock
+from dockgate_server.clock import SystemClock
 from dockgate_server.codec import cursor
 from dockgate_server.commands import FleetUpdate
 from dockgate_server.errors import DockgateError, Reason

@@ -10,11 +10,11 @@ from typing import Any
 
 import orjson
 import pytest
+from support.clock import ManualClock
 from support.records import NOW, a_reply, an_accept, begin_sending
 from support.vault import SEALING_KEY, VAULT
 
 from dockgate_server import sealing
-from dockgate_server.clock import ManualClock
 from dockgate_server.model.command import Command, FailureCode
 from dockgate_server.model.device_request import NewRequest, Reply, ReplySource, Routing
 from dockgate_server.model.transitions import Cancel, CompleteSend, Expire, RecordReply, Refuse

@@ -11,7 +11,6 @@ import orjson
 
 from dockgate.downlink.v1 import device_request_service_pb2 as pb
 from dockgate_server.bridge.interface import Inbound
-from dockgate_server.clock import ManualClock
 from dockgate_server.codec import envelope
 from dockgate_server.devices.presence import PresenceBook
 from dockgate_server.devices.registry import Registry
@@ -23,6 +22,7 @@ from dockgate_server.model.device_request import DeviceRequest, RequestFilter
 from dockgate_server.providers import Provider, Providers
 from dockgate_server.store.sqlite import SqliteStore
 from support.bridge import Published, ScriptedBridge
+from support.clock import ManualClock
 from support.vault import VAULT
 
 ANSWER_SECONDS = 40.0

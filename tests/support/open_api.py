@@ -14,7 +14,6 @@ import yarl
 from dockgate_server.access import signature
 from dockgate_server.access.keys import Keys, NewKey
 from dockgate_server.access.verifier import Verifier
-from dockgate_server.clock import ManualClock
 from dockgate_server.commands import Commands
 from dockgate_server.config import Http
 from dockgate_server.config.limits import LimitsSection
@@ -35,6 +34,7 @@ from dockgate_server.model.device import Device
 from dockgate_server.model.device_request import DeviceRequest, NewRequest, Reply, Routing
 from dockgate_server.store.sqlite import SqliteStore
 from support.bridge import ScriptedBridge
+from support.clock import ManualClock
 from support.vault import VAULT
 
 COMMANDS = "/api/v1/open/downlink/commands"

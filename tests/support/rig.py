@@ -13,7 +13,6 @@ from unittest.mock import patch
 import orjson
 
 from dockgate_server.bridge.interface import Inbound, NotConnected
-from dockgate_server.clock import ManualClock
 from dockgate_server.codec import catalogue
 from dockgate_server.devices.presence import PresenceBook
 from dockgate_server.devices.registry import Registry
@@ -29,11 +28,12 @@ from dockgate_server.inbound.router import InboundRouter
 from dockgate_server.model.command import Command, CommandEvent, EventKind, FailureCode, Status
 from dockgate_server.store.sqlite import SqliteStore
 from support.bridge import Published, ScriptedBridge
+from support.clock import ManualClock
 from support.records import CHARGE_OPEN, SETUP_ABORT, an_accept
 from support.vault import VAULT
 
-URGENT = "camera_recording_start"
-"""Stands in for an emergency method, of which the schema has none yet: see ``urgent_method``."""
+URGENT = "return_home"
+"""An emergency method: it overtakes."""
 
 METHODS = (SETUP_ABORT, CHARGE_OPEN, URGENT)
 

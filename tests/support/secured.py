@@ -10,7 +10,6 @@ import grpc
 
 from dockgate.downlink.v1.command_service_pb2_grpc import CommandServiceStub
 from dockgate_server.access.keys import Keys, NewKey
-from dockgate_server.clock import ManualClock
 from dockgate_server.config import Grpc
 from dockgate_server.errors import DockgateError
 from dockgate_server.limits import Limits
@@ -19,6 +18,7 @@ from dockgate_server.rpc.health import Health
 from dockgate_server.rpc.server import RpcServer
 from support.bridge import ScriptedBridge
 from support.certificates import Authority
+from support.clock import ManualClock
 from support.core import Core, running
 
 

@@ -1,1 +1,1 @@
-"""Who may call the open API: its signature, its keys, and the check of a request."""
+"""Who may call, over gRPC and HTTP: keys, signatures, bearer tokens, and the check of a request."""

@@ -6,8 +6,6 @@ of the chain, for logs that are kept elsewhere.
 What changes something is recorded with the change, in one transaction; see ``store/audit.py``.
 """
 
-import functools
-import re
 from collections.abc import Callable
 from types import TracebackType
 
@@ -15,6 +13,7 @@ import structlog
 
 from dockgate_server.audit.counting import Counting
 from dockgate_server.clock import Clock, pause
+from dockgate_server.codec.enums import snake_case
 from dockgate_server.errors import DockgateError
 from dockgate_server.model.audit import Action, Entry, Outcome
 from dockgate_server.model.caller import Caller, Origin
@@ -24,9 +23,6 @@ _log = structlog.get_logger(__name__)
 
 HEAD_SECONDS = 3600.0
 """How often the head is logged, beside at the start and at the stop."""
-
-_WORD_START = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
-
 
 Refused = Callable[[Caller | None, str, Origin, str, DockgateError], None]
 """What :meth:`Audit.refused` is: hears of a call that was refused."""
@@ -143,9 +139,3 @@ class Audit:
             _log.info("audit_head", head=str(await self._log.head()))
         except DockgateError as error:
             _log.warning("audit_head_unknown", error=error.message)
-
-
-@functools.lru_cache(maxsize=256)
-def snake_case(rpc: str) -> str:
-    """``submit_command`` for ``SubmitCommand``."""
-    return _WORD_START.sub("_", rpc).lower()

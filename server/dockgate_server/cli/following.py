@@ -39,9 +39,10 @@ def one_command(
     Raises:
         Problem: The server refuses the watch, or was never there.
     """
-    open_stream: Callable[[], _Stream[pb.WatchCommandResponse]] = lambda: (  # noqa: E731
-        client.stub.WatchCommand(request)
-    )
+
+    def open_stream() -> _Stream[pb.WatchCommandResponse]:
+        return client.stub.WatchCommand(request)
+
     for response in resuming(open_stream, client.server, on_lost, wait):
         if response.HasField("event"):
             request.after_revision = response.event.revision
@@ -56,9 +57,10 @@ def all_commands(
     Raises:
         Problem: The server refuses the watch, or was never there.
     """
-    open_stream: Callable[[], _Stream[pb.WatchCommandsResponse]] = lambda: (  # noqa: E731
-        client.stub.WatchCommands(request)
-    )
+
+    def open_stream() -> _Stream[pb.WatchCommandsResponse]:
+        return client.stub.WatchCommands(request)
+
     for response in resuming(open_stream, client.server, on_lost, wait):
         request.resume_token = response.resume_token
         if response.HasField("event"):
@@ -87,7 +89,7 @@ def resuming(
             reached = reached or not never_connected(error)
             if not (reached and is_unavailable(error)):
                 raise from_rpc_error(error, server) from error
-            delay = min(_FIRST_DELAY * 2**attempt, _LONGEST_DELAY) * random.uniform(0.8, 1.2)  # noqa: S311
+            delay = min(_FIRST_DELAY * 2**attempt, _LONGEST_DELAY) * random.uniform(0.8, 1.2)  # noqa: S311 - no secret
             attempt = min(attempt + 1, 10)
             on_lost(delay)
         finally:

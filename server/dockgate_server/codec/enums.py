@@ -59,6 +59,12 @@ def choices(enum: EnumDescriptor, near: object = None) -> str:
     return said if len(listed) == len(known) else f"{said}, … ({len(known)} in all)"
 
 
+@functools.lru_cache(maxsize=256)
+def snake_case(name: str) -> str:
+    """``submit_command`` for ``SubmitCommand``."""
+    return _WORD_START.sub("_", name).lower()
+
+
 def _prefix(enum: EnumDescriptor) -> str:
     """``COMMAND_STATUS_`` for ``CommandStatus``."""
-    return _WORD_START.sub("_", enum.name).upper() + "_"
+    return snake_case(enum.name).upper() + "_"

@@ -1,1 +1,1 @@
-"""What happens between a durable command and its end: sending, answers, deadlines."""
+"""What happens between a durable command and its end: sending and deadlines."""

@@ -1,7 +1,7 @@
 """The reference as pages, made from the OpenAPI document: plain HTML that asks nobody for anything.
 
 No script: everything that could run would have to be trusted with what a reader has open beside
-it, and none of the ready-made viewers shows 189 alternatives of one body in a way that helps.
+it, and none of the ready-made viewers shows 188 alternatives of one body in a way that helps.
 """
 
 import json

@@ -13,7 +13,7 @@ import orjson
 import structlog
 
 from dockgate_server.bridge.interface import Inbound
-from dockgate_server.clock import Clock
+from dockgate_server.clock import Clock, pause
 from dockgate_server.codec import envelope
 from dockgate_server.codec.redaction import without_secrets
 from dockgate_server.errors import DockgateError
@@ -100,7 +100,7 @@ class Requests:
                 return
             except DockgateError as error:
                 _log.warning("request_waits_for_the_store", **about, error=error.message)
-                await self._pause()
+                await pause(self._clock, _RETRY_SECONDS)
             except Exception as error:
                 # A bug of ours. Going on is better than being stuck on this one for ever.
                 _log.error("request_not_handled", **about, exc_info=error)
@@ -171,14 +171,6 @@ class Requests:
             by=answer.by,
             at=self._clock.now_ms(),
         )
-
-    async def _pause(self) -> None:
-        over = asyncio.Event()
-        handle = self._clock.call_at(self._clock.monotonic() + _RETRY_SECONDS, over.set)
-        try:
-            await over.wait()
-        finally:
-            handle.cancel()
 
 
 def _asked(gateway_id: str, content: envelope.Envelope | None) -> Asked | None:

@@ -4,8 +4,9 @@
        └─────────────────────────▲
 
 An answer may overtake the broker's acknowledgement, and a command that could not be sent was
-never delivered: both end a command straight from ACCEPTED. An end never changes. The store
-enforces this table with guarded updates and, beneath them, with constraints and a trigger.
+never delivered: both end a command straight from ACCEPTED. An end never changes. The store does
+so with guarded updates and, beneath them, constraints and a trigger; the tests hold these to the
+table.
 """
 
 from dockgate_server.model.command import EventKind, FailureCode, Status

@@ -1,7 +1,8 @@
 """A simulated dock with a drone, for tests, demonstrations and integrators.
 
 It stands for the aircraft: it knows DJI's documents and nothing of this server, so that it is a
-real check on it. Nothing here imports from the rest of `dockgate_server`.
+real check on it. Nothing here imports from the rest of `dockgate_server` but the way into a broker,
+`mqtt.py`.
 """
 
 from dockgate_server.simulate.behaviour import (

@@ -8,6 +8,7 @@ import logging
 import ssl
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import aiomqtt
 from paho.mqtt.packettypes import PacketTypes
@@ -82,40 +83,25 @@ async def connect(
     Raises:
         aiomqtt.MqttError: on entering if the broker does not let us in, inside if it goes away.
     """
-    properties: Properties | None = None
+    session: dict[str, Any] = {"clean_session": not keep_session}
     if protocol is aiomqtt.ProtocolVersion.V5:
         properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
         properties.SessionExpiryInterval = keep_session
-        client = aiomqtt.Client(
-            broker.host,
-            broker.port,
-            identifier=identifier,
-            protocol=protocol,
-            will=will,
-            clean_start=not keep_session,
-            properties=properties,
-            username=broker.username,
-            password=broker.password,
-            tls_context=broker.tls,
-            timeout=broker.timeout,
-            socket_options=mqtt.SOCKET_OPTIONS,
-            logger=_LOG,
-        )
-    else:
-        client = aiomqtt.Client(
-            broker.host,
-            broker.port,
-            identifier=identifier,
-            protocol=protocol,
-            will=will,
-            clean_session=not keep_session,
-            username=broker.username,
-            password=broker.password,
-            tls_context=broker.tls,
-            timeout=broker.timeout,
-            socket_options=mqtt.SOCKET_OPTIONS,
-            logger=_LOG,
-        )
+        session = {"clean_start": not keep_session, "properties": properties}
+    client = aiomqtt.Client(
+        broker.host,
+        broker.port,
+        identifier=identifier,
+        protocol=protocol,
+        will=will,
+        username=broker.username,
+        password=broker.password,
+        tls_context=broker.tls,
+        timeout=broker.timeout,
+        socket_options=mqtt.SOCKET_OPTIONS,
+        logger=_LOG,
+        **session,
+    )
     client.pending_calls_threshold = _PENDING_CALLS
     async with mqtt.connected(client):
         try:

@@ -21,7 +21,8 @@ class SimulatedDock:
     """A dock with a drone, as seen from the cloud over MQTT.
 
     Entering starts it and returns at once, also if there is no broker yet; leaving stops it. It
-    stands for the far side, so it shares no code with the gateway that it is used to test.
+    stands for the far side, so it shares nothing with the gateway that it is used to test but the
+    way into a broker.
     """
 
     def __init__(

@@ -70,12 +70,12 @@ class LedgerPage:
 
 @dataclass(frozen=True, slots=True)
 class Swept:
-    """What a step of removing old commands did."""
+    """What a step of removing what is old did."""
 
     removed: int
-    """How many commands it removed."""
+    """How many rows it removed."""
     position: int | None
-    """The seq behind which the next step goes on; None when only young commands are left."""
+    """The seq behind which the next step goes on; None when only what is young is left."""
 
 
 class Store(Protocol):
