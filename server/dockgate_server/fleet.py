@@ -33,7 +33,7 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Removed:
-    """A device that is no longer known."""
+    """A device that is no longer known by this name."""
 
     device_id: str
 
@@ -87,18 +87,18 @@ class Fleet:
         """
         asking.need(caller, Scope.READ)
         asking.check(request)
-        reach, behind = Reach(self._registry, caller), ""
+        reach, behind = Reach(self._registry, caller), ("", "")
         if request.page_token:
-            behind = cursor.read_name(cursor.DEVICE, request.page_token, "page_token")
+            behind = cursor.read_place(cursor.DEVICE, request.page_token, "page_token")
         found = [
             device
             for device in self._registry.list(caller.tenant, request.gateway_id)
-            if device.name > behind and reach.has(device)
+            if device.place > behind and reach.has(device)
         ]
         limit = asking.page_size(request.page_size)
         page = found[:limit]
         more = len(found) > limit
-        token = cursor.write_name(cursor.DEVICE, page[-1].name) if more else ""
+        token = cursor.write_place(cursor.DEVICE, page[-1].place) if more else ""
         return [self._seen(device, with_state=False) for device in page], token
 
     async def watch(
@@ -136,12 +136,13 @@ class Fleet:
 
         Raises:
             DockgateError: VALIDATION_FAILED, also for a name that is the serial number of another
-                device of the tenant; FORBIDDEN; DEVICE_NOT_FOUND, as the serial number or the
-                gateway device is another tenant's; UNAVAILABLE.
+                device of the tenant, or the other way round; FORBIDDEN; DEVICE_NOT_FOUND, as the
+                serial number or the gateway device is another tenant's; UNAVAILABLE.
         """
         # A name decides where commands go: to the wrong aircraft, if it is wrong.
         asking.need(caller, Scope.DANGEROUS)
         asking.check(request)
+        self._check_serial_numbers(caller, request)
         serial_number = request.serial_number or request.device_id
         known = self._registry.get(serial_number)
         if known is not None and not self._registry.belongs(known, caller.tenant):
@@ -194,6 +195,26 @@ class Fleet:
                 metadata={"device_id": device.name},
             )
 
+    def _check_serial_numbers(self, caller: Caller, request: pb.RegisterDeviceRequest) -> None:
+        """The alias of one device must not be taken for the serial number of another.
+
+        Raises:
+            DockgateError: VALIDATION_FAILED.
+        """
+        given = {"gateway_id": request.gateway_id}
+        if not request.serial_number:
+            given["device_id"] = request.device_id
+        elif request.serial_number != request.device_id:  # who gives it twice means the number
+            given["serial_number"] = request.serial_number
+        wrong = []
+        for field, number in given.items():
+            known = self._registry.find(caller.tenant, number)
+            if known is not None and known.id != number:
+                stands = f"is the alias of the device with the serial number {known.id!r}"
+                wrong.append(FieldViolation(field, f"{stands}; give a serial number"))
+        if wrong:
+            raise errors.validation_failed(wrong)
+
     def _check_alias(self, device: Device) -> None:
         """What is meant for one device must not go to another that has taken its number for a name.
 
@@ -229,15 +250,20 @@ class Fleet:
     ) -> Iterator[Seen | Removed]:
         """What the watcher is to be told of a device, if it is to be told anything."""
         device = self._registry.get(serial_number)
-        is_ours = device is not None and self._registry.belongs(device, reach.caller.tenant)
-        is_meant = device is not None and request.device_id in ("", device.id, device.alias)
-        if device is not None and is_ours and is_meant and reach.has(device):
+        if device is not None:
+            is_ours = self._registry.belongs(device, reach.caller.tenant)
+            is_meant = request.device_id in ("", device.id, device.alias)
+            if not (is_ours and is_meant and reach.has(device)):
+                device = None
+        before = told.pop(serial_number, None)
+        if before is not None and (device is None or device.name != before.device.name):
+            name = before.device.name
+            # It may be another one's by now, of which the watcher has been told.
+            if all(one.device.name != name for one in told.values()):
+                yield Removed(name)
+        if device is not None:
             told[serial_number] = self._seen(device, with_state=request.with_state)
             yield told[serial_number]
-            return
-        before = told.pop(serial_number, None)
-        if before is not None:
-            yield Removed(before.device.name)
 
     def _audit(self, caller: Caller, action: str, device: Device) -> Entry:
         entry = by(caller, self._clock.now_ms(), action)

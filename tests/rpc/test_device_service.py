@@ -34,12 +34,19 @@ class Parts:
     """The inside of DeviceService, and a client of it."""
 
     def __init__(self, store: SqliteStore) -> None:
+        self._store = store
         self.clock = ManualClock(NOW)
         self.presence = PresenceBook(self.clock)
         self.registry = Registry(store.devices, self.presence)
         self.states = StateBoard()
         self.fleet = Fleet(self.registry, self.states, heartbeat_seconds=0.05)
         self.stub: Any = None
+
+    async def restarted(self) -> Registry:
+        """The registry as another process finds it."""
+        registry = Registry(self._store.devices, PresenceBook(self.clock))
+        await registry.load()
+        return registry
 
     async def ids(self, **request: Any) -> list[str]:
         """The devices that are listed."""
@@ -153,16 +160,58 @@ async def test_a_registered_name_stands_for_the_device(parts: Parts) -> None:
     assert await parts.ids() == ["SN-3", "SN-DOCK", "SN-DRONE", "roof"]
 
 
-async def test_a_name_survives_the_announcement_and_a_restart(parts: Parts, tmp_path: Path) -> None:
+async def test_a_serial_number_registered_as_itself_is_nobodys_name_any_more(parts: Parts) -> None:
+    """The last registration holds for it too, also after a restart."""
+    roof = pb.RegisterDeviceRequest(device_id="SN-2", serial_number="SN-DOCK")
+    await parts.stub.RegisterDevice(roof)
+    itself = pb.RegisterDeviceRequest(device_id="SN-2", serial_number="SN-2")
+    await parts.stub.RegisterDevice(itself)
+    for registry in (parts.registry, await parts.restarted()):
+        assert registry.resolve("default", "SN-2").id == "SN-2"
+        assert registry.resolve("default", "SN-DOCK").name == "SN-DOCK"
+
+
+@pytest.mark.parametrize("field", ["device_id", "serial_number", "gateway_id"])
+async def test_a_name_is_not_taken_for_a_serial_number(parts: Parts, field: str) -> None:
+    """Or there would be two devices of one name, and commands would go to the other one."""
+    roof = pb.RegisterDeviceRequest(device_id="roof", serial_number="SN-DOCK")
+    await parts.stub.RegisterDevice(roof)
+    call = parts.stub.RegisterDevice(
+        pb.RegisterDeviceRequest(**{"device_id": "new", field: "roof"})
+    )
+    assert await refused(call) is grpc.StatusCode.INVALID_ARGUMENT
+    assert await parts.ids() == ["SN-DRONE", "roof"]
+
+
+async def test_a_device_whose_serial_number_is_a_name_does_not_get_its_commands(
+    parts: Parts,
+) -> None:
+    """Anybody can call himself anything; and a list loses neither of the two."""
+    roof = pb.RegisterDeviceRequest(device_id="roof", serial_number="SN-DOCK")
+    await parts.stub.RegisterDevice(roof)
+    await parts.registry.learn(Topology("roof", "3-2-0", (), NOW))
+    assert parts.registry.resolve("default", "roof").id == "SN-DOCK"
+    first = await parts.stub.ListDevices(pb.ListDevicesRequest(page_size=2))
+    second = pb.ListDevicesRequest(page_size=2, page_token=first.next_page_token)
+    both = [*first.devices, *(await parts.stub.ListDevices(second)).devices]
+    assert [one.serial_number for one in both] == ["SN-DRONE", "SN-DOCK", "roof"]
+
+
+async def test_the_longest_names_have_a_token(parts: Parts) -> None:
+    """A page may end at any device."""
+    for name in ("\u3042" * 64, "\u3043" * 64):
+        await parts.registry.learn(Topology(name, "", (), NOW))
+    first = await parts.stub.ListDevices(pb.ListDevicesRequest(page_size=3))
+    assert len(await parts.ids(page_size=3, page_token=first.next_page_token)) == 1
+
+
+async def test_a_name_survives_the_announcement_and_a_restart(parts: Parts) -> None:
     """A topology knows of no names."""
     request = pb.RegisterDeviceRequest(device_id="bird", serial_number="SN-DRONE")
     await parts.stub.RegisterDevice(request)
     await parts.registry.learn(DOCK)
     assert (await parts.get("bird")).serial_number == "SN-DRONE"
-    async with SqliteStore(tmp_path / "d.db", exclusive=False) as store:
-        again = Registry(store.devices, PresenceBook(parts.clock))
-        await again.load()
-        assert again.resolve("default", "bird").id == "SN-DRONE"
+    assert (await parts.restarted()).resolve("default", "bird").id == "SN-DRONE"
 
 
 async def test_a_device_that_is_removed_is_not_known_until_it_announces_itself(
@@ -205,7 +254,10 @@ async def test_a_list_says_whether_there_may_be_others(
     assert answer.limited is limited
 
 
-@pytest.mark.parametrize("device_id", ["", "a/b", "a b", "x" * 65])
+@pytest.mark.parametrize(
+    "device_id",
+    ["", "a/b", "a b", "x" * 65, "a\x85b", "a\u2028b", "a\u200eb", "a\ufffeb", "a\U0001f681b"],
+)
 async def test_a_name_that_is_none_is_refused(parts: Parts, device_id: str) -> None:
     """It becomes part of a topic where it is the serial number."""
     call = parts.stub.RegisterDevice(pb.RegisterDeviceRequest(device_id=device_id))
@@ -234,6 +286,19 @@ async def test_a_watch_begins_with_what_there_is_and_goes_on_with_what_changes(
     assert changed == {"SN-DOCK", "SN-DRONE"}
     await parts.registry.remove(parts.registry.resolve("default", "SN-DRONE"))
     assert (await following()).removed_device_id == "SN-DRONE"
+
+    async def named(serial_number: str) -> list[str]:
+        request = pb.RegisterDeviceRequest(device_id="roof", serial_number=serial_number)
+        await parts.stub.RegisterDevice(request)
+        told = [await following() for _ in range(2)]
+        return [one.removed_device_id or one.device.serial_number for one in told]
+
+    assert await named("SN-DOCK") == ["SN-DOCK", "SN-DOCK"]  # gone as a name, there as a device
+    await parts.registry.learn(Topology("SN-A", "", (), NOW))
+    assert (await following()).device.device_id == "SN-A"
+    # The name that SN-DOCK had is SN-A's by now: the watcher is not told that it is gone.
+    assert await named("SN-A") == ["SN-A", "SN-A"]
+    assert (await following()).device.device_id == "SN-DOCK"
     watch.cancel()
 
 

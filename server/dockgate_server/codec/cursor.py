@@ -9,7 +9,7 @@ PAGE = "page"
 """The kind of a page token: a position in the order of acceptance."""
 
 DEVICE = "device"
-"""The kind of a page token of devices: a position in the order of their names."""
+"""The kind of a page token of devices: the place of one in their order."""
 
 LEDGER = "ledger"
 """The kind of a page token of the ledger: a position in the order of its entries."""
@@ -27,7 +27,7 @@ EVENTS = "events"
 
 def write(kind: str, position: int) -> str:
     """A token for a position; the kind keeps one from being taken for the other."""
-    return write_name(kind, str(position))
+    return _write(kind, str(position))
 
 
 def read(kind: str, token: str, field: str) -> int:
@@ -36,32 +36,42 @@ def read(kind: str, token: str, field: str) -> int:
     Raises:
         DockgateError: VALIDATION_FAILED naming ``field``, for a token that is not ours.
     """
-    position = read_name(kind, token, field)
+    position = _read(kind, token, field)
     if not (position.isascii() and position.isdigit() and len(position) < 19):
         raise _not_ours(field)
     return int(position)
 
 
-def write_name(kind: str, name: str) -> str:
-    """A token for a position in the order of names."""
-    return base64.urlsafe_b64encode(f"{kind}:{name}".encode()).decode().rstrip("=")
+def write_place(kind: str, place: tuple[str, str]) -> str:
+    """A token for a place by name and serial number."""
+    return _write(kind, "/".join(place))
 
 
-def read_name(kind: str, token: str, field: str) -> str:
-    """The position of a token of :func:`write_name`.
+def read_place(kind: str, token: str, field: str) -> tuple[str, str]:
+    """The place of a token of :func:`write_place`.
 
     Raises:
         DockgateError: VALIDATION_FAILED naming ``field``, for a token that is not ours.
     """
+    # Neither holds a "/", which stands between the levels of a topic.
+    name, _, serial_number = _read(kind, token, field).partition("/")
+    return name, serial_number
+
+
+def _write(kind: str, position: str) -> str:
+    return base64.urlsafe_b64encode(f"{kind}:{position}".encode()).decode().rstrip("=")
+
+
+def _read(kind: str, token: str, field: str) -> str:
     try:
         padded = token + "=" * (-len(token) % 4)
         text = base64.b64decode(padded, altchars=b"-_", validate=True).decode()
     except (binascii.Error, ValueError):
         raise _not_ours(field) from None
-    found, _, name = text.partition(":")
+    found, _, position = text.partition(":")
     if found != kind:
         raise _not_ours(field)
-    return name
+    return position
 
 
 def _not_ours(field: str) -> DockgateError:

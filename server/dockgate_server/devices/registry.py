@@ -84,7 +84,11 @@ class Registry:
         return device
 
     def find(self, tenant: str, device_id: str) -> Device | None:
-        """The device of that alias or serial number; None also for another tenant's."""
+        """The device of that alias or serial number; None also for another tenant's.
+
+        An alias was given by somebody who may; a serial number is what a device says of itself.
+        So one that turns up under the alias of another does not get its commands.
+        """
         device = self._devices.get(self._aliases.get((tenant, device_id), device_id))
         return device if device is not None and self.belongs(device, tenant) else None
 
@@ -105,13 +109,13 @@ class Registry:
         return self._devices.get(serial_number)
 
     def list(self, tenant: str, gateway_id: str = "") -> list[Device]:
-        """The tenant's devices, or those of one gateway device, in the order of their names."""
+        """The tenant's devices, or those of one gateway device, in the order of their places."""
         found = (
             device
             for device in self._devices.values()
             if gateway_id in ("", device.gateway_id) and self.belongs(device, tenant)
         )
-        return sorted(found, key=lambda device: device.name)
+        return sorted(found, key=lambda device: device.place)
 
     def presence(self, device: Device) -> Presence:
         """Whether the device can be reached: a drone is away when its dock no longer names it."""
@@ -220,11 +224,10 @@ class Registry:
         if device.gateway_id not in self._devices:
             self._put(Device(device.tenant, device.gateway_id, device.gateway_id))
             self.feed.changed(device.gateway_id)
-        if device.alias is not None:
-            before = self._aliases.get((device.tenant, device.alias))
-            if before is not None and before != device.id:
-                self._put(replace(self._devices[before], alias=None))
-                self.feed.changed(before)
+        before = self._aliases.get((device.tenant, device.name))
+        if before is not None and before != device.id:
+            self._put(replace(self._devices[before], alias=None))
+            self.feed.changed(before)
         known = self._devices.get(device.id, device)
         self._put(replace(known, gateway_id=device.gateway_id, alias=device.alias))
         self.feed.changed(device.id)

@@ -4,8 +4,13 @@ import enum
 import re
 from dataclasses import dataclass
 
-SERIAL_NUMBER = re.compile(r"[^/+#\s\x00-\x1f\x7f]{1,64}")
-"""What may stand as one level of an MQTT topic: the shape of every device id."""
+SERIAL_NUMBER = re.compile(
+    r"[\u0021\u0022$-*,-.0-~\u00a1-\u167f\u1681-\u1fff\u2010-\u2027\u2030-\u205e\u2070-\u2fff"
+    r"\u3001-\ud7ff\uf900-\ufdcf\ufdf0-\ufefe\uff01-\uffef]{1,64}"
+)
+"""What may stand as one level of an MQTT topic: the shape of every device id, as in the schema. A
+broker ends the connection, and everybody's commands with it, for a topic with characters that
+control something or are none; so what cannot be seen is left out altogether."""
 
 
 class Presence(enum.StrEnum):
@@ -57,6 +62,11 @@ class Device:
     def name(self) -> str:
         """How callers name it."""
         return self.alias or self.id
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """Where it stands in a list: by its name, which may also be the number of another one."""
+        return self.name, self.id
 
     @property
     def kind(self) -> DeviceKind | None:

@@ -27,7 +27,7 @@ from dockgate.dji.v1 import method_pb2 as dockgate_dot_dji_dot_v1_dot_method__pb
 from dockgate.downlink.v1 import command_pb2 as dockgate_dot_downlink_dot_v1_dot_command__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*dockgate/downlink/v1/command_service.proto\x12\x14\x64ockgate.downlink.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1c\x64ockgate/dji/v1/method.proto\x1a\"dockgate/downlink/v1/command.proto\"\xe0\x03\n\x14SubmitCommandRequest\x12\xaf\x01\n\tdevice_id\x18\x01 \x01(\tB\x91\x01\xbaH\x8d\x01r\x02\x18@\xba\x01\x82\x01\n\x14\x64\x65vice_id.characters\x12<must not contain \'/\', \'+\', \'#\', spaces or control characters\x1a,this.matches(\'^[^/+#\\\\s\\\\x00-\\\\x1f\\\\x7f]*$\')\xc8\x01\x01R\x08\x64\x65viceId\x12\x34\n\x0fidempotency_key\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\x18\xff\x01\xc8\x01\x01R\x0eidempotencyKey\x12\x38\n\x0ftimeout_seconds\x18\x03 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xac\x02(\x00H\x01R\x0etimeoutSeconds\x88\x01\x01\x12T\n\x0eoffline_policy\x18\x04 \x01(\x0e\x32#.dockgate.downlink.v1.OfflinePolicyB\x08\xbaH\x05\x82\x01\x02\x10\x01R\rofflinePolicy\x12+\n\x03\x64ji\x18\n \x01(\x0b\x32\x17.dockgate.dji.v1.MethodH\x00R\x03\x64jiB\x0f\n\rvendor_methodB\x12\n\x10_timeout_seconds\"l\n\x15SubmitCommandResponse\x12\x37\n\x07\x63ommand\x18\x01 \x01(\x0b\x32\x1d.dockgate.downlink.v1.CommandR\x07\x63ommand\x12\x1a\n\x08replayed\x18\x02 \x01(\x08R\x08replayed\">\n\x11GetCommandRequest\x12)\n\ncommand_id\x18\x01 \x01(\tB\n\xbaH\x07r\x02\x18@\xc8\x01\x01R\tcommandId\"M\n\x12GetCommandResponse\x12\x37\n\x07\x63ommand\x18\x01 \x01(\x0b\x32\x1d.dockgate.downlink.v1.CommandR\x07\x63ommand\"\x8f\x01\n\x13WatchCommandRequest\x12)\n\ncommand_id\x18\x01 \x01(\tB\n\xbaH\x07r\x02\x18@\xc8\x01\x01R\tcommandId\x12.\n\x0e\x61\x66ter_revision\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00R\rafterRevision\x12\x1d\n\nfollow_job\x18\x03 \x01(\x08R\tfollowJob\"\x9d\x01\n\x14WatchCommandResponse\x12:\n\x05\x65vent\x18\x01 \x01(\x0b\x32\".dockgate.downlink.v1.CommandEventH\x00R\x05\x65vent\x12?\n\theartbeat\x18\x02 \x01(\x0b\x32\x1f.dockgate.downlink.v1.HeartbeatH\x00R\theartbeatB\x08\n\x06update\"\x8b\x02\n\x13ListCommandsRequest\x12\'\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xf4\x03(\x00R\x08pageSize\x12\'\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01R\tpageToken\x12$\n\tdevice_id\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18@R\x08\x64\x65viceId\x12*\n\x0c\x63ommand_type\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x18\x64R\x0b\x63ommandType\x12P\n\x08statuses\x18\x05 \x03(\x0e\x32#.dockgate.downlink.v1.CommandStatusB\x0f\xbaH\x0c\x92\x01\t\"\x07\x82\x01\x04\x10\x01 \x00R\x08statuses\"y\n\x14ListCommandsResponse\x12\x39\n\x08\x63ommands\x18\x01 \x03(\x0b\x32\x1d.dockgate.downlink.v1.CommandR\x08\x63ommands\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x95\x01\n\x14WatchCommandsRequest\x12+\n\x0cresume_token\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01R\x0bresumeToken\x12$\n\tdevice_id\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18@R\x08\x64\x65viceId\x12*\n\x0c\x63ommand_type\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18\x64R\x0b\x63ommandType\"\xc1\x01\n\x15WatchCommandsResponse\x12:\n\x05\x65vent\x18\x01 \x01(\x0b\x32\".dockgate.downlink.v1.CommandEventH\x00R\x05\x65vent\x12?\n\theartbeat\x18\x02 \x01(\x0b\x32\x1f.dockgate.downlink.v1.HeartbeatH\x00R\theartbeat\x12!\n\x0cresume_token\x18\x03 \x01(\tR\x0bresumeTokenB\x08\n\x06update\"A\n\x14\x43\x61ncelCommandRequest\x12)\n\ncommand_id\x18\x01 \x01(\tB\n\xbaH\x07r\x02\x18@\xc8\x01\x01R\tcommandId\"P\n\x15\x43\x61ncelCommandResponse\x12\x37\n\x07\x63ommand\x18\x01 \x01(\x0b\x32\x1d.dockgate.downlink.v1.CommandR\x07\x63ommand\"\x99\x01\n\x1dListUnmatchedResponsesRequest\x12\'\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xf4\x03(\x00R\x08pageSize\x12\'\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01R\tpageToken\x12&\n\ngateway_id\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18@R\tgatewayId\"\xb6\x01\n\x1eListUnmatchedResponsesResponse\x12\x45\n\tresponses\x18\x01 \x03(\x0b\x32\'.dockgate.downlink.v1.UnmatchedResponseR\tresponses\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12%\n\x0erecorded_total\x18\x03 \x01(\x03R\rrecordedTotal\"\x0b\n\tHeartbeat2\x87\x06\n\x0e\x43ommandService\x12h\n\rSubmitCommand\x12*.dockgate.downlink.v1.SubmitCommandRequest\x1a+.dockgate.downlink.v1.SubmitCommandResponse\x12_\n\nGetCommand\x12\'.dockgate.downlink.v1.GetCommandRequest\x1a(.dockgate.downlink.v1.GetCommandResponse\x12g\n\x0cWatchCommand\x12).dockgate.downlink.v1.WatchCommandRequest\x1a*.dockgate.downlink.v1.WatchCommandResponse0\x01\x12\x65\n\x0cListCommands\x12).dockgate.downlink.v1.ListCommandsRequest\x1a*.dockgate.downlink.v1.ListCommandsResponse\x12j\n\rWatchCommands\x12*.dockgate.downlink.v1.WatchCommandsRequest\x1a+.dockgate.downlink.v1.WatchCommandsResponse0\x01\x12h\n\rCancelCommand\x12*.dockgate.downlink.v1.CancelCommandRequest\x1a+.dockgate.downlink.v1.CancelCommandResponse\x12\x83\x01\n\x16ListUnmatchedResponses\x12\x33.dockgate.downlink.v1.ListUnmatchedResponsesRequest\x1a\x34.dockgate.downlink.v1.ListUnmatchedResponsesResponseBa\n\x18\x64\x65v.dockgate.downlink.v1P\x01ZCgithub.com/dockgate/dockgate/gen/go/dockgate/downlink/v1;downlinkv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*dockgate/downlink/v1/command_service.proto\x12\x14\x64ockgate.downlink.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1c\x64ockgate/dji/v1/method.proto\x1a\"dockgate/downlink/v1/command.proto\"\xe2\x04\n\x14SubmitCommandRequest\x12\xb1\x02\n\tdevice_id\x18\x01 \x01(\tB\x93\x02\xbaH\x8f\x02r\x02\x18@\xba\x01\x84\x02\n\x14\x64\x65vice_id.characters\x12Jmust be printable characters up to U+FFEF without \'/\', \'+\', \'#\' and spaces\x1a\x9f\x01this.matches(\'^[\\u0021\\u0022$-*,-.0-~\\u00a1-\\u167f\\u1681-\\u1fff\\u2010-\\u2027\\u2030-\\u205e\\u2070-\\u2fff\\u3001-\\ud7ff\\uf900-\\ufdcf\\ufdf0-\\ufefe\\uff01-\\uffef]*$\')\xc8\x01\x01R\x08\x64\x65viceId\x12\x34\n\x0fidempotency_key\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\x18\xff\x01\xc8\x01\x01R\x0eidempotencyKey\x12\x38\n\x0ftimeout_seconds\x18\x03 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xac\x02(\x00H\x01R\x0etimeoutSeconds\x88\x01\x01\x12T\n\x0eoffline_policy\x18\x04 \x01(\x0e\x32#.dockgate.downlink.v1.OfflinePolicyB\x08\xbaH\x05\x82\x01\x02\x10\x01R\rofflinePolicy\x12+\n\x03\x64ji\x18\n \x01(\x0b\x32\x17.dockgate.dji.v1.MethodH\x00R\x03\x64jiB\x0f\n\rvendor_methodB\x12\n\x10_timeout_seconds\"l\n\x15SubmitCommandResponse\x12\x37\n\x07\x63ommand\x18\x01 \x01(\x0b\x32\x1d.dockgate.downlink.v1.CommandR\x07\x63ommand\x12\x1a\n\x08replayed\x18\x02 \x01(\x08R\x08replayed\">\n\x11GetCommandRequest\x12)\n\ncommand_id\x18\x01 \x01(\tB\n\xbaH\x07r\x02\x18@\xc8\x01\x01R\tcommandId\"M\n\x12GetCommandResponse\x12\x37\n\x07\x63ommand\x18\x01 \x01(\x0b\x32\x1d.dockgate.downlink.v1.CommandR\x07\x63ommand\"\x8f\x01\n\x13WatchCommandRequest\x12)\n\ncommand_id\x18\x01 \x01(\tB\n\xbaH\x07r\x02\x18@\xc8\x01\x01R\tcommandId\x12.\n\x0e\x61\x66ter_revision\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00R\rafterRevision\x12\x1d\n\nfollow_job\x18\x03 \x01(\x08R\tfollowJob\"\x9d\x01\n\x14WatchCommandResponse\x12:\n\x05\x65vent\x18\x01 \x01(\x0b\x32\".dockgate.downlink.v1.CommandEventH\x00R\x05\x65vent\x12?\n\theartbeat\x18\x02 \x01(\x0b\x32\x1f.dockgate.downlink.v1.HeartbeatH\x00R\theartbeatB\x08\n\x06update\"\x8b\x02\n\x13ListCommandsRequest\x12\'\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xf4\x03(\x00R\x08pageSize\x12\'\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01R\tpageToken\x12$\n\tdevice_id\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18@R\x08\x64\x65viceId\x12*\n\x0c\x63ommand_type\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x18\x64R\x0b\x63ommandType\x12P\n\x08statuses\x18\x05 \x03(\x0e\x32#.dockgate.downlink.v1.CommandStatusB\x0f\xbaH\x0c\x92\x01\t\"\x07\x82\x01\x04\x10\x01 \x00R\x08statuses\"y\n\x14ListCommandsResponse\x12\x39\n\x08\x63ommands\x18\x01 \x03(\x0b\x32\x1d.dockgate.downlink.v1.CommandR\x08\x63ommands\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x95\x01\n\x14WatchCommandsRequest\x12+\n\x0cresume_token\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01R\x0bresumeToken\x12$\n\tdevice_id\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18@R\x08\x64\x65viceId\x12*\n\x0c\x63ommand_type\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18\x64R\x0b\x63ommandType\"\xc1\x01\n\x15WatchCommandsResponse\x12:\n\x05\x65vent\x18\x01 \x01(\x0b\x32\".dockgate.downlink.v1.CommandEventH\x00R\x05\x65vent\x12?\n\theartbeat\x18\x02 \x01(\x0b\x32\x1f.dockgate.downlink.v1.HeartbeatH\x00R\theartbeat\x12!\n\x0cresume_token\x18\x03 \x01(\tR\x0bresumeTokenB\x08\n\x06update\"A\n\x14\x43\x61ncelCommandRequest\x12)\n\ncommand_id\x18\x01 \x01(\tB\n\xbaH\x07r\x02\x18@\xc8\x01\x01R\tcommandId\"P\n\x15\x43\x61ncelCommandResponse\x12\x37\n\x07\x63ommand\x18\x01 \x01(\x0b\x32\x1d.dockgate.downlink.v1.CommandR\x07\x63ommand\"\x99\x01\n\x1dListUnmatchedResponsesRequest\x12\'\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xf4\x03(\x00R\x08pageSize\x12\'\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01R\tpageToken\x12&\n\ngateway_id\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18@R\tgatewayId\"\xb6\x01\n\x1eListUnmatchedResponsesResponse\x12\x45\n\tresponses\x18\x01 \x03(\x0b\x32\'.dockgate.downlink.v1.UnmatchedResponseR\tresponses\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12%\n\x0erecorded_total\x18\x03 \x01(\x03R\rrecordedTotal\"\x0b\n\tHeartbeat2\x87\x06\n\x0e\x43ommandService\x12h\n\rSubmitCommand\x12*.dockgate.downlink.v1.SubmitCommandRequest\x1a+.dockgate.downlink.v1.SubmitCommandResponse\x12_\n\nGetCommand\x12\'.dockgate.downlink.v1.GetCommandRequest\x1a(.dockgate.downlink.v1.GetCommandResponse\x12g\n\x0cWatchCommand\x12).dockgate.downlink.v1.WatchCommandRequest\x1a*.dockgate.downlink.v1.WatchCommandResponse0\x01\x12\x65\n\x0cListCommands\x12).dockgate.downlink.v1.ListCommandsRequest\x1a*.dockgate.downlink.v1.ListCommandsResponse\x12j\n\rWatchCommands\x12*.dockgate.downlink.v1.WatchCommandsRequest\x1a+.dockgate.downlink.v1.WatchCommandsResponse0\x01\x12h\n\rCancelCommand\x12*.dockgate.downlink.v1.CancelCommandRequest\x1a+.dockgate.downlink.v1.CancelCommandResponse\x12\x83\x01\n\x16ListUnmatchedResponses\x12\x33.dockgate.downlink.v1.ListUnmatchedResponsesRequest\x1a\x34.dockgate.downlink.v1.ListUnmatchedResponsesResponseBa\n\x18\x64\x65v.dockgate.downlink.v1P\x01ZCgithub.com/dockgate/dockgate/gen/go/dockgate/downlink/v1;downlinkv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,7 +36,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\030dev.dockgate.downlink.v1P\001ZCgithub.com/dockgate/dockgate/gen/go/dockgate/downlink/v1;downlinkv1'
   _globals['_SUBMITCOMMANDREQUEST'].fields_by_name['device_id']._loaded_options = None
-  _globals['_SUBMITCOMMANDREQUEST'].fields_by_name['device_id']._serialized_options = b'\272H\215\001r\002\030@\272\001\202\001\n\024device_id.characters\022<must not contain \'/\', \'+\', \'#\', spaces or control characters\032,this.matches(\'^[^/+#\\\\s\\\\x00-\\\\x1f\\\\x7f]*$\')\310\001\001'
+  _globals['_SUBMITCOMMANDREQUEST'].fields_by_name['device_id']._serialized_options = b'\272H\217\002r\002\030@\272\001\204\002\n\024device_id.characters\022Jmust be printable characters up to U+FFEF without \'/\', \'+\', \'#\' and spaces\032\237\001this.matches(\'^[\\u0021\\u0022$-*,-.0-~\\u00a1-\\u167f\\u1681-\\u1fff\\u2010-\\u2027\\u2030-\\u205e\\u2070-\\u2fff\\u3001-\\ud7ff\\uf900-\\ufdcf\\ufdf0-\\ufefe\\uff01-\\uffef]*$\')\310\001\001'
   _globals['_SUBMITCOMMANDREQUEST'].fields_by_name['idempotency_key']._loaded_options = None
   _globals['_SUBMITCOMMANDREQUEST'].fields_by_name['idempotency_key']._serialized_options = b'\272H\010r\003\030\377\001\310\001\001'
   _globals['_SUBMITCOMMANDREQUEST'].fields_by_name['timeout_seconds']._loaded_options = None
@@ -74,35 +74,35 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTUNMATCHEDRESPONSESREQUEST'].fields_by_name['gateway_id']._loaded_options = None
   _globals['_LISTUNMATCHEDRESPONSESREQUEST'].fields_by_name['gateway_id']._serialized_options = b'\272H\004r\002\030@'
   _globals['_SUBMITCOMMANDREQUEST']._serialized_start=164
-  _globals['_SUBMITCOMMANDREQUEST']._serialized_end=644
-  _globals['_SUBMITCOMMANDRESPONSE']._serialized_start=646
-  _globals['_SUBMITCOMMANDRESPONSE']._serialized_end=754
-  _globals['_GETCOMMANDREQUEST']._serialized_start=756
-  _globals['_GETCOMMANDREQUEST']._serialized_end=818
-  _globals['_GETCOMMANDRESPONSE']._serialized_start=820
-  _globals['_GETCOMMANDRESPONSE']._serialized_end=897
-  _globals['_WATCHCOMMANDREQUEST']._serialized_start=900
-  _globals['_WATCHCOMMANDREQUEST']._serialized_end=1043
-  _globals['_WATCHCOMMANDRESPONSE']._serialized_start=1046
-  _globals['_WATCHCOMMANDRESPONSE']._serialized_end=1203
-  _globals['_LISTCOMMANDSREQUEST']._serialized_start=1206
-  _globals['_LISTCOMMANDSREQUEST']._serialized_end=1473
-  _globals['_LISTCOMMANDSRESPONSE']._serialized_start=1475
-  _globals['_LISTCOMMANDSRESPONSE']._serialized_end=1596
-  _globals['_WATCHCOMMANDSREQUEST']._serialized_start=1599
-  _globals['_WATCHCOMMANDSREQUEST']._serialized_end=1748
-  _globals['_WATCHCOMMANDSRESPONSE']._serialized_start=1751
-  _globals['_WATCHCOMMANDSRESPONSE']._serialized_end=1944
-  _globals['_CANCELCOMMANDREQUEST']._serialized_start=1946
-  _globals['_CANCELCOMMANDREQUEST']._serialized_end=2011
-  _globals['_CANCELCOMMANDRESPONSE']._serialized_start=2013
-  _globals['_CANCELCOMMANDRESPONSE']._serialized_end=2093
-  _globals['_LISTUNMATCHEDRESPONSESREQUEST']._serialized_start=2096
-  _globals['_LISTUNMATCHEDRESPONSESREQUEST']._serialized_end=2249
-  _globals['_LISTUNMATCHEDRESPONSESRESPONSE']._serialized_start=2252
-  _globals['_LISTUNMATCHEDRESPONSESRESPONSE']._serialized_end=2434
-  _globals['_HEARTBEAT']._serialized_start=2436
-  _globals['_HEARTBEAT']._serialized_end=2447
-  _globals['_COMMANDSERVICE']._serialized_start=2450
-  _globals['_COMMANDSERVICE']._serialized_end=3225
+  _globals['_SUBMITCOMMANDREQUEST']._serialized_end=774
+  _globals['_SUBMITCOMMANDRESPONSE']._serialized_start=776
+  _globals['_SUBMITCOMMANDRESPONSE']._serialized_end=884
+  _globals['_GETCOMMANDREQUEST']._serialized_start=886
+  _globals['_GETCOMMANDREQUEST']._serialized_end=948
+  _globals['_GETCOMMANDRESPONSE']._serialized_start=950
+  _globals['_GETCOMMANDRESPONSE']._serialized_end=1027
+  _globals['_WATCHCOMMANDREQUEST']._serialized_start=1030
+  _globals['_WATCHCOMMANDREQUEST']._serialized_end=1173
+  _globals['_WATCHCOMMANDRESPONSE']._serialized_start=1176
+  _globals['_WATCHCOMMANDRESPONSE']._serialized_end=1333
+  _globals['_LISTCOMMANDSREQUEST']._serialized_start=1336
+  _globals['_LISTCOMMANDSREQUEST']._serialized_end=1603
+  _globals['_LISTCOMMANDSRESPONSE']._serialized_start=1605
+  _globals['_LISTCOMMANDSRESPONSE']._serialized_end=1726
+  _globals['_WATCHCOMMANDSREQUEST']._serialized_start=1729
+  _globals['_WATCHCOMMANDSREQUEST']._serialized_end=1878
+  _globals['_WATCHCOMMANDSRESPONSE']._serialized_start=1881
+  _globals['_WATCHCOMMANDSRESPONSE']._serialized_end=2074
+  _globals['_CANCELCOMMANDREQUEST']._serialized_start=2076
+  _globals['_CANCELCOMMANDREQUEST']._serialized_end=2141
+  _globals['_CANCELCOMMANDRESPONSE']._serialized_start=2143
+  _globals['_CANCELCOMMANDRESPONSE']._serialized_end=2223
+  _globals['_LISTUNMATCHEDRESPONSESREQUEST']._serialized_start=2226
+  _globals['_LISTUNMATCHEDRESPONSESREQUEST']._serialized_end=2379
+  _globals['_LISTUNMATCHEDRESPONSESRESPONSE']._serialized_start=2382
+  _globals['_LISTUNMATCHEDRESPONSESRESPONSE']._serialized_end=2564
+  _globals['_HEARTBEAT']._serialized_start=2566
+  _globals['_HEARTBEAT']._serialized_end=2577
+  _globals['_COMMANDSERVICE']._serialized_start=2580
+  _globals['_COMMANDSERVICE']._serialized_end=3355
 # @@protoc_insertion_point(module_scope)

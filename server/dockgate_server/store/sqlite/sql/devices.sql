@@ -24,8 +24,9 @@ SELECT id, presence, heard_at FROM device;
 UPDATE device SET presence = :presence, heard_at = coalesce(:heard_at, heard_at) WHERE id = :id;
 
 -- name: free_alias
--- A name belongs to the device that was registered last.
-UPDATE device SET alias = NULL WHERE tenant = :tenant AND alias = :alias AND id <> :id;
+-- A name belongs to the device that was registered last, also where it is its serial number.
+UPDATE device SET alias = NULL
+WHERE tenant = :tenant AND alias = coalesce(:alias, :id) AND id <> :id;
 
 -- name: taken
 -- A device or its gateway that is another tenant's.
