@@ -7,6 +7,7 @@ from pathlib import Path
 import orjson
 import pytest
 from support.open_api import COMMANDS, JSON, OpenApiUnderTest, serving, submission
+from support.raw_http import exchange, request
 
 BODY = orjson.dumps(submission())
 
@@ -60,6 +61,14 @@ async def test_other_content_types_are_refused(
     assert (answer.status, answer.code) == (415, "UNSUPPORTED_MEDIA_TYPE")
     assert answer.body["metadata"] == {"content_type": content_type or ""}
     assert await api.nothing_was_stored()
+
+
+async def test_a_content_type_that_is_no_text_is_refused(api: OpenApiUnderTest) -> None:
+    """What comes back of it can be read."""
+    headers = {"Content-Type": "app\udcd9/json", **api.sign("POST", COMMANDS, BODY)}
+    [answer] = await exchange(api.server.address, request("POST", COMMANDS, headers.items(), BODY))
+    assert (answer.status, answer.code) == (415, "UNSUPPORTED_MEDIA_TYPE")
+    assert answer.body["metadata"] == {"content_type": r"app\udcd9/json"}
 
 
 async def test_charset_parameter_is_allowed(api: OpenApiUnderTest) -> None:

@@ -34,19 +34,19 @@ def error_response(error: DockgateError, request_id: str) -> web.Response:
     """The error as a response."""
     body: dict[str, Any] = {
         "code": error.reason.value,
-        "message": error.message[:LONGEST_MESSAGE],
+        "message": _text(error.message, LONGEST_MESSAGE),
         "request_id": request_id,
     }
     if error.violations:
         body["details"] = [
             {
-                "field": violation.field[:LONGEST_VALUE],
-                "description": violation.description[:LONGEST_VALUE],
+                "field": _text(violation.field),
+                "description": _text(violation.description),
             }
             for violation in error.violations[:MOST_VIOLATIONS]
         ]
     if error.metadata:
-        body["metadata"] = {key: text[:LONGEST_VALUE] for key, text in error.metadata.items()}
+        body["metadata"] = {key: _text(text) for key, text in error.metadata.items()}
     response = json_response(error.reason.http_status, body, request_id)
     if error.reason in _HEADERS:
         response.headers.update(_HEADERS[error.reason](error))
@@ -61,3 +61,8 @@ def internal_error() -> DockgateError:
     return DockgateError(
         Reason.INTERNAL_ERROR, "an internal error; the log has it under this request_id"
     )
+
+
+def _text(text: str, longest: int = LONGEST_VALUE) -> str:
+    """As much of a text as is given back; bytes of a header that were no UTF-8 are written out."""
+    return text[:longest].encode("utf-8", "backslashreplace").decode()
