@@ -12,7 +12,7 @@ from dockgate.downlink.v1 import device_request_service_pb2 as pb
 from dockgate_server.errors import DockgateError, Reason
 from dockgate_server.model.caller import Caller, Scope
 from dockgate_server.model.device import Device, Topology
-from dockgate_server.model.device_request import RequestFilter
+from dockgate_server.model.device_request import DeviceRequest, RequestFilter
 
 NORTH = Caller("north", "north", frozenset(Scope))
 
@@ -95,8 +95,9 @@ async def test_a_watch_leaves_out_other_docks(desk: Desk) -> None:
     await desk.asked("a_request", tid="3")
     async with asyncio.timeout(5):
         while len(seen) < 2:
-            seen += [update for update in [await anext(watch)] if update is not None]
-    assert [one.tid for one in seen if one is not None] == ["1", "3"]
+            update = await anext(watch)
+            seen += [update] if isinstance(update, DeviceRequest) else []
+    assert [one.tid for one in seen if isinstance(one, DeviceRequest)] == ["1", "3"]
     request = pb.WatchDeviceRequestsRequest(device_id="roof")
     assert await forbidden(anext(desk.inbox.watch(ONE, request))) == "roof"
 

@@ -13,6 +13,7 @@ from dockgate.downlink.v1 import device_request_pb2
 from dockgate.downlink.v1 import device_request_service_pb2 as pb
 from dockgate_server.errors import DockgateError, Reason
 from dockgate_server.inbox import watching
+from dockgate_server.inbox.watching import Complete
 from dockgate_server.model.caller import LOCAL, Caller, Scope
 from dockgate_server.model.device_request import DeviceRequest, ReplySource, RequestStatus, Routing
 
@@ -202,6 +203,7 @@ async def test_requests_of_another_tenant_do_not_exist(desk: Desk) -> None:
         assert caught.value.metadata == {"device_request_id": request.id}
     assert await _listed(desk, STRANGER) == []
     watch = desk.inbox.watch(STRANGER, pb.WatchDeviceRequestsRequest())
+    assert isinstance(await anext(watch), Complete)
     assert await anext(watch) is None
 
 
@@ -262,6 +264,7 @@ async def test_a_watch_begins_with_those_that_wait(desk: Desk) -> None:
     waiting = await desk.asked("one", tid="t2")
     watch = desk.inbox.watch(LOCAL, pb.WatchDeviceRequestsRequest(request_type="one"))
     assert await anext(watch) == waiting
+    assert isinstance(await anext(watch), Complete)
     assert await anext(watch) is None
     await desk.asked("another", tid="t3")
     answered = await desk.reply(waiting.id)
@@ -288,14 +291,15 @@ async def test_a_request_that_comes_while_a_watch_begins_is_told_once(
 
     monkeypatch.setattr(store, "waiting", one_comes_before)
     watch = desk.inbox.watch(LOCAL, pb.WatchDeviceRequestsRequest())
-    assert await anext(watch) is not None
+    assert isinstance(await anext(watch), DeviceRequest)
+    assert isinstance(await anext(watch), Complete)
     assert await anext(watch) is None
 
 
 async def test_a_watch_ends_with_the_gateway(desk: Desk) -> None:
     """With UNAVAILABLE: trying again is right."""
     watch = desk.inbox.watch(LOCAL, pb.WatchDeviceRequestsRequest())
-    assert await anext(watch) is None
+    assert isinstance(await anext(watch), Complete)
     desk.inbox.close()
     with pytest.raises(DockgateError, match="stopping") as caught:
         await anext(watch)
@@ -308,7 +312,7 @@ async def test_a_watcher_that_never_looks_is_ended(
     """Rather than keeping what it has not seen without a bound."""
     monkeypatch.setattr(watching, "MOST_UNSEEN", 2)
     watch = desk.inbox.watch(LOCAL, pb.WatchDeviceRequestsRequest())
-    assert await anext(watch) is None
+    assert isinstance(await anext(watch), Complete)
     for tid in ("t1", "t2", "t3"):
         await desk.asked("one", tid=tid)
     with pytest.raises(DockgateError, match="too slow"):

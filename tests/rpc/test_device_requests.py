@@ -103,5 +103,6 @@ async def test_a_watch_has_requests_and_signs_of_life(core: Core, stub: Any) -> 
     await core.store.requests.record(NEW, None)
     watch = stub.WatchDeviceRequests(pb.WatchDeviceRequestsRequest(), timeout=30)
     assert (await watch.read()).request.request_id == "r-1"
+    assert (await watch.read()).HasField("complete")
     assert (await watch.read()).HasField("heartbeat")
     watch.cancel()

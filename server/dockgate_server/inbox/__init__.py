@@ -23,7 +23,7 @@ from dockgate_server.devices.reach import Reach
 from dockgate_server.devices.registry import Registry
 from dockgate_server.errors import DockgateError, FieldViolation, Reason, Subject
 from dockgate_server.inbound.request_replies import RequestReplies
-from dockgate_server.inbox.watching import Watching
+from dockgate_server.inbox.watching import Complete, Watching
 from dockgate_server.limits import Limits, unlimited
 from dockgate_server.model.audit import by
 from dockgate_server.model.caller import Caller, Scope
@@ -161,7 +161,7 @@ class Inbox:
 
     def watch(
         self, caller: Caller, request: pb.WatchDeviceRequestsRequest
-    ) -> AsyncIterator[DeviceRequest | None]:
+    ) -> AsyncIterator[DeviceRequest | Complete | None]:
         """See :meth:`~dockgate_server.inbox.watching.Watching.watch`."""
         return self._watching.watch(caller, request)
 

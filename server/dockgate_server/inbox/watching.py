@@ -18,6 +18,10 @@ MOST_UNSEEN = 10_000
 """Requests that may have changed since a watcher has looked last."""
 
 
+class Complete:
+    """Every request that waits has been given."""
+
+
 class _Follower(Watcher):
     """One who watches, and what has changed since it has looked."""
 
@@ -65,8 +69,8 @@ class Watching:
 
     async def watch(
         self, caller: Caller, request: pb.WatchDeviceRequestsRequest
-    ) -> AsyncIterator[DeviceRequest | None]:
-        """The caller's requests that wait, then each one that comes or changes.
+    ) -> AsyncIterator[DeviceRequest | Complete | None]:
+        """The caller's requests that wait, the word of it, then each one that comes or changes.
 
         None is a sign of life. Does not end by itself.
 
@@ -87,6 +91,7 @@ class Watching:
                 if follower.wants(waiting):
                     begun_with[waiting.id] = waiting
                     yield waiting
+            yield Complete()
             while not (self._closed or follower.closed):
                 unseen, follower.unseen = follower.unseen, {}
                 for one in unseen.values():

@@ -8,6 +8,7 @@ from google.protobuf import json_format, struct_pb2
 from dockgate.downlink.v1 import command_service_pb2, device_request_pb2
 from dockgate.downlink.v1 import device_request_service_pb2 as pb
 from dockgate_server.inbox import Inbox
+from dockgate_server.inbox.watching import Complete
 from dockgate_server.model.caller import Caller
 from dockgate_server.model.command import Vendor
 from dockgate_server.model.device_request import DeviceRequest
@@ -50,11 +51,15 @@ class DeviceRequestService:
     ) -> AsyncIterator[pb.WatchDeviceRequestsResponse]:
         """Stream the requests that wait, then each one that comes or changes."""
         async for one in self._inbox.watch(caller, request):
-            if one is None:
-                heartbeat = command_service_pb2.Heartbeat()
-                yield pb.WatchDeviceRequestsResponse(heartbeat=heartbeat)
-            else:
-                yield pb.WatchDeviceRequestsResponse(request=device_request(one))
+            match one:
+                case None:
+                    heartbeat = command_service_pb2.Heartbeat()
+                    yield pb.WatchDeviceRequestsResponse(heartbeat=heartbeat)
+                case Complete():
+                    complete = pb.WatchDeviceRequestsResponse.Complete()
+                    yield pb.WatchDeviceRequestsResponse(complete=complete)
+                case _:
+                    yield pb.WatchDeviceRequestsResponse(request=device_request(one))
 
 
 def device_request(of: DeviceRequest) -> device_request_pb2.DeviceRequest:

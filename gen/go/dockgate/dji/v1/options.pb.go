@@ -561,8 +561,9 @@ type MethodSpec struct {
 	// found. Other channels have none.
 	Seq SeqForm `protobuf:"varint,11,opt,name=seq,proto3,enum=dockgate.dji.v1.SeqForm" json:"seq,omitempty"`
 	// True for methods that set an aircraft moving, hand its controls to somebody
-	// else, can bring it down outside its dock, or destroy data or a running system.
-	// They need a permission of their own. What makes a flight safer (return home, pause, stop) needs none.
+	// else, can bring it down outside its dock, or destroy data or a running
+	// system. They need the scope open:command:dangerous. What makes a flight
+	// safer (return home, pause, stop) does not.
 	Dangerous bool `protobuf:"varint,12,opt,name=dangerous,proto3" json:"dangerous,omitempty"`
 	// True for the stick-like streams of DRC: sent at a rate, without
 	// acknowledgement, outdated after one second, never queued. Off by default.
@@ -850,7 +851,7 @@ func (x *EventSpec) GetPage() string {
 type RequestSpec struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// True for requests whose answer sets an aircraft moving. To give it needs the
-	// permission that dangerous methods need, beside the one to answer requests.
+	// scope open:command:dangerous beside open:device-request:create.
 	Dangerous     bool `protobuf:"varint,1,opt,name=dangerous,proto3" json:"dangerous,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

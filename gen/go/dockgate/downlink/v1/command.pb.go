@@ -29,8 +29,9 @@ const (
 // What is known of a command. ACCEPTED and DELIVERED are passing; the others are
 // ends, and an end never changes again.
 //
-//	ACCEPTED ──► DELIVERED ──► SUCCEEDED | FAILED | TIMED_OUT | UNMATCHED_RESPONSE
-//	   └───────────────────────────▲
+//	ACCEPTED ──► DELIVERED ──► SUCCEEDED | FAILED | TIMED_OUT |
+//
+// UNMATCHED_RESPONSE      └───────────────────────────▲
 //
 // A command may end straight from ACCEPTED: the answer can overtake the broker's
 // acknowledgement, and a command that could not be sent was never delivered.
@@ -44,11 +45,13 @@ const (
 	// The MQTT broker has taken the message for the dock. The dock may or may not
 	// have seen it.
 	CommandStatus_COMMAND_STATUS_DELIVERED CommandStatus = 2
-	// The device answered with result 0. For methods that start a job this means
-	// "started"; the job's course is in Command.job.
+	// The device answered with result 0; or, as completion_basis then says, the
+	// message of a method that has no answer was sent. For methods that start a job
+	// this means "started"; the job's course is in Command.job.
 	CommandStatus_COMMAND_STATUS_SUCCEEDED CommandStatus = 3
-	// The device answered with another result, or the gateway could not or may
-	// not send the command. failure_code and failure_reason say which.
+	// The device answered with another result, or the gateway could not or may not
+	// send the command, or the caller withdrew it. failure_code and failure_reason
+	// say which.
 	CommandStatus_COMMAND_STATUS_FAILED CommandStatus = 4
 	// The deadline passed without an answer. failure_code says how far the
 	// command had come.
@@ -116,7 +119,8 @@ const (
 	CompletionBasis_COMPLETION_BASIS_UNSPECIFIED CompletionBasis = 0
 	// The device answered.
 	CompletionBasis_COMPLETION_BASIS_DEVICE_REPLY CompletionBasis = 1
-	// The broker took the message; the method has no answer.
+	// The broker took the message; the method has no answer. No method of today
+	// ends so: those without an answer are sent without acknowledgement.
 	CompletionBasis_COMPLETION_BASIS_BROKER_ACK CompletionBasis = 2
 	// The message was handed to the network; the method has no answer and is sent
 	// without acknowledgement.
@@ -180,7 +184,7 @@ const (
 	// The broker acknowledged the message.
 	CommandEventKind_COMMAND_EVENT_KIND_DELIVERED CommandEventKind = 3
 	// The device's answer came. It decides the end, unless the command had ended
-	// before; then it is only recorded.
+	// before; then it is only recorded, and a WatchCommand has ended before it.
 	CommandEventKind_COMMAND_EVENT_KIND_REPLIED CommandEventKind = 4
 	// A reply to this command came that cannot be its answer. CommandEvent.reply
 	// holds it.
@@ -268,6 +272,11 @@ func (CommandEventKind) EnumDescriptor() ([]byte, []int) {
 // What becomes of a command whose gateway device is away: it said so itself
 // with its last will, or nobody at the broker listens for it. A device of which
 // nothing is known is not away; the command is sent.
+//
+// That the gateway itself has lost the broker is no matter of the device: by
+// either policy the command stays ACCEPTED and is sent when the broker is back,
+// within its deadline. What must not be carried out late needs a short
+// timeout_seconds.
 type OfflinePolicy int32
 
 const (
@@ -432,9 +441,9 @@ type Job struct {
 	// The same in words, e.g. "User triggered return to home".
 	BreakReasonMessage string `protobuf:"bytes,8,opt,name=break_reason_message,json=breakReasonMessage,proto3" json:"break_reason_message,omitempty"`
 	// What `step` means, where it is a number that DJI's pages explain; empty
-	// otherwise. Numbers of flights mean something else on the first Dock from 8 on:
-	// it is told in the words of the command's dock, and in both while its model is
-	// not known.
+	// otherwise. Numbers of flights mean something else on the first Dock from 8
+	// on: it is told in the words of the command's dock, and in both while its
+	// model is not known.
 	StepMessage   string `protobuf:"bytes,9,opt,name=step_message,json=stepMessage,proto3" json:"step_message,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -541,8 +550,8 @@ type Command struct {
 	CommandId string `protobuf:"bytes,1,opt,name=command_id,json=commandId,proto3" json:"command_id,omitempty"`
 	// The vendor: "dji".
 	Vendor string `protobuf:"bytes,2,opt,name=vendor,proto3" json:"vendor,omitempty"`
-	// The device the command is for, as given by the caller: the serial number of
-	// a dock, drone or remote controller.
+	// The device the command is for, as the caller wrote it: the alias or serial
+	// number of a dock, drone or remote controller.
 	DeviceId string `protobuf:"bytes,3,opt,name=device_id,json=deviceId,proto3" json:"device_id,omitempty"`
 	// The serial number of the gateway device (dock or remote controller) whose
 	// topics carry the command. Fixed at acceptance.
@@ -561,8 +570,9 @@ type Command struct {
 	ResponseCode *string `protobuf:"bytes,10,opt,name=response_code,json=responseCode,proto3,oneof" json:"response_code,omitempty"`
 	// The first of the device's `message`, `msg` and `description`.
 	ResponseMessage *string `protobuf:"bytes,11,opt,name=response_message,json=responseMessage,proto3,oneof" json:"response_message,omitempty"`
-	// The whole `data` of the device's reply. Numbers are doubles here, as
-	// google.protobuf.Struct has no others.
+	// The `data` of the device's reply. Numbers are doubles here, as
+	// google.protobuf.Struct has no others. Members that carry secrets are left
+	// out, and addresses are without what follows a "?".
 	VendorResponse *structpb.Struct `protobuf:"bytes,12,opt,name=vendor_response,json=vendorResponse,proto3" json:"vendor_response,omitempty"`
 	// The same as a typed message, for methods whose reply carries more than a
 	// result. Members that the schema does not know are in vendor_response only.
@@ -797,7 +807,8 @@ type CommandEvent struct {
 	// The command as it was right after this event.
 	Command *Command `protobuf:"bytes,4,opt,name=command,proto3" json:"command,omitempty"`
 	// For UNMATCHED_REPLY, and for a REPLIED that came after another answer: the
-	// `data` of that reply, which is not in command.vendor_response.
+	// `data` of that reply, which is not in command.vendor_response; secrets are
+	// left out as there.
 	Reply *structpb.Value `protobuf:"bytes,5,opt,name=reply,proto3" json:"reply,omitempty"`
 	// What happened, in words, where the kind does not say it all.
 	Note          string `protobuf:"bytes,6,opt,name=note,proto3" json:"note,omitempty"`
@@ -997,13 +1008,13 @@ type isUnmatchedResponse_Content interface {
 }
 
 type UnmatchedResponse_Data struct {
-	// The reply's `data`.
+	// The reply's `data`, or the whole message where it had no `tid`; secrets are
+	// left out.
 	Data *structpb.Value `protobuf:"bytes,5,opt,name=data,proto3,oneof"`
 }
 
 type UnmatchedResponse_Raw struct {
-	// The beginning of the message, where it was not JSON or is longer than
-	// 16 KiB.
+	// The beginning of that, where it was not JSON or is longer than 16 KiB.
 	Raw []byte `protobuf:"bytes,6,opt,name=raw,proto3,oneof"`
 }
 

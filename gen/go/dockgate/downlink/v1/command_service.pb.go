@@ -27,10 +27,13 @@ const (
 // Which device is to do what.
 type SubmitCommandRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Required. The device's id: the serial number of a dock, drone or remote
-	// controller. 1 to 64 characters, without "/", "+", "#", spaces and control
-	// characters, as it becomes part of an MQTT topic. A drone's commands go by
-	// the dock or remote controller to which it is connected.
+	// Required. The alias or serial number of a dock, drone or remote controller.
+	// 1 to 64 printable characters up to U+FFEF, without "/", "+", "#" and
+	// spaces, as a serial number is a part of MQTT topics. A drone's commands go
+	// by the dock or remote controller to which it is connected. A caller whose
+	// credential is limited to a drone may send it what acts on the drone, but
+	// not what acts on the dock that carries it (the domains device, file and
+	// firmware, and raw methods).
 	DeviceId string `protobuf:"bytes,1,opt,name=device_id,json=deviceId,proto3" json:"device_id,omitempty"`
 	// Required. Names this submission: repeating the call with the same key gives
 	// the same command. 1 to 255 characters of the caller's choice, unique within
@@ -294,7 +297,10 @@ type WatchCommandRequest struct {
 	// The revision of the last event seen; 0 for all from the beginning.
 	AfterRevision int64 `protobuf:"varint,2,opt,name=after_revision,json=afterRevision,proto3" json:"after_revision,omitempty"`
 	// Go on behind a SUCCEEDED command until the job that it started has ended.
-	// Without effect on methods that start none.
+	// Without effect on methods that start none. Where a method may be carried out
+	// without a job (ProgressEvent.may_stay_away: a single photo, an immediate
+	// flighttask_prepare) the stream ends with the command, unless a job has been
+	// reported by then. A STALLED job has not ended: the stream stays open.
 	FollowJob     bool `protobuf:"varint,3,opt,name=follow_job,json=followJob,proto3" json:"follow_job,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -430,7 +436,8 @@ type WatchCommandResponse_Event struct {
 }
 
 type WatchCommandResponse_Heartbeat struct {
-	// Nothing happened for a while, but the stream is alive.
+	// Nothing happened for 15 s (the gateway's watch_heartbeat_seconds), but the
+	// stream is alive.
 	Heartbeat *Heartbeat `protobuf:"bytes,2,opt,name=heartbeat,proto3,oneof"`
 }
 
@@ -445,7 +452,8 @@ type ListCommandsRequest struct {
 	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// next_page_token of the page before; empty for the first page.
 	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
-	// Only commands for this device.
+	// Only commands that were submitted under this very name of a device; by
+	// another name of the same device they are not found.
 	DeviceId string `protobuf:"bytes,3,opt,name=device_id,json=deviceId,proto3" json:"device_id,omitempty"`
 	// Only commands of this type, e.g. "camera_recording_start".
 	CommandType string `protobuf:"bytes,4,opt,name=command_type,json=commandType,proto3" json:"command_type,omitempty"`
@@ -581,7 +589,7 @@ type WatchCommandsRequest struct {
 	// resume_token of the last message seen; empty to begin with what happens
 	// from now on.
 	ResumeToken string `protobuf:"bytes,1,opt,name=resume_token,json=resumeToken,proto3" json:"resume_token,omitempty"`
-	// Only commands for this device.
+	// Only commands that were submitted under this very name of a device.
 	DeviceId string `protobuf:"bytes,2,opt,name=device_id,json=deviceId,proto3" json:"device_id,omitempty"`
 	// Only commands of this type.
 	CommandType   string `protobuf:"bytes,3,opt,name=command_type,json=commandType,proto3" json:"command_type,omitempty"`
@@ -729,9 +737,9 @@ type WatchCommandsResponse_Event struct {
 }
 
 type WatchCommandsResponse_Heartbeat struct {
-	// Nothing happened for a while, but the stream is alive. The first message
-	// of every stream is a heartbeat, so that a caller has a token from the
-	// start.
+	// Nothing happened for 15 s (the gateway's watch_heartbeat_seconds), but
+	// the stream is alive. The first message of every stream is a heartbeat, so
+	// that a caller has a token from the start.
 	Heartbeat *Heartbeat `protobuf:"bytes,2,opt,name=heartbeat,proto3,oneof"`
 }
 
@@ -838,7 +846,7 @@ type ListUnmatchedResponsesRequest struct {
 	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// next_page_token of the page before; empty for the first page.
 	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
-	// Only replies of this gateway device.
+	// Only replies of this gateway device, by its serial number.
 	GatewayId     string `protobuf:"bytes,3,opt,name=gateway_id,json=gatewayId,proto3" json:"gateway_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

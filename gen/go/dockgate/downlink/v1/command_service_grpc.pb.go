@@ -36,32 +36,56 @@ const (
 //
 // Sends commands to devices and says truthfully what became of them.
 //
-// Every error carries a google.rpc.ErrorInfo whose reason is an ErrorReason.
+// Who calls: over TLS a call carries the metadata `authorization` with
+// "Bearer <api id>.<api key>", or comes with a client certificate that stands for
+// a key; with both the key decides. Without TLS the gateway listens on loopback
+// only and lets everybody there do everything. What a caller sees is its
+// tenant's. Each rpc names the scope it needs.
 //
-// The standard health service (grpc.health.v1) knows three names. The server as
-// a whole ("") and this service are SERVING while calls are answered: without a
-// broker, or on a full disk, commands can still be read and watched. "dispatch"
-// is SERVING only while commands can also be sent and recorded. At a stop all
-// are NOT_SERVING, and watches of them end.
+// Every error that the gateway gives carries a google.rpc.ErrorInfo whose reason
+// is an ErrorReason. Beside those that an rpc names, each may be refused with
+// UNAUTHORIZED, RATE_LIMITED, PAYLOAD_TOO_LARGE, UNAVAILABLE and INTERNAL_ERROR.
+// An error without ErrorInfo is gRPC's own: UNAVAILABLE, as a connection broke or
+// reached its age limit (call again), or RESOURCE_EXHAUSTED, as too many calls
+// are open (later again) or a message or its metadata is far too large (never).
+// Every call ends with the metadata `x-request-id`, by which the gateway's log
+// has it; a caller may send one of its own.
+//
+// The standard health service (grpc.health.v1) knows the server as a whole (""),
+// each service of this package by its full name, and "dispatch". All but the last
+// are SERVING while calls are answered: without a broker, or on a full disk,
+// commands can still be read and watched. "dispatch" is SERVING only while
+// commands can also be sent and recorded. At a stop all are NOT_SERVING, and
+// watches of them end.
 type CommandServiceClient interface {
 	// Stores a command durably and answers; sending it goes on behind the answer.
 	// The answer means ACCEPTED and no more: follow the command with WatchCommand.
 	//
-	// Safe to repeat with the same idempotency_key and content: the command exists
-	// once and the first answer is given again with `replayed` set. A caller that
-	// got no answer repeats the call.
+	// Safe to repeat with the same idempotency_key and content: the command
+	// exists once and the first answer is given again with `replayed` set. A
+	// caller that got no answer repeats the call. Content is what the caller
+	// wrote: device_id, method and fields, timeout_seconds and offline_policy.
+	// What is absent equals 0 or UNSPECIFIED, but not the default spelled out,
+	// nor another name of the same device. A key lives as long as its command is
+	// kept: 30 days after the last change, unless the gateway's store.keep_hours
+	// says otherwise.
 	//
-	// Errors: VALIDATION_FAILED, UNSUPPORTED_VENDOR, UNSUPPORTED_COMMAND,
-	// FORBIDDEN, DEVICE_NOT_FOUND, IDEMPOTENCY_CONFLICT, UNAVAILABLE.
+	// Needs the scope open:command:create, for methods that their MethodSpec calls
+	// dangerous also open:command:dangerous, for raw_method also open:command:raw.
+	//
+	// Errors: VALIDATION_FAILED, UNSUPPORTED_COMMAND, FORBIDDEN, DEVICE_NOT_FOUND,
+	// IDEMPOTENCY_CONFLICT.
 	SubmitCommand(ctx context.Context, in *SubmitCommandRequest, opts ...grpc.CallOption) (*SubmitCommandResponse, error)
-	// Gives a command as it is now.
+	// Gives a command as it is now. Needs the scope open:command:read.
 	//
 	// Errors: VALIDATION_FAILED, FORBIDDEN, COMMAND_NOT_FOUND.
 	GetCommand(ctx context.Context, in *GetCommandRequest, opts ...grpc.CallOption) (*GetCommandResponse, error)
 	// Streams a command's events: first those behind after_revision that have
 	// happened, then each one as it happens. Ends with OK behind the event that
 	// ended the command (with follow_job: that ended its job), at once if that
-	// event is not behind after_revision.
+	// event is not behind after_revision. What is recorded later, such as a late
+	// answer, is no part of this stream: GetCommand shows the command with it, and
+	// WatchCommands streams it.
 	//
 	// A command that is removed as too old while it is watched ends the stream
 	// with COMMAND_NOT_FOUND.
@@ -70,18 +94,20 @@ type CommandServiceClient interface {
 	// event seen. A stream that ends with UNAVAILABLE (the gateway stops, or the
 	// connection reached its age limit) is meant to be resumed that way.
 	//
-	// Errors: VALIDATION_FAILED, FORBIDDEN, COMMAND_NOT_FOUND,
-	// CURSOR_OUT_OF_RANGE, UNAVAILABLE.
+	// Needs the scope open:command:read.
+	//
+	// Errors: VALIDATION_FAILED, FORBIDDEN, COMMAND_NOT_FOUND, CURSOR_OUT_OF_RANGE.
 	WatchCommand(ctx context.Context, in *WatchCommandRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchCommandResponse], error)
-	// Lists commands, newest first.
+	// Lists commands, newest first. Needs the scope open:command:read.
 	//
 	// Errors: VALIDATION_FAILED, FORBIDDEN.
 	ListCommands(ctx context.Context, in *ListCommandsRequest, opts ...grpc.CallOption) (*ListCommandsResponse, error)
 	// Streams the events of all the caller's commands, in the order in which they
 	// were recorded, from a resume token on or from now. Does not end by itself.
+	// Needs the scope open:command:read.
 	//
-	// Errors: VALIDATION_FAILED, FORBIDDEN, CURSOR_OUT_OF_RANGE, CURSOR_EXPIRED,
-	// UNAVAILABLE.
+	// Errors: VALIDATION_FAILED, FORBIDDEN, CURSOR_OUT_OF_RANGE, CURSOR_EXPIRED
+	// (which may come behind the first heartbeat).
 	WatchCommands(ctx context.Context, in *WatchCommandsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchCommandsResponse], error)
 	// Withdraws a command that has not been sent: it ends as FAILED with
 	// CANCELLED, and the device never hears of it. Safe to repeat: a command that
@@ -89,12 +115,13 @@ type CommandServiceClient interface {
 	//
 	// A command that has been sent cannot be called back. The refusal says so and
 	// names the method that undoes it, where DJI has one; whether that is wise now
-	// is the caller's to judge.
+	// is the caller's to judge. Needs the scope open:command:create.
 	//
 	// Errors: VALIDATION_FAILED, FORBIDDEN, COMMAND_NOT_FOUND,
-	// COMMAND_NOT_CANCELLABLE, UNAVAILABLE.
+	// COMMAND_NOT_CANCELLABLE.
 	CancelCommand(ctx context.Context, in *CancelCommandRequest, opts ...grpc.CallOption) (*CancelCommandResponse, error)
-	// Lists replies from devices that fit no command, newest first.
+	// Lists replies from devices that fit no command, newest first. Needs the scope
+	// open:command:read.
 	//
 	// Errors: VALIDATION_FAILED, FORBIDDEN.
 	ListUnmatchedResponses(ctx context.Context, in *ListUnmatchedResponsesRequest, opts ...grpc.CallOption) (*ListUnmatchedResponsesResponse, error)
@@ -202,32 +229,56 @@ func (c *commandServiceClient) ListUnmatchedResponses(ctx context.Context, in *L
 //
 // Sends commands to devices and says truthfully what became of them.
 //
-// Every error carries a google.rpc.ErrorInfo whose reason is an ErrorReason.
+// Who calls: over TLS a call carries the metadata `authorization` with
+// "Bearer <api id>.<api key>", or comes with a client certificate that stands for
+// a key; with both the key decides. Without TLS the gateway listens on loopback
+// only and lets everybody there do everything. What a caller sees is its
+// tenant's. Each rpc names the scope it needs.
 //
-// The standard health service (grpc.health.v1) knows three names. The server as
-// a whole ("") and this service are SERVING while calls are answered: without a
-// broker, or on a full disk, commands can still be read and watched. "dispatch"
-// is SERVING only while commands can also be sent and recorded. At a stop all
-// are NOT_SERVING, and watches of them end.
+// Every error that the gateway gives carries a google.rpc.ErrorInfo whose reason
+// is an ErrorReason. Beside those that an rpc names, each may be refused with
+// UNAUTHORIZED, RATE_LIMITED, PAYLOAD_TOO_LARGE, UNAVAILABLE and INTERNAL_ERROR.
+// An error without ErrorInfo is gRPC's own: UNAVAILABLE, as a connection broke or
+// reached its age limit (call again), or RESOURCE_EXHAUSTED, as too many calls
+// are open (later again) or a message or its metadata is far too large (never).
+// Every call ends with the metadata `x-request-id`, by which the gateway's log
+// has it; a caller may send one of its own.
+//
+// The standard health service (grpc.health.v1) knows the server as a whole (""),
+// each service of this package by its full name, and "dispatch". All but the last
+// are SERVING while calls are answered: without a broker, or on a full disk,
+// commands can still be read and watched. "dispatch" is SERVING only while
+// commands can also be sent and recorded. At a stop all are NOT_SERVING, and
+// watches of them end.
 type CommandServiceServer interface {
 	// Stores a command durably and answers; sending it goes on behind the answer.
 	// The answer means ACCEPTED and no more: follow the command with WatchCommand.
 	//
-	// Safe to repeat with the same idempotency_key and content: the command exists
-	// once and the first answer is given again with `replayed` set. A caller that
-	// got no answer repeats the call.
+	// Safe to repeat with the same idempotency_key and content: the command
+	// exists once and the first answer is given again with `replayed` set. A
+	// caller that got no answer repeats the call. Content is what the caller
+	// wrote: device_id, method and fields, timeout_seconds and offline_policy.
+	// What is absent equals 0 or UNSPECIFIED, but not the default spelled out,
+	// nor another name of the same device. A key lives as long as its command is
+	// kept: 30 days after the last change, unless the gateway's store.keep_hours
+	// says otherwise.
 	//
-	// Errors: VALIDATION_FAILED, UNSUPPORTED_VENDOR, UNSUPPORTED_COMMAND,
-	// FORBIDDEN, DEVICE_NOT_FOUND, IDEMPOTENCY_CONFLICT, UNAVAILABLE.
+	// Needs the scope open:command:create, for methods that their MethodSpec calls
+	// dangerous also open:command:dangerous, for raw_method also open:command:raw.
+	//
+	// Errors: VALIDATION_FAILED, UNSUPPORTED_COMMAND, FORBIDDEN, DEVICE_NOT_FOUND,
+	// IDEMPOTENCY_CONFLICT.
 	SubmitCommand(context.Context, *SubmitCommandRequest) (*SubmitCommandResponse, error)
-	// Gives a command as it is now.
+	// Gives a command as it is now. Needs the scope open:command:read.
 	//
 	// Errors: VALIDATION_FAILED, FORBIDDEN, COMMAND_NOT_FOUND.
 	GetCommand(context.Context, *GetCommandRequest) (*GetCommandResponse, error)
 	// Streams a command's events: first those behind after_revision that have
 	// happened, then each one as it happens. Ends with OK behind the event that
 	// ended the command (with follow_job: that ended its job), at once if that
-	// event is not behind after_revision.
+	// event is not behind after_revision. What is recorded later, such as a late
+	// answer, is no part of this stream: GetCommand shows the command with it, and
+	// WatchCommands streams it.
 	//
 	// A command that is removed as too old while it is watched ends the stream
 	// with COMMAND_NOT_FOUND.
@@ -236,18 +287,20 @@ type CommandServiceServer interface {
 	// event seen. A stream that ends with UNAVAILABLE (the gateway stops, or the
 	// connection reached its age limit) is meant to be resumed that way.
 	//
-	// Errors: VALIDATION_FAILED, FORBIDDEN, COMMAND_NOT_FOUND,
-	// CURSOR_OUT_OF_RANGE, UNAVAILABLE.
+	// Needs the scope open:command:read.
+	//
+	// Errors: VALIDATION_FAILED, FORBIDDEN, COMMAND_NOT_FOUND, CURSOR_OUT_OF_RANGE.
 	WatchCommand(*WatchCommandRequest, grpc.ServerStreamingServer[WatchCommandResponse]) error
-	// Lists commands, newest first.
+	// Lists commands, newest first. Needs the scope open:command:read.
 	//
 	// Errors: VALIDATION_FAILED, FORBIDDEN.
 	ListCommands(context.Context, *ListCommandsRequest) (*ListCommandsResponse, error)
 	// Streams the events of all the caller's commands, in the order in which they
 	// were recorded, from a resume token on or from now. Does not end by itself.
+	// Needs the scope open:command:read.
 	//
-	// Errors: VALIDATION_FAILED, FORBIDDEN, CURSOR_OUT_OF_RANGE, CURSOR_EXPIRED,
-	// UNAVAILABLE.
+	// Errors: VALIDATION_FAILED, FORBIDDEN, CURSOR_OUT_OF_RANGE, CURSOR_EXPIRED
+	// (which may come behind the first heartbeat).
 	WatchCommands(*WatchCommandsRequest, grpc.ServerStreamingServer[WatchCommandsResponse]) error
 	// Withdraws a command that has not been sent: it ends as FAILED with
 	// CANCELLED, and the device never hears of it. Safe to repeat: a command that
@@ -255,12 +308,13 @@ type CommandServiceServer interface {
 	//
 	// A command that has been sent cannot be called back. The refusal says so and
 	// names the method that undoes it, where DJI has one; whether that is wise now
-	// is the caller's to judge.
+	// is the caller's to judge. Needs the scope open:command:create.
 	//
 	// Errors: VALIDATION_FAILED, FORBIDDEN, COMMAND_NOT_FOUND,
-	// COMMAND_NOT_CANCELLABLE, UNAVAILABLE.
+	// COMMAND_NOT_CANCELLABLE.
 	CancelCommand(context.Context, *CancelCommandRequest) (*CancelCommandResponse, error)
-	// Lists replies from devices that fit no command, newest first.
+	// Lists replies from devices that fit no command, newest first. Needs the scope
+	// open:command:read.
 	//
 	// Errors: VALIDATION_FAILED, FORBIDDEN.
 	ListUnmatchedResponses(context.Context, *ListUnmatchedResponsesRequest) (*ListUnmatchedResponsesResponse, error)

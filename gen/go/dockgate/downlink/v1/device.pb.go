@@ -443,7 +443,8 @@ type DeviceEvent struct {
 	NeedReply bool `protobuf:"varint,6,opt,name=need_reply,json=needReply,proto3" json:"need_reply,omitempty"`
 	// When the gateway stored it.
 	ReceivedAt *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=received_at,json=receivedAt,proto3" json:"received_at,omitempty"`
-	// The `data` as the device wrote it. Numbers are doubles here.
+	// The `data` as the device wrote it, but for members that carry secrets and for
+	// what follows a "?" in addresses. Numbers are doubles here.
 	Data *structpb.Value `protobuf:"bytes,8,opt,name=data,proto3" json:"data,omitempty"`
 	// The same as a typed message, for events that the schema knows. Members that
 	// it does not know, or that the device wrote in another type, are in `data`

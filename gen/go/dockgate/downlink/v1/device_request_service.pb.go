@@ -449,6 +449,7 @@ type WatchDeviceRequestsResponse struct {
 	//
 	//	*WatchDeviceRequestsResponse_Request
 	//	*WatchDeviceRequestsResponse_Heartbeat
+	//	*WatchDeviceRequestsResponse_Complete_
 	Update        isWatchDeviceRequestsResponse_Update `protobuf_oneof:"update"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -509,6 +510,15 @@ func (x *WatchDeviceRequestsResponse) GetHeartbeat() *Heartbeat {
 	return nil
 }
 
+func (x *WatchDeviceRequestsResponse) GetComplete() *WatchDeviceRequestsResponse_Complete {
+	if x != nil {
+		if x, ok := x.Update.(*WatchDeviceRequestsResponse_Complete_); ok {
+			return x.Complete
+		}
+	}
+	return nil
+}
+
 type isWatchDeviceRequestsResponse_Update interface {
 	isWatchDeviceRequestsResponse_Update()
 }
@@ -519,13 +529,60 @@ type WatchDeviceRequestsResponse_Request struct {
 }
 
 type WatchDeviceRequestsResponse_Heartbeat struct {
-	// Nothing changed for a while, but the stream is alive.
+	// Nothing changed for 15 s (the gateway's watch_heartbeat_seconds), but the
+	// stream is alive.
 	Heartbeat *Heartbeat `protobuf:"bytes,2,opt,name=heartbeat,proto3,oneof"`
+}
+
+type WatchDeviceRequestsResponse_Complete_ struct {
+	// Every request that waits has been given; from here on there are only
+	// changes. What a caller knew as waiting from an earlier stream, and was not
+	// given in this one, waits no longer.
+	Complete *WatchDeviceRequestsResponse_Complete `protobuf:"bytes,3,opt,name=complete,proto3,oneof"`
 }
 
 func (*WatchDeviceRequestsResponse_Request) isWatchDeviceRequestsResponse_Update() {}
 
 func (*WatchDeviceRequestsResponse_Heartbeat) isWatchDeviceRequestsResponse_Update() {}
+
+func (*WatchDeviceRequestsResponse_Complete_) isWatchDeviceRequestsResponse_Update() {}
+
+// The end of the requests that wait.
+type WatchDeviceRequestsResponse_Complete struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchDeviceRequestsResponse_Complete) Reset() {
+	*x = WatchDeviceRequestsResponse_Complete{}
+	mi := &file_dockgate_downlink_v1_device_request_service_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchDeviceRequestsResponse_Complete) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchDeviceRequestsResponse_Complete) ProtoMessage() {}
+
+func (x *WatchDeviceRequestsResponse_Complete) ProtoReflect() protoreflect.Message {
+	mi := &file_dockgate_downlink_v1_device_request_service_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchDeviceRequestsResponse_Complete.ProtoReflect.Descriptor instead.
+func (*WatchDeviceRequestsResponse_Complete) Descriptor() ([]byte, []int) {
+	return file_dockgate_downlink_v1_device_request_service_proto_rawDescGZIP(), []int{7, 0}
+}
 
 var File_dockgate_downlink_v1_device_request_service_proto protoreflect.FileDescriptor
 
@@ -560,10 +617,13 @@ const file_dockgate_downlink_v1_device_request_service_proto_rawDesc = "" +
 	"\arequest\x18\x01 \x01(\v2#.dockgate.downlink.v1.DeviceRequestR\arequest\"\\\n" +
 	"\x1aWatchDeviceRequestsRequest\x12\x1b\n" +
 	"\tdevice_id\x18\x01 \x01(\tR\bdeviceId\x12!\n" +
-	"\frequest_type\x18\x02 \x01(\tR\vrequestType\"\xa9\x01\n" +
+	"\frequest_type\x18\x02 \x01(\tR\vrequestType\"\x8f\x02\n" +
 	"\x1bWatchDeviceRequestsResponse\x12?\n" +
 	"\arequest\x18\x01 \x01(\v2#.dockgate.downlink.v1.DeviceRequestH\x00R\arequest\x12?\n" +
-	"\theartbeat\x18\x02 \x01(\v2\x1f.dockgate.downlink.v1.HeartbeatH\x00R\theartbeatB\b\n" +
+	"\theartbeat\x18\x02 \x01(\v2\x1f.dockgate.downlink.v1.HeartbeatH\x00R\theartbeat\x12X\n" +
+	"\bcomplete\x18\x03 \x01(\v2:.dockgate.downlink.v1.WatchDeviceRequestsResponse.CompleteH\x00R\bcomplete\x1a\n" +
+	"\n" +
+	"\bCompleteB\b\n" +
 	"\x06update2\xf9\x03\n" +
 	"\x14DeviceRequestService\x12q\n" +
 	"\x10GetDeviceRequest\x12-.dockgate.downlink.v1.GetDeviceRequestRequest\x1a..dockgate.downlink.v1.GetDeviceRequestResponse\x12w\n" +
@@ -584,42 +644,44 @@ func file_dockgate_downlink_v1_device_request_service_proto_rawDescGZIP() []byte
 	return file_dockgate_downlink_v1_device_request_service_proto_rawDescData
 }
 
-var file_dockgate_downlink_v1_device_request_service_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_dockgate_downlink_v1_device_request_service_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
 var file_dockgate_downlink_v1_device_request_service_proto_goTypes = []any{
-	(*GetDeviceRequestRequest)(nil),     // 0: dockgate.downlink.v1.GetDeviceRequestRequest
-	(*GetDeviceRequestResponse)(nil),    // 1: dockgate.downlink.v1.GetDeviceRequestResponse
-	(*ListDeviceRequestsRequest)(nil),   // 2: dockgate.downlink.v1.ListDeviceRequestsRequest
-	(*ListDeviceRequestsResponse)(nil),  // 3: dockgate.downlink.v1.ListDeviceRequestsResponse
-	(*ReplyDeviceRequestRequest)(nil),   // 4: dockgate.downlink.v1.ReplyDeviceRequestRequest
-	(*ReplyDeviceRequestResponse)(nil),  // 5: dockgate.downlink.v1.ReplyDeviceRequestResponse
-	(*WatchDeviceRequestsRequest)(nil),  // 6: dockgate.downlink.v1.WatchDeviceRequestsRequest
-	(*WatchDeviceRequestsResponse)(nil), // 7: dockgate.downlink.v1.WatchDeviceRequestsResponse
-	(*DeviceRequest)(nil),               // 8: dockgate.downlink.v1.DeviceRequest
-	(DeviceRequestStatus)(0),            // 9: dockgate.downlink.v1.DeviceRequestStatus
-	(*structpb.Struct)(nil),             // 10: google.protobuf.Struct
-	(*Heartbeat)(nil),                   // 11: dockgate.downlink.v1.Heartbeat
+	(*GetDeviceRequestRequest)(nil),              // 0: dockgate.downlink.v1.GetDeviceRequestRequest
+	(*GetDeviceRequestResponse)(nil),             // 1: dockgate.downlink.v1.GetDeviceRequestResponse
+	(*ListDeviceRequestsRequest)(nil),            // 2: dockgate.downlink.v1.ListDeviceRequestsRequest
+	(*ListDeviceRequestsResponse)(nil),           // 3: dockgate.downlink.v1.ListDeviceRequestsResponse
+	(*ReplyDeviceRequestRequest)(nil),            // 4: dockgate.downlink.v1.ReplyDeviceRequestRequest
+	(*ReplyDeviceRequestResponse)(nil),           // 5: dockgate.downlink.v1.ReplyDeviceRequestResponse
+	(*WatchDeviceRequestsRequest)(nil),           // 6: dockgate.downlink.v1.WatchDeviceRequestsRequest
+	(*WatchDeviceRequestsResponse)(nil),          // 7: dockgate.downlink.v1.WatchDeviceRequestsResponse
+	(*WatchDeviceRequestsResponse_Complete)(nil), // 8: dockgate.downlink.v1.WatchDeviceRequestsResponse.Complete
+	(*DeviceRequest)(nil),                        // 9: dockgate.downlink.v1.DeviceRequest
+	(DeviceRequestStatus)(0),                     // 10: dockgate.downlink.v1.DeviceRequestStatus
+	(*structpb.Struct)(nil),                      // 11: google.protobuf.Struct
+	(*Heartbeat)(nil),                            // 12: dockgate.downlink.v1.Heartbeat
 }
 var file_dockgate_downlink_v1_device_request_service_proto_depIdxs = []int32{
-	8,  // 0: dockgate.downlink.v1.GetDeviceRequestResponse.request:type_name -> dockgate.downlink.v1.DeviceRequest
-	9,  // 1: dockgate.downlink.v1.ListDeviceRequestsRequest.statuses:type_name -> dockgate.downlink.v1.DeviceRequestStatus
-	8,  // 2: dockgate.downlink.v1.ListDeviceRequestsResponse.requests:type_name -> dockgate.downlink.v1.DeviceRequest
-	10, // 3: dockgate.downlink.v1.ReplyDeviceRequestRequest.payload:type_name -> google.protobuf.Struct
-	8,  // 4: dockgate.downlink.v1.ReplyDeviceRequestResponse.request:type_name -> dockgate.downlink.v1.DeviceRequest
-	8,  // 5: dockgate.downlink.v1.WatchDeviceRequestsResponse.request:type_name -> dockgate.downlink.v1.DeviceRequest
-	11, // 6: dockgate.downlink.v1.WatchDeviceRequestsResponse.heartbeat:type_name -> dockgate.downlink.v1.Heartbeat
-	0,  // 7: dockgate.downlink.v1.DeviceRequestService.GetDeviceRequest:input_type -> dockgate.downlink.v1.GetDeviceRequestRequest
-	2,  // 8: dockgate.downlink.v1.DeviceRequestService.ListDeviceRequests:input_type -> dockgate.downlink.v1.ListDeviceRequestsRequest
-	4,  // 9: dockgate.downlink.v1.DeviceRequestService.ReplyDeviceRequest:input_type -> dockgate.downlink.v1.ReplyDeviceRequestRequest
-	6,  // 10: dockgate.downlink.v1.DeviceRequestService.WatchDeviceRequests:input_type -> dockgate.downlink.v1.WatchDeviceRequestsRequest
-	1,  // 11: dockgate.downlink.v1.DeviceRequestService.GetDeviceRequest:output_type -> dockgate.downlink.v1.GetDeviceRequestResponse
-	3,  // 12: dockgate.downlink.v1.DeviceRequestService.ListDeviceRequests:output_type -> dockgate.downlink.v1.ListDeviceRequestsResponse
-	5,  // 13: dockgate.downlink.v1.DeviceRequestService.ReplyDeviceRequest:output_type -> dockgate.downlink.v1.ReplyDeviceRequestResponse
-	7,  // 14: dockgate.downlink.v1.DeviceRequestService.WatchDeviceRequests:output_type -> dockgate.downlink.v1.WatchDeviceRequestsResponse
-	11, // [11:15] is the sub-list for method output_type
-	7,  // [7:11] is the sub-list for method input_type
-	7,  // [7:7] is the sub-list for extension type_name
-	7,  // [7:7] is the sub-list for extension extendee
-	0,  // [0:7] is the sub-list for field type_name
+	9,  // 0: dockgate.downlink.v1.GetDeviceRequestResponse.request:type_name -> dockgate.downlink.v1.DeviceRequest
+	10, // 1: dockgate.downlink.v1.ListDeviceRequestsRequest.statuses:type_name -> dockgate.downlink.v1.DeviceRequestStatus
+	9,  // 2: dockgate.downlink.v1.ListDeviceRequestsResponse.requests:type_name -> dockgate.downlink.v1.DeviceRequest
+	11, // 3: dockgate.downlink.v1.ReplyDeviceRequestRequest.payload:type_name -> google.protobuf.Struct
+	9,  // 4: dockgate.downlink.v1.ReplyDeviceRequestResponse.request:type_name -> dockgate.downlink.v1.DeviceRequest
+	9,  // 5: dockgate.downlink.v1.WatchDeviceRequestsResponse.request:type_name -> dockgate.downlink.v1.DeviceRequest
+	12, // 6: dockgate.downlink.v1.WatchDeviceRequestsResponse.heartbeat:type_name -> dockgate.downlink.v1.Heartbeat
+	8,  // 7: dockgate.downlink.v1.WatchDeviceRequestsResponse.complete:type_name -> dockgate.downlink.v1.WatchDeviceRequestsResponse.Complete
+	0,  // 8: dockgate.downlink.v1.DeviceRequestService.GetDeviceRequest:input_type -> dockgate.downlink.v1.GetDeviceRequestRequest
+	2,  // 9: dockgate.downlink.v1.DeviceRequestService.ListDeviceRequests:input_type -> dockgate.downlink.v1.ListDeviceRequestsRequest
+	4,  // 10: dockgate.downlink.v1.DeviceRequestService.ReplyDeviceRequest:input_type -> dockgate.downlink.v1.ReplyDeviceRequestRequest
+	6,  // 11: dockgate.downlink.v1.DeviceRequestService.WatchDeviceRequests:input_type -> dockgate.downlink.v1.WatchDeviceRequestsRequest
+	1,  // 12: dockgate.downlink.v1.DeviceRequestService.GetDeviceRequest:output_type -> dockgate.downlink.v1.GetDeviceRequestResponse
+	3,  // 13: dockgate.downlink.v1.DeviceRequestService.ListDeviceRequests:output_type -> dockgate.downlink.v1.ListDeviceRequestsResponse
+	5,  // 14: dockgate.downlink.v1.DeviceRequestService.ReplyDeviceRequest:output_type -> dockgate.downlink.v1.ReplyDeviceRequestResponse
+	7,  // 15: dockgate.downlink.v1.DeviceRequestService.WatchDeviceRequests:output_type -> dockgate.downlink.v1.WatchDeviceRequestsResponse
+	12, // [12:16] is the sub-list for method output_type
+	8,  // [8:12] is the sub-list for method input_type
+	8,  // [8:8] is the sub-list for extension type_name
+	8,  // [8:8] is the sub-list for extension extendee
+	0,  // [0:8] is the sub-list for field type_name
 }
 
 func init() { file_dockgate_downlink_v1_device_request_service_proto_init() }
@@ -633,6 +695,7 @@ func file_dockgate_downlink_v1_device_request_service_proto_init() {
 	file_dockgate_downlink_v1_device_request_service_proto_msgTypes[7].OneofWrappers = []any{
 		(*WatchDeviceRequestsResponse_Request)(nil),
 		(*WatchDeviceRequestsResponse_Heartbeat)(nil),
+		(*WatchDeviceRequestsResponse_Complete_)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -640,7 +703,7 @@ func file_dockgate_downlink_v1_device_request_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_dockgate_downlink_v1_device_request_service_proto_rawDesc), len(file_dockgate_downlink_v1_device_request_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   8,
+			NumMessages:   9,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

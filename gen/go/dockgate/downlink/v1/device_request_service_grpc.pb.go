@@ -35,31 +35,33 @@ const (
 // configuration it answers at once and shows here; the rest waits here for a
 // person or program.
 //
-// Every error carries a google.rpc.ErrorInfo whose reason is an ErrorReason.
+// Who calls, and how errors look, is as with CommandService.
 type DeviceRequestServiceClient interface {
-	// Gives a request as it is now.
+	// Gives a request as it is now. Needs the scope open:device-request:read.
 	//
 	// Errors: VALIDATION_FAILED, FORBIDDEN, DEVICE_REQUEST_NOT_FOUND.
 	GetDeviceRequest(ctx context.Context, in *GetDeviceRequestRequest, opts ...grpc.CallOption) (*GetDeviceRequestResponse, error)
-	// Lists requests, newest first.
+	// Lists requests, newest first. Needs the scope open:device-request:read.
 	//
 	// Errors: VALIDATION_FAILED, FORBIDDEN.
 	ListDeviceRequests(ctx context.Context, in *ListDeviceRequestsRequest, opts ...grpc.CallOption) (*ListDeviceRequestsResponse, error)
-	// Answers a request that waits. The answer is stored, then handed to the broker
-	// with the request's `tid`. The first answer holds; the same one again is no
-	// error. Fields that carry secrets are not kept, and so not compared. To answer a
-	// request that RequestType marks as dangerous (flighttask_resource_get, as the
-	// dock flies the file that it is given) needs the scope open:command:dangerous
-	// as well.
+	// Answers a request that waits. The answer is stored, then handed to the
+	// broker with the request's `tid`. The first answer holds; the same one again
+	// (code, message and payload) is no error. Fields that carry secrets are not
+	// kept, and so not compared. Needs the scope open:device-request:create. To
+	// answer a request that RequestType marks as dangerous
+	// (flighttask_resource_get, as the dock flies the file that it is given)
+	// needs the scope open:command:dangerous as well.
 	//
 	// Errors: VALIDATION_FAILED, FORBIDDEN, DEVICE_REQUEST_NOT_FOUND,
-	// DEVICE_REQUEST_CLOSED, UNAVAILABLE.
+	// DEVICE_REQUEST_CLOSED.
 	ReplyDeviceRequest(ctx context.Context, in *ReplyDeviceRequestRequest, opts ...grpc.CallOption) (*ReplyDeviceRequestResponse, error)
-	// Streams the requests that wait, then each one that comes or changes. There is
-	// no cursor: a stream that broke is opened again and begins with those that
-	// wait then. Does not end by itself. A watcher that is too slow gets UNAVAILABLE.
+	// Streams the requests that wait, then `complete`, then each one that comes
+	// or changes. There is no cursor: a stream that broke is opened again and
+	// begins with those that wait then. Does not end by itself. A watcher that is
+	// too slow gets UNAVAILABLE. Needs the scope open:device-request:read.
 	//
-	// Errors: VALIDATION_FAILED, FORBIDDEN, UNAVAILABLE.
+	// Errors: VALIDATION_FAILED, FORBIDDEN.
 	WatchDeviceRequests(ctx context.Context, in *WatchDeviceRequestsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchDeviceRequestsResponse], error)
 }
 
@@ -128,31 +130,33 @@ type DeviceRequestService_WatchDeviceRequestsClient = grpc.ServerStreamingClient
 // configuration it answers at once and shows here; the rest waits here for a
 // person or program.
 //
-// Every error carries a google.rpc.ErrorInfo whose reason is an ErrorReason.
+// Who calls, and how errors look, is as with CommandService.
 type DeviceRequestServiceServer interface {
-	// Gives a request as it is now.
+	// Gives a request as it is now. Needs the scope open:device-request:read.
 	//
 	// Errors: VALIDATION_FAILED, FORBIDDEN, DEVICE_REQUEST_NOT_FOUND.
 	GetDeviceRequest(context.Context, *GetDeviceRequestRequest) (*GetDeviceRequestResponse, error)
-	// Lists requests, newest first.
+	// Lists requests, newest first. Needs the scope open:device-request:read.
 	//
 	// Errors: VALIDATION_FAILED, FORBIDDEN.
 	ListDeviceRequests(context.Context, *ListDeviceRequestsRequest) (*ListDeviceRequestsResponse, error)
-	// Answers a request that waits. The answer is stored, then handed to the broker
-	// with the request's `tid`. The first answer holds; the same one again is no
-	// error. Fields that carry secrets are not kept, and so not compared. To answer a
-	// request that RequestType marks as dangerous (flighttask_resource_get, as the
-	// dock flies the file that it is given) needs the scope open:command:dangerous
-	// as well.
+	// Answers a request that waits. The answer is stored, then handed to the
+	// broker with the request's `tid`. The first answer holds; the same one again
+	// (code, message and payload) is no error. Fields that carry secrets are not
+	// kept, and so not compared. Needs the scope open:device-request:create. To
+	// answer a request that RequestType marks as dangerous
+	// (flighttask_resource_get, as the dock flies the file that it is given)
+	// needs the scope open:command:dangerous as well.
 	//
 	// Errors: VALIDATION_FAILED, FORBIDDEN, DEVICE_REQUEST_NOT_FOUND,
-	// DEVICE_REQUEST_CLOSED, UNAVAILABLE.
+	// DEVICE_REQUEST_CLOSED.
 	ReplyDeviceRequest(context.Context, *ReplyDeviceRequestRequest) (*ReplyDeviceRequestResponse, error)
-	// Streams the requests that wait, then each one that comes or changes. There is
-	// no cursor: a stream that broke is opened again and begins with those that
-	// wait then. Does not end by itself. A watcher that is too slow gets UNAVAILABLE.
+	// Streams the requests that wait, then `complete`, then each one that comes
+	// or changes. There is no cursor: a stream that broke is opened again and
+	// begins with those that wait then. Does not end by itself. A watcher that is
+	// too slow gets UNAVAILABLE. Needs the scope open:device-request:read.
 	//
-	// Errors: VALIDATION_FAILED, FORBIDDEN, UNAVAILABLE.
+	// Errors: VALIDATION_FAILED, FORBIDDEN.
 	WatchDeviceRequests(*WatchDeviceRequestsRequest, grpc.ServerStreamingServer[WatchDeviceRequestsResponse]) error
 	mustEmbedUnimplementedDeviceRequestServiceServer()
 }

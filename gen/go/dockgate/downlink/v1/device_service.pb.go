@@ -122,7 +122,8 @@ type ListDevicesRequest struct {
 	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// next_page_token of the page before; empty for the first page.
 	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
-	// Only devices that are reached through this gateway device, and itself.
+	// Only devices that are reached through this gateway device, and itself; by its
+	// serial number.
 	GatewayId     string `protobuf:"bytes,3,opt,name=gateway_id,json=gatewayId,proto3" json:"gateway_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -398,7 +399,8 @@ type WatchDevicesResponse_Device struct {
 }
 
 type WatchDevicesResponse_RemovedDeviceId struct {
-	// The id of a device that is no longer known.
+	// The device_id of a device that is no longer known, or no longer by that
+	// name; then it comes next by its new one.
 	RemovedDeviceId string `protobuf:"bytes,2,opt,name=removed_device_id,json=removedDeviceId,proto3,oneof"`
 }
 
@@ -409,7 +411,8 @@ type WatchDevicesResponse_Complete_ struct {
 }
 
 type WatchDevicesResponse_Heartbeat struct {
-	// Nothing changed for a while, but the stream is alive.
+	// Nothing changed for 15 s (the gateway's watch_heartbeat_seconds), but the
+	// stream is alive.
 	Heartbeat *Heartbeat `protobuf:"bytes,4,opt,name=heartbeat,proto3,oneof"`
 }
 
@@ -424,11 +427,11 @@ func (*WatchDevicesResponse_Heartbeat) isWatchDevicesResponse_Update() {}
 // A device and its name.
 type RegisterDeviceRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Required. How callers are to name the device: an alias of the caller's choice,
-	// or the serial number itself. 1 to 64 characters, without "/", "+", "#",
-	// spaces and control characters.
+	// Required. How callers are to name the device: an alias of the caller's
+	// choice, or the serial number itself. 1 to 64 printable characters up to
+	// U+FFEF, without "/", "+", "#" and spaces.
 	DeviceId string `protobuf:"bytes,1,opt,name=device_id,json=deviceId,proto3" json:"device_id,omitempty"`
-	// The serial number; empty when device_id is it.
+	// The serial number; empty when device_id is it. A name that is known is none.
 	SerialNumber string `protobuf:"bytes,2,opt,name=serial_number,json=serialNumber,proto3" json:"serial_number,omitempty"`
 	// The serial number of the gateway device that carries its commands; empty when
 	// the device is one itself, or is known already. One that is not known yet
@@ -772,8 +775,9 @@ type WatchEventsResponse_Event struct {
 }
 
 type WatchEventsResponse_Heartbeat struct {
-	// Nothing came for a while, but the stream is alive. The first message of
-	// every stream is a heartbeat, so that a caller has a cursor from the start.
+	// Nothing came for 15 s (the gateway's watch_heartbeat_seconds), but the
+	// stream is alive. The first message of every stream is a heartbeat, so
+	// that a caller has a cursor from the start.
 	Heartbeat *Heartbeat `protobuf:"bytes,2,opt,name=heartbeat,proto3,oneof"`
 }
 

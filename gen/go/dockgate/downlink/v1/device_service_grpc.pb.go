@@ -36,45 +36,50 @@ const (
 // Knows the devices that can be reached. A device becomes known when its gateway
 // device announces it, by the configuration, or by RegisterDevice.
 //
-// Every error carries a google.rpc.ErrorInfo whose reason is an ErrorReason.
+// Who calls, and how errors look, is as with CommandService.
 type DeviceServiceClient interface {
-	// Gives a device with its latest state.
+	// Gives a device with its latest state. Needs the scope open:command:read.
 	//
 	// Errors: VALIDATION_FAILED, FORBIDDEN, DEVICE_NOT_FOUND.
 	GetDevice(ctx context.Context, in *GetDeviceRequest, opts ...grpc.CallOption) (*GetDeviceResponse, error)
-	// Lists devices in the order of their ids, without their state.
+	// Lists devices in the order of their ids, without their state. Needs the scope
+	// open:command:read.
 	//
 	// Errors: VALIDATION_FAILED, FORBIDDEN.
 	ListDevices(ctx context.Context, in *ListDevicesRequest, opts ...grpc.CallOption) (*ListDevicesResponse, error)
 	// Streams every device as it is now, then `complete`, then each one that
 	// changes: it comes, goes, moves to another gateway device, or is registered
 	// or removed. There is no cursor: a stream that broke is opened again and
-	// begins with how things are then. Does not end by itself.
+	// begins with how things are then. Does not end by itself. Needs the scope
+	// open:command:read.
 	//
-	// Errors: VALIDATION_FAILED, FORBIDDEN, UNAVAILABLE.
+	// Errors: VALIDATION_FAILED, FORBIDDEN.
 	WatchDevices(ctx context.Context, in *WatchDevicesRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchDevicesResponse], error)
 	// Gives a device a name, or makes one known before it announces itself; it is
-	// then of the caller's tenant. Safe to repeat: the last registration of a
-	// device_id holds. A caller whose credential is limited to some devices may
-	// register these, but not name them, as limits go by names. Needs the scope
+	// then of the caller's tenant. A device has one name beside its serial
+	// number: a second one takes the place of the first, which is not known any
+	// more. Safe to repeat: the last registration of a device_id holds. A name
+	// stands for its device also where another one turns up whose serial number
+	// it is. A caller whose credential is limited to some devices may register
+	// these, but not name them, as limits go by names. Needs the scope
 	// open:command:dangerous: a wrong name sends commands to the wrong aircraft.
 	//
 	// Errors: VALIDATION_FAILED, FORBIDDEN, DEVICE_NOT_FOUND (the device or its
-	// gateway device is another tenant's), UNAVAILABLE.
+	// gateway device is another tenant's).
 	RegisterDevice(ctx context.Context, in *RegisterDeviceRequest, opts ...grpc.CallOption) (*RegisterDeviceResponse, error)
 	// Forgets a device and its name. One that announces itself again is known
 	// again, by its serial number. Commands that were accepted for it go on.
 	//
 	// Needs the scope open:command:dangerous.
 	//
-	// Errors: VALIDATION_FAILED, FORBIDDEN, DEVICE_NOT_FOUND, UNAVAILABLE.
+	// Errors: VALIDATION_FAILED, FORBIDDEN, DEVICE_NOT_FOUND.
 	RemoveDevice(ctx context.Context, in *RemoveDeviceRequest, opts ...grpc.CallOption) (*RemoveDeviceResponse, error)
 	// Streams what devices tell, in the order in which it was stored: from a cursor
 	// on, or from now. Does not end by itself. Loses nothing over a reconnect with
-	// the cursor of the last event seen.
+	// the cursor of the last event seen. Needs the scope open:command:read.
 	//
 	// Errors: VALIDATION_FAILED, FORBIDDEN, DEVICE_NOT_FOUND, CURSOR_OUT_OF_RANGE,
-	// CURSOR_EXPIRED, UNAVAILABLE.
+	// CURSOR_EXPIRED (which may come behind the first heartbeat).
 	WatchEvents(ctx context.Context, in *WatchEventsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchEventsResponse], error)
 }
 
@@ -171,45 +176,50 @@ type DeviceService_WatchEventsClient = grpc.ServerStreamingClient[WatchEventsRes
 // Knows the devices that can be reached. A device becomes known when its gateway
 // device announces it, by the configuration, or by RegisterDevice.
 //
-// Every error carries a google.rpc.ErrorInfo whose reason is an ErrorReason.
+// Who calls, and how errors look, is as with CommandService.
 type DeviceServiceServer interface {
-	// Gives a device with its latest state.
+	// Gives a device with its latest state. Needs the scope open:command:read.
 	//
 	// Errors: VALIDATION_FAILED, FORBIDDEN, DEVICE_NOT_FOUND.
 	GetDevice(context.Context, *GetDeviceRequest) (*GetDeviceResponse, error)
-	// Lists devices in the order of their ids, without their state.
+	// Lists devices in the order of their ids, without their state. Needs the scope
+	// open:command:read.
 	//
 	// Errors: VALIDATION_FAILED, FORBIDDEN.
 	ListDevices(context.Context, *ListDevicesRequest) (*ListDevicesResponse, error)
 	// Streams every device as it is now, then `complete`, then each one that
 	// changes: it comes, goes, moves to another gateway device, or is registered
 	// or removed. There is no cursor: a stream that broke is opened again and
-	// begins with how things are then. Does not end by itself.
+	// begins with how things are then. Does not end by itself. Needs the scope
+	// open:command:read.
 	//
-	// Errors: VALIDATION_FAILED, FORBIDDEN, UNAVAILABLE.
+	// Errors: VALIDATION_FAILED, FORBIDDEN.
 	WatchDevices(*WatchDevicesRequest, grpc.ServerStreamingServer[WatchDevicesResponse]) error
 	// Gives a device a name, or makes one known before it announces itself; it is
-	// then of the caller's tenant. Safe to repeat: the last registration of a
-	// device_id holds. A caller whose credential is limited to some devices may
-	// register these, but not name them, as limits go by names. Needs the scope
+	// then of the caller's tenant. A device has one name beside its serial
+	// number: a second one takes the place of the first, which is not known any
+	// more. Safe to repeat: the last registration of a device_id holds. A name
+	// stands for its device also where another one turns up whose serial number
+	// it is. A caller whose credential is limited to some devices may register
+	// these, but not name them, as limits go by names. Needs the scope
 	// open:command:dangerous: a wrong name sends commands to the wrong aircraft.
 	//
 	// Errors: VALIDATION_FAILED, FORBIDDEN, DEVICE_NOT_FOUND (the device or its
-	// gateway device is another tenant's), UNAVAILABLE.
+	// gateway device is another tenant's).
 	RegisterDevice(context.Context, *RegisterDeviceRequest) (*RegisterDeviceResponse, error)
 	// Forgets a device and its name. One that announces itself again is known
 	// again, by its serial number. Commands that were accepted for it go on.
 	//
 	// Needs the scope open:command:dangerous.
 	//
-	// Errors: VALIDATION_FAILED, FORBIDDEN, DEVICE_NOT_FOUND, UNAVAILABLE.
+	// Errors: VALIDATION_FAILED, FORBIDDEN, DEVICE_NOT_FOUND.
 	RemoveDevice(context.Context, *RemoveDeviceRequest) (*RemoveDeviceResponse, error)
 	// Streams what devices tell, in the order in which it was stored: from a cursor
 	// on, or from now. Does not end by itself. Loses nothing over a reconnect with
-	// the cursor of the last event seen.
+	// the cursor of the last event seen. Needs the scope open:command:read.
 	//
 	// Errors: VALIDATION_FAILED, FORBIDDEN, DEVICE_NOT_FOUND, CURSOR_OUT_OF_RANGE,
-	// CURSOR_EXPIRED, UNAVAILABLE.
+	// CURSOR_EXPIRED (which may come behind the first heartbeat).
 	WatchEvents(*WatchEventsRequest, grpc.ServerStreamingServer[WatchEventsResponse]) error
 	mustEmbedUnimplementedDeviceServiceServer()
 }

@@ -25,9 +25,9 @@ const (
 
 // Why a call was refused. Over gRPC the name without its prefix is the `reason`
 // of a google.rpc.ErrorInfo with domain "dockgate.dev"; over HTTP it is the
-// `code` of the error body. Offending fields are listed in a google.rpc.BadRequest
-// (gRPC) or in `details` (HTTP). The metadata keys named below are those of the
-// ErrorInfo.
+// `code` of the error body. Offending fields are listed in a
+// google.rpc.BadRequest (gRPC) or in `details` (HTTP). The metadata keys named
+// below are those of the ErrorInfo.
 type ErrorReason int32
 
 const (
@@ -40,17 +40,17 @@ const (
 	// is wrong: the offending fields are listed. Or, over gRPC, there is no request
 	// message that can be read. No metadata.
 	ErrorReason_ERROR_REASON_VALIDATION_FAILED ErrorReason = 2
-	// HTTP 400, INVALID_ARGUMENT. The vendor is not "dji". Metadata: vendor,
-	// supported.
+	// HTTP 400, INVALID_ARGUMENT. The vendor is not "dji"; a command over gRPC has
+	// its vendor by the arm that is set. Metadata: vendor, supported.
 	ErrorReason_ERROR_REASON_UNSUPPORTED_VENDOR ErrorReason = 3
 	// HTTP 400, INVALID_ARGUMENT. No such method. Metadata: command_type, and
 	// did_you_mean where a method's name is close.
 	ErrorReason_ERROR_REASON_UNSUPPORTED_COMMAND ErrorReason = 4
 	// HTTP 401, UNAUTHENTICATED. A signature header is missing or malformed, or
-	// the API ID is unknown or disabled. Over gRPC: there is no API key in the
-	// metadata `authorization` and no client certificate that stands for one, or
-	// it cannot be used, or it came without TLS. Metadata: header where one is at
-	// fault.
+	// the API ID is unknown or disabled. Over gRPC: there is no "Bearer <api
+	// id>.<api key>" in the metadata `authorization` and no client certificate that
+	// stands for a key, or it cannot be used, or it came without TLS. Metadata:
+	// header where one is at fault.
 	ErrorReason_ERROR_REASON_UNAUTHORIZED ErrorReason = 5
 	// HTTP 401, UNAUTHENTICATED. The signature does not fit the request. No
 	// metadata.
@@ -75,8 +75,8 @@ const (
 	// HTTP 409, ALREADY_EXISTS. The idempotency key was used before with other
 	// content. Metadata: idempotency_key, command_id of the command that holds it.
 	ErrorReason_ERROR_REASON_IDEMPOTENCY_CONFLICT ErrorReason = 13
-	// HTTP 413, RESOURCE_EXHAUSTED. The body is over the limit. Metadata:
-	// limit_bytes.
+	// HTTP 413, RESOURCE_EXHAUSTED. The request is over the limit, or what the
+	// device is to be sent is, which may be longer as JSON. Metadata: limit_bytes.
 	ErrorReason_ERROR_REASON_PAYLOAD_TOO_LARGE ErrorReason = 14
 	// HTTP 415. The body is not application/json. Metadata: content_type.
 	ErrorReason_ERROR_REASON_UNSUPPORTED_MEDIA_TYPE ErrorReason = 15
@@ -92,10 +92,10 @@ const (
 	// HTTP 403, PERMISSION_DENIED. The caller lacks a scope, the gateway's
 	// configuration switches the thing off, or the caller's credential is limited
 	// to other devices than the one that is named, or to which the named command
-	// or request belongs; another tenant's is never FORBIDDEN but not found. Where a
-	// field of the method names the device, that field is listed. Lists and watches
-	// leave out what is out of reach. Metadata: scope, or setting, that
-	// would allow it; or device_id.
+	// or request belongs; another tenant's is never FORBIDDEN but not found.
+	// Where a field of the method names the device, that field is listed. Lists
+	// and watches leave out what is out of reach. Metadata: scope, or setting,
+	// that would allow it; or device_id.
 	ErrorReason_ERROR_REASON_FORBIDDEN ErrorReason = 19
 	// OUT_OF_RANGE. Events behind the resume token have been removed, as they were
 	// older than the gateway keeps them, or the gateway was restored from a
@@ -109,7 +109,8 @@ const (
 	// caller's. Metadata: device_request_id.
 	ErrorReason_ERROR_REASON_DEVICE_REQUEST_NOT_FOUND ErrorReason = 22
 	// HTTP 409, FAILED_PRECONDITION. The device's request has been answered
-	// otherwise, or nobody answered it in time. Metadata: device_request_id, status.
+	// otherwise, or nobody answered it in time. Metadata: device_request_id,
+	// status.
 	ErrorReason_ERROR_REASON_DEVICE_REQUEST_CLOSED ErrorReason = 23
 	// HTTP 429 with Retry-After, RESOURCE_EXHAUSTED with google.rpc.RetryInfo. A
 	// limit of the credential or the device is reached; nothing was accepted.

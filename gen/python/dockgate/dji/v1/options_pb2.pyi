@@ -367,8 +367,9 @@ class MethodSpec(_message.Message):
     """
     dangerous: _builtins.bool
     """True for methods that set an aircraft moving, hand its controls to somebody
-    else, can bring it down outside its dock, or destroy data or a running system.
-    They need a permission of their own. What makes a flight safer (return home, pause, stop) needs none.
+    else, can bring it down outside its dock, or destroy data or a running
+    system. They need the scope open:command:dangerous. What makes a flight
+    safer (return home, pause, stop) does not.
     """
     control_stream: _builtins.bool
     """True for the stick-like streams of DRC: sent at a rate, without
@@ -500,7 +501,7 @@ class RequestSpec(_message.Message):
     DANGEROUS_FIELD_NUMBER: _builtins.int
     dangerous: _builtins.bool
     """True for requests whose answer sets an aircraft moving. To give it needs the
-    permission that dangerous methods need, beside the one to answer requests.
+    scope open:command:dangerous beside open:device-request:create.
     """
     def __init__(
         self,

@@ -36,12 +36,14 @@ class _CommandStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Command
     have seen it.
     """
     COMMAND_STATUS_SUCCEEDED: _CommandStatus.ValueType  # 3
-    """The device answered with result 0. For methods that start a job this means
-    "started"; the job's course is in Command.job.
+    """The device answered with result 0; or, as completion_basis then says, the
+    message of a method that has no answer was sent. For methods that start a job
+    this means "started"; the job's course is in Command.job.
     """
     COMMAND_STATUS_FAILED: _CommandStatus.ValueType  # 4
-    """The device answered with another result, or the gateway could not or may
-    not send the command. failure_code and failure_reason say which.
+    """The device answered with another result, or the gateway could not or may not
+    send the command, or the caller withdrew it. failure_code and failure_reason
+    say which.
     """
     COMMAND_STATUS_TIMED_OUT: _CommandStatus.ValueType  # 5
     """The deadline passed without an answer. failure_code says how far the
@@ -56,8 +58,8 @@ class CommandStatus(_CommandStatus, metaclass=_CommandStatusEnumTypeWrapper):
     """What is known of a command. ACCEPTED and DELIVERED are passing; the others are
     ends, and an end never changes again.
 
-      ACCEPTED ──► DELIVERED ──► SUCCEEDED | FAILED | TIMED_OUT | UNMATCHED_RESPONSE
-         └───────────────────────────▲
+      ACCEPTED ──► DELIVERED ──► SUCCEEDED | FAILED | TIMED_OUT |
+    UNMATCHED_RESPONSE      └───────────────────────────▲
 
     A command may end straight from ACCEPTED: the answer can overtake the broker's
     acknowledgement, and a command that could not be sent was never delivered.
@@ -72,12 +74,14 @@ COMMAND_STATUS_DELIVERED: CommandStatus.ValueType  # 2
 have seen it.
 """
 COMMAND_STATUS_SUCCEEDED: CommandStatus.ValueType  # 3
-"""The device answered with result 0. For methods that start a job this means
-"started"; the job's course is in Command.job.
+"""The device answered with result 0; or, as completion_basis then says, the
+message of a method that has no answer was sent. For methods that start a job
+this means "started"; the job's course is in Command.job.
 """
 COMMAND_STATUS_FAILED: CommandStatus.ValueType  # 4
-"""The device answered with another result, or the gateway could not or may
-not send the command. failure_code and failure_reason say which.
+"""The device answered with another result, or the gateway could not or may not
+send the command, or the caller withdrew it. failure_code and failure_reason
+say which.
 """
 COMMAND_STATUS_TIMED_OUT: CommandStatus.ValueType  # 5
 """The deadline passed without an answer. failure_code says how far the
@@ -102,7 +106,9 @@ class _CompletionBasisEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Compl
     COMPLETION_BASIS_DEVICE_REPLY: _CompletionBasis.ValueType  # 1
     """The device answered."""
     COMPLETION_BASIS_BROKER_ACK: _CompletionBasis.ValueType  # 2
-    """The broker took the message; the method has no answer."""
+    """The broker took the message; the method has no answer. No method of today
+    ends so: those without an answer are sent without acknowledgement.
+    """
     COMPLETION_BASIS_LOCAL_SEND: _CompletionBasis.ValueType  # 3
     """The message was handed to the network; the method has no answer and is sent
     without acknowledgement.
@@ -118,7 +124,9 @@ deadline or by a decision of the gateway).
 COMPLETION_BASIS_DEVICE_REPLY: CompletionBasis.ValueType  # 1
 """The device answered."""
 COMPLETION_BASIS_BROKER_ACK: CompletionBasis.ValueType  # 2
-"""The broker took the message; the method has no answer."""
+"""The broker took the message; the method has no answer. No method of today
+ends so: those without an answer are sent without acknowledgement.
+"""
 COMPLETION_BASIS_LOCAL_SEND: CompletionBasis.ValueType  # 3
 """The message was handed to the network; the method has no answer and is sent
 without acknowledgement.
@@ -143,7 +151,7 @@ class _CommandEventKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Comm
     """The broker acknowledged the message."""
     COMMAND_EVENT_KIND_REPLIED: _CommandEventKind.ValueType  # 4
     """The device's answer came. It decides the end, unless the command had ended
-    before; then it is only recorded.
+    before; then it is only recorded, and a WatchCommand has ended before it.
     """
     COMMAND_EVENT_KIND_UNMATCHED_REPLY: _CommandEventKind.ValueType  # 5
     """A reply to this command came that cannot be its answer. CommandEvent.reply
@@ -184,7 +192,7 @@ COMMAND_EVENT_KIND_DELIVERED: CommandEventKind.ValueType  # 3
 """The broker acknowledged the message."""
 COMMAND_EVENT_KIND_REPLIED: CommandEventKind.ValueType  # 4
 """The device's answer came. It decides the end, unless the command had ended
-before; then it is only recorded.
+before; then it is only recorded, and a WatchCommand has ended before it.
 """
 COMMAND_EVENT_KIND_UNMATCHED_REPLY: CommandEventKind.ValueType  # 5
 """A reply to this command came that cannot be its answer. CommandEvent.reply
@@ -233,6 +241,11 @@ class OfflinePolicy(_OfflinePolicy, metaclass=_OfflinePolicyEnumTypeWrapper):
     """What becomes of a command whose gateway device is away: it said so itself
     with its last will, or nobody at the broker listens for it. A device of which
     nothing is known is not away; the command is sent.
+
+    That the gateway itself has lost the broker is no matter of the device: by
+    either policy the command stays ACCEPTED and is sent when the broker is back,
+    within its deadline. What must not be carried out late needs a short
+    timeout_seconds.
     """
 
 OFFLINE_POLICY_UNSPECIFIED: OfflinePolicy.ValueType  # 0
@@ -345,9 +358,9 @@ class Job(_message.Message):
     """The same in words, e.g. "User triggered return to home"."""
     step_message: _builtins.str
     """What `step` means, where it is a number that DJI's pages explain; empty
-    otherwise. Numbers of flights mean something else on the first Dock from 8 on:
-    it is told in the words of the command's dock, and in both while its model is
-    not known.
+    otherwise. Numbers of flights mean something else on the first Dock from 8
+    on: it is told in the words of the command's dock, and in both while its
+    model is not known.
     """
     @_builtins.property
     def updated_at(self) -> _timestamp_pb2.Timestamp:
@@ -421,8 +434,8 @@ class Command(_message.Message):
     vendor: _builtins.str
     """The vendor: "dji"."""
     device_id: _builtins.str
-    """The device the command is for, as given by the caller: the serial number of
-    a dock, drone or remote controller.
+    """The device the command is for, as the caller wrote it: the alias or serial
+    number of a dock, drone or remote controller.
     """
     gateway_id: _builtins.str
     """The serial number of the gateway device (dock or remote controller) whose
@@ -450,8 +463,9 @@ class Command(_message.Message):
     """The same in words: the device's own where there are some."""
     @_builtins.property
     def vendor_response(self) -> _struct_pb2.Struct:
-        """The whole `data` of the device's reply. Numbers are doubles here, as
-        google.protobuf.Struct has no others.
+        """The `data` of the device's reply. Numbers are doubles here, as
+        google.protobuf.Struct has no others. Members that carry secrets are left
+        out, and addresses are without what follows a "?".
         """
 
     @_builtins.property
@@ -569,7 +583,8 @@ class CommandEvent(_message.Message):
     @_builtins.property
     def reply(self) -> _struct_pb2.Value:
         """For UNMATCHED_REPLY, and for a REPLIED that came after another answer: the
-        `data` of that reply, which is not in command.vendor_response.
+        `data` of that reply, which is not in command.vendor_response; secrets are
+        left out as there.
         """
 
     def __init__(
@@ -614,12 +629,12 @@ class UnmatchedResponse(_message.Message):
     reason: _builtins.str
     """Why it fits no command."""
     raw: _builtins.bytes
-    """The beginning of the message, where it was not JSON or is longer than
-    16 KiB.
-    """
+    """The beginning of that, where it was not JSON or is longer than 16 KiB."""
     @_builtins.property
     def data(self) -> _struct_pb2.Value:
-        """The reply's `data`."""
+        """The reply's `data`, or the whole message where it had no `tid`; secrets are
+        left out.
+        """
 
     @_builtins.property
     def received_at(self) -> _timestamp_pb2.Timestamp:

@@ -32,10 +32,13 @@ class SubmitCommandRequest(_message.Message):
     OFFLINE_POLICY_FIELD_NUMBER: _builtins.int
     DJI_FIELD_NUMBER: _builtins.int
     device_id: _builtins.str
-    """Required. The device's id: the serial number of a dock, drone or remote
-    controller. 1 to 64 characters, without "/", "+", "#", spaces and control
-    characters, as it becomes part of an MQTT topic. A drone's commands go by
-    the dock or remote controller to which it is connected.
+    """Required. The alias or serial number of a dock, drone or remote controller.
+    1 to 64 printable characters up to U+FFEF, without "/", "+", "#" and
+    spaces, as a serial number is a part of MQTT topics. A drone's commands go
+    by the dock or remote controller to which it is connected. A caller whose
+    credential is limited to a drone may send it what acts on the drone, but
+    not what acts on the dock that carries it (the domains device, file and
+    firmware, and raw methods).
     """
     idempotency_key: _builtins.str
     """Required. Names this submission: repeating the call with the same key gives
@@ -168,7 +171,10 @@ class WatchCommandRequest(_message.Message):
     """The revision of the last event seen; 0 for all from the beginning."""
     follow_job: _builtins.bool
     """Go on behind a SUCCEEDED command until the job that it started has ended.
-    Without effect on methods that start none.
+    Without effect on methods that start none. Where a method may be carried out
+    without a job (ProgressEvent.may_stay_away: a single photo, an immediate
+    flighttask_prepare) the stream ends with the command, unless a job has been
+    reported by then. A STALLED job has not ended: the stream stays open.
     """
     def __init__(
         self,
@@ -199,7 +205,9 @@ class WatchCommandResponse(_message.Message):
 
     @_builtins.property
     def heartbeat(self) -> Global___Heartbeat:
-        """Nothing happened for a while, but the stream is alive."""
+        """Nothing happened for 15 s (the gateway's watch_heartbeat_seconds), but the
+        stream is alive.
+        """
 
     def __init__(
         self,
@@ -233,7 +241,9 @@ class ListCommandsRequest(_message.Message):
     page_token: _builtins.str
     """next_page_token of the page before; empty for the first page."""
     device_id: _builtins.str
-    """Only commands for this device."""
+    """Only commands that were submitted under this very name of a device; by
+    another name of the same device they are not found.
+    """
     command_type: _builtins.str
     """Only commands of this type, e.g. "camera_recording_start"."""
     @_builtins.property
@@ -299,7 +309,7 @@ class WatchCommandsRequest(_message.Message):
     from now on.
     """
     device_id: _builtins.str
-    """Only commands for this device."""
+    """Only commands that were submitted under this very name of a device."""
     command_type: _builtins.str
     """Only commands of this type."""
     def __init__(
@@ -336,9 +346,9 @@ class WatchCommandsResponse(_message.Message):
 
     @_builtins.property
     def heartbeat(self) -> Global___Heartbeat:
-        """Nothing happened for a while, but the stream is alive. The first message
-        of every stream is a heartbeat, so that a caller has a token from the
-        start.
+        """Nothing happened for 15 s (the gateway's watch_heartbeat_seconds), but
+        the stream is alive. The first message of every stream is a heartbeat, so
+        that a caller has a token from the start.
         """
 
     def __init__(
@@ -418,7 +428,7 @@ class ListUnmatchedResponsesRequest(_message.Message):
     page_token: _builtins.str
     """next_page_token of the page before; empty for the first page."""
     gateway_id: _builtins.str
-    """Only replies of this gateway device."""
+    """Only replies of this gateway device, by its serial number."""
     def __init__(
         self,
         *,

@@ -28,13 +28,27 @@ if _version_not_supported:
 class CommandServiceStub:
     """Sends commands to devices and says truthfully what became of them.
 
-    Every error carries a google.rpc.ErrorInfo whose reason is an ErrorReason.
+    Who calls: over TLS a call carries the metadata `authorization` with
+    "Bearer <api id>.<api key>", or comes with a client certificate that stands for
+    a key; with both the key decides. Without TLS the gateway listens on loopback
+    only and lets everybody there do everything. What a caller sees is its
+    tenant's. Each rpc names the scope it needs.
 
-    The standard health service (grpc.health.v1) knows three names. The server as
-    a whole ("") and this service are SERVING while calls are answered: without a
-    broker, or on a full disk, commands can still be read and watched. "dispatch"
-    is SERVING only while commands can also be sent and recorded. At a stop all
-    are NOT_SERVING, and watches of them end.
+    Every error that the gateway gives carries a google.rpc.ErrorInfo whose reason
+    is an ErrorReason. Beside those that an rpc names, each may be refused with
+    UNAUTHORIZED, RATE_LIMITED, PAYLOAD_TOO_LARGE, UNAVAILABLE and INTERNAL_ERROR.
+    An error without ErrorInfo is gRPC's own: UNAVAILABLE, as a connection broke or
+    reached its age limit (call again), or RESOURCE_EXHAUSTED, as too many calls
+    are open (later again) or a message or its metadata is far too large (never).
+    Every call ends with the metadata `x-request-id`, by which the gateway's log
+    has it; a caller may send one of its own.
+
+    The standard health service (grpc.health.v1) knows the server as a whole (""),
+    each service of this package by its full name, and "dispatch". All but the last
+    are SERVING while calls are answered: without a broker, or on a full disk,
+    commands can still be read and watched. "dispatch" is SERVING only while
+    commands can also be sent and recorded. At a stop all are NOT_SERVING, and
+    watches of them end.
     """
 
     def __init__(self, channel):
@@ -83,32 +97,54 @@ class CommandServiceStub:
 class CommandServiceServicer:
     """Sends commands to devices and says truthfully what became of them.
 
-    Every error carries a google.rpc.ErrorInfo whose reason is an ErrorReason.
+    Who calls: over TLS a call carries the metadata `authorization` with
+    "Bearer <api id>.<api key>", or comes with a client certificate that stands for
+    a key; with both the key decides. Without TLS the gateway listens on loopback
+    only and lets everybody there do everything. What a caller sees is its
+    tenant's. Each rpc names the scope it needs.
 
-    The standard health service (grpc.health.v1) knows three names. The server as
-    a whole ("") and this service are SERVING while calls are answered: without a
-    broker, or on a full disk, commands can still be read and watched. "dispatch"
-    is SERVING only while commands can also be sent and recorded. At a stop all
-    are NOT_SERVING, and watches of them end.
+    Every error that the gateway gives carries a google.rpc.ErrorInfo whose reason
+    is an ErrorReason. Beside those that an rpc names, each may be refused with
+    UNAUTHORIZED, RATE_LIMITED, PAYLOAD_TOO_LARGE, UNAVAILABLE and INTERNAL_ERROR.
+    An error without ErrorInfo is gRPC's own: UNAVAILABLE, as a connection broke or
+    reached its age limit (call again), or RESOURCE_EXHAUSTED, as too many calls
+    are open (later again) or a message or its metadata is far too large (never).
+    Every call ends with the metadata `x-request-id`, by which the gateway's log
+    has it; a caller may send one of its own.
+
+    The standard health service (grpc.health.v1) knows the server as a whole (""),
+    each service of this package by its full name, and "dispatch". All but the last
+    are SERVING while calls are answered: without a broker, or on a full disk,
+    commands can still be read and watched. "dispatch" is SERVING only while
+    commands can also be sent and recorded. At a stop all are NOT_SERVING, and
+    watches of them end.
     """
 
     def SubmitCommand(self, request, context):
         """Stores a command durably and answers; sending it goes on behind the answer.
         The answer means ACCEPTED and no more: follow the command with WatchCommand.
 
-        Safe to repeat with the same idempotency_key and content: the command exists
-        once and the first answer is given again with `replayed` set. A caller that
-        got no answer repeats the call.
+        Safe to repeat with the same idempotency_key and content: the command
+        exists once and the first answer is given again with `replayed` set. A
+        caller that got no answer repeats the call. Content is what the caller
+        wrote: device_id, method and fields, timeout_seconds and offline_policy.
+        What is absent equals 0 or UNSPECIFIED, but not the default spelled out,
+        nor another name of the same device. A key lives as long as its command is
+        kept: 30 days after the last change, unless the gateway's store.keep_hours
+        says otherwise.
 
-        Errors: VALIDATION_FAILED, UNSUPPORTED_VENDOR, UNSUPPORTED_COMMAND,
-        FORBIDDEN, DEVICE_NOT_FOUND, IDEMPOTENCY_CONFLICT, UNAVAILABLE.
+        Needs the scope open:command:create, for methods that their MethodSpec calls
+        dangerous also open:command:dangerous, for raw_method also open:command:raw.
+
+        Errors: VALIDATION_FAILED, UNSUPPORTED_COMMAND, FORBIDDEN, DEVICE_NOT_FOUND,
+        IDEMPOTENCY_CONFLICT.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetCommand(self, request, context):
-        """Gives a command as it is now.
+        """Gives a command as it is now. Needs the scope open:command:read.
 
         Errors: VALIDATION_FAILED, FORBIDDEN, COMMAND_NOT_FOUND.
         """
@@ -120,7 +156,9 @@ class CommandServiceServicer:
         """Streams a command's events: first those behind after_revision that have
         happened, then each one as it happens. Ends with OK behind the event that
         ended the command (with follow_job: that ended its job), at once if that
-        event is not behind after_revision.
+        event is not behind after_revision. What is recorded later, such as a late
+        answer, is no part of this stream: GetCommand shows the command with it, and
+        WatchCommands streams it.
 
         A command that is removed as too old while it is watched ends the stream
         with COMMAND_NOT_FOUND.
@@ -129,15 +167,16 @@ class CommandServiceServicer:
         event seen. A stream that ends with UNAVAILABLE (the gateway stops, or the
         connection reached its age limit) is meant to be resumed that way.
 
-        Errors: VALIDATION_FAILED, FORBIDDEN, COMMAND_NOT_FOUND,
-        CURSOR_OUT_OF_RANGE, UNAVAILABLE.
+        Needs the scope open:command:read.
+
+        Errors: VALIDATION_FAILED, FORBIDDEN, COMMAND_NOT_FOUND, CURSOR_OUT_OF_RANGE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListCommands(self, request, context):
-        """Lists commands, newest first.
+        """Lists commands, newest first. Needs the scope open:command:read.
 
         Errors: VALIDATION_FAILED, FORBIDDEN.
         """
@@ -148,9 +187,10 @@ class CommandServiceServicer:
     def WatchCommands(self, request, context):
         """Streams the events of all the caller's commands, in the order in which they
         were recorded, from a resume token on or from now. Does not end by itself.
+        Needs the scope open:command:read.
 
-        Errors: VALIDATION_FAILED, FORBIDDEN, CURSOR_OUT_OF_RANGE, CURSOR_EXPIRED,
-        UNAVAILABLE.
+        Errors: VALIDATION_FAILED, FORBIDDEN, CURSOR_OUT_OF_RANGE, CURSOR_EXPIRED
+        (which may come behind the first heartbeat).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -163,17 +203,18 @@ class CommandServiceServicer:
 
         A command that has been sent cannot be called back. The refusal says so and
         names the method that undoes it, where DJI has one; whether that is wise now
-        is the caller's to judge.
+        is the caller's to judge. Needs the scope open:command:create.
 
         Errors: VALIDATION_FAILED, FORBIDDEN, COMMAND_NOT_FOUND,
-        COMMAND_NOT_CANCELLABLE, UNAVAILABLE.
+        COMMAND_NOT_CANCELLABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListUnmatchedResponses(self, request, context):
-        """Lists replies from devices that fit no command, newest first.
+        """Lists replies from devices that fit no command, newest first. Needs the scope
+        open:command:read.
 
         Errors: VALIDATION_FAILED, FORBIDDEN.
         """
@@ -230,13 +271,27 @@ def add_CommandServiceServicer_to_server(servicer, server):
 class CommandService:
     """Sends commands to devices and says truthfully what became of them.
 
-    Every error carries a google.rpc.ErrorInfo whose reason is an ErrorReason.
+    Who calls: over TLS a call carries the metadata `authorization` with
+    "Bearer <api id>.<api key>", or comes with a client certificate that stands for
+    a key; with both the key decides. Without TLS the gateway listens on loopback
+    only and lets everybody there do everything. What a caller sees is its
+    tenant's. Each rpc names the scope it needs.
 
-    The standard health service (grpc.health.v1) knows three names. The server as
-    a whole ("") and this service are SERVING while calls are answered: without a
-    broker, or on a full disk, commands can still be read and watched. "dispatch"
-    is SERVING only while commands can also be sent and recorded. At a stop all
-    are NOT_SERVING, and watches of them end.
+    Every error that the gateway gives carries a google.rpc.ErrorInfo whose reason
+    is an ErrorReason. Beside those that an rpc names, each may be refused with
+    UNAUTHORIZED, RATE_LIMITED, PAYLOAD_TOO_LARGE, UNAVAILABLE and INTERNAL_ERROR.
+    An error without ErrorInfo is gRPC's own: UNAVAILABLE, as a connection broke or
+    reached its age limit (call again), or RESOURCE_EXHAUSTED, as too many calls
+    are open (later again) or a message or its metadata is far too large (never).
+    Every call ends with the metadata `x-request-id`, by which the gateway's log
+    has it; a caller may send one of its own.
+
+    The standard health service (grpc.health.v1) knows the server as a whole (""),
+    each service of this package by its full name, and "dispatch". All but the last
+    are SERVING while calls are answered: without a broker, or on a full disk,
+    commands can still be read and watched. "dispatch" is SERVING only while
+    commands can also be sent and recorded. At a stop all are NOT_SERVING, and
+    watches of them end.
     """
 
     @staticmethod

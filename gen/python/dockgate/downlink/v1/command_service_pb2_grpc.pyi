@@ -29,13 +29,27 @@ GRPC_VERSION: str
 class CommandServiceStub:
     """Sends commands to devices and says truthfully what became of them.
 
-    Every error carries a google.rpc.ErrorInfo whose reason is an ErrorReason.
+    Who calls: over TLS a call carries the metadata `authorization` with
+    "Bearer <api id>.<api key>", or comes with a client certificate that stands for
+    a key; with both the key decides. Without TLS the gateway listens on loopback
+    only and lets everybody there do everything. What a caller sees is its
+    tenant's. Each rpc names the scope it needs.
 
-    The standard health service (grpc.health.v1) knows three names. The server as
-    a whole ("") and this service are SERVING while calls are answered: without a
-    broker, or on a full disk, commands can still be read and watched. "dispatch"
-    is SERVING only while commands can also be sent and recorded. At a stop all
-    are NOT_SERVING, and watches of them end.
+    Every error that the gateway gives carries a google.rpc.ErrorInfo whose reason
+    is an ErrorReason. Beside those that an rpc names, each may be refused with
+    UNAUTHORIZED, RATE_LIMITED, PAYLOAD_TOO_LARGE, UNAVAILABLE and INTERNAL_ERROR.
+    An error without ErrorInfo is gRPC's own: UNAVAILABLE, as a connection broke or
+    reached its age limit (call again), or RESOURCE_EXHAUSTED, as too many calls
+    are open (later again) or a message or its metadata is far too large (never).
+    Every call ends with the metadata `x-request-id`, by which the gateway's log
+    has it; a caller may send one of its own.
+
+    The standard health service (grpc.health.v1) knows the server as a whole (""),
+    each service of this package by its full name, and "dispatch". All but the last
+    are SERVING while calls are answered: without a broker, or on a full disk,
+    commands can still be read and watched. "dispatch" is SERVING only while
+    commands can also be sent and recorded. At a stop all are NOT_SERVING, and
+    watches of them end.
     """
 
     @_typing.overload
@@ -46,15 +60,23 @@ class CommandServiceStub:
     """Stores a command durably and answers; sending it goes on behind the answer.
     The answer means ACCEPTED and no more: follow the command with WatchCommand.
 
-    Safe to repeat with the same idempotency_key and content: the command exists
-    once and the first answer is given again with `replayed` set. A caller that
-    got no answer repeats the call.
+    Safe to repeat with the same idempotency_key and content: the command
+    exists once and the first answer is given again with `replayed` set. A
+    caller that got no answer repeats the call. Content is what the caller
+    wrote: device_id, method and fields, timeout_seconds and offline_policy.
+    What is absent equals 0 or UNSPECIFIED, but not the default spelled out,
+    nor another name of the same device. A key lives as long as its command is
+    kept: 30 days after the last change, unless the gateway's store.keep_hours
+    says otherwise.
 
-    Errors: VALIDATION_FAILED, UNSUPPORTED_VENDOR, UNSUPPORTED_COMMAND,
-    FORBIDDEN, DEVICE_NOT_FOUND, IDEMPOTENCY_CONFLICT, UNAVAILABLE.
+    Needs the scope open:command:create, for methods that their MethodSpec calls
+    dangerous also open:command:dangerous, for raw_method also open:command:raw.
+
+    Errors: VALIDATION_FAILED, UNSUPPORTED_COMMAND, FORBIDDEN, DEVICE_NOT_FOUND,
+    IDEMPOTENCY_CONFLICT.
     """
     GetCommand: _grpc.UnaryUnaryMultiCallable[_command_service_pb2.GetCommandRequest, _command_service_pb2.GetCommandResponse]
-    """Gives a command as it is now.
+    """Gives a command as it is now. Needs the scope open:command:read.
 
     Errors: VALIDATION_FAILED, FORBIDDEN, COMMAND_NOT_FOUND.
     """
@@ -62,7 +84,9 @@ class CommandServiceStub:
     """Streams a command's events: first those behind after_revision that have
     happened, then each one as it happens. Ends with OK behind the event that
     ended the command (with follow_job: that ended its job), at once if that
-    event is not behind after_revision.
+    event is not behind after_revision. What is recorded later, such as a late
+    answer, is no part of this stream: GetCommand shows the command with it, and
+    WatchCommands streams it.
 
     A command that is removed as too old while it is watched ends the stream
     with COMMAND_NOT_FOUND.
@@ -71,20 +95,22 @@ class CommandServiceStub:
     event seen. A stream that ends with UNAVAILABLE (the gateway stops, or the
     connection reached its age limit) is meant to be resumed that way.
 
-    Errors: VALIDATION_FAILED, FORBIDDEN, COMMAND_NOT_FOUND,
-    CURSOR_OUT_OF_RANGE, UNAVAILABLE.
+    Needs the scope open:command:read.
+
+    Errors: VALIDATION_FAILED, FORBIDDEN, COMMAND_NOT_FOUND, CURSOR_OUT_OF_RANGE.
     """
     ListCommands: _grpc.UnaryUnaryMultiCallable[_command_service_pb2.ListCommandsRequest, _command_service_pb2.ListCommandsResponse]
-    """Lists commands, newest first.
+    """Lists commands, newest first. Needs the scope open:command:read.
 
     Errors: VALIDATION_FAILED, FORBIDDEN.
     """
     WatchCommands: _grpc.UnaryStreamMultiCallable[_command_service_pb2.WatchCommandsRequest, _command_service_pb2.WatchCommandsResponse]
     """Streams the events of all the caller's commands, in the order in which they
     were recorded, from a resume token on or from now. Does not end by itself.
+    Needs the scope open:command:read.
 
-    Errors: VALIDATION_FAILED, FORBIDDEN, CURSOR_OUT_OF_RANGE, CURSOR_EXPIRED,
-    UNAVAILABLE.
+    Errors: VALIDATION_FAILED, FORBIDDEN, CURSOR_OUT_OF_RANGE, CURSOR_EXPIRED
+    (which may come behind the first heartbeat).
     """
     CancelCommand: _grpc.UnaryUnaryMultiCallable[_command_service_pb2.CancelCommandRequest, _command_service_pb2.CancelCommandResponse]
     """Withdraws a command that has not been sent: it ends as FAILED with
@@ -93,13 +119,14 @@ class CommandServiceStub:
 
     A command that has been sent cannot be called back. The refusal says so and
     names the method that undoes it, where DJI has one; whether that is wise now
-    is the caller's to judge.
+    is the caller's to judge. Needs the scope open:command:create.
 
     Errors: VALIDATION_FAILED, FORBIDDEN, COMMAND_NOT_FOUND,
-    COMMAND_NOT_CANCELLABLE, UNAVAILABLE.
+    COMMAND_NOT_CANCELLABLE.
     """
     ListUnmatchedResponses: _grpc.UnaryUnaryMultiCallable[_command_service_pb2.ListUnmatchedResponsesRequest, _command_service_pb2.ListUnmatchedResponsesResponse]
-    """Lists replies from devices that fit no command, newest first.
+    """Lists replies from devices that fit no command, newest first. Needs the scope
+    open:command:read.
 
     Errors: VALIDATION_FAILED, FORBIDDEN.
     """
@@ -108,13 +135,27 @@ class CommandServiceStub:
 class CommandServiceAsyncStub(CommandServiceStub):
     """Sends commands to devices and says truthfully what became of them.
 
-    Every error carries a google.rpc.ErrorInfo whose reason is an ErrorReason.
+    Who calls: over TLS a call carries the metadata `authorization` with
+    "Bearer <api id>.<api key>", or comes with a client certificate that stands for
+    a key; with both the key decides. Without TLS the gateway listens on loopback
+    only and lets everybody there do everything. What a caller sees is its
+    tenant's. Each rpc names the scope it needs.
 
-    The standard health service (grpc.health.v1) knows three names. The server as
-    a whole ("") and this service are SERVING while calls are answered: without a
-    broker, or on a full disk, commands can still be read and watched. "dispatch"
-    is SERVING only while commands can also be sent and recorded. At a stop all
-    are NOT_SERVING, and watches of them end.
+    Every error that the gateway gives carries a google.rpc.ErrorInfo whose reason
+    is an ErrorReason. Beside those that an rpc names, each may be refused with
+    UNAUTHORIZED, RATE_LIMITED, PAYLOAD_TOO_LARGE, UNAVAILABLE and INTERNAL_ERROR.
+    An error without ErrorInfo is gRPC's own: UNAVAILABLE, as a connection broke or
+    reached its age limit (call again), or RESOURCE_EXHAUSTED, as too many calls
+    are open (later again) or a message or its metadata is far too large (never).
+    Every call ends with the metadata `x-request-id`, by which the gateway's log
+    has it; a caller may send one of its own.
+
+    The standard health service (grpc.health.v1) knows the server as a whole (""),
+    each service of this package by its full name, and "dispatch". All but the last
+    are SERVING while calls are answered: without a broker, or on a full disk,
+    commands can still be read and watched. "dispatch" is SERVING only while
+    commands can also be sent and recorded. At a stop all are NOT_SERVING, and
+    watches of them end.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -122,15 +163,23 @@ class CommandServiceAsyncStub(CommandServiceStub):
     """Stores a command durably and answers; sending it goes on behind the answer.
     The answer means ACCEPTED and no more: follow the command with WatchCommand.
 
-    Safe to repeat with the same idempotency_key and content: the command exists
-    once and the first answer is given again with `replayed` set. A caller that
-    got no answer repeats the call.
+    Safe to repeat with the same idempotency_key and content: the command
+    exists once and the first answer is given again with `replayed` set. A
+    caller that got no answer repeats the call. Content is what the caller
+    wrote: device_id, method and fields, timeout_seconds and offline_policy.
+    What is absent equals 0 or UNSPECIFIED, but not the default spelled out,
+    nor another name of the same device. A key lives as long as its command is
+    kept: 30 days after the last change, unless the gateway's store.keep_hours
+    says otherwise.
 
-    Errors: VALIDATION_FAILED, UNSUPPORTED_VENDOR, UNSUPPORTED_COMMAND,
-    FORBIDDEN, DEVICE_NOT_FOUND, IDEMPOTENCY_CONFLICT, UNAVAILABLE.
+    Needs the scope open:command:create, for methods that their MethodSpec calls
+    dangerous also open:command:dangerous, for raw_method also open:command:raw.
+
+    Errors: VALIDATION_FAILED, UNSUPPORTED_COMMAND, FORBIDDEN, DEVICE_NOT_FOUND,
+    IDEMPOTENCY_CONFLICT.
     """
     GetCommand: _aio.UnaryUnaryMultiCallable[_command_service_pb2.GetCommandRequest, _command_service_pb2.GetCommandResponse]  # type: ignore[assignment]
-    """Gives a command as it is now.
+    """Gives a command as it is now. Needs the scope open:command:read.
 
     Errors: VALIDATION_FAILED, FORBIDDEN, COMMAND_NOT_FOUND.
     """
@@ -138,7 +187,9 @@ class CommandServiceAsyncStub(CommandServiceStub):
     """Streams a command's events: first those behind after_revision that have
     happened, then each one as it happens. Ends with OK behind the event that
     ended the command (with follow_job: that ended its job), at once if that
-    event is not behind after_revision.
+    event is not behind after_revision. What is recorded later, such as a late
+    answer, is no part of this stream: GetCommand shows the command with it, and
+    WatchCommands streams it.
 
     A command that is removed as too old while it is watched ends the stream
     with COMMAND_NOT_FOUND.
@@ -147,20 +198,22 @@ class CommandServiceAsyncStub(CommandServiceStub):
     event seen. A stream that ends with UNAVAILABLE (the gateway stops, or the
     connection reached its age limit) is meant to be resumed that way.
 
-    Errors: VALIDATION_FAILED, FORBIDDEN, COMMAND_NOT_FOUND,
-    CURSOR_OUT_OF_RANGE, UNAVAILABLE.
+    Needs the scope open:command:read.
+
+    Errors: VALIDATION_FAILED, FORBIDDEN, COMMAND_NOT_FOUND, CURSOR_OUT_OF_RANGE.
     """
     ListCommands: _aio.UnaryUnaryMultiCallable[_command_service_pb2.ListCommandsRequest, _command_service_pb2.ListCommandsResponse]  # type: ignore[assignment]
-    """Lists commands, newest first.
+    """Lists commands, newest first. Needs the scope open:command:read.
 
     Errors: VALIDATION_FAILED, FORBIDDEN.
     """
     WatchCommands: _aio.UnaryStreamMultiCallable[_command_service_pb2.WatchCommandsRequest, _command_service_pb2.WatchCommandsResponse]  # type: ignore[assignment]
     """Streams the events of all the caller's commands, in the order in which they
     were recorded, from a resume token on or from now. Does not end by itself.
+    Needs the scope open:command:read.
 
-    Errors: VALIDATION_FAILED, FORBIDDEN, CURSOR_OUT_OF_RANGE, CURSOR_EXPIRED,
-    UNAVAILABLE.
+    Errors: VALIDATION_FAILED, FORBIDDEN, CURSOR_OUT_OF_RANGE, CURSOR_EXPIRED
+    (which may come behind the first heartbeat).
     """
     CancelCommand: _aio.UnaryUnaryMultiCallable[_command_service_pb2.CancelCommandRequest, _command_service_pb2.CancelCommandResponse]  # type: ignore[assignment]
     """Withdraws a command that has not been sent: it ends as FAILED with
@@ -169,13 +222,14 @@ class CommandServiceAsyncStub(CommandServiceStub):
 
     A command that has been sent cannot be called back. The refusal says so and
     names the method that undoes it, where DJI has one; whether that is wise now
-    is the caller's to judge.
+    is the caller's to judge. Needs the scope open:command:create.
 
     Errors: VALIDATION_FAILED, FORBIDDEN, COMMAND_NOT_FOUND,
-    COMMAND_NOT_CANCELLABLE, UNAVAILABLE.
+    COMMAND_NOT_CANCELLABLE.
     """
     ListUnmatchedResponses: _aio.UnaryUnaryMultiCallable[_command_service_pb2.ListUnmatchedResponsesRequest, _command_service_pb2.ListUnmatchedResponsesResponse]  # type: ignore[assignment]
-    """Lists replies from devices that fit no command, newest first.
+    """Lists replies from devices that fit no command, newest first. Needs the scope
+    open:command:read.
 
     Errors: VALIDATION_FAILED, FORBIDDEN.
     """
@@ -183,13 +237,27 @@ class CommandServiceAsyncStub(CommandServiceStub):
 class CommandServiceServicer(metaclass=_abc_1.ABCMeta):
     """Sends commands to devices and says truthfully what became of them.
 
-    Every error carries a google.rpc.ErrorInfo whose reason is an ErrorReason.
+    Who calls: over TLS a call carries the metadata `authorization` with
+    "Bearer <api id>.<api key>", or comes with a client certificate that stands for
+    a key; with both the key decides. Without TLS the gateway listens on loopback
+    only and lets everybody there do everything. What a caller sees is its
+    tenant's. Each rpc names the scope it needs.
 
-    The standard health service (grpc.health.v1) knows three names. The server as
-    a whole ("") and this service are SERVING while calls are answered: without a
-    broker, or on a full disk, commands can still be read and watched. "dispatch"
-    is SERVING only while commands can also be sent and recorded. At a stop all
-    are NOT_SERVING, and watches of them end.
+    Every error that the gateway gives carries a google.rpc.ErrorInfo whose reason
+    is an ErrorReason. Beside those that an rpc names, each may be refused with
+    UNAUTHORIZED, RATE_LIMITED, PAYLOAD_TOO_LARGE, UNAVAILABLE and INTERNAL_ERROR.
+    An error without ErrorInfo is gRPC's own: UNAVAILABLE, as a connection broke or
+    reached its age limit (call again), or RESOURCE_EXHAUSTED, as too many calls
+    are open (later again) or a message or its metadata is far too large (never).
+    Every call ends with the metadata `x-request-id`, by which the gateway's log
+    has it; a caller may send one of its own.
+
+    The standard health service (grpc.health.v1) knows the server as a whole (""),
+    each service of this package by its full name, and "dispatch". All but the last
+    are SERVING while calls are answered: without a broker, or on a full disk,
+    commands can still be read and watched. "dispatch" is SERVING only while
+    commands can also be sent and recorded. At a stop all are NOT_SERVING, and
+    watches of them end.
     """
 
     @_abc_1.abstractmethod
@@ -201,12 +269,20 @@ class CommandServiceServicer(metaclass=_abc_1.ABCMeta):
         """Stores a command durably and answers; sending it goes on behind the answer.
         The answer means ACCEPTED and no more: follow the command with WatchCommand.
 
-        Safe to repeat with the same idempotency_key and content: the command exists
-        once and the first answer is given again with `replayed` set. A caller that
-        got no answer repeats the call.
+        Safe to repeat with the same idempotency_key and content: the command
+        exists once and the first answer is given again with `replayed` set. A
+        caller that got no answer repeats the call. Content is what the caller
+        wrote: device_id, method and fields, timeout_seconds and offline_policy.
+        What is absent equals 0 or UNSPECIFIED, but not the default spelled out,
+        nor another name of the same device. A key lives as long as its command is
+        kept: 30 days after the last change, unless the gateway's store.keep_hours
+        says otherwise.
 
-        Errors: VALIDATION_FAILED, UNSUPPORTED_VENDOR, UNSUPPORTED_COMMAND,
-        FORBIDDEN, DEVICE_NOT_FOUND, IDEMPOTENCY_CONFLICT, UNAVAILABLE.
+        Needs the scope open:command:create, for methods that their MethodSpec calls
+        dangerous also open:command:dangerous, for raw_method also open:command:raw.
+
+        Errors: VALIDATION_FAILED, UNSUPPORTED_COMMAND, FORBIDDEN, DEVICE_NOT_FOUND,
+        IDEMPOTENCY_CONFLICT.
         """
 
     @_abc_1.abstractmethod
@@ -215,7 +291,7 @@ class CommandServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _command_service_pb2.GetCommandRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_command_service_pb2.GetCommandResponse, _abc.Awaitable[_command_service_pb2.GetCommandResponse]]:
-        """Gives a command as it is now.
+        """Gives a command as it is now. Needs the scope open:command:read.
 
         Errors: VALIDATION_FAILED, FORBIDDEN, COMMAND_NOT_FOUND.
         """
@@ -229,7 +305,9 @@ class CommandServiceServicer(metaclass=_abc_1.ABCMeta):
         """Streams a command's events: first those behind after_revision that have
         happened, then each one as it happens. Ends with OK behind the event that
         ended the command (with follow_job: that ended its job), at once if that
-        event is not behind after_revision.
+        event is not behind after_revision. What is recorded later, such as a late
+        answer, is no part of this stream: GetCommand shows the command with it, and
+        WatchCommands streams it.
 
         A command that is removed as too old while it is watched ends the stream
         with COMMAND_NOT_FOUND.
@@ -238,8 +316,9 @@ class CommandServiceServicer(metaclass=_abc_1.ABCMeta):
         event seen. A stream that ends with UNAVAILABLE (the gateway stops, or the
         connection reached its age limit) is meant to be resumed that way.
 
-        Errors: VALIDATION_FAILED, FORBIDDEN, COMMAND_NOT_FOUND,
-        CURSOR_OUT_OF_RANGE, UNAVAILABLE.
+        Needs the scope open:command:read.
+
+        Errors: VALIDATION_FAILED, FORBIDDEN, COMMAND_NOT_FOUND, CURSOR_OUT_OF_RANGE.
         """
 
     @_abc_1.abstractmethod
@@ -248,7 +327,7 @@ class CommandServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _command_service_pb2.ListCommandsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_command_service_pb2.ListCommandsResponse, _abc.Awaitable[_command_service_pb2.ListCommandsResponse]]:
-        """Lists commands, newest first.
+        """Lists commands, newest first. Needs the scope open:command:read.
 
         Errors: VALIDATION_FAILED, FORBIDDEN.
         """
@@ -261,9 +340,10 @@ class CommandServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_command_service_pb2.WatchCommandsResponse], _abc.AsyncIterator[_command_service_pb2.WatchCommandsResponse]]:
         """Streams the events of all the caller's commands, in the order in which they
         were recorded, from a resume token on or from now. Does not end by itself.
+        Needs the scope open:command:read.
 
-        Errors: VALIDATION_FAILED, FORBIDDEN, CURSOR_OUT_OF_RANGE, CURSOR_EXPIRED,
-        UNAVAILABLE.
+        Errors: VALIDATION_FAILED, FORBIDDEN, CURSOR_OUT_OF_RANGE, CURSOR_EXPIRED
+        (which may come behind the first heartbeat).
         """
 
     @_abc_1.abstractmethod
@@ -278,10 +358,10 @@ class CommandServiceServicer(metaclass=_abc_1.ABCMeta):
 
         A command that has been sent cannot be called back. The refusal says so and
         names the method that undoes it, where DJI has one; whether that is wise now
-        is the caller's to judge.
+        is the caller's to judge. Needs the scope open:command:create.
 
         Errors: VALIDATION_FAILED, FORBIDDEN, COMMAND_NOT_FOUND,
-        COMMAND_NOT_CANCELLABLE, UNAVAILABLE.
+        COMMAND_NOT_CANCELLABLE.
         """
 
     @_abc_1.abstractmethod
@@ -290,7 +370,8 @@ class CommandServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _command_service_pb2.ListUnmatchedResponsesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_command_service_pb2.ListUnmatchedResponsesResponse, _abc.Awaitable[_command_service_pb2.ListUnmatchedResponsesResponse]]:
-        """Lists replies from devices that fit no command, newest first.
+        """Lists replies from devices that fit no command, newest first. Needs the scope
+        open:command:read.
 
         Errors: VALIDATION_FAILED, FORBIDDEN.
         """

@@ -311,7 +311,9 @@ class DeviceEvent(_message.Message):
 
     @_builtins.property
     def data(self) -> _struct_pb2.Value:
-        """The `data` as the device wrote it. Numbers are doubles here."""
+        """The `data` as the device wrote it, but for members that carry secrets and for
+        what follows a "?" in addresses. Numbers are doubles here.
+        """
 
     @_builtins.property
     def dji(self) -> _event_pb2.Event:

@@ -239,27 +239,53 @@ class WatchDeviceRequestsResponse(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class Complete(_message.Message):
+        """The end of the requests that wait."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        def __init__(
+            self,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     REQUEST_FIELD_NUMBER: _builtins.int
     HEARTBEAT_FIELD_NUMBER: _builtins.int
+    COMPLETE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def request(self) -> _device_request_pb2.DeviceRequest:
         """A request as it is now."""
 
     @_builtins.property
     def heartbeat(self) -> _command_service_pb2.Heartbeat:
-        """Nothing changed for a while, but the stream is alive."""
+        """Nothing changed for 15 s (the gateway's watch_heartbeat_seconds), but the
+        stream is alive.
+        """
+
+    @_builtins.property
+    def complete(self) -> Global___WatchDeviceRequestsResponse.Complete:
+        """Every request that waits has been given; from here on there are only
+        changes. What a caller knew as waiting from an earlier stream, and was not
+        given in this one, waits no longer.
+        """
 
     def __init__(
         self,
         *,
         request: _device_request_pb2.DeviceRequest | None = ...,
         heartbeat: _command_service_pb2.Heartbeat | None = ...,
+        complete: Global___WatchDeviceRequestsResponse.Complete | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["heartbeat", b"heartbeat", "request", b"request", "update", b"update"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["complete", b"complete", "heartbeat", b"heartbeat", "request", b"request", "update", b"update"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["heartbeat", b"heartbeat", "request", b"request", "update", b"update"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["complete", b"complete", "heartbeat", b"heartbeat", "request", b"request", "update", b"update"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_update: _TypeAlias = _typing.Literal["request", "heartbeat"]  # noqa: Y015
+    _WhichOneofReturnType_update: _TypeAlias = _typing.Literal["request", "heartbeat", "complete"]  # noqa: Y015
     _WhichOneofArgType_update: _TypeAlias = _typing.Literal["update", b"update"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_update) -> _WhichOneofReturnType_update | None: ...
 

@@ -30,7 +30,7 @@ class DeviceRequestServiceStub:
     configuration it answers at once and shows here; the rest waits here for a
     person or program.
 
-    Every error carries a google.rpc.ErrorInfo whose reason is an ErrorReason.
+    Who calls, and how errors look, is as with CommandService.
     """
 
     def __init__(self, channel):
@@ -66,11 +66,11 @@ class DeviceRequestServiceServicer:
     configuration it answers at once and shows here; the rest waits here for a
     person or program.
 
-    Every error carries a google.rpc.ErrorInfo whose reason is an ErrorReason.
+    Who calls, and how errors look, is as with CommandService.
     """
 
     def GetDeviceRequest(self, request, context):
-        """Gives a request as it is now.
+        """Gives a request as it is now. Needs the scope open:device-request:read.
 
         Errors: VALIDATION_FAILED, FORBIDDEN, DEVICE_REQUEST_NOT_FOUND.
         """
@@ -79,7 +79,7 @@ class DeviceRequestServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListDeviceRequests(self, request, context):
-        """Lists requests, newest first.
+        """Lists requests, newest first. Needs the scope open:device-request:read.
 
         Errors: VALIDATION_FAILED, FORBIDDEN.
         """
@@ -88,26 +88,28 @@ class DeviceRequestServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ReplyDeviceRequest(self, request, context):
-        """Answers a request that waits. The answer is stored, then handed to the broker
-        with the request's `tid`. The first answer holds; the same one again is no
-        error. Fields that carry secrets are not kept, and so not compared. To answer a
-        request that RequestType marks as dangerous (flighttask_resource_get, as the
-        dock flies the file that it is given) needs the scope open:command:dangerous
-        as well.
+        """Answers a request that waits. The answer is stored, then handed to the
+        broker with the request's `tid`. The first answer holds; the same one again
+        (code, message and payload) is no error. Fields that carry secrets are not
+        kept, and so not compared. Needs the scope open:device-request:create. To
+        answer a request that RequestType marks as dangerous
+        (flighttask_resource_get, as the dock flies the file that it is given)
+        needs the scope open:command:dangerous as well.
 
         Errors: VALIDATION_FAILED, FORBIDDEN, DEVICE_REQUEST_NOT_FOUND,
-        DEVICE_REQUEST_CLOSED, UNAVAILABLE.
+        DEVICE_REQUEST_CLOSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def WatchDeviceRequests(self, request, context):
-        """Streams the requests that wait, then each one that comes or changes. There is
-        no cursor: a stream that broke is opened again and begins with those that
-        wait then. Does not end by itself. A watcher that is too slow gets UNAVAILABLE.
+        """Streams the requests that wait, then `complete`, then each one that comes
+        or changes. There is no cursor: a stream that broke is opened again and
+        begins with those that wait then. Does not end by itself. A watcher that is
+        too slow gets UNAVAILABLE. Needs the scope open:device-request:read.
 
-        Errors: VALIDATION_FAILED, FORBIDDEN, UNAVAILABLE.
+        Errors: VALIDATION_FAILED, FORBIDDEN.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -149,7 +151,7 @@ class DeviceRequestService:
     configuration it answers at once and shows here; the rest waits here for a
     person or program.
 
-    Every error carries a google.rpc.ErrorInfo whose reason is an ErrorReason.
+    Who calls, and how errors look, is as with CommandService.
     """
 
     @staticmethod

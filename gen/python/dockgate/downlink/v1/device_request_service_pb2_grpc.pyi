@@ -31,7 +31,7 @@ class DeviceRequestServiceStub:
     configuration it answers at once and shows here; the rest waits here for a
     person or program.
 
-    Every error carries a google.rpc.ErrorInfo whose reason is an ErrorReason.
+    Who calls, and how errors look, is as with CommandService.
     """
 
     @_typing.overload
@@ -39,32 +39,34 @@ class DeviceRequestServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> DeviceRequestServiceAsyncStub: ...
     GetDeviceRequest: _grpc.UnaryUnaryMultiCallable[_device_request_service_pb2.GetDeviceRequestRequest, _device_request_service_pb2.GetDeviceRequestResponse]
-    """Gives a request as it is now.
+    """Gives a request as it is now. Needs the scope open:device-request:read.
 
     Errors: VALIDATION_FAILED, FORBIDDEN, DEVICE_REQUEST_NOT_FOUND.
     """
     ListDeviceRequests: _grpc.UnaryUnaryMultiCallable[_device_request_service_pb2.ListDeviceRequestsRequest, _device_request_service_pb2.ListDeviceRequestsResponse]
-    """Lists requests, newest first.
+    """Lists requests, newest first. Needs the scope open:device-request:read.
 
     Errors: VALIDATION_FAILED, FORBIDDEN.
     """
     ReplyDeviceRequest: _grpc.UnaryUnaryMultiCallable[_device_request_service_pb2.ReplyDeviceRequestRequest, _device_request_service_pb2.ReplyDeviceRequestResponse]
-    """Answers a request that waits. The answer is stored, then handed to the broker
-    with the request's `tid`. The first answer holds; the same one again is no
-    error. Fields that carry secrets are not kept, and so not compared. To answer a
-    request that RequestType marks as dangerous (flighttask_resource_get, as the
-    dock flies the file that it is given) needs the scope open:command:dangerous
-    as well.
+    """Answers a request that waits. The answer is stored, then handed to the
+    broker with the request's `tid`. The first answer holds; the same one again
+    (code, message and payload) is no error. Fields that carry secrets are not
+    kept, and so not compared. Needs the scope open:device-request:create. To
+    answer a request that RequestType marks as dangerous
+    (flighttask_resource_get, as the dock flies the file that it is given)
+    needs the scope open:command:dangerous as well.
 
     Errors: VALIDATION_FAILED, FORBIDDEN, DEVICE_REQUEST_NOT_FOUND,
-    DEVICE_REQUEST_CLOSED, UNAVAILABLE.
+    DEVICE_REQUEST_CLOSED.
     """
     WatchDeviceRequests: _grpc.UnaryStreamMultiCallable[_device_request_service_pb2.WatchDeviceRequestsRequest, _device_request_service_pb2.WatchDeviceRequestsResponse]
-    """Streams the requests that wait, then each one that comes or changes. There is
-    no cursor: a stream that broke is opened again and begins with those that
-    wait then. Does not end by itself. A watcher that is too slow gets UNAVAILABLE.
+    """Streams the requests that wait, then `complete`, then each one that comes
+    or changes. There is no cursor: a stream that broke is opened again and
+    begins with those that wait then. Does not end by itself. A watcher that is
+    too slow gets UNAVAILABLE. Needs the scope open:device-request:read.
 
-    Errors: VALIDATION_FAILED, FORBIDDEN, UNAVAILABLE.
+    Errors: VALIDATION_FAILED, FORBIDDEN.
     """
 
 @_typing.type_check_only
@@ -73,37 +75,39 @@ class DeviceRequestServiceAsyncStub(DeviceRequestServiceStub):
     configuration it answers at once and shows here; the rest waits here for a
     person or program.
 
-    Every error carries a google.rpc.ErrorInfo whose reason is an ErrorReason.
+    Who calls, and how errors look, is as with CommandService.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetDeviceRequest: _aio.UnaryUnaryMultiCallable[_device_request_service_pb2.GetDeviceRequestRequest, _device_request_service_pb2.GetDeviceRequestResponse]  # type: ignore[assignment]
-    """Gives a request as it is now.
+    """Gives a request as it is now. Needs the scope open:device-request:read.
 
     Errors: VALIDATION_FAILED, FORBIDDEN, DEVICE_REQUEST_NOT_FOUND.
     """
     ListDeviceRequests: _aio.UnaryUnaryMultiCallable[_device_request_service_pb2.ListDeviceRequestsRequest, _device_request_service_pb2.ListDeviceRequestsResponse]  # type: ignore[assignment]
-    """Lists requests, newest first.
+    """Lists requests, newest first. Needs the scope open:device-request:read.
 
     Errors: VALIDATION_FAILED, FORBIDDEN.
     """
     ReplyDeviceRequest: _aio.UnaryUnaryMultiCallable[_device_request_service_pb2.ReplyDeviceRequestRequest, _device_request_service_pb2.ReplyDeviceRequestResponse]  # type: ignore[assignment]
-    """Answers a request that waits. The answer is stored, then handed to the broker
-    with the request's `tid`. The first answer holds; the same one again is no
-    error. Fields that carry secrets are not kept, and so not compared. To answer a
-    request that RequestType marks as dangerous (flighttask_resource_get, as the
-    dock flies the file that it is given) needs the scope open:command:dangerous
-    as well.
+    """Answers a request that waits. The answer is stored, then handed to the
+    broker with the request's `tid`. The first answer holds; the same one again
+    (code, message and payload) is no error. Fields that carry secrets are not
+    kept, and so not compared. Needs the scope open:device-request:create. To
+    answer a request that RequestType marks as dangerous
+    (flighttask_resource_get, as the dock flies the file that it is given)
+    needs the scope open:command:dangerous as well.
 
     Errors: VALIDATION_FAILED, FORBIDDEN, DEVICE_REQUEST_NOT_FOUND,
-    DEVICE_REQUEST_CLOSED, UNAVAILABLE.
+    DEVICE_REQUEST_CLOSED.
     """
     WatchDeviceRequests: _aio.UnaryStreamMultiCallable[_device_request_service_pb2.WatchDeviceRequestsRequest, _device_request_service_pb2.WatchDeviceRequestsResponse]  # type: ignore[assignment]
-    """Streams the requests that wait, then each one that comes or changes. There is
-    no cursor: a stream that broke is opened again and begins with those that
-    wait then. Does not end by itself. A watcher that is too slow gets UNAVAILABLE.
+    """Streams the requests that wait, then `complete`, then each one that comes
+    or changes. There is no cursor: a stream that broke is opened again and
+    begins with those that wait then. Does not end by itself. A watcher that is
+    too slow gets UNAVAILABLE. Needs the scope open:device-request:read.
 
-    Errors: VALIDATION_FAILED, FORBIDDEN, UNAVAILABLE.
+    Errors: VALIDATION_FAILED, FORBIDDEN.
     """
 
 class DeviceRequestServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -111,7 +115,7 @@ class DeviceRequestServiceServicer(metaclass=_abc_1.ABCMeta):
     configuration it answers at once and shows here; the rest waits here for a
     person or program.
 
-    Every error carries a google.rpc.ErrorInfo whose reason is an ErrorReason.
+    Who calls, and how errors look, is as with CommandService.
     """
 
     @_abc_1.abstractmethod
@@ -120,7 +124,7 @@ class DeviceRequestServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _device_request_service_pb2.GetDeviceRequestRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_device_request_service_pb2.GetDeviceRequestResponse, _abc.Awaitable[_device_request_service_pb2.GetDeviceRequestResponse]]:
-        """Gives a request as it is now.
+        """Gives a request as it is now. Needs the scope open:device-request:read.
 
         Errors: VALIDATION_FAILED, FORBIDDEN, DEVICE_REQUEST_NOT_FOUND.
         """
@@ -131,7 +135,7 @@ class DeviceRequestServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _device_request_service_pb2.ListDeviceRequestsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_device_request_service_pb2.ListDeviceRequestsResponse, _abc.Awaitable[_device_request_service_pb2.ListDeviceRequestsResponse]]:
-        """Lists requests, newest first.
+        """Lists requests, newest first. Needs the scope open:device-request:read.
 
         Errors: VALIDATION_FAILED, FORBIDDEN.
         """
@@ -142,15 +146,16 @@ class DeviceRequestServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _device_request_service_pb2.ReplyDeviceRequestRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_device_request_service_pb2.ReplyDeviceRequestResponse, _abc.Awaitable[_device_request_service_pb2.ReplyDeviceRequestResponse]]:
-        """Answers a request that waits. The answer is stored, then handed to the broker
-        with the request's `tid`. The first answer holds; the same one again is no
-        error. Fields that carry secrets are not kept, and so not compared. To answer a
-        request that RequestType marks as dangerous (flighttask_resource_get, as the
-        dock flies the file that it is given) needs the scope open:command:dangerous
-        as well.
+        """Answers a request that waits. The answer is stored, then handed to the
+        broker with the request's `tid`. The first answer holds; the same one again
+        (code, message and payload) is no error. Fields that carry secrets are not
+        kept, and so not compared. Needs the scope open:device-request:create. To
+        answer a request that RequestType marks as dangerous
+        (flighttask_resource_get, as the dock flies the file that it is given)
+        needs the scope open:command:dangerous as well.
 
         Errors: VALIDATION_FAILED, FORBIDDEN, DEVICE_REQUEST_NOT_FOUND,
-        DEVICE_REQUEST_CLOSED, UNAVAILABLE.
+        DEVICE_REQUEST_CLOSED.
         """
 
     @_abc_1.abstractmethod
@@ -159,11 +164,12 @@ class DeviceRequestServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _device_request_service_pb2.WatchDeviceRequestsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_device_request_service_pb2.WatchDeviceRequestsResponse], _abc.AsyncIterator[_device_request_service_pb2.WatchDeviceRequestsResponse]]:
-        """Streams the requests that wait, then each one that comes or changes. There is
-        no cursor: a stream that broke is opened again and begins with those that
-        wait then. Does not end by itself. A watcher that is too slow gets UNAVAILABLE.
+        """Streams the requests that wait, then `complete`, then each one that comes
+        or changes. There is no cursor: a stream that broke is opened again and
+        begins with those that wait then. Does not end by itself. A watcher that is
+        too slow gets UNAVAILABLE. Needs the scope open:device-request:read.
 
-        Errors: VALIDATION_FAILED, FORBIDDEN, UNAVAILABLE.
+        Errors: VALIDATION_FAILED, FORBIDDEN.
         """
 
 def add_DeviceRequestServiceServicer_to_server(servicer: DeviceRequestServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -80,7 +80,9 @@ class ListDevicesRequest(_message.Message):
     page_token: _builtins.str
     """next_page_token of the page before; empty for the first page."""
     gateway_id: _builtins.str
-    """Only devices that are reached through this gateway device, and itself."""
+    """Only devices that are reached through this gateway device, and itself; by its
+    serial number.
+    """
     def __init__(
         self,
         *,
@@ -182,7 +184,9 @@ class WatchDevicesResponse(_message.Message):
     COMPLETE_FIELD_NUMBER: _builtins.int
     HEARTBEAT_FIELD_NUMBER: _builtins.int
     removed_device_id: _builtins.str
-    """The id of a device that is no longer known."""
+    """The device_id of a device that is no longer known, or no longer by that
+    name; then it comes next by its new one.
+    """
     @_builtins.property
     def device(self) -> _device_pb2.Device:
         """A device as it is now."""
@@ -195,7 +199,9 @@ class WatchDevicesResponse(_message.Message):
 
     @_builtins.property
     def heartbeat(self) -> _command_service_pb2.Heartbeat:
-        """Nothing changed for a while, but the stream is alive."""
+        """Nothing changed for 15 s (the gateway's watch_heartbeat_seconds), but the
+        stream is alive.
+        """
 
     def __init__(
         self,
@@ -225,12 +231,12 @@ class RegisterDeviceRequest(_message.Message):
     SERIAL_NUMBER_FIELD_NUMBER: _builtins.int
     GATEWAY_ID_FIELD_NUMBER: _builtins.int
     device_id: _builtins.str
-    """Required. How callers are to name the device: an alias of the caller's choice,
-    or the serial number itself. 1 to 64 characters, without "/", "+", "#",
-    spaces and control characters.
+    """Required. How callers are to name the device: an alias of the caller's
+    choice, or the serial number itself. 1 to 64 printable characters up to
+    U+FFEF, without "/", "+", "#" and spaces.
     """
     serial_number: _builtins.str
-    """The serial number; empty when device_id is it."""
+    """The serial number; empty when device_id is it. A name that is known is none."""
     gateway_id: _builtins.str
     """The serial number of the gateway device that carries its commands; empty when
     the device is one itself, or is known already. One that is not known yet
@@ -367,8 +373,9 @@ class WatchEventsResponse(_message.Message):
 
     @_builtins.property
     def heartbeat(self) -> _command_service_pb2.Heartbeat:
-        """Nothing came for a while, but the stream is alive. The first message of
-        every stream is a heartbeat, so that a caller has a cursor from the start.
+        """Nothing came for 15 s (the gateway's watch_heartbeat_seconds), but the
+        stream is alive. The first message of every stream is a heartbeat, so
+        that a caller has a cursor from the start.
         """
 
     def __init__(

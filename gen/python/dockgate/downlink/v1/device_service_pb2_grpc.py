@@ -29,7 +29,7 @@ class DeviceServiceStub:
     """Knows the devices that can be reached. A device becomes known when its gateway
     device announces it, by the configuration, or by RegisterDevice.
 
-    Every error carries a google.rpc.ErrorInfo whose reason is an ErrorReason.
+    Who calls, and how errors look, is as with CommandService.
     """
 
     def __init__(self, channel):
@@ -74,11 +74,11 @@ class DeviceServiceServicer:
     """Knows the devices that can be reached. A device becomes known when its gateway
     device announces it, by the configuration, or by RegisterDevice.
 
-    Every error carries a google.rpc.ErrorInfo whose reason is an ErrorReason.
+    Who calls, and how errors look, is as with CommandService.
     """
 
     def GetDevice(self, request, context):
-        """Gives a device with its latest state.
+        """Gives a device with its latest state. Needs the scope open:command:read.
 
         Errors: VALIDATION_FAILED, FORBIDDEN, DEVICE_NOT_FOUND.
         """
@@ -87,7 +87,8 @@ class DeviceServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListDevices(self, request, context):
-        """Lists devices in the order of their ids, without their state.
+        """Lists devices in the order of their ids, without their state. Needs the scope
+        open:command:read.
 
         Errors: VALIDATION_FAILED, FORBIDDEN.
         """
@@ -99,9 +100,10 @@ class DeviceServiceServicer:
         """Streams every device as it is now, then `complete`, then each one that
         changes: it comes, goes, moves to another gateway device, or is registered
         or removed. There is no cursor: a stream that broke is opened again and
-        begins with how things are then. Does not end by itself.
+        begins with how things are then. Does not end by itself. Needs the scope
+        open:command:read.
 
-        Errors: VALIDATION_FAILED, FORBIDDEN, UNAVAILABLE.
+        Errors: VALIDATION_FAILED, FORBIDDEN.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -109,13 +111,16 @@ class DeviceServiceServicer:
 
     def RegisterDevice(self, request, context):
         """Gives a device a name, or makes one known before it announces itself; it is
-        then of the caller's tenant. Safe to repeat: the last registration of a
-        device_id holds. A caller whose credential is limited to some devices may
-        register these, but not name them, as limits go by names. Needs the scope
+        then of the caller's tenant. A device has one name beside its serial
+        number: a second one takes the place of the first, which is not known any
+        more. Safe to repeat: the last registration of a device_id holds. A name
+        stands for its device also where another one turns up whose serial number
+        it is. A caller whose credential is limited to some devices may register
+        these, but not name them, as limits go by names. Needs the scope
         open:command:dangerous: a wrong name sends commands to the wrong aircraft.
 
         Errors: VALIDATION_FAILED, FORBIDDEN, DEVICE_NOT_FOUND (the device or its
-        gateway device is another tenant's), UNAVAILABLE.
+        gateway device is another tenant's).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -127,7 +132,7 @@ class DeviceServiceServicer:
 
         Needs the scope open:command:dangerous.
 
-        Errors: VALIDATION_FAILED, FORBIDDEN, DEVICE_NOT_FOUND, UNAVAILABLE.
+        Errors: VALIDATION_FAILED, FORBIDDEN, DEVICE_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -136,10 +141,10 @@ class DeviceServiceServicer:
     def WatchEvents(self, request, context):
         """Streams what devices tell, in the order in which it was stored: from a cursor
         on, or from now. Does not end by itself. Loses nothing over a reconnect with
-        the cursor of the last event seen.
+        the cursor of the last event seen. Needs the scope open:command:read.
 
         Errors: VALIDATION_FAILED, FORBIDDEN, DEVICE_NOT_FOUND, CURSOR_OUT_OF_RANGE,
-        CURSOR_EXPIRED, UNAVAILABLE.
+        CURSOR_EXPIRED (which may come behind the first heartbeat).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -190,7 +195,7 @@ class DeviceService:
     """Knows the devices that can be reached. A device becomes known when its gateway
     device announces it, by the configuration, or by RegisterDevice.
 
-    Every error carries a google.rpc.ErrorInfo whose reason is an ErrorReason.
+    Who calls, and how errors look, is as with CommandService.
     """
 
     @staticmethod

@@ -30,7 +30,7 @@ class DeviceServiceStub:
     """Knows the devices that can be reached. A device becomes known when its gateway
     device announces it, by the configuration, or by RegisterDevice.
 
-    Every error carries a google.rpc.ErrorInfo whose reason is an ErrorReason.
+    Who calls, and how errors look, is as with CommandService.
     """
 
     @_typing.overload
@@ -38,12 +38,13 @@ class DeviceServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> DeviceServiceAsyncStub: ...
     GetDevice: _grpc.UnaryUnaryMultiCallable[_device_service_pb2.GetDeviceRequest, _device_service_pb2.GetDeviceResponse]
-    """Gives a device with its latest state.
+    """Gives a device with its latest state. Needs the scope open:command:read.
 
     Errors: VALIDATION_FAILED, FORBIDDEN, DEVICE_NOT_FOUND.
     """
     ListDevices: _grpc.UnaryUnaryMultiCallable[_device_service_pb2.ListDevicesRequest, _device_service_pb2.ListDevicesResponse]
-    """Lists devices in the order of their ids, without their state.
+    """Lists devices in the order of their ids, without their state. Needs the scope
+    open:command:read.
 
     Errors: VALIDATION_FAILED, FORBIDDEN.
     """
@@ -51,19 +52,23 @@ class DeviceServiceStub:
     """Streams every device as it is now, then `complete`, then each one that
     changes: it comes, goes, moves to another gateway device, or is registered
     or removed. There is no cursor: a stream that broke is opened again and
-    begins with how things are then. Does not end by itself.
+    begins with how things are then. Does not end by itself. Needs the scope
+    open:command:read.
 
-    Errors: VALIDATION_FAILED, FORBIDDEN, UNAVAILABLE.
+    Errors: VALIDATION_FAILED, FORBIDDEN.
     """
     RegisterDevice: _grpc.UnaryUnaryMultiCallable[_device_service_pb2.RegisterDeviceRequest, _device_service_pb2.RegisterDeviceResponse]
     """Gives a device a name, or makes one known before it announces itself; it is
-    then of the caller's tenant. Safe to repeat: the last registration of a
-    device_id holds. A caller whose credential is limited to some devices may
-    register these, but not name them, as limits go by names. Needs the scope
+    then of the caller's tenant. A device has one name beside its serial
+    number: a second one takes the place of the first, which is not known any
+    more. Safe to repeat: the last registration of a device_id holds. A name
+    stands for its device also where another one turns up whose serial number
+    it is. A caller whose credential is limited to some devices may register
+    these, but not name them, as limits go by names. Needs the scope
     open:command:dangerous: a wrong name sends commands to the wrong aircraft.
 
     Errors: VALIDATION_FAILED, FORBIDDEN, DEVICE_NOT_FOUND (the device or its
-    gateway device is another tenant's), UNAVAILABLE.
+    gateway device is another tenant's).
     """
     RemoveDevice: _grpc.UnaryUnaryMultiCallable[_device_service_pb2.RemoveDeviceRequest, _device_service_pb2.RemoveDeviceResponse]
     """Forgets a device and its name. One that announces itself again is known
@@ -71,15 +76,15 @@ class DeviceServiceStub:
 
     Needs the scope open:command:dangerous.
 
-    Errors: VALIDATION_FAILED, FORBIDDEN, DEVICE_NOT_FOUND, UNAVAILABLE.
+    Errors: VALIDATION_FAILED, FORBIDDEN, DEVICE_NOT_FOUND.
     """
     WatchEvents: _grpc.UnaryStreamMultiCallable[_device_service_pb2.WatchEventsRequest, _device_service_pb2.WatchEventsResponse]
     """Streams what devices tell, in the order in which it was stored: from a cursor
     on, or from now. Does not end by itself. Loses nothing over a reconnect with
-    the cursor of the last event seen.
+    the cursor of the last event seen. Needs the scope open:command:read.
 
     Errors: VALIDATION_FAILED, FORBIDDEN, DEVICE_NOT_FOUND, CURSOR_OUT_OF_RANGE,
-    CURSOR_EXPIRED, UNAVAILABLE.
+    CURSOR_EXPIRED (which may come behind the first heartbeat).
     """
 
 @_typing.type_check_only
@@ -87,17 +92,18 @@ class DeviceServiceAsyncStub(DeviceServiceStub):
     """Knows the devices that can be reached. A device becomes known when its gateway
     device announces it, by the configuration, or by RegisterDevice.
 
-    Every error carries a google.rpc.ErrorInfo whose reason is an ErrorReason.
+    Who calls, and how errors look, is as with CommandService.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetDevice: _aio.UnaryUnaryMultiCallable[_device_service_pb2.GetDeviceRequest, _device_service_pb2.GetDeviceResponse]  # type: ignore[assignment]
-    """Gives a device with its latest state.
+    """Gives a device with its latest state. Needs the scope open:command:read.
 
     Errors: VALIDATION_FAILED, FORBIDDEN, DEVICE_NOT_FOUND.
     """
     ListDevices: _aio.UnaryUnaryMultiCallable[_device_service_pb2.ListDevicesRequest, _device_service_pb2.ListDevicesResponse]  # type: ignore[assignment]
-    """Lists devices in the order of their ids, without their state.
+    """Lists devices in the order of their ids, without their state. Needs the scope
+    open:command:read.
 
     Errors: VALIDATION_FAILED, FORBIDDEN.
     """
@@ -105,19 +111,23 @@ class DeviceServiceAsyncStub(DeviceServiceStub):
     """Streams every device as it is now, then `complete`, then each one that
     changes: it comes, goes, moves to another gateway device, or is registered
     or removed. There is no cursor: a stream that broke is opened again and
-    begins with how things are then. Does not end by itself.
+    begins with how things are then. Does not end by itself. Needs the scope
+    open:command:read.
 
-    Errors: VALIDATION_FAILED, FORBIDDEN, UNAVAILABLE.
+    Errors: VALIDATION_FAILED, FORBIDDEN.
     """
     RegisterDevice: _aio.UnaryUnaryMultiCallable[_device_service_pb2.RegisterDeviceRequest, _device_service_pb2.RegisterDeviceResponse]  # type: ignore[assignment]
     """Gives a device a name, or makes one known before it announces itself; it is
-    then of the caller's tenant. Safe to repeat: the last registration of a
-    device_id holds. A caller whose credential is limited to some devices may
-    register these, but not name them, as limits go by names. Needs the scope
+    then of the caller's tenant. A device has one name beside its serial
+    number: a second one takes the place of the first, which is not known any
+    more. Safe to repeat: the last registration of a device_id holds. A name
+    stands for its device also where another one turns up whose serial number
+    it is. A caller whose credential is limited to some devices may register
+    these, but not name them, as limits go by names. Needs the scope
     open:command:dangerous: a wrong name sends commands to the wrong aircraft.
 
     Errors: VALIDATION_FAILED, FORBIDDEN, DEVICE_NOT_FOUND (the device or its
-    gateway device is another tenant's), UNAVAILABLE.
+    gateway device is another tenant's).
     """
     RemoveDevice: _aio.UnaryUnaryMultiCallable[_device_service_pb2.RemoveDeviceRequest, _device_service_pb2.RemoveDeviceResponse]  # type: ignore[assignment]
     """Forgets a device and its name. One that announces itself again is known
@@ -125,22 +135,22 @@ class DeviceServiceAsyncStub(DeviceServiceStub):
 
     Needs the scope open:command:dangerous.
 
-    Errors: VALIDATION_FAILED, FORBIDDEN, DEVICE_NOT_FOUND, UNAVAILABLE.
+    Errors: VALIDATION_FAILED, FORBIDDEN, DEVICE_NOT_FOUND.
     """
     WatchEvents: _aio.UnaryStreamMultiCallable[_device_service_pb2.WatchEventsRequest, _device_service_pb2.WatchEventsResponse]  # type: ignore[assignment]
     """Streams what devices tell, in the order in which it was stored: from a cursor
     on, or from now. Does not end by itself. Loses nothing over a reconnect with
-    the cursor of the last event seen.
+    the cursor of the last event seen. Needs the scope open:command:read.
 
     Errors: VALIDATION_FAILED, FORBIDDEN, DEVICE_NOT_FOUND, CURSOR_OUT_OF_RANGE,
-    CURSOR_EXPIRED, UNAVAILABLE.
+    CURSOR_EXPIRED (which may come behind the first heartbeat).
     """
 
 class DeviceServiceServicer(metaclass=_abc_1.ABCMeta):
     """Knows the devices that can be reached. A device becomes known when its gateway
     device announces it, by the configuration, or by RegisterDevice.
 
-    Every error carries a google.rpc.ErrorInfo whose reason is an ErrorReason.
+    Who calls, and how errors look, is as with CommandService.
     """
 
     @_abc_1.abstractmethod
@@ -149,7 +159,7 @@ class DeviceServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _device_service_pb2.GetDeviceRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_device_service_pb2.GetDeviceResponse, _abc.Awaitable[_device_service_pb2.GetDeviceResponse]]:
-        """Gives a device with its latest state.
+        """Gives a device with its latest state. Needs the scope open:command:read.
 
         Errors: VALIDATION_FAILED, FORBIDDEN, DEVICE_NOT_FOUND.
         """
@@ -160,7 +170,8 @@ class DeviceServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _device_service_pb2.ListDevicesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_device_service_pb2.ListDevicesResponse, _abc.Awaitable[_device_service_pb2.ListDevicesResponse]]:
-        """Lists devices in the order of their ids, without their state.
+        """Lists devices in the order of their ids, without their state. Needs the scope
+        open:command:read.
 
         Errors: VALIDATION_FAILED, FORBIDDEN.
         """
@@ -174,9 +185,10 @@ class DeviceServiceServicer(metaclass=_abc_1.ABCMeta):
         """Streams every device as it is now, then `complete`, then each one that
         changes: it comes, goes, moves to another gateway device, or is registered
         or removed. There is no cursor: a stream that broke is opened again and
-        begins with how things are then. Does not end by itself.
+        begins with how things are then. Does not end by itself. Needs the scope
+        open:command:read.
 
-        Errors: VALIDATION_FAILED, FORBIDDEN, UNAVAILABLE.
+        Errors: VALIDATION_FAILED, FORBIDDEN.
         """
 
     @_abc_1.abstractmethod
@@ -186,13 +198,16 @@ class DeviceServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_device_service_pb2.RegisterDeviceResponse, _abc.Awaitable[_device_service_pb2.RegisterDeviceResponse]]:
         """Gives a device a name, or makes one known before it announces itself; it is
-        then of the caller's tenant. Safe to repeat: the last registration of a
-        device_id holds. A caller whose credential is limited to some devices may
-        register these, but not name them, as limits go by names. Needs the scope
+        then of the caller's tenant. A device has one name beside its serial
+        number: a second one takes the place of the first, which is not known any
+        more. Safe to repeat: the last registration of a device_id holds. A name
+        stands for its device also where another one turns up whose serial number
+        it is. A caller whose credential is limited to some devices may register
+        these, but not name them, as limits go by names. Needs the scope
         open:command:dangerous: a wrong name sends commands to the wrong aircraft.
 
         Errors: VALIDATION_FAILED, FORBIDDEN, DEVICE_NOT_FOUND (the device or its
-        gateway device is another tenant's), UNAVAILABLE.
+        gateway device is another tenant's).
         """
 
     @_abc_1.abstractmethod
@@ -206,7 +221,7 @@ class DeviceServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Needs the scope open:command:dangerous.
 
-        Errors: VALIDATION_FAILED, FORBIDDEN, DEVICE_NOT_FOUND, UNAVAILABLE.
+        Errors: VALIDATION_FAILED, FORBIDDEN, DEVICE_NOT_FOUND.
         """
 
     @_abc_1.abstractmethod
@@ -217,10 +232,10 @@ class DeviceServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_device_service_pb2.WatchEventsResponse], _abc.AsyncIterator[_device_service_pb2.WatchEventsResponse]]:
         """Streams what devices tell, in the order in which it was stored: from a cursor
         on, or from now. Does not end by itself. Loses nothing over a reconnect with
-        the cursor of the last event seen.
+        the cursor of the last event seen. Needs the scope open:command:read.
 
         Errors: VALIDATION_FAILED, FORBIDDEN, DEVICE_NOT_FOUND, CURSOR_OUT_OF_RANGE,
-        CURSOR_EXPIRED, UNAVAILABLE.
+        CURSOR_EXPIRED (which may come behind the first heartbeat).
         """
 
 def add_DeviceServiceServicer_to_server(servicer: DeviceServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -34,8 +34,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     message that can be read. No metadata.
     """
     ERROR_REASON_UNSUPPORTED_VENDOR: _ErrorReason.ValueType  # 3
-    """HTTP 400, INVALID_ARGUMENT. The vendor is not "dji". Metadata: vendor,
-    supported.
+    """HTTP 400, INVALID_ARGUMENT. The vendor is not "dji"; a command over gRPC has
+    its vendor by the arm that is set. Metadata: vendor, supported.
     """
     ERROR_REASON_UNSUPPORTED_COMMAND: _ErrorReason.ValueType  # 4
     """HTTP 400, INVALID_ARGUMENT. No such method. Metadata: command_type, and
@@ -43,10 +43,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_UNAUTHORIZED: _ErrorReason.ValueType  # 5
     """HTTP 401, UNAUTHENTICATED. A signature header is missing or malformed, or
-    the API ID is unknown or disabled. Over gRPC: there is no API key in the
-    metadata `authorization` and no client certificate that stands for one, or
-    it cannot be used, or it came without TLS. Metadata: header where one is at
-    fault.
+    the API ID is unknown or disabled. Over gRPC: there is no "Bearer <api
+    id>.<api key>" in the metadata `authorization` and no client certificate that
+    stands for a key, or it cannot be used, or it came without TLS. Metadata:
+    header where one is at fault.
     """
     ERROR_REASON_SIGNATURE_INVALID: _ErrorReason.ValueType  # 6
     """HTTP 401, UNAUTHENTICATED. The signature does not fit the request. No
@@ -77,8 +77,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     content. Metadata: idempotency_key, command_id of the command that holds it.
     """
     ERROR_REASON_PAYLOAD_TOO_LARGE: _ErrorReason.ValueType  # 14
-    """HTTP 413, RESOURCE_EXHAUSTED. The body is over the limit. Metadata:
-    limit_bytes.
+    """HTTP 413, RESOURCE_EXHAUSTED. The request is over the limit, or what the
+    device is to be sent is, which may be longer as JSON. Metadata: limit_bytes.
     """
     ERROR_REASON_UNSUPPORTED_MEDIA_TYPE: _ErrorReason.ValueType  # 15
     """HTTP 415. The body is not application/json. Metadata: content_type."""
@@ -97,10 +97,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """HTTP 403, PERMISSION_DENIED. The caller lacks a scope, the gateway's
     configuration switches the thing off, or the caller's credential is limited
     to other devices than the one that is named, or to which the named command
-    or request belongs; another tenant's is never FORBIDDEN but not found. Where a
-    field of the method names the device, that field is listed. Lists and watches
-    leave out what is out of reach. Metadata: scope, or setting, that
-    would allow it; or device_id.
+    or request belongs; another tenant's is never FORBIDDEN but not found.
+    Where a field of the method names the device, that field is listed. Lists
+    and watches leave out what is out of reach. Metadata: scope, or setting,
+    that would allow it; or device_id.
     """
     ERROR_REASON_CURSOR_EXPIRED: _ErrorReason.ValueType  # 20
     """OUT_OF_RANGE. Events behind the resume token have been removed, as they were
@@ -118,7 +118,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_DEVICE_REQUEST_CLOSED: _ErrorReason.ValueType  # 23
     """HTTP 409, FAILED_PRECONDITION. The device's request has been answered
-    otherwise, or nobody answered it in time. Metadata: device_request_id, status.
+    otherwise, or nobody answered it in time. Metadata: device_request_id,
+    status.
     """
     ERROR_REASON_RATE_LIMITED: _ErrorReason.ValueType  # 24
     """HTTP 429 with Retry-After, RESOURCE_EXHAUSTED with google.rpc.RetryInfo. A
@@ -130,9 +131,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call was refused. Over gRPC the name without its prefix is the `reason`
     of a google.rpc.ErrorInfo with domain "dockgate.dev"; over HTTP it is the
-    `code` of the error body. Offending fields are listed in a google.rpc.BadRequest
-    (gRPC) or in `details` (HTTP). The metadata keys named below are those of the
-    ErrorInfo.
+    `code` of the error body. Offending fields are listed in a
+    google.rpc.BadRequest (gRPC) or in `details` (HTTP). The metadata keys named
+    below are those of the ErrorInfo.
     """
 
 ERROR_REASON_UNSPECIFIED: ErrorReason.ValueType  # 0
@@ -147,8 +148,8 @@ is wrong: the offending fields are listed. Or, over gRPC, there is no request
 message that can be read. No metadata.
 """
 ERROR_REASON_UNSUPPORTED_VENDOR: ErrorReason.ValueType  # 3
-"""HTTP 400, INVALID_ARGUMENT. The vendor is not "dji". Metadata: vendor,
-supported.
+"""HTTP 400, INVALID_ARGUMENT. The vendor is not "dji"; a command over gRPC has
+its vendor by the arm that is set. Metadata: vendor, supported.
 """
 ERROR_REASON_UNSUPPORTED_COMMAND: ErrorReason.ValueType  # 4
 """HTTP 400, INVALID_ARGUMENT. No such method. Metadata: command_type, and
@@ -156,10 +157,10 @@ did_you_mean where a method's name is close.
 """
 ERROR_REASON_UNAUTHORIZED: ErrorReason.ValueType  # 5
 """HTTP 401, UNAUTHENTICATED. A signature header is missing or malformed, or
-the API ID is unknown or disabled. Over gRPC: there is no API key in the
-metadata `authorization` and no client certificate that stands for one, or
-it cannot be used, or it came without TLS. Metadata: header where one is at
-fault.
+the API ID is unknown or disabled. Over gRPC: there is no "Bearer <api
+id>.<api key>" in the metadata `authorization` and no client certificate that
+stands for a key, or it cannot be used, or it came without TLS. Metadata:
+header where one is at fault.
 """
 ERROR_REASON_SIGNATURE_INVALID: ErrorReason.ValueType  # 6
 """HTTP 401, UNAUTHENTICATED. The signature does not fit the request. No
@@ -190,8 +191,8 @@ ERROR_REASON_IDEMPOTENCY_CONFLICT: ErrorReason.ValueType  # 13
 content. Metadata: idempotency_key, command_id of the command that holds it.
 """
 ERROR_REASON_PAYLOAD_TOO_LARGE: ErrorReason.ValueType  # 14
-"""HTTP 413, RESOURCE_EXHAUSTED. The body is over the limit. Metadata:
-limit_bytes.
+"""HTTP 413, RESOURCE_EXHAUSTED. The request is over the limit, or what the
+device is to be sent is, which may be longer as JSON. Metadata: limit_bytes.
 """
 ERROR_REASON_UNSUPPORTED_MEDIA_TYPE: ErrorReason.ValueType  # 15
 """HTTP 415. The body is not application/json. Metadata: content_type."""
@@ -210,10 +211,10 @@ ERROR_REASON_FORBIDDEN: ErrorReason.ValueType  # 19
 """HTTP 403, PERMISSION_DENIED. The caller lacks a scope, the gateway's
 configuration switches the thing off, or the caller's credential is limited
 to other devices than the one that is named, or to which the named command
-or request belongs; another tenant's is never FORBIDDEN but not found. Where a
-field of the method names the device, that field is listed. Lists and watches
-leave out what is out of reach. Metadata: scope, or setting, that
-would allow it; or device_id.
+or request belongs; another tenant's is never FORBIDDEN but not found.
+Where a field of the method names the device, that field is listed. Lists
+and watches leave out what is out of reach. Metadata: scope, or setting,
+that would allow it; or device_id.
 """
 ERROR_REASON_CURSOR_EXPIRED: ErrorReason.ValueType  # 20
 """OUT_OF_RANGE. Events behind the resume token have been removed, as they were
@@ -231,7 +232,8 @@ caller's. Metadata: device_request_id.
 """
 ERROR_REASON_DEVICE_REQUEST_CLOSED: ErrorReason.ValueType  # 23
 """HTTP 409, FAILED_PRECONDITION. The device's request has been answered
-otherwise, or nobody answered it in time. Metadata: device_request_id, status.
+otherwise, or nobody answered it in time. Metadata: device_request_id,
+status.
 """
 ERROR_REASON_RATE_LIMITED: ErrorReason.ValueType  # 24
 """HTTP 429 with Retry-After, RESOURCE_EXHAUSTED with google.rpc.RetryInfo. A

@@ -210,8 +210,9 @@ export interface MethodSpec {
   seq: SeqForm;
   /**
    * True for methods that set an aircraft moving, hand its controls to somebody
-   * else, can bring it down outside its dock, or destroy data or a running system.
-   * They need a permission of their own. What makes a flight safer (return home, pause, stop) needs none.
+   * else, can bring it down outside its dock, or destroy data or a running
+   * system. They need the scope open:command:dangerous. What makes a flight
+   * safer (return home, pause, stop) does not.
    */
   dangerous: boolean;
   /**
@@ -269,7 +270,7 @@ export interface EventSpec {
 export interface RequestSpec {
   /**
    * True for requests whose answer sets an aircraft moving. To give it needs the
-   * permission that dangerous methods need, beside the one to answer requests.
+   * scope open:command:dangerous beside open:device-request:create.
    */
   dangerous: boolean;
 }

@@ -21,8 +21,8 @@ export const protobufFileName = "dockgate/downlink/v1/command.proto";
  * What is known of a command. ACCEPTED and DELIVERED are passing; the others are
  * ends, and an end never changes again.
  *
- *   ACCEPTED ──► DELIVERED ──► SUCCEEDED | FAILED | TIMED_OUT | UNMATCHED_RESPONSE
- *      └───────────────────────────▲
+ *   ACCEPTED ──► DELIVERED ──► SUCCEEDED | FAILED | TIMED_OUT |
+ * UNMATCHED_RESPONSE      └───────────────────────────▲
  *
  * A command may end straight from ACCEPTED: the answer can overtake the broker's
  * acknowledgement, and a command that could not be sent was never delivered.
@@ -38,13 +38,15 @@ export enum CommandStatus {
    */
   COMMAND_STATUS_DELIVERED = 2,
   /**
-   * COMMAND_STATUS_SUCCEEDED - The device answered with result 0. For methods that start a job this means
-   * "started"; the job's course is in Command.job.
+   * COMMAND_STATUS_SUCCEEDED - The device answered with result 0; or, as completion_basis then says, the
+   * message of a method that has no answer was sent. For methods that start a job
+   * this means "started"; the job's course is in Command.job.
    */
   COMMAND_STATUS_SUCCEEDED = 3,
   /**
-   * COMMAND_STATUS_FAILED - The device answered with another result, or the gateway could not or may
-   * not send the command. failure_code and failure_reason say which.
+   * COMMAND_STATUS_FAILED - The device answered with another result, or the gateway could not or may not
+   * send the command, or the caller withdrew it. failure_code and failure_reason
+   * say which.
    */
   COMMAND_STATUS_FAILED = 4,
   /**
@@ -69,7 +71,10 @@ export enum CompletionBasis {
   COMPLETION_BASIS_UNSPECIFIED = 0,
   /** COMPLETION_BASIS_DEVICE_REPLY - The device answered. */
   COMPLETION_BASIS_DEVICE_REPLY = 1,
-  /** COMPLETION_BASIS_BROKER_ACK - The broker took the message; the method has no answer. */
+  /**
+   * COMPLETION_BASIS_BROKER_ACK - The broker took the message; the method has no answer. No method of today
+   * ends so: those without an answer are sent without acknowledgement.
+   */
   COMPLETION_BASIS_BROKER_ACK = 2,
   /**
    * COMPLETION_BASIS_LOCAL_SEND - The message was handed to the network; the method has no answer and is sent
@@ -94,7 +99,7 @@ export enum CommandEventKind {
   COMMAND_EVENT_KIND_DELIVERED = 3,
   /**
    * COMMAND_EVENT_KIND_REPLIED - The device's answer came. It decides the end, unless the command had ended
-   * before; then it is only recorded.
+   * before; then it is only recorded, and a WatchCommand has ended before it.
    */
   COMMAND_EVENT_KIND_REPLIED = 4,
   /**
@@ -130,6 +135,11 @@ export enum CommandEventKind {
  * What becomes of a command whose gateway device is away: it said so itself
  * with its last will, or nobody at the broker listens for it. A device of which
  * nothing is known is not away; the command is sent.
+ *
+ * That the gateway itself has lost the broker is no matter of the device: by
+ * either policy the command stays ACCEPTED and is sent when the broker is back,
+ * within its deadline. What must not be carried out late needs a short
+ * timeout_seconds.
  */
 export enum OfflinePolicy {
   /**
@@ -215,9 +225,9 @@ export interface Job {
   breakReasonMessage: string;
   /**
    * What `step` means, where it is a number that DJI's pages explain; empty
-   * otherwise. Numbers of flights mean something else on the first Dock from 8 on:
-   * it is told in the words of the command's dock, and in both while its model is
-   * not known.
+   * otherwise. Numbers of flights mean something else on the first Dock from 8
+   * on: it is told in the words of the command's dock, and in both while its
+   * model is not known.
    */
   stepMessage: string;
 }
@@ -232,8 +242,8 @@ export interface Command {
   /** The vendor: "dji". */
   vendor: string;
   /**
-   * The device the command is for, as given by the caller: the serial number of
-   * a dock, drone or remote controller.
+   * The device the command is for, as the caller wrote it: the alias or serial
+   * number of a dock, drone or remote controller.
    */
   deviceId: string;
   /**
@@ -260,8 +270,9 @@ export interface Command {
     | string
     | undefined;
   /**
-   * The whole `data` of the device's reply. Numbers are doubles here, as
-   * google.protobuf.Struct has no others.
+   * The `data` of the device's reply. Numbers are doubles here, as
+   * google.protobuf.Struct has no others. Members that carry secrets are left
+   * out, and addresses are without what follows a "?".
    */
   vendorResponse:
     | { [key: string]: any }
@@ -334,7 +345,8 @@ export interface CommandEvent {
     | undefined;
   /**
    * For UNMATCHED_REPLY, and for a REPLIED that came after another answer: the
-   * `data` of that reply, which is not in command.vendor_response.
+   * `data` of that reply, which is not in command.vendor_response; secrets are
+   * left out as there.
    */
   reply:
     | any
@@ -359,13 +371,13 @@ export interface UnmatchedResponse {
   /** What the device sent. */
   content:
     | //
-    /** The reply's `data`. */
+    /**
+     * The reply's `data`, or the whole message where it had no `tid`; secrets are
+     * left out.
+     */
     { $case: "data"; value: any | undefined }
     | //
-    /**
-     * The beginning of the message, where it was not JSON or is longer than
-     * 16 KiB.
-     */
+    /** The beginning of that, where it was not JSON or is longer than 16 KiB. */
     { $case: "raw"; value: Uint8Array }
     | undefined;
   /** When it came. */

@@ -32,10 +32,13 @@ export const protobufFileName = "dockgate/downlink/v1/command_service.proto";
 /** Which device is to do what. */
 export interface SubmitCommandRequest {
   /**
-   * Required. The device's id: the serial number of a dock, drone or remote
-   * controller. 1 to 64 characters, without "/", "+", "#", spaces and control
-   * characters, as it becomes part of an MQTT topic. A drone's commands go by
-   * the dock or remote controller to which it is connected.
+   * Required. The alias or serial number of a dock, drone or remote controller.
+   * 1 to 64 printable characters up to U+FFEF, without "/", "+", "#" and
+   * spaces, as a serial number is a part of MQTT topics. A drone's commands go
+   * by the dock or remote controller to which it is connected. A caller whose
+   * credential is limited to a drone may send it what acts on the drone, but
+   * not what acts on the dock that carries it (the domains device, file and
+   * firmware, and raw methods).
    */
   deviceId: string;
   /**
@@ -98,7 +101,10 @@ export interface WatchCommandRequest {
   afterRevision: bigint;
   /**
    * Go on behind a SUCCEEDED command until the job that it started has ended.
-   * Without effect on methods that start none.
+   * Without effect on methods that start none. Where a method may be carried out
+   * without a job (ProgressEvent.may_stay_away: a single photo, an immediate
+   * flighttask_prepare) the stream ends with the command, unless a job has been
+   * reported by then. A STALLED job has not ended: the stream stays open.
    */
   followJob: boolean;
 }
@@ -111,7 +117,10 @@ export interface WatchCommandResponse {
     /** Something happened to the command. */
     { $case: "event"; value: CommandEvent }
     | //
-    /** Nothing happened for a while, but the stream is alive. */
+    /**
+     * Nothing happened for 15 s (the gateway's watch_heartbeat_seconds), but the
+     * stream is alive.
+     */
     { $case: "heartbeat"; value: Heartbeat }
     | undefined;
 }
@@ -122,7 +131,10 @@ export interface ListCommandsRequest {
   pageSize: number;
   /** next_page_token of the page before; empty for the first page. */
   pageToken: string;
-  /** Only commands for this device. */
+  /**
+   * Only commands that were submitted under this very name of a device; by
+   * another name of the same device they are not found.
+   */
   deviceId: string;
   /** Only commands of this type, e.g. "camera_recording_start". */
   commandType: string;
@@ -145,7 +157,7 @@ export interface WatchCommandsRequest {
    * from now on.
    */
   resumeToken: string;
-  /** Only commands for this device. */
+  /** Only commands that were submitted under this very name of a device. */
   deviceId: string;
   /** Only commands of this type. */
   commandType: string;
@@ -160,9 +172,9 @@ export interface WatchCommandsResponse {
     { $case: "event"; value: CommandEvent }
     | //
     /**
-     * Nothing happened for a while, but the stream is alive. The first message
-     * of every stream is a heartbeat, so that a caller has a token from the
-     * start.
+     * Nothing happened for 15 s (the gateway's watch_heartbeat_seconds), but
+     * the stream is alive. The first message of every stream is a heartbeat, so
+     * that a caller has a token from the start.
      */
     { $case: "heartbeat"; value: Heartbeat }
     | undefined;
@@ -191,7 +203,7 @@ export interface ListUnmatchedResponsesRequest {
   pageSize: number;
   /** next_page_token of the page before; empty for the first page. */
   pageToken: string;
-  /** Only replies of this gateway device. */
+  /** Only replies of this gateway device, by its serial number. */
   gatewayId: string;
 }
 
@@ -1347,13 +1359,27 @@ export const Heartbeat: MessageFns<Heartbeat> = {
 /**
  * Sends commands to devices and says truthfully what became of them.
  *
- * Every error carries a google.rpc.ErrorInfo whose reason is an ErrorReason.
+ * Who calls: over TLS a call carries the metadata `authorization` with
+ * "Bearer <api id>.<api key>", or comes with a client certificate that stands for
+ * a key; with both the key decides. Without TLS the gateway listens on loopback
+ * only and lets everybody there do everything. What a caller sees is its
+ * tenant's. Each rpc names the scope it needs.
  *
- * The standard health service (grpc.health.v1) knows three names. The server as
- * a whole ("") and this service are SERVING while calls are answered: without a
- * broker, or on a full disk, commands can still be read and watched. "dispatch"
- * is SERVING only while commands can also be sent and recorded. At a stop all
- * are NOT_SERVING, and watches of them end.
+ * Every error that the gateway gives carries a google.rpc.ErrorInfo whose reason
+ * is an ErrorReason. Beside those that an rpc names, each may be refused with
+ * UNAUTHORIZED, RATE_LIMITED, PAYLOAD_TOO_LARGE, UNAVAILABLE and INTERNAL_ERROR.
+ * An error without ErrorInfo is gRPC's own: UNAVAILABLE, as a connection broke or
+ * reached its age limit (call again), or RESOURCE_EXHAUSTED, as too many calls
+ * are open (later again) or a message or its metadata is far too large (never).
+ * Every call ends with the metadata `x-request-id`, by which the gateway's log
+ * has it; a caller may send one of its own.
+ *
+ * The standard health service (grpc.health.v1) knows the server as a whole (""),
+ * each service of this package by its full name, and "dispatch". All but the last
+ * are SERVING while calls are answered: without a broker, or on a full disk,
+ * commands can still be read and watched. "dispatch" is SERVING only while
+ * commands can also be sent and recorded. At a stop all are NOT_SERVING, and
+ * watches of them end.
  */
 export type CommandServiceService = typeof CommandServiceService;
 export const CommandServiceService = {
@@ -1361,12 +1387,20 @@ export const CommandServiceService = {
    * Stores a command durably and answers; sending it goes on behind the answer.
    * The answer means ACCEPTED and no more: follow the command with WatchCommand.
    *
-   * Safe to repeat with the same idempotency_key and content: the command exists
-   * once and the first answer is given again with `replayed` set. A caller that
-   * got no answer repeats the call.
+   * Safe to repeat with the same idempotency_key and content: the command
+   * exists once and the first answer is given again with `replayed` set. A
+   * caller that got no answer repeats the call. Content is what the caller
+   * wrote: device_id, method and fields, timeout_seconds and offline_policy.
+   * What is absent equals 0 or UNSPECIFIED, but not the default spelled out,
+   * nor another name of the same device. A key lives as long as its command is
+   * kept: 30 days after the last change, unless the gateway's store.keep_hours
+   * says otherwise.
    *
-   * Errors: VALIDATION_FAILED, UNSUPPORTED_VENDOR, UNSUPPORTED_COMMAND,
-   * FORBIDDEN, DEVICE_NOT_FOUND, IDEMPOTENCY_CONFLICT, UNAVAILABLE.
+   * Needs the scope open:command:create, for methods that their MethodSpec calls
+   * dangerous also open:command:dangerous, for raw_method also open:command:raw.
+   *
+   * Errors: VALIDATION_FAILED, UNSUPPORTED_COMMAND, FORBIDDEN, DEVICE_NOT_FOUND,
+   * IDEMPOTENCY_CONFLICT.
    */
   submitCommand: {
     path: "/dockgate.downlink.v1.CommandService/SubmitCommand" as const,
@@ -1379,7 +1413,7 @@ export const CommandServiceService = {
     responseDeserialize: (value: Buffer): SubmitCommandResponse => SubmitCommandResponse.decode(value),
   },
   /**
-   * Gives a command as it is now.
+   * Gives a command as it is now. Needs the scope open:command:read.
    *
    * Errors: VALIDATION_FAILED, FORBIDDEN, COMMAND_NOT_FOUND.
    */
@@ -1396,7 +1430,9 @@ export const CommandServiceService = {
    * Streams a command's events: first those behind after_revision that have
    * happened, then each one as it happens. Ends with OK behind the event that
    * ended the command (with follow_job: that ended its job), at once if that
-   * event is not behind after_revision.
+   * event is not behind after_revision. What is recorded later, such as a late
+   * answer, is no part of this stream: GetCommand shows the command with it, and
+   * WatchCommands streams it.
    *
    * A command that is removed as too old while it is watched ends the stream
    * with COMMAND_NOT_FOUND.
@@ -1405,8 +1441,9 @@ export const CommandServiceService = {
    * event seen. A stream that ends with UNAVAILABLE (the gateway stops, or the
    * connection reached its age limit) is meant to be resumed that way.
    *
-   * Errors: VALIDATION_FAILED, FORBIDDEN, COMMAND_NOT_FOUND,
-   * CURSOR_OUT_OF_RANGE, UNAVAILABLE.
+   * Needs the scope open:command:read.
+   *
+   * Errors: VALIDATION_FAILED, FORBIDDEN, COMMAND_NOT_FOUND, CURSOR_OUT_OF_RANGE.
    */
   watchCommand: {
     path: "/dockgate.downlink.v1.CommandService/WatchCommand" as const,
@@ -1419,7 +1456,7 @@ export const CommandServiceService = {
     responseDeserialize: (value: Buffer): WatchCommandResponse => WatchCommandResponse.decode(value),
   },
   /**
-   * Lists commands, newest first.
+   * Lists commands, newest first. Needs the scope open:command:read.
    *
    * Errors: VALIDATION_FAILED, FORBIDDEN.
    */
@@ -1436,9 +1473,10 @@ export const CommandServiceService = {
   /**
    * Streams the events of all the caller's commands, in the order in which they
    * were recorded, from a resume token on or from now. Does not end by itself.
+   * Needs the scope open:command:read.
    *
-   * Errors: VALIDATION_FAILED, FORBIDDEN, CURSOR_OUT_OF_RANGE, CURSOR_EXPIRED,
-   * UNAVAILABLE.
+   * Errors: VALIDATION_FAILED, FORBIDDEN, CURSOR_OUT_OF_RANGE, CURSOR_EXPIRED
+   * (which may come behind the first heartbeat).
    */
   watchCommands: {
     path: "/dockgate.downlink.v1.CommandService/WatchCommands" as const,
@@ -1457,10 +1495,10 @@ export const CommandServiceService = {
    *
    * A command that has been sent cannot be called back. The refusal says so and
    * names the method that undoes it, where DJI has one; whether that is wise now
-   * is the caller's to judge.
+   * is the caller's to judge. Needs the scope open:command:create.
    *
    * Errors: VALIDATION_FAILED, FORBIDDEN, COMMAND_NOT_FOUND,
-   * COMMAND_NOT_CANCELLABLE, UNAVAILABLE.
+   * COMMAND_NOT_CANCELLABLE.
    */
   cancelCommand: {
     path: "/dockgate.downlink.v1.CommandService/CancelCommand" as const,
@@ -1473,7 +1511,8 @@ export const CommandServiceService = {
     responseDeserialize: (value: Buffer): CancelCommandResponse => CancelCommandResponse.decode(value),
   },
   /**
-   * Lists replies from devices that fit no command, newest first.
+   * Lists replies from devices that fit no command, newest first. Needs the scope
+   * open:command:read.
    *
    * Errors: VALIDATION_FAILED, FORBIDDEN.
    */
@@ -1496,16 +1535,24 @@ export interface CommandServiceServer extends UntypedServiceImplementation {
    * Stores a command durably and answers; sending it goes on behind the answer.
    * The answer means ACCEPTED and no more: follow the command with WatchCommand.
    *
-   * Safe to repeat with the same idempotency_key and content: the command exists
-   * once and the first answer is given again with `replayed` set. A caller that
-   * got no answer repeats the call.
+   * Safe to repeat with the same idempotency_key and content: the command
+   * exists once and the first answer is given again with `replayed` set. A
+   * caller that got no answer repeats the call. Content is what the caller
+   * wrote: device_id, method and fields, timeout_seconds and offline_policy.
+   * What is absent equals 0 or UNSPECIFIED, but not the default spelled out,
+   * nor another name of the same device. A key lives as long as its command is
+   * kept: 30 days after the last change, unless the gateway's store.keep_hours
+   * says otherwise.
    *
-   * Errors: VALIDATION_FAILED, UNSUPPORTED_VENDOR, UNSUPPORTED_COMMAND,
-   * FORBIDDEN, DEVICE_NOT_FOUND, IDEMPOTENCY_CONFLICT, UNAVAILABLE.
+   * Needs the scope open:command:create, for methods that their MethodSpec calls
+   * dangerous also open:command:dangerous, for raw_method also open:command:raw.
+   *
+   * Errors: VALIDATION_FAILED, UNSUPPORTED_COMMAND, FORBIDDEN, DEVICE_NOT_FOUND,
+   * IDEMPOTENCY_CONFLICT.
    */
   submitCommand: handleUnaryCall<SubmitCommandRequest, SubmitCommandResponse>;
   /**
-   * Gives a command as it is now.
+   * Gives a command as it is now. Needs the scope open:command:read.
    *
    * Errors: VALIDATION_FAILED, FORBIDDEN, COMMAND_NOT_FOUND.
    */
@@ -1514,7 +1561,9 @@ export interface CommandServiceServer extends UntypedServiceImplementation {
    * Streams a command's events: first those behind after_revision that have
    * happened, then each one as it happens. Ends with OK behind the event that
    * ended the command (with follow_job: that ended its job), at once if that
-   * event is not behind after_revision.
+   * event is not behind after_revision. What is recorded later, such as a late
+   * answer, is no part of this stream: GetCommand shows the command with it, and
+   * WatchCommands streams it.
    *
    * A command that is removed as too old while it is watched ends the stream
    * with COMMAND_NOT_FOUND.
@@ -1523,12 +1572,13 @@ export interface CommandServiceServer extends UntypedServiceImplementation {
    * event seen. A stream that ends with UNAVAILABLE (the gateway stops, or the
    * connection reached its age limit) is meant to be resumed that way.
    *
-   * Errors: VALIDATION_FAILED, FORBIDDEN, COMMAND_NOT_FOUND,
-   * CURSOR_OUT_OF_RANGE, UNAVAILABLE.
+   * Needs the scope open:command:read.
+   *
+   * Errors: VALIDATION_FAILED, FORBIDDEN, COMMAND_NOT_FOUND, CURSOR_OUT_OF_RANGE.
    */
   watchCommand: handleServerStreamingCall<WatchCommandRequest, WatchCommandResponse>;
   /**
-   * Lists commands, newest first.
+   * Lists commands, newest first. Needs the scope open:command:read.
    *
    * Errors: VALIDATION_FAILED, FORBIDDEN.
    */
@@ -1536,9 +1586,10 @@ export interface CommandServiceServer extends UntypedServiceImplementation {
   /**
    * Streams the events of all the caller's commands, in the order in which they
    * were recorded, from a resume token on or from now. Does not end by itself.
+   * Needs the scope open:command:read.
    *
-   * Errors: VALIDATION_FAILED, FORBIDDEN, CURSOR_OUT_OF_RANGE, CURSOR_EXPIRED,
-   * UNAVAILABLE.
+   * Errors: VALIDATION_FAILED, FORBIDDEN, CURSOR_OUT_OF_RANGE, CURSOR_EXPIRED
+   * (which may come behind the first heartbeat).
    */
   watchCommands: handleServerStreamingCall<WatchCommandsRequest, WatchCommandsResponse>;
   /**
@@ -1548,14 +1599,15 @@ export interface CommandServiceServer extends UntypedServiceImplementation {
    *
    * A command that has been sent cannot be called back. The refusal says so and
    * names the method that undoes it, where DJI has one; whether that is wise now
-   * is the caller's to judge.
+   * is the caller's to judge. Needs the scope open:command:create.
    *
    * Errors: VALIDATION_FAILED, FORBIDDEN, COMMAND_NOT_FOUND,
-   * COMMAND_NOT_CANCELLABLE, UNAVAILABLE.
+   * COMMAND_NOT_CANCELLABLE.
    */
   cancelCommand: handleUnaryCall<CancelCommandRequest, CancelCommandResponse>;
   /**
-   * Lists replies from devices that fit no command, newest first.
+   * Lists replies from devices that fit no command, newest first. Needs the scope
+   * open:command:read.
    *
    * Errors: VALIDATION_FAILED, FORBIDDEN.
    */
@@ -1567,12 +1619,20 @@ export interface CommandServiceClient extends Client {
    * Stores a command durably and answers; sending it goes on behind the answer.
    * The answer means ACCEPTED and no more: follow the command with WatchCommand.
    *
-   * Safe to repeat with the same idempotency_key and content: the command exists
-   * once and the first answer is given again with `replayed` set. A caller that
-   * got no answer repeats the call.
+   * Safe to repeat with the same idempotency_key and content: the command
+   * exists once and the first answer is given again with `replayed` set. A
+   * caller that got no answer repeats the call. Content is what the caller
+   * wrote: device_id, method and fields, timeout_seconds and offline_policy.
+   * What is absent equals 0 or UNSPECIFIED, but not the default spelled out,
+   * nor another name of the same device. A key lives as long as its command is
+   * kept: 30 days after the last change, unless the gateway's store.keep_hours
+   * says otherwise.
    *
-   * Errors: VALIDATION_FAILED, UNSUPPORTED_VENDOR, UNSUPPORTED_COMMAND,
-   * FORBIDDEN, DEVICE_NOT_FOUND, IDEMPOTENCY_CONFLICT, UNAVAILABLE.
+   * Needs the scope open:command:create, for methods that their MethodSpec calls
+   * dangerous also open:command:dangerous, for raw_method also open:command:raw.
+   *
+   * Errors: VALIDATION_FAILED, UNSUPPORTED_COMMAND, FORBIDDEN, DEVICE_NOT_FOUND,
+   * IDEMPOTENCY_CONFLICT.
    */
   submitCommand(
     request: SubmitCommandRequest,
@@ -1590,7 +1650,7 @@ export interface CommandServiceClient extends Client {
     callback: (error: ServiceError | null, response: SubmitCommandResponse) => void,
   ): ClientUnaryCall;
   /**
-   * Gives a command as it is now.
+   * Gives a command as it is now. Needs the scope open:command:read.
    *
    * Errors: VALIDATION_FAILED, FORBIDDEN, COMMAND_NOT_FOUND.
    */
@@ -1613,7 +1673,9 @@ export interface CommandServiceClient extends Client {
    * Streams a command's events: first those behind after_revision that have
    * happened, then each one as it happens. Ends with OK behind the event that
    * ended the command (with follow_job: that ended its job), at once if that
-   * event is not behind after_revision.
+   * event is not behind after_revision. What is recorded later, such as a late
+   * answer, is no part of this stream: GetCommand shows the command with it, and
+   * WatchCommands streams it.
    *
    * A command that is removed as too old while it is watched ends the stream
    * with COMMAND_NOT_FOUND.
@@ -1622,8 +1684,9 @@ export interface CommandServiceClient extends Client {
    * event seen. A stream that ends with UNAVAILABLE (the gateway stops, or the
    * connection reached its age limit) is meant to be resumed that way.
    *
-   * Errors: VALIDATION_FAILED, FORBIDDEN, COMMAND_NOT_FOUND,
-   * CURSOR_OUT_OF_RANGE, UNAVAILABLE.
+   * Needs the scope open:command:read.
+   *
+   * Errors: VALIDATION_FAILED, FORBIDDEN, COMMAND_NOT_FOUND, CURSOR_OUT_OF_RANGE.
    */
   watchCommand(
     request: WatchCommandRequest,
@@ -1635,7 +1698,7 @@ export interface CommandServiceClient extends Client {
     options?: Partial<CallOptions>,
   ): ClientReadableStream<WatchCommandResponse>;
   /**
-   * Lists commands, newest first.
+   * Lists commands, newest first. Needs the scope open:command:read.
    *
    * Errors: VALIDATION_FAILED, FORBIDDEN.
    */
@@ -1657,9 +1720,10 @@ export interface CommandServiceClient extends Client {
   /**
    * Streams the events of all the caller's commands, in the order in which they
    * were recorded, from a resume token on or from now. Does not end by itself.
+   * Needs the scope open:command:read.
    *
-   * Errors: VALIDATION_FAILED, FORBIDDEN, CURSOR_OUT_OF_RANGE, CURSOR_EXPIRED,
-   * UNAVAILABLE.
+   * Errors: VALIDATION_FAILED, FORBIDDEN, CURSOR_OUT_OF_RANGE, CURSOR_EXPIRED
+   * (which may come behind the first heartbeat).
    */
   watchCommands(
     request: WatchCommandsRequest,
@@ -1677,10 +1741,10 @@ export interface CommandServiceClient extends Client {
    *
    * A command that has been sent cannot be called back. The refusal says so and
    * names the method that undoes it, where DJI has one; whether that is wise now
-   * is the caller's to judge.
+   * is the caller's to judge. Needs the scope open:command:create.
    *
    * Errors: VALIDATION_FAILED, FORBIDDEN, COMMAND_NOT_FOUND,
-   * COMMAND_NOT_CANCELLABLE, UNAVAILABLE.
+   * COMMAND_NOT_CANCELLABLE.
    */
   cancelCommand(
     request: CancelCommandRequest,
@@ -1698,7 +1762,8 @@ export interface CommandServiceClient extends Client {
     callback: (error: ServiceError | null, response: CancelCommandResponse) => void,
   ): ClientUnaryCall;
   /**
-   * Lists replies from devices that fit no command, newest first.
+   * Lists replies from devices that fit no command, newest first. Needs the scope
+   * open:command:read.
    *
    * Errors: VALIDATION_FAILED, FORBIDDEN.
    */

@@ -185,7 +185,10 @@ export interface DeviceEvent {
   receivedAt:
     | Date
     | undefined;
-  /** The `data` as the device wrote it. Numbers are doubles here. */
+  /**
+   * The `data` as the device wrote it, but for members that carry secrets and for
+   * what follows a "?" in addresses. Numbers are doubles here.
+   */
   data:
     | any
     | undefined;

@@ -110,9 +110,23 @@ export interface WatchDeviceRequestsResponse {
     /** A request as it is now. */
     { $case: "request"; value: DeviceRequest }
     | //
-    /** Nothing changed for a while, but the stream is alive. */
+    /**
+     * Nothing changed for 15 s (the gateway's watch_heartbeat_seconds), but the
+     * stream is alive.
+     */
     { $case: "heartbeat"; value: Heartbeat }
+    | //
+    /**
+     * Every request that waits has been given; from here on there are only
+     * changes. What a caller knew as waiting from an earlier stream, and was not
+     * given in this one, waits no longer.
+     */
+    { $case: "complete"; value: WatchDeviceRequestsResponse_Complete }
     | undefined;
+}
+
+/** The end of the requests that wait. */
+export interface WatchDeviceRequestsResponse_Complete {
 }
 
 function createBaseGetDeviceRequestRequest(): GetDeviceRequestRequest {
@@ -651,6 +665,9 @@ export const WatchDeviceRequestsResponse: MessageFns<WatchDeviceRequestsResponse
       case "heartbeat":
         Heartbeat.encode(message.update.value, writer.uint32(18).fork()).join();
         break;
+      case "complete":
+        WatchDeviceRequestsResponse_Complete.encode(message.update.value, writer.uint32(26).fork()).join();
+        break;
     }
     return writer;
   },
@@ -684,6 +701,17 @@ export const WatchDeviceRequestsResponse: MessageFns<WatchDeviceRequestsResponse
             message.update = { $case: "heartbeat", value: Heartbeat.decode(reader, reader.uint32()) };
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.update = {
+              $case: "complete",
+              value: WatchDeviceRequestsResponse_Complete.decode(reader, reader.uint32()),
+            };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -714,7 +742,59 @@ export const WatchDeviceRequestsResponse: MessageFns<WatchDeviceRequestsResponse
         }
         break;
       }
+      case "complete": {
+        if (object.update?.value !== undefined && object.update?.value !== null) {
+          message.update = {
+            $case: "complete",
+            value: WatchDeviceRequestsResponse_Complete.fromPartial(object.update.value),
+          };
+        }
+        break;
+      }
     }
+    return message;
+  },
+};
+
+function createBaseWatchDeviceRequestsResponse_Complete(): WatchDeviceRequestsResponse_Complete {
+  return {};
+}
+
+export const WatchDeviceRequestsResponse_Complete: MessageFns<WatchDeviceRequestsResponse_Complete> = {
+  encode(_: WatchDeviceRequestsResponse_Complete, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): WatchDeviceRequestsResponse_Complete {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseWatchDeviceRequestsResponse_Complete();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<WatchDeviceRequestsResponse_Complete>): WatchDeviceRequestsResponse_Complete {
+    return WatchDeviceRequestsResponse_Complete.fromPartial(base ?? {});
+  },
+  fromPartial(_: DeepPartial<WatchDeviceRequestsResponse_Complete>): WatchDeviceRequestsResponse_Complete {
+    const message = createBaseWatchDeviceRequestsResponse_Complete();
     return message;
   },
 };
@@ -724,12 +804,12 @@ export const WatchDeviceRequestsResponse: MessageFns<WatchDeviceRequestsResponse
  * configuration it answers at once and shows here; the rest waits here for a
  * person or program.
  *
- * Every error carries a google.rpc.ErrorInfo whose reason is an ErrorReason.
+ * Who calls, and how errors look, is as with CommandService.
  */
 export type DeviceRequestServiceService = typeof DeviceRequestServiceService;
 export const DeviceRequestServiceService = {
   /**
-   * Gives a request as it is now.
+   * Gives a request as it is now. Needs the scope open:device-request:read.
    *
    * Errors: VALIDATION_FAILED, FORBIDDEN, DEVICE_REQUEST_NOT_FOUND.
    */
@@ -745,7 +825,7 @@ export const DeviceRequestServiceService = {
     responseDeserialize: (value: Buffer): GetDeviceRequestResponse => GetDeviceRequestResponse.decode(value),
   },
   /**
-   * Lists requests, newest first.
+   * Lists requests, newest first. Needs the scope open:device-request:read.
    *
    * Errors: VALIDATION_FAILED, FORBIDDEN.
    */
@@ -761,15 +841,16 @@ export const DeviceRequestServiceService = {
     responseDeserialize: (value: Buffer): ListDeviceRequestsResponse => ListDeviceRequestsResponse.decode(value),
   },
   /**
-   * Answers a request that waits. The answer is stored, then handed to the broker
-   * with the request's `tid`. The first answer holds; the same one again is no
-   * error. Fields that carry secrets are not kept, and so not compared. To answer a
-   * request that RequestType marks as dangerous (flighttask_resource_get, as the
-   * dock flies the file that it is given) needs the scope open:command:dangerous
-   * as well.
+   * Answers a request that waits. The answer is stored, then handed to the
+   * broker with the request's `tid`. The first answer holds; the same one again
+   * (code, message and payload) is no error. Fields that carry secrets are not
+   * kept, and so not compared. Needs the scope open:device-request:create. To
+   * answer a request that RequestType marks as dangerous
+   * (flighttask_resource_get, as the dock flies the file that it is given)
+   * needs the scope open:command:dangerous as well.
    *
    * Errors: VALIDATION_FAILED, FORBIDDEN, DEVICE_REQUEST_NOT_FOUND,
-   * DEVICE_REQUEST_CLOSED, UNAVAILABLE.
+   * DEVICE_REQUEST_CLOSED.
    */
   replyDeviceRequest: {
     path: "/dockgate.downlink.v1.DeviceRequestService/ReplyDeviceRequest" as const,
@@ -783,11 +864,12 @@ export const DeviceRequestServiceService = {
     responseDeserialize: (value: Buffer): ReplyDeviceRequestResponse => ReplyDeviceRequestResponse.decode(value),
   },
   /**
-   * Streams the requests that wait, then each one that comes or changes. There is
-   * no cursor: a stream that broke is opened again and begins with those that
-   * wait then. Does not end by itself. A watcher that is too slow gets UNAVAILABLE.
+   * Streams the requests that wait, then `complete`, then each one that comes
+   * or changes. There is no cursor: a stream that broke is opened again and
+   * begins with those that wait then. Does not end by itself. A watcher that is
+   * too slow gets UNAVAILABLE. Needs the scope open:device-request:read.
    *
-   * Errors: VALIDATION_FAILED, FORBIDDEN, UNAVAILABLE.
+   * Errors: VALIDATION_FAILED, FORBIDDEN.
    */
   watchDeviceRequests: {
     path: "/dockgate.downlink.v1.DeviceRequestService/WatchDeviceRequests" as const,
@@ -804,42 +886,44 @@ export const DeviceRequestServiceService = {
 
 export interface DeviceRequestServiceServer extends UntypedServiceImplementation {
   /**
-   * Gives a request as it is now.
+   * Gives a request as it is now. Needs the scope open:device-request:read.
    *
    * Errors: VALIDATION_FAILED, FORBIDDEN, DEVICE_REQUEST_NOT_FOUND.
    */
   getDeviceRequest: handleUnaryCall<GetDeviceRequestRequest, GetDeviceRequestResponse>;
   /**
-   * Lists requests, newest first.
+   * Lists requests, newest first. Needs the scope open:device-request:read.
    *
    * Errors: VALIDATION_FAILED, FORBIDDEN.
    */
   listDeviceRequests: handleUnaryCall<ListDeviceRequestsRequest, ListDeviceRequestsResponse>;
   /**
-   * Answers a request that waits. The answer is stored, then handed to the broker
-   * with the request's `tid`. The first answer holds; the same one again is no
-   * error. Fields that carry secrets are not kept, and so not compared. To answer a
-   * request that RequestType marks as dangerous (flighttask_resource_get, as the
-   * dock flies the file that it is given) needs the scope open:command:dangerous
-   * as well.
+   * Answers a request that waits. The answer is stored, then handed to the
+   * broker with the request's `tid`. The first answer holds; the same one again
+   * (code, message and payload) is no error. Fields that carry secrets are not
+   * kept, and so not compared. Needs the scope open:device-request:create. To
+   * answer a request that RequestType marks as dangerous
+   * (flighttask_resource_get, as the dock flies the file that it is given)
+   * needs the scope open:command:dangerous as well.
    *
    * Errors: VALIDATION_FAILED, FORBIDDEN, DEVICE_REQUEST_NOT_FOUND,
-   * DEVICE_REQUEST_CLOSED, UNAVAILABLE.
+   * DEVICE_REQUEST_CLOSED.
    */
   replyDeviceRequest: handleUnaryCall<ReplyDeviceRequestRequest, ReplyDeviceRequestResponse>;
   /**
-   * Streams the requests that wait, then each one that comes or changes. There is
-   * no cursor: a stream that broke is opened again and begins with those that
-   * wait then. Does not end by itself. A watcher that is too slow gets UNAVAILABLE.
+   * Streams the requests that wait, then `complete`, then each one that comes
+   * or changes. There is no cursor: a stream that broke is opened again and
+   * begins with those that wait then. Does not end by itself. A watcher that is
+   * too slow gets UNAVAILABLE. Needs the scope open:device-request:read.
    *
-   * Errors: VALIDATION_FAILED, FORBIDDEN, UNAVAILABLE.
+   * Errors: VALIDATION_FAILED, FORBIDDEN.
    */
   watchDeviceRequests: handleServerStreamingCall<WatchDeviceRequestsRequest, WatchDeviceRequestsResponse>;
 }
 
 export interface DeviceRequestServiceClient extends Client {
   /**
-   * Gives a request as it is now.
+   * Gives a request as it is now. Needs the scope open:device-request:read.
    *
    * Errors: VALIDATION_FAILED, FORBIDDEN, DEVICE_REQUEST_NOT_FOUND.
    */
@@ -859,7 +943,7 @@ export interface DeviceRequestServiceClient extends Client {
     callback: (error: ServiceError | null, response: GetDeviceRequestResponse) => void,
   ): ClientUnaryCall;
   /**
-   * Lists requests, newest first.
+   * Lists requests, newest first. Needs the scope open:device-request:read.
    *
    * Errors: VALIDATION_FAILED, FORBIDDEN.
    */
@@ -879,15 +963,16 @@ export interface DeviceRequestServiceClient extends Client {
     callback: (error: ServiceError | null, response: ListDeviceRequestsResponse) => void,
   ): ClientUnaryCall;
   /**
-   * Answers a request that waits. The answer is stored, then handed to the broker
-   * with the request's `tid`. The first answer holds; the same one again is no
-   * error. Fields that carry secrets are not kept, and so not compared. To answer a
-   * request that RequestType marks as dangerous (flighttask_resource_get, as the
-   * dock flies the file that it is given) needs the scope open:command:dangerous
-   * as well.
+   * Answers a request that waits. The answer is stored, then handed to the
+   * broker with the request's `tid`. The first answer holds; the same one again
+   * (code, message and payload) is no error. Fields that carry secrets are not
+   * kept, and so not compared. Needs the scope open:device-request:create. To
+   * answer a request that RequestType marks as dangerous
+   * (flighttask_resource_get, as the dock flies the file that it is given)
+   * needs the scope open:command:dangerous as well.
    *
    * Errors: VALIDATION_FAILED, FORBIDDEN, DEVICE_REQUEST_NOT_FOUND,
-   * DEVICE_REQUEST_CLOSED, UNAVAILABLE.
+   * DEVICE_REQUEST_CLOSED.
    */
   replyDeviceRequest(
     request: ReplyDeviceRequestRequest,
@@ -905,11 +990,12 @@ export interface DeviceRequestServiceClient extends Client {
     callback: (error: ServiceError | null, response: ReplyDeviceRequestResponse) => void,
   ): ClientUnaryCall;
   /**
-   * Streams the requests that wait, then each one that comes or changes. There is
-   * no cursor: a stream that broke is opened again and begins with those that
-   * wait then. Does not end by itself. A watcher that is too slow gets UNAVAILABLE.
+   * Streams the requests that wait, then `complete`, then each one that comes
+   * or changes. There is no cursor: a stream that broke is opened again and
+   * begins with those that wait then. Does not end by itself. A watcher that is
+   * too slow gets UNAVAILABLE. Needs the scope open:device-request:read.
    *
-   * Errors: VALIDATION_FAILED, FORBIDDEN, UNAVAILABLE.
+   * Errors: VALIDATION_FAILED, FORBIDDEN.
    */
   watchDeviceRequests(
     request: WatchDeviceRequestsRequest,

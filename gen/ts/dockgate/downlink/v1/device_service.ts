@@ -47,7 +47,10 @@ export interface ListDevicesRequest {
   pageSize: number;
   /** next_page_token of the page before; empty for the first page. */
   pageToken: string;
-  /** Only devices that are reached through this gateway device, and itself. */
+  /**
+   * Only devices that are reached through this gateway device, and itself; by its
+   * serial number.
+   */
   gatewayId: string;
 }
 
@@ -80,7 +83,10 @@ export interface WatchDevicesResponse {
     /** A device as it is now. */
     { $case: "device"; value: Device }
     | //
-    /** The id of a device that is no longer known. */
+    /**
+     * The device_id of a device that is no longer known, or no longer by that
+     * name; then it comes next by its new one.
+     */
     { $case: "removedDeviceId"; value: string }
     | //
     /**
@@ -89,7 +95,10 @@ export interface WatchDevicesResponse {
      */
     { $case: "complete"; value: WatchDevicesResponse_Complete }
     | //
-    /** Nothing changed for a while, but the stream is alive. */
+    /**
+     * Nothing changed for 15 s (the gateway's watch_heartbeat_seconds), but the
+     * stream is alive.
+     */
     { $case: "heartbeat"; value: Heartbeat }
     | undefined;
 }
@@ -101,12 +110,12 @@ export interface WatchDevicesResponse_Complete {
 /** A device and its name. */
 export interface RegisterDeviceRequest {
   /**
-   * Required. How callers are to name the device: an alias of the caller's choice,
-   * or the serial number itself. 1 to 64 characters, without "/", "+", "#",
-   * spaces and control characters.
+   * Required. How callers are to name the device: an alias of the caller's
+   * choice, or the serial number itself. 1 to 64 printable characters up to
+   * U+FFEF, without "/", "+", "#" and spaces.
    */
   deviceId: string;
-  /** The serial number; empty when device_id is it. */
+  /** The serial number; empty when device_id is it. A name that is known is none. */
   serialNumber: string;
   /**
    * The serial number of the gateway device that carries its commands; empty when
@@ -154,8 +163,9 @@ export interface WatchEventsResponse {
     { $case: "event"; value: DeviceEvent }
     | //
     /**
-     * Nothing came for a while, but the stream is alive. The first message of
-     * every stream is a heartbeat, so that a caller has a cursor from the start.
+     * Nothing came for 15 s (the gateway's watch_heartbeat_seconds), but the
+     * stream is alive. The first message of every stream is a heartbeat, so
+     * that a caller has a cursor from the start.
      */
     { $case: "heartbeat"; value: Heartbeat }
     | undefined;
@@ -1074,12 +1084,12 @@ export const WatchEventsResponse: MessageFns<WatchEventsResponse> = {
  * Knows the devices that can be reached. A device becomes known when its gateway
  * device announces it, by the configuration, or by RegisterDevice.
  *
- * Every error carries a google.rpc.ErrorInfo whose reason is an ErrorReason.
+ * Who calls, and how errors look, is as with CommandService.
  */
 export type DeviceServiceService = typeof DeviceServiceService;
 export const DeviceServiceService = {
   /**
-   * Gives a device with its latest state.
+   * Gives a device with its latest state. Needs the scope open:command:read.
    *
    * Errors: VALIDATION_FAILED, FORBIDDEN, DEVICE_NOT_FOUND.
    */
@@ -1093,7 +1103,8 @@ export const DeviceServiceService = {
     responseDeserialize: (value: Buffer): GetDeviceResponse => GetDeviceResponse.decode(value),
   },
   /**
-   * Lists devices in the order of their ids, without their state.
+   * Lists devices in the order of their ids, without their state. Needs the scope
+   * open:command:read.
    *
    * Errors: VALIDATION_FAILED, FORBIDDEN.
    */
@@ -1110,9 +1121,10 @@ export const DeviceServiceService = {
    * Streams every device as it is now, then `complete`, then each one that
    * changes: it comes, goes, moves to another gateway device, or is registered
    * or removed. There is no cursor: a stream that broke is opened again and
-   * begins with how things are then. Does not end by itself.
+   * begins with how things are then. Does not end by itself. Needs the scope
+   * open:command:read.
    *
-   * Errors: VALIDATION_FAILED, FORBIDDEN, UNAVAILABLE.
+   * Errors: VALIDATION_FAILED, FORBIDDEN.
    */
   watchDevices: {
     path: "/dockgate.downlink.v1.DeviceService/WatchDevices" as const,
@@ -1126,13 +1138,16 @@ export const DeviceServiceService = {
   },
   /**
    * Gives a device a name, or makes one known before it announces itself; it is
-   * then of the caller's tenant. Safe to repeat: the last registration of a
-   * device_id holds. A caller whose credential is limited to some devices may
-   * register these, but not name them, as limits go by names. Needs the scope
+   * then of the caller's tenant. A device has one name beside its serial
+   * number: a second one takes the place of the first, which is not known any
+   * more. Safe to repeat: the last registration of a device_id holds. A name
+   * stands for its device also where another one turns up whose serial number
+   * it is. A caller whose credential is limited to some devices may register
+   * these, but not name them, as limits go by names. Needs the scope
    * open:command:dangerous: a wrong name sends commands to the wrong aircraft.
    *
    * Errors: VALIDATION_FAILED, FORBIDDEN, DEVICE_NOT_FOUND (the device or its
-   * gateway device is another tenant's), UNAVAILABLE.
+   * gateway device is another tenant's).
    */
   registerDevice: {
     path: "/dockgate.downlink.v1.DeviceService/RegisterDevice" as const,
@@ -1151,7 +1166,7 @@ export const DeviceServiceService = {
    *
    * Needs the scope open:command:dangerous.
    *
-   * Errors: VALIDATION_FAILED, FORBIDDEN, DEVICE_NOT_FOUND, UNAVAILABLE.
+   * Errors: VALIDATION_FAILED, FORBIDDEN, DEVICE_NOT_FOUND.
    */
   removeDevice: {
     path: "/dockgate.downlink.v1.DeviceService/RemoveDevice" as const,
@@ -1166,10 +1181,10 @@ export const DeviceServiceService = {
   /**
    * Streams what devices tell, in the order in which it was stored: from a cursor
    * on, or from now. Does not end by itself. Loses nothing over a reconnect with
-   * the cursor of the last event seen.
+   * the cursor of the last event seen. Needs the scope open:command:read.
    *
    * Errors: VALIDATION_FAILED, FORBIDDEN, DEVICE_NOT_FOUND, CURSOR_OUT_OF_RANGE,
-   * CURSOR_EXPIRED, UNAVAILABLE.
+   * CURSOR_EXPIRED (which may come behind the first heartbeat).
    */
   watchEvents: {
     path: "/dockgate.downlink.v1.DeviceService/WatchEvents" as const,
@@ -1184,13 +1199,14 @@ export const DeviceServiceService = {
 
 export interface DeviceServiceServer extends UntypedServiceImplementation {
   /**
-   * Gives a device with its latest state.
+   * Gives a device with its latest state. Needs the scope open:command:read.
    *
    * Errors: VALIDATION_FAILED, FORBIDDEN, DEVICE_NOT_FOUND.
    */
   getDevice: handleUnaryCall<GetDeviceRequest, GetDeviceResponse>;
   /**
-   * Lists devices in the order of their ids, without their state.
+   * Lists devices in the order of their ids, without their state. Needs the scope
+   * open:command:read.
    *
    * Errors: VALIDATION_FAILED, FORBIDDEN.
    */
@@ -1199,20 +1215,24 @@ export interface DeviceServiceServer extends UntypedServiceImplementation {
    * Streams every device as it is now, then `complete`, then each one that
    * changes: it comes, goes, moves to another gateway device, or is registered
    * or removed. There is no cursor: a stream that broke is opened again and
-   * begins with how things are then. Does not end by itself.
+   * begins with how things are then. Does not end by itself. Needs the scope
+   * open:command:read.
    *
-   * Errors: VALIDATION_FAILED, FORBIDDEN, UNAVAILABLE.
+   * Errors: VALIDATION_FAILED, FORBIDDEN.
    */
   watchDevices: handleServerStreamingCall<WatchDevicesRequest, WatchDevicesResponse>;
   /**
    * Gives a device a name, or makes one known before it announces itself; it is
-   * then of the caller's tenant. Safe to repeat: the last registration of a
-   * device_id holds. A caller whose credential is limited to some devices may
-   * register these, but not name them, as limits go by names. Needs the scope
+   * then of the caller's tenant. A device has one name beside its serial
+   * number: a second one takes the place of the first, which is not known any
+   * more. Safe to repeat: the last registration of a device_id holds. A name
+   * stands for its device also where another one turns up whose serial number
+   * it is. A caller whose credential is limited to some devices may register
+   * these, but not name them, as limits go by names. Needs the scope
    * open:command:dangerous: a wrong name sends commands to the wrong aircraft.
    *
    * Errors: VALIDATION_FAILED, FORBIDDEN, DEVICE_NOT_FOUND (the device or its
-   * gateway device is another tenant's), UNAVAILABLE.
+   * gateway device is another tenant's).
    */
   registerDevice: handleUnaryCall<RegisterDeviceRequest, RegisterDeviceResponse>;
   /**
@@ -1221,23 +1241,23 @@ export interface DeviceServiceServer extends UntypedServiceImplementation {
    *
    * Needs the scope open:command:dangerous.
    *
-   * Errors: VALIDATION_FAILED, FORBIDDEN, DEVICE_NOT_FOUND, UNAVAILABLE.
+   * Errors: VALIDATION_FAILED, FORBIDDEN, DEVICE_NOT_FOUND.
    */
   removeDevice: handleUnaryCall<RemoveDeviceRequest, RemoveDeviceResponse>;
   /**
    * Streams what devices tell, in the order in which it was stored: from a cursor
    * on, or from now. Does not end by itself. Loses nothing over a reconnect with
-   * the cursor of the last event seen.
+   * the cursor of the last event seen. Needs the scope open:command:read.
    *
    * Errors: VALIDATION_FAILED, FORBIDDEN, DEVICE_NOT_FOUND, CURSOR_OUT_OF_RANGE,
-   * CURSOR_EXPIRED, UNAVAILABLE.
+   * CURSOR_EXPIRED (which may come behind the first heartbeat).
    */
   watchEvents: handleServerStreamingCall<WatchEventsRequest, WatchEventsResponse>;
 }
 
 export interface DeviceServiceClient extends Client {
   /**
-   * Gives a device with its latest state.
+   * Gives a device with its latest state. Needs the scope open:command:read.
    *
    * Errors: VALIDATION_FAILED, FORBIDDEN, DEVICE_NOT_FOUND.
    */
@@ -1257,7 +1277,8 @@ export interface DeviceServiceClient extends Client {
     callback: (error: ServiceError | null, response: GetDeviceResponse) => void,
   ): ClientUnaryCall;
   /**
-   * Lists devices in the order of their ids, without their state.
+   * Lists devices in the order of their ids, without their state. Needs the scope
+   * open:command:read.
    *
    * Errors: VALIDATION_FAILED, FORBIDDEN.
    */
@@ -1280,9 +1301,10 @@ export interface DeviceServiceClient extends Client {
    * Streams every device as it is now, then `complete`, then each one that
    * changes: it comes, goes, moves to another gateway device, or is registered
    * or removed. There is no cursor: a stream that broke is opened again and
-   * begins with how things are then. Does not end by itself.
+   * begins with how things are then. Does not end by itself. Needs the scope
+   * open:command:read.
    *
-   * Errors: VALIDATION_FAILED, FORBIDDEN, UNAVAILABLE.
+   * Errors: VALIDATION_FAILED, FORBIDDEN.
    */
   watchDevices(
     request: WatchDevicesRequest,
@@ -1295,13 +1317,16 @@ export interface DeviceServiceClient extends Client {
   ): ClientReadableStream<WatchDevicesResponse>;
   /**
    * Gives a device a name, or makes one known before it announces itself; it is
-   * then of the caller's tenant. Safe to repeat: the last registration of a
-   * device_id holds. A caller whose credential is limited to some devices may
-   * register these, but not name them, as limits go by names. Needs the scope
+   * then of the caller's tenant. A device has one name beside its serial
+   * number: a second one takes the place of the first, which is not known any
+   * more. Safe to repeat: the last registration of a device_id holds. A name
+   * stands for its device also where another one turns up whose serial number
+   * it is. A caller whose credential is limited to some devices may register
+   * these, but not name them, as limits go by names. Needs the scope
    * open:command:dangerous: a wrong name sends commands to the wrong aircraft.
    *
    * Errors: VALIDATION_FAILED, FORBIDDEN, DEVICE_NOT_FOUND (the device or its
-   * gateway device is another tenant's), UNAVAILABLE.
+   * gateway device is another tenant's).
    */
   registerDevice(
     request: RegisterDeviceRequest,
@@ -1324,7 +1349,7 @@ export interface DeviceServiceClient extends Client {
    *
    * Needs the scope open:command:dangerous.
    *
-   * Errors: VALIDATION_FAILED, FORBIDDEN, DEVICE_NOT_FOUND, UNAVAILABLE.
+   * Errors: VALIDATION_FAILED, FORBIDDEN, DEVICE_NOT_FOUND.
    */
   removeDevice(
     request: RemoveDeviceRequest,
@@ -1344,10 +1369,10 @@ export interface DeviceServiceClient extends Client {
   /**
    * Streams what devices tell, in the order in which it was stored: from a cursor
    * on, or from now. Does not end by itself. Loses nothing over a reconnect with
-   * the cursor of the last event seen.
+   * the cursor of the last event seen. Needs the scope open:command:read.
    *
    * Errors: VALIDATION_FAILED, FORBIDDEN, DEVICE_NOT_FOUND, CURSOR_OUT_OF_RANGE,
-   * CURSOR_EXPIRED, UNAVAILABLE.
+   * CURSOR_EXPIRED (which may come behind the first heartbeat).
    */
   watchEvents(request: WatchEventsRequest, options?: Partial<CallOptions>): ClientReadableStream<WatchEventsResponse>;
   watchEvents(

@@ -15,9 +15,9 @@ export const protobufFileName = "dockgate/downlink/v1/error_reason.proto";
 /**
  * Why a call was refused. Over gRPC the name without its prefix is the `reason`
  * of a google.rpc.ErrorInfo with domain "dockgate.dev"; over HTTP it is the
- * `code` of the error body. Offending fields are listed in a google.rpc.BadRequest
- * (gRPC) or in `details` (HTTP). The metadata keys named below are those of the
- * ErrorInfo.
+ * `code` of the error body. Offending fields are listed in a
+ * google.rpc.BadRequest (gRPC) or in `details` (HTTP). The metadata keys named
+ * below are those of the ErrorInfo.
  */
 export enum ErrorReason {
   /** ERROR_REASON_UNSPECIFIED - Not set; never returned. */
@@ -34,8 +34,8 @@ export enum ErrorReason {
    */
   ERROR_REASON_VALIDATION_FAILED = 2,
   /**
-   * ERROR_REASON_UNSUPPORTED_VENDOR - HTTP 400, INVALID_ARGUMENT. The vendor is not "dji". Metadata: vendor,
-   * supported.
+   * ERROR_REASON_UNSUPPORTED_VENDOR - HTTP 400, INVALID_ARGUMENT. The vendor is not "dji"; a command over gRPC has
+   * its vendor by the arm that is set. Metadata: vendor, supported.
    */
   ERROR_REASON_UNSUPPORTED_VENDOR = 3,
   /**
@@ -45,10 +45,10 @@ export enum ErrorReason {
   ERROR_REASON_UNSUPPORTED_COMMAND = 4,
   /**
    * ERROR_REASON_UNAUTHORIZED - HTTP 401, UNAUTHENTICATED. A signature header is missing or malformed, or
-   * the API ID is unknown or disabled. Over gRPC: there is no API key in the
-   * metadata `authorization` and no client certificate that stands for one, or
-   * it cannot be used, or it came without TLS. Metadata: header where one is at
-   * fault.
+   * the API ID is unknown or disabled. Over gRPC: there is no "Bearer <api
+   * id>.<api key>" in the metadata `authorization` and no client certificate that
+   * stands for a key, or it cannot be used, or it came without TLS. Metadata:
+   * header where one is at fault.
    */
   ERROR_REASON_UNAUTHORIZED = 5,
   /**
@@ -85,8 +85,8 @@ export enum ErrorReason {
    */
   ERROR_REASON_IDEMPOTENCY_CONFLICT = 13,
   /**
-   * ERROR_REASON_PAYLOAD_TOO_LARGE - HTTP 413, RESOURCE_EXHAUSTED. The body is over the limit. Metadata:
-   * limit_bytes.
+   * ERROR_REASON_PAYLOAD_TOO_LARGE - HTTP 413, RESOURCE_EXHAUSTED. The request is over the limit, or what the
+   * device is to be sent is, which may be longer as JSON. Metadata: limit_bytes.
    */
   ERROR_REASON_PAYLOAD_TOO_LARGE = 14,
   /** ERROR_REASON_UNSUPPORTED_MEDIA_TYPE - HTTP 415. The body is not application/json. Metadata: content_type. */
@@ -108,10 +108,10 @@ export enum ErrorReason {
    * ERROR_REASON_FORBIDDEN - HTTP 403, PERMISSION_DENIED. The caller lacks a scope, the gateway's
    * configuration switches the thing off, or the caller's credential is limited
    * to other devices than the one that is named, or to which the named command
-   * or request belongs; another tenant's is never FORBIDDEN but not found. Where a
-   * field of the method names the device, that field is listed. Lists and watches
-   * leave out what is out of reach. Metadata: scope, or setting, that
-   * would allow it; or device_id.
+   * or request belongs; another tenant's is never FORBIDDEN but not found.
+   * Where a field of the method names the device, that field is listed. Lists
+   * and watches leave out what is out of reach. Metadata: scope, or setting,
+   * that would allow it; or device_id.
    */
   ERROR_REASON_FORBIDDEN = 19,
   /**
@@ -133,7 +133,8 @@ export enum ErrorReason {
   ERROR_REASON_DEVICE_REQUEST_NOT_FOUND = 22,
   /**
    * ERROR_REASON_DEVICE_REQUEST_CLOSED - HTTP 409, FAILED_PRECONDITION. The device's request has been answered
-   * otherwise, or nobody answered it in time. Metadata: device_request_id, status.
+   * otherwise, or nobody answered it in time. Metadata: device_request_id,
+   * status.
    */
   ERROR_REASON_DEVICE_REQUEST_CLOSED = 23,
   /**
