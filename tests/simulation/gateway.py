@@ -114,7 +114,7 @@ class Process:
             if connected and not bridge.session_kept:
                 presence.forget()
             dispatcher.connection_changed()
-            events.connection_changed()
+            inbound.connection_changed()
 
         store = StutteringStore(world, gateway.database, committed)
         try:

@@ -18,17 +18,13 @@ PAYLOAD_INDEX = re.compile(r"\d+-\d+-\d+")
 
 
 @dataclass(frozen=True, slots=True)
-class Setting:
+class Setting(replies.Asked):
     """A property/set message as the dock understood it.
 
     Attributes:
-        tid: identifies this exchange; the answer repeats it.
-        bid: the same for the business run.
         data: names and values; at least one property is among them.
     """
 
-    tid: str
-    bid: str
     data: dict[str, Any]
 
     @property
@@ -40,21 +36,6 @@ class Setting:
     def method(self) -> str:
         """The first of them: by its name the dock is told how to answer the message."""
         return self.names[0]
-
-    @property
-    def key(self) -> str:
-        """What a second message must not have in common with this one."""
-        return self.tid
-
-    @property
-    def label(self) -> str:
-        """What tells it from others, for a log line."""
-        return f"tid {self.tid}"
-
-    @property
-    def ids(self) -> dict[str, object]:
-        """The same for programs."""
-        return {"tid": self.tid, "bid": self.bid}
 
 
 def read_setting(message: dict[str, Any]) -> Setting:

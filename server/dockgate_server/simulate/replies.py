@@ -45,20 +45,16 @@ _OUTPUT_STATUS = dict.fromkeys(
 
 
 @dataclass(frozen=True, slots=True)
-class Command:
-    """A services message as the dock understood it (DJI: topic-definition, services).
+class Asked:
+    """A message that the dock has to answer.
 
     Attributes:
-        tid: identifies this exchange; the reply repeats it.
-        bid: identifies the business run; the reply and most job events repeat it.
-        method: DJI's name of the command.
-        data: the parameters, whatever JSON they are.
+        tid: identifies this exchange; the answer repeats it.
+        bid: identifies the business run; the answer and most job events repeat it.
     """
 
     tid: str
     bid: str
-    method: str
-    data: Any
 
     @property
     def key(self) -> str:
@@ -74,6 +70,19 @@ class Command:
     def ids(self) -> dict[str, object]:
         """The same for programs."""
         return {"tid": self.tid, "bid": self.bid}
+
+
+@dataclass(frozen=True, slots=True)
+class Command(Asked):
+    """A services message as the dock understood it (DJI: topic-definition, services).
+
+    Attributes:
+        method: DJI's name of the command.
+        data: the parameters, whatever JSON they are.
+    """
+
+    method: str
+    data: Any
 
     def member(self, name: str, otherwise: Any = None) -> Any:
         """Return a member of data; `otherwise` if there is none or data is not an object."""
