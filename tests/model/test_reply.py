@@ -7,7 +7,13 @@ from hypothesis import strategies as st
 from support.records import a_reply
 
 from dockgate_server.model.command import Channel, Command, Status, Vendor
-from dockgate_server.model.reply import Outcome, as_integer, outcome_for, read_outcome
+from dockgate_server.model.reply import (
+    LONGEST_TEXT,
+    Outcome,
+    as_integer,
+    outcome_for,
+    read_outcome,
+)
 
 
 @pytest.mark.parametrize(
@@ -149,3 +155,30 @@ def test_why_a_reply_does_not_fit_is_said_briefly() -> None:
     why = outcome_for(_command("charge_open"), a_reply("c1", method="x" * 10_000))
     assert isinstance(why, str)
     assert len(why) < 200
+
+
+def test_what_a_reply_says_is_cut_where_it_is_too_long() -> None:
+    """It is kept twice beside the reply itself, with every event of the command."""
+    outcome = read_outcome({"result": 1, "code": "c" * 10_000, "message": "m" * 10_000})
+    assert outcome is not None
+    assert (outcome.code, outcome.message) == ("c" * LONGEST_TEXT, "m" * LONGEST_TEXT)
+
+
+def test_properties_that_were_not_set_are_told_briefly() -> None:
+    """However many there are, and however long the names that a device gives them."""
+    data = {"x" * 100_000: {f"m{number}": {"result": 1} for number in range(5000)}}
+    outcome = read_outcome(data, Channel.PROPERTY_SET)
+    assert outcome is not None
+    assert outcome.message is not None
+    assert outcome.message.startswith("not set: xxx")
+    assert len(outcome.message) == LONGEST_TEXT
+
+
+def test_properties_without_a_result_are_told_briefly() -> None:
+    """However many were sent."""
+    sent = orjson.dumps({"x" * 100_000: {f"m{number}": 1 for number in range(5000)}})
+    command = _command("x")._replace(channel=Channel.PROPERTY_SET, data=sent)
+    why = outcome_for(command, a_reply("c1", {"y": 1}, channel=Channel.PROPERTY_SET))
+    assert isinstance(why, str)
+    assert why.startswith("the reply has no result for xxx")
+    assert len(why) <= LONGEST_TEXT

@@ -12,8 +12,12 @@ from dockgate_server.dispatcher.outstanding import Outstanding
 from dockgate_server.dispatcher.recorder import Recorder
 from dockgate_server.inbound.room import Room
 from dockgate_server.model.command import Channel
-from dockgate_server.model.reply import Reply
+from dockgate_server.model.reply import Reply, in_short
 from dockgate_server.model.transitions import RecordReply, Unmatched
+
+LARGEST_KEPT = 131_072
+"""Bytes of a reply's `data` that are kept. An event of a command may tell of two replies, and of
+one of them twice: in a message they take 13 times as much at most, and clients take 4 MiB."""
 
 
 class Replies:
@@ -67,15 +71,24 @@ class Replies:
                     payload = b""
             self._record(Unmatched(gateway_id, "", method, reason, payload, now), message)
             return
+        shown = redaction.shown(content.data, message.payload)
+        raw_data, note = orjson.dumps(shown), ""
+        if len(raw_data) > LARGEST_KEPT:
+            note = (
+                f"the reply's data had {len(raw_data)} bytes; of it only result, code, message, "
+                "msg and description are kept"
+            )
+            raw_data = orjson.dumps(in_short(shown))
         reply = Reply(
             gateway_id=gateway_id,
             tid=content.tid,
             method=content.method,
             data=content.data,
-            raw_data=orjson.dumps(redaction.shown(content.data, message.payload)),
+            raw_data=raw_data,
             received_at=now,
             channel=self._channel,
             seq=content.seq,
+            note=note,
         )
         among = self._outstanding.of(gateway_id, content.method or "")
         self._record(RecordReply(reply, among), message)

@@ -167,7 +167,7 @@ class Command(NamedTuple):
     response_code: str | None = None
     response_message: str | None = None
     vendor_response: bytes | None = None
-    """The whole `data` of the reply, as JSON."""
+    """The `data` of the reply as JSON; of one that is too large, what it says of the outcome."""
     failure_code: FailureCode | None = None
     failure_reason: str | None = None
     job: Job | None = None

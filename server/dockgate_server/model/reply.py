@@ -13,8 +13,13 @@ from typing import NamedTuple
 
 from dockgate_server.model.command import Channel, Command
 
+LONGEST_TEXT = 1000
+"""Characters of what a device says that are kept beside its reply, with every event."""
+
+_LONGEST_PATH = 100
 _DIGITS = re.compile(r"-?[0-9]{1,18}")
 _MESSAGE_MEMBERS = ("message", "msg", "description")
+_OUTCOME_MEMBERS = ("result", "code", *_MESSAGE_MEMBERS)
 
 
 class Reply(NamedTuple):
@@ -28,11 +33,17 @@ class Reply(NamedTuple):
     data: object
     """The parsed `data` member, of any JSON type."""
     raw_data: bytes
-    """The same as JSON."""
+    """What is kept of it, as JSON."""
     received_at: int
     channel: Channel = Channel.SERVICES
     seq: int | None = None
     """The sequence number of a DRC reply; None where it has none."""
+    note: str = ""
+    """That not all of it is kept, where that is so."""
+
+    def explained(self, what: str) -> str:
+        """What is said of the reply, with its note."""
+        return f"{what}; {self.note}" if self.note else what
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +77,17 @@ def read_outcome(data: object, channel: Channel = Channel.SERVICES) -> Outcome |
     )
 
 
+def in_short(data: object) -> dict[str, object] | None:
+    """What says how it went, of data that is too large to be kept; None for what is no object."""
+    if not isinstance(data, Mapping):
+        return None
+    return {
+        name: value[:LONGEST_TEXT] if isinstance(value, str) else value
+        for name in _OUTCOME_MEMBERS
+        if name in data and not isinstance(value := data[name], dict | list)
+    }
+
+
 def outcome_for(command: Command, reply: Reply) -> Outcome | str:
     """What the reply says of the command, or why it cannot be its answer.
 
@@ -79,7 +101,7 @@ def outcome_for(command: Command, reply: Reply) -> Outcome | str:
     if command.channel is Channel.PROPERTY_SET:
         missing = list(_unanswered(json.loads(command.data), reply.data))
         if missing:
-            return f"the reply has no result for {', '.join(missing)}"
+            return f"the reply has no result for {', '.join(missing)}"[:LONGEST_TEXT]
     return read_outcome(reply.data, reply.channel) or "the reply has no readable result"
 
 
@@ -95,7 +117,7 @@ def _unanswered(sent: object, answered: object, path: str = "") -> Iterator[str]
         return
     for name, value in sent.items():
         below = answered.get(name) if isinstance(answered, Mapping) else None
-        yield from _unanswered(value, below, f"{path}.{name}" if path else name)
+        yield from _unanswered(value, below, _path(path, name))
 
 
 def _read_set_outcome(data: Mapping[object, object]) -> Outcome | None:
@@ -114,7 +136,8 @@ def _read_set_outcome(data: Mapping[object, object]) -> Outcome | None:
     listed = ", ".join(
         f"{name or 'all'}: {code} ({meaning.get(code or 0, 'error')})" for name, code in refused
     )
-    return Outcome(succeeded=False, code=str(refused[0][1]), message=f"not set: {listed}")
+    message = f"not set: {listed}"[:LONGEST_TEXT]
+    return Outcome(succeeded=False, code=str(refused[0][1]), message=message)
 
 
 def _results(data: Mapping[object, object], path: str = "") -> Iterator[tuple[str, int | None]]:
@@ -124,14 +147,19 @@ def _results(data: Mapping[object, object], path: str = "") -> Iterator[tuple[st
         return
     for name, value in data.items():
         if isinstance(value, Mapping):
-            yield from _results(value, f"{path}.{name}" if path else str(name))
+            yield from _results(value, _path(path, name))
+
+
+def _path(above: str, name: object) -> str:
+    """Cut, as a long name stands in the path of everything below it."""
+    return (f"{above}.{name}" if above else str(name))[:_LONGEST_PATH]
 
 
 def _message(data: Mapping[object, object]) -> str | None:
     for member in _MESSAGE_MEMBERS:
         value = data.get(member)
         if isinstance(value, str) and value:
-            return value
+            return value[:LONGEST_TEXT]
     return None
 
 
@@ -156,4 +184,4 @@ def _as_text(value: object) -> str:
         return "true" if value else "false"
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
-    return str(value)
+    return str(value)[:LONGEST_TEXT]

@@ -190,7 +190,7 @@ def _take_replies(
         else:
             after = rows.changed(command, state)
             tx.remember(after)
-            facts[number] = Fact(after, _REPLIED, reply.received_at)
+            facts[number] = Fact(after, _REPLIED, reply.received_at, reply.note)
     return facts
 
 
@@ -210,11 +210,11 @@ def _further_reply(tx: Transaction, reply: replies.Reply, columns: rows.Row) -> 
     said = {"code": code, "message": message, "data": data, "job": job}
     values = {"id": command_id, "at": at, "limit": NOTED_REPLIES, **said}
     if (command := _changed(tx, "record_late_reply", values)) is not None:
-        return Fact(command, EventKind.REPLIED, at, "after the end")
+        return Fact(command, EventKind.REPLIED, at, reply.explained("after the end"))
     # It counts the events that there are.
     tx.write_down()
     if (command := _changed(tx, "note_reply", values)) is not None:
-        note = "a further reply; it changes nothing"
+        note = reply.explained("a further reply; it changes nothing")
         return Fact(command, EventKind.REPLIED, at, note, reply.raw_data)
     return None
 
@@ -225,7 +225,8 @@ def _odd_reply(tx: Transaction, command: Command, reply: replies.Reply, why: str
     tx.write_down()
     for query in ("end_unmatched", "note_reply"):
         if (after := _changed(tx, query, values)) is not None:
-            return Fact(after, EventKind.UNMATCHED_REPLY, at, why, reply.raw_data)
+            note = reply.explained(why)
+            return Fact(after, EventKind.UNMATCHED_REPLY, at, note, reply.raw_data)
     return None
 
 
@@ -252,7 +253,7 @@ def _to_ledger(tx: Transaction, reply: replies.Reply, reason: str) -> None:
         gateway_id=reply.gateway_id,
         tid=reply.tid,
         method=reply.method or "",
-        reason=reason,
+        reason=reply.explained(reason),
         data=reply.raw_data,
         received_at=reply.received_at,
     )
