@@ -25,7 +25,7 @@ LAYERS = (
         "tls",
     ),
     ("model",),
-    ("config", "codec", "hub"),
+    ("config", "codec", "hub", "lines"),
     ("store", "bridge", "asking", "limits"),
     ("devices", "retention", "audit"),
     ("dispatcher", "providers"),

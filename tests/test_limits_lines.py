@@ -3,8 +3,8 @@
 from structlog.testing import capture_logs
 from support.clock import ManualClock
 
-from dockgate_server.limits.lines import SECONDS, Lines
 from dockgate_server.limits.refusals import LOG_SECONDS, MOST_UNPROVEN_LINES, Refusals
+from dockgate_server.lines import SECONDS, Lines
 
 
 def test_so_many_a_second_and_the_next_counts_the_rest() -> None:

@@ -4,8 +4,11 @@ from pathlib import Path
 
 import orjson
 import pytest
+from support.clock import ManualClock
+from support.log import Log, events
 from support.records import NOW, a_job, a_reply, an_accept, begin_sending, in_status, ledger
 
+from dockgate_server.lines import MOST_FROM_DEVICES
 from dockgate_server.model.command import Command, EventKind, JobState, Status
 from dockgate_server.model.transitions import (
     ConfirmDelivery,
@@ -254,3 +257,24 @@ async def test_an_acknowledgement_behind_the_answer_changes_nothing(store: Sqlit
     before = await now(store, command)
     assert await store.apply(ConfirmDelivery(command.id, NOW + 4_000)) == ()
     assert await now(store, command) == before
+
+
+async def test_a_flood_of_replies_that_fit_nothing_is_few_lines(database: Path, log: Log) -> None:
+    """All of them are in the ledger; the log counts those that it leaves out."""
+    clock = ManualClock()
+    async with SqliteStore(database, clock=clock) as store:
+        for _ in range(MOST_FROM_DEVICES + 20):
+            await store.apply(RecordReply(a_reply("nobody")))
+        assert events(log) == ["reply_unmatched"] * MOST_FROM_DEVICES
+        clock.advance(1)
+        await store.record_unmatched(Unmatched("dock-001", "", "", "why", b"", NOW))
+        assert log[-1]["left_out"] == 20
+        assert len(await ledger(store)) == MOST_FROM_DEVICES + 21
+
+
+async def test_the_names_in_the_ledger_are_bounded(store: SqliteStore, log: Log) -> None:
+    """A device may put anything into them; there is enough of each to see what it was."""
+    await store.apply(RecordReply(a_reply("t" * 1_000_000, method="m" * 1_000_000)))
+    (entry,) = await ledger(store)
+    assert (entry.tid, entry.method) == ("t" * 200, "m" * 200)
+    assert (log[0]["tid"], log[0]["method"]) == (entry.tid, entry.method)

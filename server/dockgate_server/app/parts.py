@@ -205,6 +205,7 @@ async def _record(shared: Shared, reports: Reports) -> AsyncIterator[Record]:
         reports.committed,
         on_writable=shared.health.store_changed,
         keep_events=settings.keep_events,
+        clock=shared.clock,
     ) as store:
         vault = await unlocking.vault(store, settings.sealing_key)
         await store.secrets.clean(vault)

@@ -5,10 +5,10 @@ from collections.abc import Callable
 
 import structlog
 
+from dockgate_server import lines
 from dockgate_server.clock import Clock
 from dockgate_server.errors import DockgateError, Reason
-from dockgate_server.limits import lines
-from dockgate_server.limits.lines import Lines
+from dockgate_server.lines import Lines
 from dockgate_server.model.caller import LOCAL, Caller
 
 LOG_SECONDS = lines.SECONDS
@@ -96,10 +96,7 @@ class Refusals:
     def _write(
         self, write: Callable[..., object], event: str, proven: bool, said: dict[str, object]
     ) -> None:
-        if not proven:
-            left_out = self._unproven.one_more()
-            if left_out is None:
-                return
-            if left_out:
-                said["left_out"] = left_out
-        write(event, **said)
+        if proven:
+            write(event, **said)
+        else:
+            self._unproven.write(write, event, **said)

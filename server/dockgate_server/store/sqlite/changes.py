@@ -35,6 +35,9 @@ LEDGER_LIMIT = 10_000
 LEDGER_BYTES = 16_384
 """How much of each is kept: enough to see what it was."""
 
+LEDGER_NAME = 200
+"""How many characters of its tid and of its method."""
+
 NOTED_REPLIES = 50
 """How many replies to one command are noted; further ones leave no trace on it."""
 
@@ -132,9 +135,11 @@ def stall_job(tx: Transaction, change: transitions.StallJob) -> None:
 
 def put_unmatched(tx: Transaction, unmatched: transitions.Unmatched) -> None:
     """Write a reply into the ledger and drop the oldest beyond its limit."""
-    about = {"gateway": unmatched.gateway_id, "tid": unmatched.tid, "method": unmatched.method}
-    _log.warning("reply_unmatched", **about, reason=unmatched.reason)
-    values = unmatched._asdict() | {"data": unmatched.data[:LEDGER_BYTES]}
+    tid, method = unmatched.tid[:LEDGER_NAME], unmatched.method[:LEDGER_NAME]
+    about = {"gateway": unmatched.gateway_id, "tid": tid, "method": method}
+    tx.unmatched.write(_log.warning, "reply_unmatched", **about, reason=unmatched.reason)
+    kept = {"tid": tid, "method": method, "data": unmatched.data[:LEDGER_BYTES]}
+    values = unmatched._asdict() | kept
     (seq,) = tx.db.execute(LEDGER["insert_unmatched"], values).fetchone()
     tx.db.execute(LEDGER["trim_unmatched"], {"up_to": seq - LEDGER_LIMIT})
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from dockgate_server.clock import Clock
 from dockgate_server.model import transitions
 from dockgate_server.model.audit import Entry
 from dockgate_server.model.command import Command, CommandEvent, CommandFilter
@@ -49,6 +50,7 @@ class SqliteStore:
         on_writable: Is told False when the database takes no changes (disk full, locked, damaged),
             and True when it does again.
         keep_events: How many events of devices are kept at most.
+        clock: The time, for keeping lines in the log few.
     """
 
     def __init__(
@@ -59,12 +61,14 @@ class SqliteStore:
         exclusive: bool = True,
         on_writable: Callable[[bool], None] = lambda _: None,
         keep_events: int = KEPT,
+        clock: Clock | None = None,
     ) -> None:
         self._path = path
         self._on_commit = on_commit
         self._exclusive = exclusive
         self._on_writable = on_writable
         self._keep_events = keep_events
+        self._clock = clock
 
     async def __aenter__(self) -> "SqliteStore":
         """Open the database, bring it to the current schema and start the writer.
@@ -75,7 +79,7 @@ class SqliteStore:
         self._opened = contextlib.AsyncExitStack()
         connections = opened(self._path, exclusive=self._exclusive)
         writing, reading = await self._opened.enter_async_context(connections)
-        self._writer = GroupWriter(writing, self._on_commit, self._on_writable)
+        self._writer = GroupWriter(writing, self._on_commit, self._on_writable, self._clock)
         self._db = Database(reading, self._writer)
         self.audit = SqliteAudit(self._db)
         self.devices = SqliteDevices(self._db, self.audit)

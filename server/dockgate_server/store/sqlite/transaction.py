@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from dockgate_server.clock import SystemClock
+from dockgate_server.lines import MOST_FROM_DEVICES, Lines
 from dockgate_server.model.command import Command, CommandEvent, EventKind
 from dockgate_server.store.audit import Head
 from dockgate_server.store.sqlite import rows
@@ -37,11 +39,15 @@ class Transaction:
 
     Args:
         db: The database, in a transaction.
-        known: What is kept from one transaction to the next; to be emptied when one fails.
+        known: What is kept from one transaction to the next; see :meth:`forget`.
+        unmatched: How many lines the log has of replies that fit no command.
     """
 
-    def __init__(self, db: sqlite3.Connection, known: Known | None = None) -> None:
+    def __init__(
+        self, db: sqlite3.Connection, known: Known | None = None, unmatched: Lines | None = None
+    ) -> None:
         self.db = db
+        self.unmatched = unmatched or Lines(MOST_FROM_DEVICES, SystemClock())
         self.events: list[CommandEvent] = []
         self.audit_head: Head | None = None
         """The newest entry of the audit log, once one has been appended."""
@@ -84,6 +90,10 @@ class Transaction:
         if self._entries:
             run_for_all(self.db, AUDIT["append"], self._entries)
             self._entries.clear()
+
+    def forget(self) -> None:
+        """The transaction has failed, and what it knows of commands may not be so."""
+        self._known.clear()
 
     def remember(self, command: Command) -> None:
         """Have a command at hand for as long as it is open."""

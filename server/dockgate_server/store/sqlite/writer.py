@@ -18,6 +18,8 @@ import aiosqlite
 import structlog
 
 from dockgate_server import errors
+from dockgate_server.clock import Clock, SystemClock
+from dockgate_server.lines import MOST_FROM_DEVICES, Lines
 from dockgate_server.model.command import CommandEvent
 from dockgate_server.store.interface import OnCommit
 from dockgate_server.store.sqlite.together import Change, Failed, make_all
@@ -66,6 +68,8 @@ class Connection(aiosqlite.Connection):
         return done
 
 
+_Begin = Callable[[sqlite3.Connection], Transaction]
+
 _Asked = tuple[Change, asyncio.Future[Any]]
 _Begun = tuple[list[_Asked], "asyncio.Future[_Made]"]
 """Changes, and what becomes of them."""
@@ -93,6 +97,7 @@ class GroupWriter:
         on_commit: Is given the events of every commit.
         on_writable: Is told False when the database takes no changes, and True when it does
             again.
+        clock: The time, for keeping lines in the log few.
     """
 
     def __init__(
@@ -100,6 +105,7 @@ class GroupWriter:
         connection: Connection,
         on_commit: OnCommit,
         on_writable: Callable[[bool], None] = lambda _: None,
+        clock: Clock | None = None,
     ) -> None:
         # Kept, as to ask for the running loop costs a system call each time.
         self._loop = asyncio.get_running_loop()
@@ -110,6 +116,7 @@ class GroupWriter:
         self._wake = asyncio.Event()
         self._closing = False
         self._known: Known = {}
+        self._unmatched = Lines(MOST_FROM_DEVICES, clock or SystemClock())
         self._trouble = Trouble("write")
         self._damage: Exception | None = None
         self._patience: asyncio.TimerHandle | None = None
@@ -191,7 +198,8 @@ class GroupWriter:
             refused.set_result(_refused(changes, self._damage))
             return group, refused
         proving = self._trouble.lasts
-        make = partial(_make, changes=changes, known=self._known, proving=proving)
+        begin = partial(Transaction, known=self._known, unmatched=self._unmatched)
+        make = partial(_make, changes=changes, begin=begin, proving=proving)
         return group, self._connection.begin(make)
 
     async def _finish(self, group: list[_Asked], making: "asyncio.Future[_Made]") -> None:
@@ -226,13 +234,13 @@ class GroupWriter:
             self._on_writable(not self._trouble.lasts)
 
 
-def _make(db: sqlite3.Connection, changes: list[Change], known: Known, *, proving: bool) -> _Made:
+def _make(db: sqlite3.Connection, changes: list[Change], begin: _Begin, *, proving: bool) -> _Made:
     """Make the changes in one transaction; if that fails, each in one of its own.
 
     So one change that cannot be made does not take those beside it down.
     """
     try:
-        return _in_one_transaction(db, changes, known, proving=proving)
+        return _in_one_transaction(db, changes, begin, proving=proving)
     except Exception as error:
         if is_of_database(error):
             return _refused(changes, error)
@@ -240,7 +248,7 @@ def _make(db: sqlite3.Connection, changes: list[Change], known: Known, *, provin
             return _Made([Failed(_translated(error))], [])
     made = _Made([], [])
     for number, change in enumerate(changes):
-        one = _make(db, [change], known, proving=proving)
+        one = _make(db, [change], begin, proving=proving)
         if one.trouble is not None:
             one = _refused(changes[number:], one.trouble)
         made.done += one.done
@@ -252,9 +260,9 @@ def _make(db: sqlite3.Connection, changes: list[Change], known: Known, *, provin
 
 
 def _in_one_transaction(
-    db: sqlite3.Connection, changes: list[Change], known: Known, *, proving: bool
+    db: sqlite3.Connection, changes: list[Change], begin: _Begin, *, proving: bool
 ) -> _Made:
-    transaction = Transaction(db, known)
+    transaction = begin(db)
     try:
         db.execute("BEGIN IMMEDIATE")
         if proving:
@@ -262,7 +270,7 @@ def _in_one_transaction(
         done = make_all(transaction, changes)
         db.execute("COMMIT")
     except BaseException:
-        known.clear()
+        transaction.forget()
         # A failed COMMIT (disk full) may have rolled back by itself.
         if db.in_transaction:
             db.execute("ROLLBACK")

@@ -1,9 +1,15 @@
 """Keeping lines in the log few."""
 
+from collections.abc import Callable
+
 from dockgate_server.clock import Clock
 
 SECONDS = 1.0
 """The time for which they are counted."""
+
+MOST_FROM_DEVICES = 10
+"""Lines in a second about messages of devices that are of no use, of each kind: a device can send
+any number of them."""
 
 
 class Lines:
@@ -45,3 +51,18 @@ class Lines:
         self._written += 1
         left_out, self._left_out = self._left_out, 0
         return left_out
+
+    def write(self, write: Callable[..., object], event: str, **about: object) -> None:
+        """Write a line, unless it is to be left out; it says how many were before it.
+
+        Args:
+            write: The logger's method.
+            event: What the line is called.
+            about: What it says.
+        """
+        left_out = self.one_more()
+        if left_out is None:
+            return
+        if left_out:
+            about["left_out"] = left_out
+        write(event, **about)
