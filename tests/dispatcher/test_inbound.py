@@ -8,9 +8,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.bridge import ScriptedBridge
+from support.log import Log, events
 from support.records import CHARGE_OPEN, NOW, ledger
 from support.rig import Rig, Start
 
+from dockgate_server.lines import MOST_FROM_DEVICES
 from dockgate_server.model.command import EventKind, FailureCode, JobState, Status
 
 ODD = orjson.loads((Path(__file__).parents[1] / "codec" / "odd_messages.json").read_bytes())
@@ -259,3 +261,27 @@ async def test_what_is_no_topology_teaches_nothing(rig: Rig, content: dict[str, 
     await rig.settle()
     assert (rig.acknowledged, rig.bridge.answers) == (["odd"], [])
     assert await rig.store.devices.list() == []
+
+
+@pytest.mark.parametrize(
+    ("topic", "content", "line"),
+    [
+        (EVENTS, b"{", "unreadable_message"),
+        (TOPOLOGIES, b"{", "unreadable_message"),
+        (TOPOLOGIES, {"method": "m" * 1_000_000, "tid": "t"}, "unknown_status_method"),
+        (TOPOLOGIES, {"method": "update_topo", "tid": "t"}, "unreadable_topology"),
+        ("thing/product/dock-001/other", {}, "unexpected_topic"),
+    ],
+)
+async def test_a_flood_of_what_is_of_no_use_is_few_lines(
+    rig: Rig, log: Log, topic: str, content: object, line: str
+) -> None:
+    """The log counts those that it leaves out; each is acknowledged."""
+    for number in range(MOST_FROM_DEVICES + 20):
+        rig.receive(str(number), topic, content)
+    rig.clock.advance(1)
+    rig.receive("the last", topic, content)
+    assert events(log) == [line] * (MOST_FROM_DEVICES + 1)
+    assert log[-1]["left_out"] == 20
+    assert len(str(log)) < 10_000
+    assert rig.acknowledged[-1] == "the last"

@@ -9,9 +9,11 @@ import pytest
 from structlog.testing import capture_logs
 from support.bridge import NOBODY, ScriptedBridge
 from support.desk import Desk, sitting
+from support.log import Log, events
 
 from dockgate_server.bridge.interface import Acknowledgement, Verdict
 from dockgate_server.errors import unavailable
+from dockgate_server.lines import MOST_FROM_DEVICES
 from dockgate_server.model.device_request import Asked, ReplySource, RequestStatus, Routing
 from dockgate_server.providers import Answer, accepted
 
@@ -214,6 +216,16 @@ async def test_what_could_not_be_answered_is_logged_and_no_more(desk: Desk, payl
     assert desk.acknowledged == ["it"]
     assert await desk.recorded() == ()
     assert [one["event"] for one in logs] == ["unanswerable_request"]
+
+
+async def test_a_flood_of_what_could_not_be_answered_is_few_lines(desk: Desk, log: Log) -> None:
+    """The log counts those that it leaves out."""
+    for _ in range(MOST_FROM_DEVICES + 20):
+        desk.receive(b"[]")
+    desk.clock.advance(1)
+    desk.receive(b"[]")
+    assert events(log) == ["unanswerable_request"] * (MOST_FROM_DEVICES + 1)
+    assert log[-1]["left_out"] == 20
 
 
 async def test_secrets_of_requests_and_answers_are_not_kept(desk: Desk) -> None:

@@ -27,6 +27,7 @@ from dockgate_server.errors import DockgateError
 from dockgate_server.hub import Feed
 from dockgate_server.inbound.answering import answer
 from dockgate_server.inbound.room import Room
+from dockgate_server.lines import MOST_FROM_DEVICES, Lines
 from dockgate_server.model.event import DeviceEvent, NewEvent
 from dockgate_server.model.job import read_job
 from dockgate_server.model.transitions import RecordJob
@@ -96,6 +97,7 @@ class Events:
         self._alone: deque[_Group] = deque()
         self._storing = False
         self._room = Room("events")
+        self._unreadable = Lines(MOST_FROM_DEVICES, clock)
         self._unanswered: list[_Told] = []
         self._answered: list[int] = []
         self._noting = False
@@ -104,7 +106,8 @@ class Events:
         """See :data:`~dockgate_server.inbound.router.Handler`."""
         if content is None or len(message.payload) > LARGEST_BYTES:
             size = len(message.payload)
-            _log.warning("unreadable_message", topic=message.topic, bytes=size)
+            about = {"topic": message.topic, "bytes": size}
+            self._unreadable.write(_log.warning, "unreadable_message", **about)
             message.acknowledge()
             return
         new = _read(gateway_id, content, message.payload, self._clock.now_ms())

@@ -18,6 +18,7 @@ from dockgate_server.codec import envelope
 from dockgate_server.codec.redaction import without_secrets
 from dockgate_server.errors import DockgateError
 from dockgate_server.inbound.request_replies import RequestReplies
+from dockgate_server.lines import MOST_FROM_DEVICES, Lines
 from dockgate_server.model.device import SERIAL_NUMBER
 from dockgate_server.model.device_request import (
     Asked,
@@ -64,13 +65,14 @@ class Requests:
         self._replies = replies
         self._clock = clock
         self._answer_ms = round(answer_seconds * 1000)
+        self._of_no_use = Lines(MOST_FROM_DEVICES, clock)
         self._serving: dict[tuple[str, str, str], asyncio.Task[None]] = {}
 
     def handle(self, gateway_id: str, content: envelope.Envelope | None, message: Inbound) -> None:
         """See :data:`~dockgate_server.inbound.router.Handler`."""
         asked = _asked(gateway_id, content)
         if asked is None:
-            _log.warning("unanswerable_request", topic=message.topic)
+            self._of_no_use.write(_log.warning, "unanswerable_request", topic=message.topic)
             message.acknowledge()
             return
         key = (asked.gateway_id, asked.tid, asked.method)
@@ -78,7 +80,8 @@ class Requests:
             message.acknowledge()  # repeated before it was answered; the first one stands
             return
         if len(self._serving) >= _MOST_AT_ONCE:
-            _log.warning("request_dropped", gateway=gateway_id, method=asked.method)
+            about = {"gateway": gateway_id, "method": asked.method}
+            self._of_no_use.write(_log.warning, "request_dropped", **about)
             message.acknowledge()
             return
         serving = asyncio.create_task(self._serve(asked, message.acknowledge), name="request")

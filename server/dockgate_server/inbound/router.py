@@ -9,8 +9,10 @@ from collections.abc import Callable, Mapping, Sequence
 import structlog
 
 from dockgate_server.bridge.interface import Inbound
+from dockgate_server.clock import Clock
 from dockgate_server.codec import envelope, topics
 from dockgate_server.devices.presence import PresenceBook
+from dockgate_server.lines import MOST_FROM_DEVICES, Lines
 
 _log = structlog.get_logger(__name__)
 
@@ -25,6 +27,7 @@ class InboundRouter:
     Args:
         handlers: By the kind of the topic.
         presence: Is told of every sign of life, and of last wills.
+        clock: The time.
         waiting: Are called when a connection has begun: who has answers that could not be sent.
     """
 
@@ -32,11 +35,13 @@ class InboundRouter:
         self,
         handlers: Mapping[topics.Up, Handler],
         presence: PresenceBook,
+        clock: Clock,
         waiting: Sequence[Callable[[], None]] = (),
     ) -> None:
         self._handlers = handlers
         self._presence = presence
         self._waiting = waiting
+        self._unexpected = Lines(MOST_FROM_DEVICES, clock)
 
     def connection_changed(self) -> None:
         """Let those go on who could not send: just behind a new connection's begin, or its end."""
@@ -47,7 +52,7 @@ class InboundRouter:
         """Handle one message; it is acknowledged when its effect is committed."""
         where = topics.parse(message.topic)
         if where is None:
-            _log.warning("unexpected_topic", topic=message.topic)
+            self._unexpected.write(_log.warning, "unexpected_topic", topic=message.topic)
             message.acknowledge()
             return
         kind, sender = where

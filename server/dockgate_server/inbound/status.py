@@ -10,8 +10,11 @@ from dockgate_server.codec import envelope, topics
 from dockgate_server.devices.registry import Registry
 from dockgate_server.devices.topology import read_topology
 from dockgate_server.inbound.answering import answer
+from dockgate_server.lines import MOST_FROM_DEVICES, Lines
 
 _log = structlog.get_logger(__name__)
+
+_LONGEST_NAME = 200
 
 
 class Status:
@@ -27,6 +30,7 @@ class Status:
         self._bridge = bridge
         self._registry = registry
         self._clock = clock
+        self._of_no_use = Lines(MOST_FROM_DEVICES, clock)
         self._unanswered: dict[str, envelope.Envelope] = {}
         """What came while nothing could be sent: the latest of each gateway device."""
 
@@ -34,14 +38,15 @@ class Status:
         """See :data:`~dockgate_server.inbound.router.Handler`."""
         topology = None
         if content is None:
-            _log.warning("unreadable_message", topic=message.topic)
+            self._of_no_use.write(_log.warning, "unreadable_message", topic=message.topic)
         elif content.method != "update_topo":
-            _log.info("unknown_status_method", gateway=gateway_id, method=content.method)
+            about = {"gateway": gateway_id, "method": (content.method or "")[:_LONGEST_NAME]}
+            self._of_no_use.write(_log.info, "unknown_status_method", **about)
         else:
             now = self._clock.now_ms()
             topology = read_topology(gateway_id, content.data, now)
             if topology is None:
-                _log.warning("unreadable_topology", gateway=gateway_id)
+                self._of_no_use.write(_log.warning, "unreadable_topology", gateway=gateway_id)
         if content is None or topology is None:
             message.acknowledge()
             return

@@ -50,7 +50,8 @@ def router(
         Up.OSD: Telemetry(states.regular, registry, clock).handle,
         Up.STATE: Telemetry(states.on_change, registry, clock).handle,
     }
-    return InboundRouter(handlers, presence, (events.connection_changed, status.connection_changed))
+    waiting = (events.connection_changed, status.connection_changed)
+    return InboundRouter(handlers, presence, clock, waiting)
 
 
 def _unserved(gateway_id: str, content: Envelope | None, message: Inbound) -> None:
