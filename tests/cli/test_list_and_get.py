@@ -45,6 +45,17 @@ def test_a_limit_ends_the_list_also_when_there_is_more(run: Run, script: Script)
     assert [request.page_size for request in script.requests] == [500, 1]
 
 
+def test_pages_that_are_not_full_do_not_end_the_list(run: Run, script: Script) -> None:
+    """A server gives fewer commands than it was asked for where they are large."""
+    script.answers["list"] = [
+        pb.ListCommandsResponse(commands=[command()] * 2, next_page_token="p2"),
+        pb.ListCommandsResponse(commands=[command()], next_page_token="p3"),
+        pb.ListCommandsResponse(commands=[command()] * 2, next_page_token="p4"),
+    ]
+    assert run("list", "--limit", "5", "--json").out.count("\n") == 5
+    assert [request.page_size for request in script.requests] == [5, 3, 2]
+
+
 def test_no_commands_is_no_output(run: Run, script: Script) -> None:
     """A script that counts lines counts none."""
     script.answers["list"] = [pb.ListCommandsResponse()]

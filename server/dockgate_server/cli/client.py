@@ -62,7 +62,7 @@ class Client:
             if not page.next_page_token:
                 return
             if limit is not None:
-                limit -= request.page_size
+                limit -= _entries(page)
 
 
 @contextmanager
@@ -87,6 +87,11 @@ def connected(server: str, tls: Tls) -> Iterator[Client]:
         channel = grpc.secure_channel(server, credentials, options)
     with channel:
         yield Client(server, channel, pb_grpc.CommandServiceStub(channel))
+
+
+def _entries(page: Any) -> int:
+    """How many entries a page has: a server may give fewer than it was asked for."""
+    return sum(len(value) for field, value in page.ListFields() if field.is_repeated)
 
 
 def _credentials(tls: Tls) -> grpc.ChannelCredentials | None:
