@@ -7,6 +7,7 @@ import pytest
 from support.open_api import JSON, Answer, OpenApiUnderTest
 
 from dockgate_server.access.keys import NewKey
+from dockgate_server.http import device_requests
 from dockgate_server.model.caller import Scope
 from dockgate_server.model.device_request import (
     DeviceRequest,
@@ -14,6 +15,7 @@ from dockgate_server.model.device_request import (
     ReplySource,
     Routing,
 )
+from dockgate_server.store.sqlite import database
 
 REQUESTS = "/api/v1/open/device-requests"
 NO_ID = "00000000-0000-0000-0000-000000000000"
@@ -122,6 +124,20 @@ async def test_a_list_has_items_newest_first(api: OpenApiUnderTest, key: NewKey)
     ):
         items = (await api.get(REQUESTS + query, key)).body["items"]
         assert [one["request_id"][-1] for one in items] == found, query
+
+
+async def test_a_list_is_whole_also_where_its_requests_are_large(
+    api: OpenApiUnderTest, key: NewKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are read a few at a time, until there are as many as a list has."""
+    monkeypatch.setattr(database, "LARGEST_PAGE", 100)
+    for number in range(1, 6):
+        await _recorded(api, number, payload=b'"%s"' % (b"x" * 40))
+    items = (await api.get(REQUESTS, key)).body["items"]
+    assert [one["request_id"][-1] for one in items] == ["5", "4", "3", "2", "1"]
+    monkeypatch.setattr(device_requests, "MOST_LISTED", 3)
+    items = (await api.get(REQUESTS, key)).body["items"]
+    assert [one["request_id"][-1] for one in items] == ["5", "4", "3"]
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,10 @@ from support.log import Log
 from support.records import ledger
 from support.rig import Rig, starting
 
+from dockgate.downlink.v1 import command_service_pb2 as pb
 from dockgate_server.inbound import room
 from dockgate_server.inbound.replies import LARGEST_KEPT
-from dockgate_server.model.command import FailureCode, JobState, Status
+from dockgate_server.model.command import CommandFilter, FailureCode, JobState, Status
 from dockgate_server.model.reply import LONGEST_TEXT
 from dockgate_server.rpc import convert
 
@@ -134,3 +135,15 @@ async def test_the_largest_events_of_commands_can_be_read_by_everybody(
     message = convert.event(event)
     assert len(message.reply.struct_value.fields) == 2
     assert message.ByteSize() < 2 * 2**20
+
+
+async def test_a_page_of_the_largest_commands_can_be_read_by_everybody(rig: Rig) -> None:
+    """It has as many of them as one message has room for."""
+    data = {"result": 0, "output": {"licenses": [{"area_unlock": {"area_ids": [-1] * 40_000}}]}}
+    for _ in range(4):
+        rig.reply(await rig.accept(command_type="unlock_license_list"), data)
+        await rig.settle()
+    page = await rig.store.list_commands("default", CommandFilter(), None, 500)
+    assert (len(page.commands), page.next_before) == (3, page.commands[-1].seq)
+    commands = [convert.command(command) for command in page.commands]
+    assert 2 * 2**20 < pb.ListCommandsResponse(commands=commands).ByteSize() < 3 * 2**20

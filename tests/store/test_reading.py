@@ -1,6 +1,7 @@
 """Commands, lists and events as they are read back; other tenants see nothing."""
 
 import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -8,9 +9,11 @@ from support.records import NOW, a_job, a_reply, an_accept, in_status, ledger
 
 from dockgate_server.model.command import CommandEvent, CommandFilter, Status
 from dockgate_server.model.device import Device, Topology
-from dockgate_server.model.transitions import RecordJob, RecordReply
+from dockgate_server.model.transitions import RecordJob, RecordReply, Unmatched
 from dockgate_server.store.interface import Credential
 from dockgate_server.store.sqlite import SqliteStore
+from dockgate_server.store.sqlite import database as database_module
+from dockgate_server.store.sqlite.database import LARGEST_PAGE
 
 
 async def test_another_tenants_command_does_not_exist(store: SqliteStore) -> None:
@@ -171,3 +174,60 @@ async def test_keys_of_the_open_api_are_kept(store: SqliteStore) -> None:
     assert not await store.disable_credential("id-1", NOW + 2)
     assert not await store.disable_credential("id-2", NOW + 2)
     assert [one.disabled_at for one in await store.list_credentials()] == [NOW + 1]
+
+
+async def test_a_page_of_large_commands_has_fewer_of_them(store: SqliteStore) -> None:
+    """None is left out, and each page has at least one, however large that is."""
+    half = LARGEST_PAGE // 2 - 1000
+    sizes = (10, half, half, LARGEST_PAGE + 1, LARGEST_PAGE + 1, 10, 10)
+    ids = [(await store.accept(an_accept(data=b"x" * size))).command.id for size in sizes]
+    among = (("dock-001", "drone-001"), ("dock-002", "drone-001"))
+    for which, targets in (
+        (CommandFilter(), None),
+        (CommandFilter("drone-001"), None),
+        (CommandFilter(), among),
+    ):
+        seen: list[list[str]] = []
+        before = None
+        while not seen or before is not None:
+            page = await store.list_commands("default", which, before, 100, targets)
+            seen.append([command.id for command in page.commands])
+            before = page.next_before
+        assert [one for found in seen for one in found] == ids[::-1]
+        assert [len(found) for found in seen] == [2, 1, 1, 3]
+
+
+async def test_a_page_of_large_replies_has_fewer_of_them(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As any page."""
+    monkeypatch.setattr(database_module, "LARGEST_PAGE", 100)
+    for number in range(5):
+        await store.record_unmatched(Unmatched("d", f"t{number}", "", "", b"x" * 40, NOW))
+    seen: list[list[str]] = []
+    before = None
+    while not seen or before is not None:
+        page = await store.list_unmatched("default", "", before, 4)
+        seen.append([reply.tid for reply in page.replies])
+        before = page.next_before
+    assert seen == [["t4", "t3"], ["t2", "t1"], ["t0"]]
+
+
+async def test_large_events_are_read_a_few_at_a_time(
+    store: SqliteStore, told: list[CommandEvent], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever reads goes on until there are none."""
+    monkeypatch.setattr(database_module, "LARGEST_PAGE", 2000)
+    command = await in_status(store, Status.SUCCEEDED)
+    for _ in range(4):
+        await store.apply(RecordReply(a_reply(command.id, {"result": 0, "output": "x" * 900})))
+
+    async def all_of(read: Callable[[int], Awaitable[Sequence[CommandEvent]]]) -> None:
+        seen: list[CommandEvent] = []
+        while found := await read(len(seen)):
+            assert len(found) < len(told)
+            seen += found
+        assert seen == told
+
+    await all_of(lambda after: store.events_of_command("default", command.id, after, 100))
+    await all_of(lambda after: store.events_of_all_commands(after, 100))

@@ -18,6 +18,7 @@ from dockgate_server.model.device_request import (
     Routing,
 )
 from dockgate_server.store.sqlite import SqliteStore, backup, requests
+from dockgate_server.store.sqlite.database import LARGEST_PAGE
 
 NEW = NewRequest("r-1", "dock-001", "config", "t1", "b1", b"null", Routing.INBOX, 1000, 41_000)
 REPLY = Reply(0, "", ReplySource.MANUAL, b'{"result":0}', False, "tests", 2000)
@@ -110,3 +111,19 @@ async def test_a_repetition_finds_the_request(store: SqliteStore) -> None:
     await store.requests.expire("r-1")
     assert await store.requests.find("dock-001", "t1", "config") is None
     await store.requests.record(replace(_new(2), tid="t1"), None)
+
+
+async def test_a_page_of_large_requests_has_fewer_of_them(store: SqliteStore) -> None:
+    """What devices wrote and what they were answered count alike."""
+    large = b'"' + b"x" * (LARGEST_PAGE // 4) + b'"'
+    for number in range(4):
+        await store.requests.record(
+            replace(_new(number), payload=large), replace(REPLY, shown=large)
+        )
+    seen: list[list[str]] = []
+    before = None
+    while not seen or before is not None:
+        page = await store.requests.list("default", RequestFilter(), before, 100)
+        seen.append([one.id for one in page.requests])
+        before = page.next_before
+    assert seen == [["r-3"], ["r-2"], ["r-1"], ["r-0"]]

@@ -4,6 +4,7 @@ import asyncio
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
+from typing import Any
 
 import structlog
 from aiohttp import web
@@ -177,8 +178,15 @@ class OpenApi:
     ) -> web.Response:
         caller, _ = await self._verified(request, is_json=False)
         _, query = _target(request)
-        page, _ = await inbox.list(caller, device_requests.listing(query))
-        items = [device_requests.document(one) for one in page.requests]
+        listing = device_requests.listing(query)
+        items: list[dict[str, Any]] = []
+        # A page may have fewer than it was asked for.
+        while True:
+            page, listing.page_token = await inbox.list(caller, listing)
+            items += map(device_requests.document, page.requests)
+            if not listing.page_token or len(items) >= device_requests.MOST_LISTED:
+                break
+            listing.page_size = device_requests.MOST_LISTED - len(items)
         return json_response(200, {"items": items}, asked)
 
     async def _get_request(

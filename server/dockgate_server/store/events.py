@@ -27,7 +27,7 @@ class DeviceEvents(Protocol):
         """Remember that the devices have been told that these have arrived."""
 
     async def behind(self, after: int, limit: int) -> Sequence[DeviceEvent]:
-        """Events of every tenant behind a seq, oldest first.
+        """Events of every tenant behind a seq, oldest first: fewer where they are large.
 
         Raises:
             DockgateError: CURSOR_EXPIRED, when some of them have been removed.

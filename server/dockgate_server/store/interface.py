@@ -50,7 +50,7 @@ Target = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A page of commands, newest first."""
+    """A page of commands, newest first: fewer than were asked for where they are large."""
 
     commands: tuple[Command, ...]
     next_before: int | None
@@ -59,7 +59,7 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class LedgerPage:
-    """A page of replies that fit no command, newest first."""
+    """A page of replies that fit no command, newest first: fewer where they are large."""
 
     replies: tuple[Unmatched, ...]
     next_before: int | None
@@ -124,10 +124,10 @@ class Store(Protocol):
     async def events_of_command(
         self, tenant: str, command_id: str, after_revision: int, limit: int
     ) -> Sequence[CommandEvent]:
-        """A command's events behind a revision, oldest first."""
+        """A command's events behind a revision, oldest first: fewer where they are large."""
 
     async def events_of_all_commands(self, after: int, limit: int) -> Sequence[CommandEvent]:
-        """Events of every tenant behind an event's seq, oldest first.
+        """Events of every tenant behind an event's seq, oldest first: fewer where they are large.
 
         Raises:
             DockgateError: CURSOR_EXPIRED, when some of them have been removed.

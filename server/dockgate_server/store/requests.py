@@ -14,7 +14,7 @@ from dockgate_server.model.device_request import DeviceRequest, NewRequest, Repl
 
 @dataclass(frozen=True, slots=True)
 class RequestPage:
-    """A page of requests, newest first."""
+    """A page of requests, newest first: fewer than were asked for where they are large."""
 
     requests: tuple[DeviceRequest, ...]
     next_before: int | None

@@ -3,7 +3,9 @@
 import asyncio
 import sqlite3
 from collections.abc import Callable
-from typing import Any
+from contextlib import closing
+from functools import partial
+from typing import Any, TypeVar
 
 from dockgate_server import errors
 from dockgate_server.store.sqlite.rows import Row
@@ -11,6 +13,12 @@ from dockgate_server.store.sqlite.together import Change
 from dockgate_server.store.sqlite.transaction import Transaction
 from dockgate_server.store.sqlite.trouble import Trouble
 from dockgate_server.store.sqlite.writer import Connection, GroupWriter
+
+T = TypeVar("T")
+
+LARGEST_PAGE = 393_216
+"""Bytes of JSON in the rows that are read at once. As a message these are up to seven times as
+much, and clients take 4 MiB."""
 
 
 class Database:
@@ -38,7 +46,7 @@ class Database:
 
         return self._writer.submit(change)
 
-    async def read(self, read: Callable[[sqlite3.Connection], list[Row]]) -> list[Row]:
+    async def read(self, read: Callable[[sqlite3.Connection], T]) -> T:
         """Read with a function of one's own.
 
         Raises:
@@ -60,6 +68,14 @@ class Database:
         """
         return await self.read(lambda db: db.execute(query, values).fetchall())
 
+    async def page(self, query: str, values: dict[str, Any], limit: int) -> tuple[list[Row], bool]:
+        """See :func:`page`.
+
+        Raises:
+            DockgateError: UNAVAILABLE.
+        """
+        return await self.read(partial(page, query=query, values=values, limit=limit))
+
     async def one(self, query: str, values: dict[str, Any]) -> Row | None:
         """The first row of a query, if there is one.
 
@@ -68,3 +84,28 @@ class Database:
         """
         found = await self.all(query, values)
         return found[0] if found else None
+
+
+def page(
+    db: sqlite3.Connection, query: str, values: dict[str, Any], limit: int
+) -> tuple[list[Row], bool]:
+    """The first rows of a query, and whether there are more.
+
+    No more than the limit, and fewer where they are large; at least one where there is one.
+
+    Args:
+        db: The database.
+        query: Has a parameter ``limit``.
+        values: Its other parameters.
+        limit: How many are wanted.
+    """
+    found: list[Row] = []
+    size = 0
+    with closing(db.execute(query, {**values, "limit": limit + 1})) as rows:
+        for row in rows:
+            # JSON is all that is kept as bytes and may be large.
+            size += sum(len(value) for value in row if type(value) is bytes)
+            if found and (len(found) >= limit or size > LARGEST_PAGE):
+                return found, True
+            found.append(row)
+    return found, False

@@ -12,7 +12,7 @@ from dockgate_server.model.event import DeviceEvent, NewEvent, Repetition
 from dockgate_server.store.events import Recorded
 from dockgate_server.store.interface import Swept
 from dockgate_server.store.sqlite import changes
-from dockgate_server.store.sqlite.database import Database
+from dockgate_server.store.sqlite.database import Database, page
 from dockgate_server.store.sqlite.queries import EVENTS
 from dockgate_server.store.sqlite.rows import Row
 from dockgate_server.store.sqlite.transaction import Transaction
@@ -109,7 +109,7 @@ def _remove(tx: Transaction, seqs: Sequence[int]) -> None:
 
 
 def _behind(db: sqlite3.Connection, after: int, limit: int) -> list[Row]:
-    found: list[Row] = db.execute(EVENTS["behind"], {"after": after, "limit": limit}).fetchall()
+    found, _ = page(db, EVENTS["behind"], {"after": after}, limit)
     # Read behind the events: as it only rises, what is whole by it now was whole then.
     (removed,) = db.execute(EVENTS["horizon"]).fetchone()
     if after < removed:

@@ -96,11 +96,9 @@ class SqliteRequests:
             "request_type": which.request_type,
             "statuses": json.dumps(which.statuses),
             "before": _NEWEST if before is None else before,
-            "limit": limit + 1,
         }
-        found = [_request(row) for row in await self._db.all(REQUESTS["list"], values)]
-        more = len(found) > limit
-        return RequestPage(tuple(found[:limit]), found[limit - 1].seq if more else None)
+        found, more = await self._db.page(REQUESTS["list"], values, limit)
+        return RequestPage(tuple(map(_request, found)), found[-1][0] if more else None)
 
     async def gateways(self, tenant: str) -> Collection[str]:
         """See :class:`~dockgate_server.store.requests.DeviceRequests`."""

@@ -10,6 +10,7 @@ import sqlite3
 from dockgate_server.errors import DockgateError, Reason
 from dockgate_server.store.interface import Swept
 from dockgate_server.store.sqlite import rows
+from dockgate_server.store.sqlite.database import page
 from dockgate_server.store.sqlite.queries import COMMANDS, RETENTION
 from dockgate_server.store.sqlite.transaction import Transaction
 
@@ -49,9 +50,7 @@ def events_behind(db: sqlite3.Connection, after: int, limit: int) -> list[rows.R
     Raises:
         DockgateError: CURSOR_EXPIRED, when some of them have been removed.
     """
-    found: list[rows.Row] = db.execute(
-        COMMANDS["events_of_all_commands"], {"after": after, "limit": limit}
-    ).fetchall()
+    found, _ = page(db, COMMANDS["events_of_all_commands"], {"after": after}, limit)
     # Read behind the events: as it only rises, what is whole by it now was whole then.
     (removed,) = db.execute(RETENTION["horizon"]).fetchone()
     if after < removed:

@@ -159,11 +159,9 @@ class SqliteStore:
             "command_type": which.command_type,
             "statuses": json.dumps(which.statuses),
             "before": _NEWEST if before is None else before,
-            "limit": limit + 1,
         }
-        found = [rows.command(row) for row in await self._db.all(COMMANDS[query], values)]
-        more = len(found) > limit
-        return Page(tuple(found[:limit]), found[limit - 1].seq if more else None)
+        found, more = await self._db.page(COMMANDS[query], values, limit)
+        return Page(tuple(map(rows.command, found)), found[-1][0] if more else None)
 
     async def targets(self, tenant: str) -> Sequence[Target]:
         """See :class:`~dockgate_server.store.interface.Store`."""
@@ -173,10 +171,9 @@ class SqliteStore:
         self, tenant: str, command_id: str, after_revision: int, limit: int
     ) -> Sequence[CommandEvent]:
         """See :class:`~dockgate_server.store.interface.Store`."""
-        values = {"tenant": tenant, "id": command_id, "after": after_revision, "limit": limit}
-        return [
-            rows.event(row) for row in await self._db.all(COMMANDS["events_of_command"], values)
-        ]
+        values = {"tenant": tenant, "id": command_id, "after": after_revision}
+        found, _ = await self._db.page(COMMANDS["events_of_command"], values, limit)
+        return [rows.event(row) for row in found]
 
     async def events_of_all_commands(self, after: int, limit: int) -> Sequence[CommandEvent]:
         """See :class:`~dockgate_server.store.interface.Store`."""
@@ -238,13 +235,12 @@ class SqliteStore:
             "gateway_id": gateway_id,
             "gateways": None if among is None else json.dumps([*among]),
             "before": _NEWEST if before is None else before,
-            "limit": limit + 1,
         }
-        found = await self._db.all(LEDGER["list_unmatched"], values)
+        found, more = await self._db.page(LEDGER["list_unmatched"], values, limit)
         newest = await self._db.one(LEDGER["newest_unmatched"], {})
         return LedgerPage(
-            tuple(transitions.Unmatched(*row[1:]) for row in found[:limit]),
-            found[limit - 1][0] if len(found) > limit else None,
+            tuple(transitions.Unmatched(*row[1:]) for row in found),
+            found[-1][0] if more else None,
             newest[0] if newest else 0,
         )
 
