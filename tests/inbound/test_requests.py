@@ -245,10 +245,50 @@ async def test_secrets_of_requests_and_answers_are_not_kept(desk: Desk) -> None:
     assert "sesame" not in str(logs)
 
 
-async def test_a_huge_request_is_recorded_without_what_it_says(desk: Desk) -> None:
-    """A device must not fill the disk."""
-    request = await desk.asked("a_newer_request", "x" * 70_000)
-    assert request.payload == b"null"
+@pytest.mark.parametrize(
+    ("data", "kept"),
+    [
+        ("x" * 70_000, None),
+        (["x" * 70_000], None),
+        (
+            {"flight_id": "f-1", "files": ["x" * 70_000], "where": {"a": [1]}, "n": 0},
+            {"flight_id": "f-1", "files": None, "where": {"a": [1]}, "n": 0},
+        ),
+        ({"x" * 70_000: 1, "n": 0}, {"n": 0}),
+        ({f"n{number}": 0 for number in range(10_000)}, {f"n{number}": 0 for number in range(64)}),
+    ],
+    ids=["text", "list", "object", "long name", "many members"],
+)
+async def test_of_a_huge_request_what_is_small_is_kept(
+    desk: Desk, log: Log, data: object, kept: object
+) -> None:
+    """A device must not fill the disk, but whoever answers is not to be blind. The log says it."""
+    request = await desk.asked("a_newer_request", data)
+    assert orjson.loads(request.payload) == kept
+    line = log[0]
+    assert (line["event"], line["log_level"]) == ("request_kept_in_part", "warning")
+    assert (line["gateway"], line["method"], line["tid"]) == ("dock-001", "a_newer_request", "t1")
+    assert line["bytes"] == len(orjson.dumps(data))
+
+
+async def test_a_request_that_is_kept_in_part_is_bounded_all_the_same(desk: Desk) -> None:
+    """However many members are small, and whatever JSON makes of their names."""
+    data = {f"{number}{chr(1) * 150}": "x" * 70_000 for number in range(100)}
+    request = await desk.asked("a_newer_request", data)
+    assert 0 < len(request.payload) <= 65_536
+
+
+async def test_a_provider_sees_the_whole_of_a_huge_request(tmp_path: Path) -> None:
+    """What is kept of it is for people."""
+    seen: list[object] = []
+
+    async def reads(asked: Asked) -> Answer | None:
+        seen.append(asked.data)
+        return accepted("test", {})
+
+    async with sitting(tmp_path / "d.db", {"config": reads}) as desk:
+        await desk.asked("config", {"a": "x" * 70_000})
+    assert seen == [{"a": "x" * 70_000}]
 
 
 async def test_answers_go_one_after_the_other(desk: Desk) -> None:

@@ -8,6 +8,7 @@ answer has to be stored for that.
 import asyncio
 import uuid
 from collections.abc import Callable
+from itertools import islice
 
 import orjson
 import structlog
@@ -37,6 +38,8 @@ _log = structlog.get_logger(__name__)
 _RETRY_SECONDS = 1.0
 _LONGEST_NAME = 200
 _LARGEST_PAYLOAD = 65_536
+# Of a larger one so many members are kept, each with its name of so many bytes of JSON at most.
+_MOST_MEMBERS, _LARGEST_MEMBER = 64, 1000
 # More than the broker lets wait for an acknowledgement: only what it does not keep is dropped.
 _MOST_AT_ONCE = 4000
 
@@ -149,7 +152,12 @@ class Requests:
         self._replies.send(known, data, is_repeated=True, then=acknowledge)
 
     def _new(self, asked: Asked, answer: Answer | None) -> NewRequest:
-        payload = orjson.dumps(without_secrets(asked.data))
+        shown = without_secrets(asked.data)
+        payload = orjson.dumps(shown)
+        if len(payload) > _LARGEST_PAYLOAD:
+            about = {"gateway": asked.gateway_id, "method": asked.method, "tid": asked.tid}
+            _log.warning("request_kept_in_part", **about, bytes=len(payload))
+            payload = orjson.dumps(_in_part(shown))
         now = self._clock.now_ms()
         return NewRequest(
             id=str(uuid.uuid4()),
@@ -157,7 +165,7 @@ class Requests:
             request_type=asked.method,
             tid=asked.tid,
             bid=asked.bid,
-            payload=payload if len(payload) <= _LARGEST_PAYLOAD else b"null",
+            payload=payload,
             routing=Routing.INBOX if answer is None else Routing.AUTO,
             received_at=now,
             expires_at=now + self._answer_ms,
@@ -184,3 +192,19 @@ def _asked(gateway_id: str, content: envelope.Envelope | None) -> Asked | None:
     if longest > _LONGEST_NAME or not SERIAL_NUMBER.fullmatch(gateway_id):
         return None
     return Asked(gateway_id, content.method, content.tid, content.bid, content.data)
+
+
+def _in_part(data: object) -> dict[str, object] | None:
+    """The small members of `data` that is too large, and null for the others; None for no object.
+
+    Whoever answers sees which request it is, and that there was more to it.
+    """
+    if not isinstance(data, dict):
+        return None
+    kept: dict[str, object] = {}
+    for name, value in islice(data.items(), _MOST_MEMBERS):
+        for shown in (value, None):
+            if len(orjson.dumps({name: shown})) <= _LARGEST_MEMBER:
+                kept[name] = shown
+                break
+    return kept
