@@ -9,7 +9,7 @@ import grpc
 
 from dockgate_server import tls
 from dockgate_server.errors import CannotListen
-from dockgate_server.rpc import accepting, undecodable
+from dockgate_server.rpc import accepting, departed, undecodable
 from dockgate_server.tls import TlsProblem
 
 if TYPE_CHECKING:
@@ -85,6 +85,7 @@ class Listener:
         except (RuntimeError, OSError) as error:
             raise CannotListen(f"cannot listen for gRPC on {listen}: {_why(error)}") from error
         undecodable.tolerate()
+        departed.keep_quiet()
         await self._server.start()
         return port
 
