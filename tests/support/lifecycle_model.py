@@ -324,7 +324,7 @@ class Lives:
 def _how_far(command: Command) -> tuple[FailureCode, str]:
     """What a timeout says of a command."""
     if command.delivered_at is not None:
-        why = "the broker took the message, but the device did not answer"
+        why = "the broker took the message; no answer reached the gateway before the deadline"
         return FailureCode.RESPONSE_TIMEOUT, why
     if command.sending_at is not None:
         why = "the message may have left, but neither the broker nor the device was heard of it; "

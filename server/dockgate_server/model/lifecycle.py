@@ -59,7 +59,9 @@ CANCELLED_REASON = "the caller withdrew the command before it was sent"
 
 EXPIRY_REASONS: dict[FailureCode, str] = {
     FailureCode.DELIVERY_TIMEOUT: "the command was not sent before its deadline",
-    FailureCode.RESPONSE_TIMEOUT: "the broker took the message, but the device did not answer",
+    FailureCode.RESPONSE_TIMEOUT: (
+        "the broker took the message; no answer reached the gateway before the deadline"
+    ),
     FailureCode.OUTCOME_UNKNOWN: (
         "the message may have left, but neither the broker nor the device was heard of it; "
         "the device may have carried it out"
