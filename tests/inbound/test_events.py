@@ -21,7 +21,7 @@ from dockgate_server.hub import Feed
 from dockgate_server.inbound import events as inbound_events
 from dockgate_server.inbound import room
 from dockgate_server.inbound.events import ANSWER_HOLDS_SECONDS, Events
-from dockgate_server.model.command import EventKind
+from dockgate_server.model.command import EventKind, JobState
 from dockgate_server.model.event import DeviceEvent
 from dockgate_server.store.sqlite import SqliteStore
 
@@ -188,15 +188,34 @@ async def test_a_device_that_still_repeats_after_our_answer_has_not_got_it(desk:
         {"method": "device_exit_homing_notify"},
         {"data": {"list": [1]}},
         {"data": None},
+        {"bid": "C"},
     ],
 )
 async def test_what_differs_is_another_event(desk: Desk, other: dict[str, Any]) -> None:
-    """In gateway, tid, method or data; the rest of the envelope says nothing."""
+    """In gateway, tid, bid, method or data; the rest of the envelope says nothing."""
     desk.receive(told())
     desk.receive(told(**other))
-    desk.receive(told(bid="other", timestamp=2))
+    desk.receive(told(timestamp=2))
     await desk.settle()
     assert (len(await desk.stored()), len(desk.answered), desk.acknowledged) == (2, 2, 3)
+
+
+async def test_reports_of_two_jobs_under_one_tid_are_answered_each_with_its_own_bid(
+    desk: Desk,
+) -> None:
+    """Some devices use one tid for everything; the job's end must not pass for a repetition."""
+    bids = ["B", "C"]
+    jobs = [an_accept(command_type=CHARGE_OPEN, job_key=bid) for bid in bids]
+    for bid, job in zip(bids, jobs, strict=True):
+        await desk.store.accept(job)
+        desk.receive(told(CHARGE_OPEN, bid=bid, data={"output": {"status": "ok"}}))
+        await desk.settle()
+    assert [orjson.loads(payload)["bid"] for _, payload in desk.bridge.answers] == bids
+    for one in jobs:
+        command = await desk.store.get_command(one.tenant, one.id)
+        assert command is not None
+        assert command.job is not None
+        assert command.job.state is JobState.OK
 
 
 @pytest.mark.parametrize(

@@ -238,7 +238,7 @@ def _read(gateway_id: str, content: envelope.Envelope, payload: bytes, now: int)
     data = orjson.dumps(redaction.shown(content.data, payload))
     repeat_key = None
     if content.tid.lower() not in _NO_TIDS:
-        about = orjson.dumps((gateway_id, content.tid, method))
+        about = orjson.dumps((gateway_id, content.tid, content.bid, method))
         repeat_key = hashlib.blake2b(about + data, digest_size=16).digest()
     return NewEvent(
         gateway_id=gateway_id,
