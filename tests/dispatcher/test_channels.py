@@ -63,6 +63,11 @@ BOTH = {"a": 1, "b": 2}
             {"height_limit": {"a": {"result": 0}, "b": {"result": "odd"}}},
             Status.UNMATCHED_RESPONSE,
         ),
+        (100, {"result": 0, "height_limit": {"result": 1}}, Status.FAILED),
+        (100, {"result": 0, "height_limit": {"result": "odd"}}, Status.UNMATCHED_RESPONSE),
+        (100, {"result": 0, "height_limit": {}}, Status.SUCCEEDED),
+        (BOTH, {"height_limit": {"result": 0, "b": {"result": 1}}}, Status.FAILED),
+        (BOTH, {"height_limit": {"result": 1, "b": {"result": 0}}}, Status.FAILED),
         (
             {"53-0-0": {"height_limit": 1}},
             {"53-0-0": {"height_limit": {"result": 0}}},
@@ -78,6 +83,27 @@ async def test_a_set_reply_ends_the_property_by_what_it_says_of_it(
     if sent is BOTH:
         sent = {"height_limit": BOTH}
     assert await set_reply(rig, await a_property(rig, sent), data) is status
+
+
+async def test_a_property_that_is_not_set_is_named_whatever_stands_above_it(rig: Rig) -> None:
+    """A result for the whole hides none of its members."""
+    command_id = await a_property(rig, {"height_limit": BOTH})
+    members = {"a": {"result": 2}, "b": {"result": 0}}
+    await set_reply(rig, command_id, {"result": 0, "height_limit": {"result": 1, **members}})
+    reason = "not set: height_limit: 1 (failed), height_limit.a: 2 (timed out)"
+    assert (await rig.now(command_id)).failure_reason == reason
+
+
+@pytest.mark.parametrize("method", ["property_set", "height_limit", "set"])
+async def test_the_answer_to_a_property_needs_no_method_so_any_will_do(
+    rig: Rig, method: str
+) -> None:
+    """DJI's has none; whose it is the tid says, and its names which property."""
+    command_id = await a_property(rig)
+    content = {"tid": command_id, "method": method, "data": {"height_limit": {"result": 0}}}
+    rig.receive(command_id, "thing/product/dock-001/property/set_reply", content)
+    await rig.settle()
+    assert (await rig.now(command_id)).status is Status.SUCCEEDED
 
 
 async def test_a_reply_on_another_channel_is_no_answer(rig: Rig) -> None:

@@ -207,7 +207,10 @@ class Lives:
         elif (
             answer is None
             or reply.channel is not command.channel
-            or reply.method not in (None, command.command_type)
+            or (
+                reply.method not in (None, command.command_type)
+                and command.channel is not Channel.PROPERTY_SET
+            )
         ):
             self._to_ledger(reply)
             self._odd(command, reply)

@@ -96,12 +96,13 @@ def outcome_for(command: Command, reply: Reply) -> Outcome | str:
     """
     if reply.channel is not command.channel:
         return f"the reply came on {reply.channel}, the command went by {command.channel}"
-    if reply.method is not None and reply.method != command.command_type:
-        return f"the reply is to {reply.method[:100]!r}, not to {command.command_type!r}"
     if command.channel is Channel.PROPERTY_SET:
+        # DJI's has no method, so one that is there says nothing.
         missing = list(_unanswered(json.loads(command.data), reply.data))
         if missing:
             return f"the reply has no result for {', '.join(missing)}"[:LONGEST_TEXT]
+    elif reply.method is not None and reply.method != command.command_type:
+        return f"the reply is to {reply.method[:100]!r}, not to {command.command_type!r}"
     return read_outcome(reply.data, reply.channel) or "the reply has no readable result"
 
 
@@ -141,10 +142,12 @@ def _read_set_outcome(data: Mapping[object, object]) -> Outcome | None:
 
 
 def _results(data: Mapping[object, object], path: str = "") -> Iterator[tuple[str, int | None]]:
-    """Every result with the path of its property; None for one that cannot be read."""
+    """Every result with the path of its property; None for one that cannot be read.
+
+    One that stands for the whole hides none of those below it.
+    """
     if "result" in data:
         yield path, as_integer(data["result"])
-        return
     for name, value in data.items():
         if isinstance(value, Mapping):
             yield from _results(value, _path(path, name))
