@@ -99,6 +99,40 @@ def test_reading_bytes_never_raises(payload: bytes) -> None:
     envelope.read(payload)
 
 
+@pytest.mark.parametrize(
+    ("content", "is_will"),
+    [
+        ({"method": "update_topo", "data": {"type": 3, "sub_devices": []}}, True),
+        ({"method": "update_topo", "data": {"type": 3}}, True),
+        ({"method": "update_topo", "data": {"sub_devices": None}}, True),
+        ({"method": "update_topo", "data": ""}, True),
+        ({"method": "update_topo"}, True),
+        ({"data": {"sub_devices": []}}, True),
+        ({"tid": "", "bid": None, "method": "update_topo", "data": {"sub_devices": []}}, True),
+        # When it was written says nothing of when it was sent.
+        ({"timestamp": 1, "method": "update_topo", "data": {"sub_devices": []}}, True),
+        # A living dock has a drone less, or one more, or says something else.
+        ({"tid": "t", "method": "update_topo", "data": {"sub_devices": []}}, False),
+        ({"bid": "b", "method": "update_topo", "data": {"sub_devices": []}}, False),
+        ({"tid": 7, "method": "update_topo", "data": {"sub_devices": []}}, False),
+        ({"method": "update_topo", "data": {"sub_devices": [{"sn": "drone-001"}]}}, False),
+        ({"method": "a_newer_one", "data": {"sub_devices": []}}, False),
+        ({"x": 1}, False),
+        ({"data": {"x": 1}}, False),
+        ({"data": []}, False),
+        ({}, False),
+    ],
+    ids=str,
+)
+def test_a_last_will_is_an_update_topo_without_ids_and_sub_devices(
+    content: dict[str, Any], is_will: bool
+) -> None:
+    """Nobody could answer it; an announcement has ids, as its device waits for the answer."""
+    read = envelope.read(orjson.dumps(content))
+    assert read is not None
+    assert read.is_last_will is is_will
+
+
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats() | st.text(),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),

@@ -124,6 +124,13 @@ async def test_after_a_last_will_commands_that_fail_fast_are_not_even_sent(rig: 
     assert rig.sent() == []
 
 
+async def test_an_odd_status_without_ids_is_a_sign_of_life_and_no_last_will(rig: Rig) -> None:
+    """Who says anything at all is there."""
+    rig.receive("odd", STATUS_TOPIC, {"x": 1})
+    assert rig.acknowledged == ["odd"]
+    assert rig.presence.of("dock-001") is Presence.ONLINE
+
+
 async def test_after_a_last_will_others_wait_for_a_sign_of_life(rig: Rig) -> None:
     """Nothing is sent to find out; a persistent session of the device would take it."""
     rig.receive("will", STATUS_TOPIC, LAST_WILL)

@@ -116,7 +116,8 @@ class _Witness:
         if where is None or not isinstance(said, dict):
             return
         up, gateway_id = where
-        if up is Up.STATUS and not {"tid", "bid", "timestamp"} & set(said):
+        ids = (said.get(name) for name in ("tid", "bid"))
+        if up is Up.STATUS and not any(isinstance(one, str) and one for one in ids):
             self.left.add(gateway_id)
         if up in (Up.SERVICES_REPLY, Up.SET_REPLY):
             tid = said.get("tid")

@@ -28,8 +28,21 @@ class Envelope:
     need_reply: bool
     seq: int | None = None
     """The sequence number of a DRC message."""
-    is_last_will: bool = False
-    """It has neither tid nor bid nor timestamp: it was written long before it was sent."""
+
+    @property
+    def is_last_will(self) -> bool:
+        """Whether it is a gateway device's last will, where it came as its status.
+
+        That is a topology without sub-devices and with neither tid nor bid, so nobody could answer
+        it. An announcement has both, as its device waits for the answer; where it names no
+        sub-devices, the drone is off. A will may have a timestamp: of when it was written.
+        """
+        if self.tid or self.bid:
+            return False
+        listed = self.data.get("sub_devices") if isinstance(self.data, dict) else None
+        if self.method is None:
+            return listed == []
+        return self.method == "update_topo" and not listed
 
 
 def write(*, tid: str, bid: str, method: str | None, data: bytes, timestamp: int) -> bytes:
@@ -67,7 +80,6 @@ def read(payload: bytes) -> Envelope | None:
         data=values.get("data"),
         need_reply=values.get("need_reply") in (1, "1"),
         seq=as_integer(values.get("seq")),
-        is_last_will=values.keys().isdisjoint(("tid", "bid", "timestamp")),
     )
 
 
