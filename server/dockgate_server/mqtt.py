@@ -15,7 +15,9 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any, Final
 
 import aiomqtt
+from paho.mqtt.enums import MQTTProtocolVersion
 from paho.mqtt.reasoncodes import ReasonCode
+from paho.mqtt.subscribeoptions import SubscribeOptions
 
 # Without it Nagle's algorithm and delayed acknowledgements make a round trip 44 to 88 ms.
 SOCKET_OPTIONS: Final = ((socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),)
@@ -112,14 +114,24 @@ def hang_up(client: aiomqtt.Client, why: str) -> None:
     client._client._sock_close()
 
 
-async def subscribe(client: aiomqtt.Client, topics: Sequence[str]) -> None:
+async def subscribe(
+    client: aiomqtt.Client, topics: Sequence[str], *, retained: bool = True
+) -> None:
     """Subscribe with QoS 1.
+
+    Args:
+        client: On a connection that is open.
+        topics: What to.
+        retained: Whether the broker is to bring what it has retained there. Only MQTT 5 can say no.
 
     Raises:
         SubscriptionRefused: The broker refuses one of the topics.
         aiomqtt.MqttError: The connection is lost.
     """
-    subscribing = asyncio.ensure_future(client.subscribe([(topic, 1) for topic in topics]))
+    how: Any = 1
+    if not retained and client._client.protocol == MQTTProtocolVersion.MQTTv5:
+        how = SubscribeOptions(qos=1, retainHandling=SubscribeOptions.RETAIN_DO_NOT_SEND)
+    subscribing = asyncio.ensure_future(client.subscribe([(topic, how) for topic in topics]))
     answered_or_ended: set[asyncio.Future[Any]] = {subscribing, client._disconnected}
     try:
         # aiomqtt would go on waiting for an answer on a connection that has ended.

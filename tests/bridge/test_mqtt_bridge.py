@@ -4,10 +4,13 @@ import asyncio
 import socket
 from pathlib import Path
 
+import aiomqtt
 import pytest
 from support import brokers
+from support import log as log_support
 from support.bridge_on_broker import dock, running_bridge
 from support.brokers import RunningBroker
+from support.log import Log
 
 from dockgate_server.bridge.interface import ConnectionLost, NotConnected, Verdict
 from dockgate_server.bridge.session import LARGEST_PACKET
@@ -72,6 +75,28 @@ async def test_what_is_larger_than_any_message_does_not_arrive(mosquitto: Runnin
         sizes = [len((await observed.receive()).payload) for _ in range(3)]
         assert sizes == [3, LARGEST_PACKET - 1000, 4]
         assert not observed.down.is_set()
+
+
+@pytest.mark.parametrize("protocol", ["V5", "V311"])
+async def test_what_the_broker_has_retained_does_not_arrive_at_any_connection(
+    mosquitto: RunningBroker, log: Log, protocol: str
+) -> None:
+    """It says nothing of now. MQTT 5 does not even bring it; what is said live arrives."""
+    version = aiomqtt.ProtocolVersion[protocol]
+    async with dock(mosquitto) as client:
+        await client.publish(REPLIES, b"old", qos=1, retain=True)
+        for connection in range(2):
+            async with running_bridge(mosquitto) as observed:
+                observed.bridge._protocol = version
+                await observed.wait_up()
+                await client.publish(REPLIES, b"live %d" % connection, qos=1, retain=True)
+                message = await observed.receive()
+                message.acknowledge()
+                assert await observed.works()  # so that has left as well
+                assert message.payload == b"live %d" % connection
+                assert observed.inbound.empty()
+    dropped = log_support.events(log).count("retained_message_dropped")
+    assert dropped == (0 if protocol == "V5" else 2)
 
 
 async def test_nobody_listens_is_told_from_success(mosquitto: RunningBroker) -> None:

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 import aiomqtt
 import pytest
 from chaos.packets import Conversation, Puback, Publish
+from support.log import Log
 
+from dockgate_server.bridge import retained
 from dockgate_server.bridge import session as session_module
 from dockgate_server.bridge.buffering import BufferedSocket
 from dockgate_server.bridge.interface import (
@@ -95,14 +97,14 @@ def puback(packet_id: int | None, rest: bytes = b"") -> bytes:
     return bytes((0x40, 2 + len(rest))) + packet_id.to_bytes(2, "big") + rest
 
 
-def message(topic: str, payload: bytes, packet_id: int, *, is_v5: bool) -> bytes:
+def message(topic: str, payload: bytes, packet_id: int, *, is_v5: bool, first: int = 0x32) -> bytes:
     body = len(topic).to_bytes(2, "big") + topic.encode() + packet_id.to_bytes(2, "big")
     body += (b"\0" if is_v5 else b"") + payload
     length, left = bytearray(), len(body)
     while left > 0x7F:
         length.append(left & 0x7F | 0x80)
         left >>= 7
-    return b"\x32" + bytes((*length, left)) + body
+    return bytes((first, *length, left)) + body
 
 
 async def test_messages_of_one_turn_leave_together_with_the_next(link: Link, is_v5: bool) -> None:
@@ -260,3 +262,28 @@ async def test_one_that_is_streamed_into_a_broken_connection_is_lost(link: Link)
     link.other.close()
     with pytest.raises(ConnectionLost):
         link.session.stream(TOPIC, b"{}", 1)
+
+
+async def test_what_the_broker_had_retained_is_acknowledged_and_dropped(
+    link: Link, is_v5: bool, log: Log
+) -> None:
+    """Nobody knows how old it is. Each topic is named once."""
+    old = [
+        message(topic, b"old", number, is_v5=is_v5, first=0x33)
+        for number, topic in enumerate(("a/b", "a/b", "a/c"), start=7)
+    ]
+    link.answer(b"".join((*old, message("a/b", b"new", 10, is_v5=is_v5))))
+    assert [one.payload for one in link.messages] == [b"new"]
+    assert await link.sent() == [Puback(7, 0), Puback(8, 0), Puback(9, 0)]
+    named = [one["topic"] for one in log if one["event"] == "retained_message_dropped"]
+    assert named == ["a/b", "a/c"]
+
+
+async def test_only_so_many_topics_of_retained_messages_are_named(
+    link: Link, is_v5: bool, log: Log
+) -> None:
+    """A broker may have retained something for each of thousands of devices."""
+    for number in range(retained.MOST_NAMED + 3):
+        link.answer(message(f"a/{number}", b"old", number + 1, is_v5=is_v5, first=0x33))
+    named = [one for one in log if one["event"] == "retained_message_dropped"]
+    assert len(named) == retained.MOST_NAMED

@@ -68,7 +68,9 @@ def test_a_message_is_read_whatever_properties_it_has(
     number = packet_id.to_bytes(2, "big") if packet_id else b""
     body = bytearray(b"\x00\x03a/b" + number + properties + b"payload")
     first = 0x3A if packet_id else 0x30
-    assert wire.read_publish(first, body, is_v5=is_v5) == ("a/b", b"payload", packet_id)
+    for retain in (False, True):
+        read = wire.read_publish(first | retain, body, is_v5=is_v5)
+        assert read == ("a/b", b"payload", packet_id, retain)
 
 
 def test_a_topic_that_is_no_text_can_be_read_all_the_same() -> None:

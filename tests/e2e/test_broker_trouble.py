@@ -126,11 +126,12 @@ async def test_a_slow_store_makes_the_broker_keep_replies_and_not_drop_them(
     read_publish = wire.read_publish
 
     def note(*packet: Any, **version: bool) -> Any:
-        topic, payload, packet_id = read_publish(*packet, **version)
+        read = read_publish(*packet, **version)
+        packet_id = read[2]
         arrived.append(int(packet_id > 0))
         if not packet_id:
             marked.set()
-        return topic, payload, packet_id
+        return read
 
     monkeypatch.setattr(wire, "read_publish", note)
     replies = 2 * RECEIVE_MAXIMUM + 500

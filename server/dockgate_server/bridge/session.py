@@ -39,6 +39,7 @@ from dockgate_server.bridge.interface import (
     Inbound,
     NotConnected,
 )
+from dockgate_server.bridge.retained import RetainedLog
 
 _log = structlog.get_logger(__name__)
 
@@ -100,6 +101,7 @@ class Session:
         """Whether the broker still had our session; None until it has let us in."""
         self._loop = asyncio.get_running_loop()
         self._last_packet_id = _FIRST_PACKET_ID
+        self._retained = RetainedLog()
         self._flush_is_due = self._more_is_due = False
         # With the time of each; the oldest comes first.
         self._pending: dict[int, tuple[float, asyncio.Future[Acknowledgement]]] = {}
@@ -142,7 +144,7 @@ class Session:
         """
         try:
             async with mqtt.connected(self._client):
-                await mqtt.subscribe(self._client, topics)
+                await mqtt.subscribe(self._client, topics, retained=False)
                 on_ready()
                 # on_message does not feed this iterator; it ends when the connection does.
                 async for _ in self._client.messages:
@@ -306,11 +308,14 @@ class Session:
             return MQTTErrorCode.MQTT_ERR_PROTOCOL
         return MQTTErrorCode.MQTT_ERR_SUCCESS
 
-    def _message_arrived(self, topic: str, payload: bytes, packet_id: int) -> None:
+    def _message_arrived(self, topic: str, payload: bytes, packet_id: int, retained: bool) -> None:
         def acknowledge() -> None:
             if packet_id:
                 self._send(wire.puback(packet_id))
 
+        if retained:  # MQTT 3.1.1 cannot ask the broker to keep it to itself
+            self._retained.dropped(topic)
+            return acknowledge()
         inbound = Inbound(topic, payload, acknowledge, comes_again=bool(packet_id))
         try:
             self._on_message(inbound)
@@ -330,11 +335,10 @@ class Session:
         self._watchdog = None
         if not self._pending:
             return
-        loop = asyncio.get_running_loop()
         since, _ = next(iter(self._pending.values()))
         due = since + self._patience
-        if due > loop.time():
-            self._watchdog = loop.call_at(due, self._look_for_stall)
+        if due > self._loop.time():
+            self._watchdog = self._loop.call_at(due, self._look_for_stall)
         else:
             mqtt.hang_up(self._client, f"no acknowledgement within {self._patience:g} s")
 

@@ -12,12 +12,18 @@ PUBLISH: Final = 0x30
 PUBACK: Final = 0x40
 
 _QOS_1 = 0x02
+_RETAIN = 0x01
 # The length of the properties, the one that there is, and its value.
 _expiry = partial(struct.Struct(">BBI").pack, 5, 0x02)
 
 
-def read_publish(first: int, body: bytes | bytearray, *, is_v5: bool) -> tuple[str, bytes, int]:
-    """Topic, payload and packet identifier (0 with QoS 0) of a PUBLISH.
+def read_publish(
+    first: int, body: bytes | bytearray, *, is_v5: bool
+) -> tuple[str, bytes, int, bool]:
+    """What a PUBLISH says.
+
+    Topic, payload, packet identifier (0 with QoS 0), and whether the broker had retained it: it
+    then comes for the subscription, and not because it was said just now.
 
     Args:
         first: Its first byte.
@@ -43,7 +49,7 @@ def read_publish(first: int, body: bytes | bytearray, *, is_v5: bool) -> tuple[s
             if byte < 0x80:
                 break
         at += length
-    return topic, bytes(body[at:]), packet_id
+    return topic, bytes(body[at:]), packet_id, first & _RETAIN != 0
 
 
 def write_publish(
