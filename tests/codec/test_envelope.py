@@ -1,5 +1,6 @@
 """What stands around ``data``: written exactly, read whatever comes."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dockgate_server.codec import envelope
+from dockgate_server.codec import envelope, tolerant
 
 ODD = orjson.loads((Path(__file__).parent / "odd_messages.json").read_bytes())
 
@@ -77,20 +78,96 @@ def test_a_member_of_any_type_is_read_as_well_as_it_can_be(
     assert getattr(read, member) == expected
 
 
-@pytest.mark.parametrize("payload", [b"", b"null", b"[]", b'"x"', b"{", b"\xff\xfe", b'{"a":NaN}'])
+@pytest.mark.parametrize(
+    "payload", [b"", b"null", b"[]", b'"x"', b"{", b"\xff\xfe", b'{"tid":"t","data":{"result":0']
+)
 def test_what_is_no_object_is_no_message(payload: bytes) -> None:
     """It goes to the ledger as it came."""
     assert envelope.read(payload) is None
 
 
-@pytest.mark.parametrize("opening", [b'{"a":', b"["])
-def test_what_is_nested_beyond_reason_is_no_message(opening: bytes) -> None:
+@pytest.mark.parametrize(
+    ("data", "read"),
+    [
+        (b'{"result":0,"x":NaN}', {"result": 0, "x": "NaN"}),
+        (b'{"result":-Infinity}', {"result": "-Infinity"}),
+        (b'{"result":0,"x":1e400,"y":1.5}', {"result": 0, "x": "1e400", "y": 1.5}),
+        (b'{"result":%s}' % (b"9" * 400), {"result": "9" * 400}),
+        (b'{"result":%s}' % (b"9" * 5000), {"result": "9" * 5000}),
+        (b'{"x":%d,"y":1e400}' % 2**63, {"x": 2**63, "y": "1e400"}),
+        (b'{"msg":"\xc3\x28"}', {"msg": "\N{REPLACEMENT CHARACTER}("}),
+        (b'{"msg":"\\ud800","\\udc00":1}', {"msg": "?", "?": 1}),
+        (b'{"msg":"a\nb\0c"}', {"msg": "a\nb\0c"}),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_a_message_that_is_hardly_json_is_read_as_far_as_it_goes(data: bytes, read: object) -> None:
+    """What stands beside is not lost for it; a number that nothing can hold stays its text."""
+    message = envelope.read(b'{"tid":"t","bid":"b","method":"m","need_reply":1,"data":%s}' % data)
+    expected = envelope.Envelope("t", "b", "m", read, need_reply=True, flaw="is not valid JSON")
+    assert message == expected
+
+
+@pytest.mark.parametrize("before", [b"", b"\xef\xbb\xbf", b" \n"])
+@pytest.mark.parametrize("behind", [b"\0", b"}", b'{"tid":"u"}', b" x"])
+def test_what_stands_around_a_message_is_passed_over(before: bytes, behind: bytes) -> None:
+    """A mark of the encoding, the end of a text in C, the rest of a buffer."""
+    message = envelope.read(before + b'{"tid":"t","data":1}' + behind)
+    assert message == envelope.Envelope(
+        "t", "", None, 1, need_reply=False, flaw="is not valid JSON"
+    )
+
+
+def test_only_so_much_is_read_patiently() -> None:
+    """It takes many times as long, and anybody at the broker may send it."""
+    start = b'{"data":NaN,"tid":"'
+    fits = start + b"t" * (tolerant.MOST_BYTES - len(start) - 2) + b'"}'
+    assert envelope.read(fits) is not None
+    assert envelope.read(fits + b" ") is None
+
+
+@pytest.mark.parametrize(("opening", "closing"), [(b'{"a":', b"}"), (b"[", b"]")])
+def test_what_is_nested_beyond_reason_is_cut_off_there(opening: bytes, closing: bytes) -> None:
     """It could be stored, but never shown: protobuf reads 100 levels, three for each of these."""
-    closing = {b"[": b"]"}.get(opening, b"}")
-    fine, deep = envelope.DEEPEST - 1, envelope.DEEPEST
-    for depth, readable in ((fine, True), (deep, False), (300, False), (5000, False)):
-        payload = b'{"tid":"t","data":' + opening * depth + b"0" + closing * depth + b"}"
-        assert (envelope.read(payload) is not None) is readable
+    fine = envelope.DEEPEST - 1
+    for depth in (fine, fine + 1, 300, 900):
+        nested = b"%s0%s" % (opening * depth, closing * depth)
+        message = envelope.read(b'{"tid":"t","data":%s}' % nested)
+        assert message is not None
+        assert message.tid == "t"
+        assert not envelope.deeper_than(fine, message.data)
+        expected = nested
+        if depth > fine:
+            expected = b"%snull%s" % (opening * fine, closing * fine)
+        assert orjson.dumps(message.data) == expected
+        assert message.flaw == ("is nested too deep" if depth > fine else "")
+    assert envelope.read(b'{"tid":"t","data":%s0%s}' % (opening * 5000, closing * 5000)) is None
+
+
+def test_a_message_that_is_nested_too_deep_beside_its_data_keeps_all_of_that() -> None:
+    """But it is told, as the whole message is kept in some places."""
+    message = envelope.read(b'{"tid":"t","data":{"a":[1]},"x":%s}' % (b"[" * 30 + b"]" * 30))
+    assert message is not None
+    assert (message.data, message.flaw) == ({"a": [1]}, "is nested too deep")
+
+
+@given(
+    st.recursive(
+        st.floats() | st.integers() | st.text(st.characters(exclude_categories=())) | st.none(),
+        lambda inner: (
+            st.lists(inner, max_size=4)
+            | st.dictionaries(st.text(st.characters(exclude_categories=())), inner, max_size=4)
+        ),
+    )
+)
+def test_what_another_writer_of_json_writes_can_be_read_and_stored(data: object) -> None:
+    """Python's writes NaN, endless integers and halves of characters."""
+    for ascii_only in (True, False):
+        text = json.dumps({"tid": "t", "data": data}, ensure_ascii=ascii_only)
+        message = envelope.read(text.encode(errors="surrogatepass"))
+        assert message is not None
+        assert message.tid == "t"
+        orjson.dumps(message.data)
 
 
 @given(st.binary(max_size=200))

@@ -21,14 +21,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-import orjson
 from structlog.testing import capture_logs
 from support.bridge import ScriptedBridge
 from support.records import CHARGE_OPEN, SETUP_ABORT
 from support.rig import Rig, starting
 from support.vault import VAULT
 from traffic.messages import REPLIES
-from traffic.mutations import Spoilt
+from traffic.mutations import Spoilt, patiently_read
 
 from dockgate_server import config
 from dockgate_server.bridge.interface import Inbound
@@ -109,10 +108,7 @@ class _Witness:
         """A message is about to come in."""
         topic, content = spoilt
         where = topics.parse(topic)
-        try:
-            said = orjson.loads(content)
-        except orjson.JSONDecodeError:
-            return
+        said = patiently_read(content)
         if where is None or not isinstance(said, dict):
             return
         up, gateway_id = where

@@ -447,6 +447,25 @@ async def test_an_event_that_is_no_longer_remembered_is_known_to_the_store(
 # Jobs.
 
 
+@pytest.mark.parametrize("odd", [b"NaN", b"1e400", b"9" * 400, b"[" * 40 + b"]" * 40])
+async def test_an_event_of_which_not_all_can_be_kept_is_answered_and_ends_its_job(
+    desk: Desk, odd: bytes
+) -> None:
+    """Or the device would tell it for ever, and the job would never end."""
+    accepted = await desk.store.accept(an_accept(command_type=CHARGE_OPEN, job_key="B"))
+    payload = told(CHARGE_OPEN, data={"output": {"status": "ok"}, "x": "ODD"}).payload
+    message = Inbound(told().topic, payload.replace(b'"ODD"', odd), lambda: None)
+    desk.receive(message, copies=3)
+    await desk.settle()
+    assert (desk.answered, desk.acknowledged) == (["T"], 3)
+    command = await desk.store.get_command("default", accepted.command.id)
+    assert command is not None
+    assert command.job is not None
+    assert command.job.state is JobState.OK
+    ((_, data),) = await desk.stored()
+    assert data["output"] == {"status": "ok"}
+
+
 async def test_progress_is_recorded_with_its_event_and_once(desk: Desk) -> None:
     """A repetition changes nothing, neither the event nor the job."""
     accepted = await desk.store.accept(an_accept(command_type=CHARGE_OPEN, job_key="B"))

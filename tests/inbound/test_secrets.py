@@ -52,6 +52,18 @@ async def test_a_reply_is_recorded_without_what_it_repeats(tmp_path: Path) -> No
         assert response == b'{"result":0,"output":{"status":"ok"}}'
 
 
+async def test_a_reply_that_is_hardly_json_is_recorded_without_what_it_repeats(
+    tmp_path: Path,
+) -> None:
+    """Whatever the name of a secret is written with."""
+    async with starting(tmp_path / "d.db") as rig:
+        command_id = await rig.accept()
+        data = b'{"result":0,"output":{"p\\u0061ssword":"hush"},"x":NaN}'
+        rig.receive("one", REPLIES, b'{"tid":"%s","data":%s}' % (command_id.encode(), data))
+        assert await rig.ended(command_id) == (Status.SUCCEEDED, None)
+        assert (await rig.now(command_id)).vendor_response == b'{"result":0}'
+
+
 async def test_a_property_that_is_named_like_a_secret_can_be_set(tmp_path: Path) -> None:
     """Its answer names it as well."""
     async with starting(tmp_path / "d.db") as rig:
@@ -70,6 +82,7 @@ async def test_a_property_that_is_named_like_a_secret_can_be_set(tmp_path: Path)
         (b'{"data":{"a":1}}', b'{"data":{"a":1}}'),
         (b'{"data":{"a":1', b'{"data":{"a":1'),
         (b'{"data":{"token":"hush', b""),
+        (b'{"data":{"token":"hush","x":NaN}}', b""),
     ],
 )
 async def test_what_fits_no_command_is_kept_as_far_as_it_may_be(

@@ -50,6 +50,19 @@ def spoil_bytes(rng: random.Random, content: bytes) -> bytes:
     return rng.choice(_BYTES)(rng, content)
 
 
+def patiently_read(content: bytes) -> Any:
+    """What the most patient reader makes of a payload; None where nobody could read it.
+
+    Whole numbers are texts: they may be endless.
+    """
+    decoder = json.JSONDecoder(strict=False, parse_int=str)
+    try:
+        value, _ = decoder.raw_decode(content.decode(errors="replace").lstrip("\ufeff \t\r\n"))
+    except (ValueError, RecursionError):
+        return None
+    return value
+
+
 def _without(rng: random.Random, payload: Any) -> Any:
     place, key = _somewhere(rng, payload)
     if place is not None:

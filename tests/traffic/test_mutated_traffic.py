@@ -3,7 +3,6 @@
 import random
 from pathlib import Path
 
-import orjson
 import pytest
 from structlog.testing import capture_logs
 from support.rig import Rig, starting
@@ -11,7 +10,7 @@ from support.rig import Rig, starting
 from dockgate_server.codec import topics
 from dockgate_server.model.command import Status
 from traffic.messages import MESSAGES, REPLIES
-from traffic.mutations import Spoilt, spoil
+from traffic.mutations import Spoilt, patiently_read, spoil
 
 EACH = 15
 """How often every message is spoilt."""
@@ -36,10 +35,7 @@ def _named_by(spoilt: Spoilt) -> tuple[str, str] | None:
     where = topics.parse(topic)
     if where is None or where[0] not in (topics.Up.SERVICES_REPLY, topics.Up.SET_REPLY):
         return None
-    try:
-        values = orjson.loads(content)
-    except orjson.JSONDecodeError:
-        return None
+    values = patiently_read(content)
     tid = values.get("tid") if isinstance(values, dict) else None
     return (where[1], tid) if isinstance(tid, str) else None
 

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 
 import orjson
 
+from dockgate_server.codec import tolerant
 from dockgate_server.model.reply import as_integer
 
 DEEPEST = 20
-"""How deep objects and lists may be nested in a message. Protobuf, and so our callers, read 100
-levels of messages, of which JSON in a Struct takes three for each of its own."""
+"""How deep objects and lists are nested in what is kept of a message. Protobuf, and so our callers,
+read 100 levels of messages, of which JSON in a Struct takes three for each of its own."""
 
 
 @dataclass(slots=True)  # frozen, reading a message would take a quarter longer
@@ -28,6 +29,8 @@ class Envelope:
     need_reply: bool
     seq: int | None = None
     """The sequence number of a DRC message."""
+    flaw: str = ""
+    """Why this is not all that came, where that is so: "is nested too deep"."""
 
     @property
     def is_last_will(self) -> bool:
@@ -62,16 +65,20 @@ def write(*, tid: str, bid: str, method: str | None, data: bytes, timestamp: int
 
 
 def read(payload: bytes) -> Envelope | None:
-    """A message from a device, or None when it is not a JSON object or nested too deep."""
+    """A message from a device, or None when there is no JSON object in it that can be read.
+
+    Of one that is nested too deep, or hardly JSON, it is what can be kept, and its flaw.
+    """
+    flaw = ""
     try:
         values = orjson.loads(payload)
     except orjson.JSONDecodeError:
-        return None
+        values, flaw = tolerant.loads(payload, DEEPEST), "is not valid JSON"
     if not isinstance(values, dict):
         return None
     # Counting the brackets is quick, and enough for almost every message.
     if payload.count(b"{") + payload.count(b"[") > DEEPEST and deeper_than(DEEPEST, values):
-        return None
+        values, flaw = tolerant.cut(values, DEEPEST), "is nested too deep"
     method = values.get("method")
     return Envelope(
         tid=_text(values.get("tid")),
@@ -80,6 +87,7 @@ def read(payload: bytes) -> Envelope | None:
         data=values.get("data"),
         need_reply=values.get("need_reply") in (1, "1"),
         seq=as_integer(values.get("seq")),
+        flaw=flaw,
     )
 
 

@@ -49,6 +49,7 @@ ANSWER_HOLDS_SECONDS = 3.0
 then 8 s."""
 
 _RETRY_SECONDS = 1.0
+_LONGEST_NAME = 200
 _NO_TIDS = frozenset(("", "0", "nil", "null", "none", "00000000-0000-0000-0000-000000000000"))
 
 
@@ -110,6 +111,10 @@ class Events:
             self._unreadable.write(_log.warning, "unreadable_message", **about)
             message.acknowledge()
             return
+        if content.flaw:
+            about = {"gateway": gateway_id, "tid": content.tid[:_LONGEST_NAME]}
+            about["flaw"] = content.flaw
+            self._unreadable.write(_log.warning, "event_kept_in_part", **about)
         new = _read(gateway_id, content, message.payload, self._clock.now_ms())
         told = None if new.repeat_key is None else self._known.get(new.repeat_key)
         if told is None:

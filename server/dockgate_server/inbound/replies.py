@@ -63,21 +63,22 @@ class Replies:
             method = (content and content.method) or ""
             payload = message.payload
             if redaction.may_hold_secrets(payload):
-                if content is not None:
+                if content is not None and not content.flaw:
                     payload = orjson.dumps(redaction.without_secrets(orjson.loads(payload)))
                 else:
-                    # What cannot be read cannot be told apart either.
+                    # What cannot be read as a whole cannot be told apart either.
                     reason = f"{reason}; its {len(payload)} bytes may hold secrets and are not kept"
                     payload = b""
             self._record(Unmatched(gateway_id, "", method, reason, payload, now), message)
             return
         shown = redaction.shown(content.data, message.payload)
         raw_data, note = orjson.dumps(shown), ""
-        if len(raw_data) > LARGEST_KEPT:
-            note = (
-                f"the reply's data had {len(raw_data)} bytes; of it only result, code, message, "
-                "msg and description are kept"
-            )
+        if content.flaw:
+            note = f"the reply {content.flaw}"
+        elif len(raw_data) > LARGEST_KEPT:
+            note = f"the reply's data had {len(raw_data)} bytes"
+        if note:
+            note += "; of it only result, code, message, msg and description are kept"
             raw_data = orjson.dumps(in_short(shown))
         reply = Reply(
             gateway_id=gateway_id,

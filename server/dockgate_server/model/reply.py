@@ -78,7 +78,7 @@ def read_outcome(data: object, channel: Channel = Channel.SERVICES) -> Outcome |
 
 
 def in_short(data: object) -> dict[str, object] | None:
-    """What says how it went, of data that is too large to be kept; None for what is no object."""
+    """What says how it went, of data that cannot be kept as it is; None for what is no object."""
     if not isinstance(data, Mapping):
         return None
     return {
