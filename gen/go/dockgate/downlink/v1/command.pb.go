@@ -566,13 +566,16 @@ type Command struct {
 	Revision int64 `protobuf:"varint,8,opt,name=revision,proto3" json:"revision,omitempty"`
 	// Seconds the device has for its answer, counted from accepted_at.
 	TimeoutSeconds int32 `protobuf:"varint,9,opt,name=timeout_seconds,json=timeoutSeconds,proto3" json:"timeout_seconds,omitempty"`
-	// The device's `code`, else its `result`, as text.
+	// The device's `code`, else its `result`, as text. Cut at 1,000 characters.
 	ResponseCode *string `protobuf:"bytes,10,opt,name=response_code,json=responseCode,proto3,oneof" json:"response_code,omitempty"`
-	// The first of the device's `message`, `msg` and `description`.
+	// The first of the device's `message`, `msg` and `description`. Cut at 1,000
+	// characters.
 	ResponseMessage *string `protobuf:"bytes,11,opt,name=response_message,json=responseMessage,proto3,oneof" json:"response_message,omitempty"`
 	// The `data` of the device's reply. Numbers are doubles here, as
-	// google.protobuf.Struct has no others. Members that carry secrets are left
-	// out, and addresses are without what follows a "?".
+	// google.protobuf.Struct has no others. Of a reply with more than 128 KiB, or
+	// nested deeper than 20 levels, or hardly JSON, only result, code, message,
+	// msg and description are kept, which the event's note says. Members that
+	// carry secrets are left out, and addresses are without what follows a "?".
 	VendorResponse *structpb.Struct `protobuf:"bytes,12,opt,name=vendor_response,json=vendorResponse,proto3" json:"vendor_response,omitempty"`
 	// The same as a typed message, for methods whose reply carries more than a
 	// result. Members that the schema does not know are in vendor_response only.
@@ -807,10 +810,11 @@ type CommandEvent struct {
 	// The command as it was right after this event.
 	Command *Command `protobuf:"bytes,4,opt,name=command,proto3" json:"command,omitempty"`
 	// For UNMATCHED_REPLY, and for a REPLIED that came after another answer: the
-	// `data` of that reply, which is not in command.vendor_response; secrets are
-	// left out as there.
+	// `data` of that reply, which is not in command.vendor_response; kept as far as
+	// that is.
 	Reply *structpb.Value `protobuf:"bytes,5,opt,name=reply,proto3" json:"reply,omitempty"`
-	// What happened, in words, where the kind does not say it all.
+	// What happened, in words, where the kind does not say it all; also that a
+	// reply was too large, or too odd, to be kept whole.
 	Note          string `protobuf:"bytes,6,opt,name=note,proto3" json:"note,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -894,9 +898,9 @@ type UnmatchedResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The serial number of the gateway device that sent it.
 	GatewayId string `protobuf:"bytes,1,opt,name=gateway_id,json=gatewayId,proto3" json:"gateway_id,omitempty"`
-	// Its `tid`; empty where it had none.
+	// Its `tid`; empty where it had none. Cut at 200 characters.
 	Tid string `protobuf:"bytes,2,opt,name=tid,proto3" json:"tid,omitempty"`
-	// Its `method`; empty where it named none.
+	// Its `method`; empty where it named none. Cut at 200 characters.
 	Method string `protobuf:"bytes,3,opt,name=method,proto3" json:"method,omitempty"`
 	// Why it fits no command.
 	Reason string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
@@ -1008,8 +1012,8 @@ type isUnmatchedResponse_Content interface {
 }
 
 type UnmatchedResponse_Data struct {
-	// The reply's `data`, or the whole message where it had no `tid`; secrets are
-	// left out.
+	// The reply's `data`, or the whole message where it had no `tid`; kept as far
+	// as Command.vendor_response is.
 	Data *structpb.Value `protobuf:"bytes,5,opt,name=data,proto3,oneof"`
 }
 

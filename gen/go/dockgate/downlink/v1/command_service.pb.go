@@ -448,7 +448,8 @@ func (*WatchCommandResponse_Heartbeat) isWatchCommandResponse_Update() {}
 // Which commands to list.
 type ListCommandsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// How many commands to give, 1..500; 0 means 50.
+	// How many commands to give at most, 1..500; 0 means 50. A page has fewer
+	// where they are large, so that it is a message of less than 4 MiB.
 	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// next_page_token of the page before; empty for the first page.
 	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
@@ -533,7 +534,7 @@ type ListCommandsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The commands, newest first.
 	Commands []*Command `protobuf:"bytes,1,rep,name=commands,proto3" json:"commands,omitempty"`
-	// Gives the next page; empty behind the last one.
+	// Gives the next page; empty behind the last one, which nothing else tells.
 	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -842,7 +843,8 @@ func (x *CancelCommandResponse) GetCommand() *Command {
 // Which replies to list.
 type ListUnmatchedResponsesRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// How many replies to give, 1..500; 0 means 50.
+	// How many replies to give at most, 1..500; 0 means 50. A page has fewer
+	// where they are large, so that it is a message of less than 4 MiB.
 	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// next_page_token of the page before; empty for the first page.
 	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
@@ -908,7 +910,7 @@ type ListUnmatchedResponsesResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The replies, newest first.
 	Responses []*UnmatchedResponse `protobuf:"bytes,1,rep,name=responses,proto3" json:"responses,omitempty"`
-	// Gives the next page; empty behind the last one.
+	// Gives the next page; empty behind the last one, which nothing else tells.
 	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
 	// How many replies have fitted no command since the database was made, those
 	// that are no longer kept and those of other tenants included.

@@ -37,7 +37,8 @@ const (
 	Presence_PRESENCE_UNSPECIFIED Presence = 0
 	// It has said something since it was last known to be away.
 	Presence_PRESENCE_ONLINE Presence = 1
-	// Its last will has come, or (a drone) its gateway device no longer names it.
+	// Its last will has come (an update_topo with neither tid nor bid and without
+	// sub-devices), or (a drone) its gateway device no longer names it.
 	Presence_PRESENCE_OFFLINE Presence = 2
 	// Nothing has been heard, or the broker may have lost what it said. Commands
 	// are sent.
@@ -282,7 +283,8 @@ func (x *Device) GetState() *DeviceState {
 }
 
 // The latest of what a device reports by itself, about twice a second. It is
-// kept in memory only. Fields that the device has not reported are absent.
+// kept in memory only, 256 KiB of JSON at most: a message with which it would be
+// more is passed over. Fields that the device has not reported are absent.
 type DeviceState struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The working mode as DJI numbers it; the numbers mean different things for
@@ -433,8 +435,8 @@ type DeviceEvent struct {
 	// DJI's method, e.g. "flighttask_progress".
 	Method string `protobuf:"bytes,3,opt,name=method,proto3" json:"method,omitempty"`
 	// Its `tid`; empty where it had none. A device that repeats itself uses the
-	// same one, with the same method and data; the repetition is no event of its
-	// own.
+	// same one, with the same bid, method and data; the repetition is no event of
+	// its own.
 	Tid string `protobuf:"bytes,4,opt,name=tid,proto3" json:"tid,omitempty"`
 	// Its `bid`.
 	Bid string `protobuf:"bytes,5,opt,name=bid,proto3" json:"bid,omitempty"`
@@ -444,7 +446,9 @@ type DeviceEvent struct {
 	// When the gateway stored it.
 	ReceivedAt *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=received_at,json=receivedAt,proto3" json:"received_at,omitempty"`
 	// The `data` as the device wrote it, but for members that carry secrets and for
-	// what follows a "?" in addresses. Numbers are doubles here.
+	// what follows a "?" in addresses. Numbers are doubles here. What is
+	// nested deeper than 20 levels is null, and in a message that is hardly JSON a
+	// number that nothing can hold (NaN, 1e400) is its text.
 	Data *structpb.Value `protobuf:"bytes,8,opt,name=data,proto3" json:"data,omitempty"`
 	// The same as a typed message, for events that the schema knows. Members that
 	// it does not know, or that the device wrote in another type, are in `data`

@@ -202,7 +202,10 @@ type DeviceRequest struct {
 	DeviceId string `protobuf:"bytes,3,opt,name=device_id,json=deviceId,proto3" json:"device_id,omitempty"`
 	// DJI's method, e.g. "flighttask_resource_get".
 	RequestType string `protobuf:"bytes,4,opt,name=request_type,json=requestType,proto3" json:"request_type,omitempty"`
-	// The `data` of the request. Fields that carry secrets are left out.
+	// The `data` of the request. Fields that carry secrets are left out. Of more
+	// than 64 KiB of JSON only the first 64 members are kept, with null for each
+	// that has more than 1,000 bytes; data of that size that is no object is
+	// null. A null may thus stand for what was too large to keep.
 	InboundPayload *structpb.Value `protobuf:"bytes,5,opt,name=inbound_payload,json=inboundPayload,proto3" json:"inbound_payload,omitempty"`
 	// Who was to answer.
 	RoutingDecision RoutingDecision `protobuf:"varint,6,opt,name=routing_decision,json=routingDecision,proto3,enum=dockgate.downlink.v1.RoutingDecision" json:"routing_decision,omitempty"`

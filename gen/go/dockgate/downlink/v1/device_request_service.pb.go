@@ -119,7 +119,8 @@ func (x *GetDeviceRequestResponse) GetRequest() *DeviceRequest {
 // Which requests to list.
 type ListDeviceRequestsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// How many requests to give, 1..500; 0 means 50.
+	// How many requests to give at most, 1..500; 0 means 50. A page has fewer
+	// where they are large, so that it is a message of less than 4 MiB.
 	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// next_page_token of the page before; empty for the first page.
 	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
@@ -212,7 +213,7 @@ type ListDeviceRequestsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The requests, newest first.
 	Requests []*DeviceRequest `protobuf:"bytes,1,rep,name=requests,proto3" json:"requests,omitempty"`
-	// Gives the next page; empty behind the last one.
+	// Gives the next page; empty behind the last one, which nothing else tells.
 	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -223,7 +223,8 @@ const (
 	FailureCode_FAILURE_CODE_EXPIRY_UNSUPPORTED FailureCode = 4
 	// TIMED_OUT. The command was never sent.
 	FailureCode_FAILURE_CODE_DELIVERY_TIMEOUT FailureCode = 5
-	// TIMED_OUT. The broker took the message, but the device did not answer.
+	// TIMED_OUT. The broker took the message; no answer reached the gateway before
+	// the deadline.
 	FailureCode_FAILURE_CODE_RESPONSE_TIMEOUT FailureCode = 6
 	// TIMED_OUT. The message may have left, but nothing is known of it: neither
 	// the broker nor the device was heard, or the gateway was restored from a

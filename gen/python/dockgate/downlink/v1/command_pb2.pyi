@@ -452,9 +452,11 @@ class Command(_message.Message):
     timeout_seconds: _builtins.int
     """Seconds the device has for its answer, counted from accepted_at."""
     response_code: _builtins.str
-    """The device's `code`, else its `result`, as text."""
+    """The device's `code`, else its `result`, as text. Cut at 1,000 characters."""
     response_message: _builtins.str
-    """The first of the device's `message`, `msg` and `description`."""
+    """The first of the device's `message`, `msg` and `description`. Cut at 1,000
+    characters.
+    """
     offline_policy: Global___OfflinePolicy.ValueType
     """What becomes of the command while its gateway device is away."""
     failure_code: _error_reason_pb2.FailureCode.ValueType
@@ -464,8 +466,10 @@ class Command(_message.Message):
     @_builtins.property
     def vendor_response(self) -> _struct_pb2.Struct:
         """The `data` of the device's reply. Numbers are doubles here, as
-        google.protobuf.Struct has no others. Members that carry secrets are left
-        out, and addresses are without what follows a "?".
+        google.protobuf.Struct has no others. Of a reply with more than 128 KiB, or
+        nested deeper than 20 levels, or hardly JSON, only result, code, message,
+        msg and description are kept, which the event's note says. Members that
+        carry secrets are left out, and addresses are without what follows a "?".
         """
 
     @_builtins.property
@@ -571,7 +575,9 @@ class CommandEvent(_message.Message):
     kind: Global___CommandEventKind.ValueType
     """What happened."""
     note: _builtins.str
-    """What happened, in words, where the kind does not say it all."""
+    """What happened, in words, where the kind does not say it all; also that a
+    reply was too large, or too odd, to be kept whole.
+    """
     @_builtins.property
     def occurred_at(self) -> _timestamp_pb2.Timestamp:
         """When the gateway recorded it."""
@@ -583,8 +589,8 @@ class CommandEvent(_message.Message):
     @_builtins.property
     def reply(self) -> _struct_pb2.Value:
         """For UNMATCHED_REPLY, and for a REPLIED that came after another answer: the
-        `data` of that reply, which is not in command.vendor_response; secrets are
-        left out as there.
+        `data` of that reply, which is not in command.vendor_response; kept as far as
+        that is.
         """
 
     def __init__(
@@ -623,17 +629,17 @@ class UnmatchedResponse(_message.Message):
     gateway_id: _builtins.str
     """The serial number of the gateway device that sent it."""
     tid: _builtins.str
-    """Its `tid`; empty where it had none."""
+    """Its `tid`; empty where it had none. Cut at 200 characters."""
     method: _builtins.str
-    """Its `method`; empty where it named none."""
+    """Its `method`; empty where it named none. Cut at 200 characters."""
     reason: _builtins.str
     """Why it fits no command."""
     raw: _builtins.bytes
     """The beginning of that, where it was not JSON or is longer than 16 KiB."""
     @_builtins.property
     def data(self) -> _struct_pb2.Value:
-        """The reply's `data`, or the whole message where it had no `tid`; secrets are
-        left out.
+        """The reply's `data`, or the whole message where it had no `tid`; kept as far
+        as Command.vendor_response is.
         """
 
     @_builtins.property

@@ -237,7 +237,9 @@ class ListCommandsRequest(_message.Message):
     COMMAND_TYPE_FIELD_NUMBER: _builtins.int
     STATUSES_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
-    """How many commands to give, 1..500; 0 means 50."""
+    """How many commands to give at most, 1..500; 0 means 50. A page has fewer
+    where they are large, so that it is a message of less than 4 MiB.
+    """
     page_token: _builtins.str
     """next_page_token of the page before; empty for the first page."""
     device_id: _builtins.str
@@ -276,7 +278,7 @@ class ListCommandsResponse(_message.Message):
     COMMANDS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """Gives the next page; empty behind the last one."""
+    """Gives the next page; empty behind the last one, which nothing else tells."""
     @_builtins.property
     def commands(self) -> _containers.RepeatedCompositeFieldContainer[_command_pb2.Command]:
         """The commands, newest first."""
@@ -424,7 +426,9 @@ class ListUnmatchedResponsesRequest(_message.Message):
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     GATEWAY_ID_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
-    """How many replies to give, 1..500; 0 means 50."""
+    """How many replies to give at most, 1..500; 0 means 50. A page has fewer
+    where they are large, so that it is a message of less than 4 MiB.
+    """
     page_token: _builtins.str
     """next_page_token of the page before; empty for the first page."""
     gateway_id: _builtins.str
@@ -454,7 +458,7 @@ class ListUnmatchedResponsesResponse(_message.Message):
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     RECORDED_TOTAL_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """Gives the next page; empty behind the last one."""
+    """Gives the next page; empty behind the last one, which nothing else tells."""
     recorded_total: _builtins.int
     """How many replies have fitted no command since the database was made, those
     that are no longer kept and those of other tenants included.

@@ -33,7 +33,9 @@ class _PresenceEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Presence.Val
     PRESENCE_ONLINE: _Presence.ValueType  # 1
     """It has said something since it was last known to be away."""
     PRESENCE_OFFLINE: _Presence.ValueType  # 2
-    """Its last will has come, or (a drone) its gateway device no longer names it."""
+    """Its last will has come (an update_topo with neither tid nor bid and without
+    sub-devices), or (a drone) its gateway device no longer names it.
+    """
     PRESENCE_UNKNOWN: _Presence.ValueType  # 3
     """Nothing has been heard, or the broker may have lost what it said. Commands
     are sent.
@@ -50,7 +52,9 @@ PRESENCE_UNSPECIFIED: Presence.ValueType  # 0
 PRESENCE_ONLINE: Presence.ValueType  # 1
 """It has said something since it was last known to be away."""
 PRESENCE_OFFLINE: Presence.ValueType  # 2
-"""Its last will has come, or (a drone) its gateway device no longer names it."""
+"""Its last will has come (an update_topo with neither tid nor bid and without
+sub-devices), or (a drone) its gateway device no longer names it.
+"""
 PRESENCE_UNKNOWN: Presence.ValueType  # 3
 """Nothing has been heard, or the broker may have lost what it said. Commands
 are sent.
@@ -166,7 +170,8 @@ Global___Device: _TypeAlias = Device  # noqa: Y015
 @_typing.final
 class DeviceState(_message.Message):
     """The latest of what a device reports by itself, about twice a second. It is
-    kept in memory only. Fields that the device has not reported are absent.
+    kept in memory only, 256 KiB of JSON at most: a message with which it would be
+    more is passed over. Fields that the device has not reported are absent.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -296,8 +301,8 @@ class DeviceEvent(_message.Message):
     """DJI's method, e.g. "flighttask_progress"."""
     tid: _builtins.str
     """Its `tid`; empty where it had none. A device that repeats itself uses the
-    same one, with the same method and data; the repetition is no event of its
-    own.
+    same one, with the same bid, method and data; the repetition is no event of
+    its own.
     """
     bid: _builtins.str
     """Its `bid`."""
@@ -312,7 +317,9 @@ class DeviceEvent(_message.Message):
     @_builtins.property
     def data(self) -> _struct_pb2.Value:
         """The `data` as the device wrote it, but for members that carry secrets and for
-        what follows a "?" in addresses. Numbers are doubles here.
+        what follows a "?" in addresses. Numbers are doubles here. What is
+        nested deeper than 20 levels is null, and in a message that is hardly JSON a
+        number that nothing can hold (NaN, 1e400) is its text.
         """
 
     @_builtins.property

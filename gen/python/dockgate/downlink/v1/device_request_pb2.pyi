@@ -153,7 +153,11 @@ class DeviceRequest(_message.Message):
     """Who answered, by name: the principal of the caller, or the provider."""
     @_builtins.property
     def inbound_payload(self) -> _struct_pb2.Value:
-        """The `data` of the request. Fields that carry secrets are left out."""
+        """The `data` of the request. Fields that carry secrets are left out. Of more
+        than 64 KiB of JSON only the first 64 members are kept, with null for each
+        that has more than 1,000 bytes; data of that size that is no object is
+        null. A null may thus stand for what was too large to keep.
+        """
 
     @_builtins.property
     def standardized_reply(self) -> _struct_pb2.Struct:

@@ -80,7 +80,9 @@ class ListDeviceRequestsRequest(_message.Message):
     REQUEST_TYPE_FIELD_NUMBER: _builtins.int
     STATUSES_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
-    """How many requests to give, 1..500; 0 means 50."""
+    """How many requests to give at most, 1..500; 0 means 50. A page has fewer
+    where they are large, so that it is a message of less than 4 MiB.
+    """
     page_token: _builtins.str
     """next_page_token of the page before; empty for the first page."""
     vendor: _builtins.str
@@ -120,7 +122,7 @@ class ListDeviceRequestsResponse(_message.Message):
     REQUESTS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """Gives the next page; empty behind the last one."""
+    """Gives the next page; empty behind the last one, which nothing else tells."""
     @_builtins.property
     def requests(self) -> _containers.RepeatedCompositeFieldContainer[_device_request_pb2.DeviceRequest]:
         """The requests, newest first."""

@@ -267,7 +267,9 @@ class _FailureCodeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_FailureCo
     FAILURE_CODE_DELIVERY_TIMEOUT: _FailureCode.ValueType  # 5
     """TIMED_OUT. The command was never sent."""
     FAILURE_CODE_RESPONSE_TIMEOUT: _FailureCode.ValueType  # 6
-    """TIMED_OUT. The broker took the message, but the device did not answer."""
+    """TIMED_OUT. The broker took the message; no answer reached the gateway before
+    the deadline.
+    """
     FAILURE_CODE_OUTCOME_UNKNOWN: _FailureCode.ValueType  # 7
     """TIMED_OUT. The message may have left, but nothing is known of it: neither
     the broker nor the device was heard, or the gateway was restored from a
@@ -301,7 +303,9 @@ the method is not safe to carry out late.
 FAILURE_CODE_DELIVERY_TIMEOUT: FailureCode.ValueType  # 5
 """TIMED_OUT. The command was never sent."""
 FAILURE_CODE_RESPONSE_TIMEOUT: FailureCode.ValueType  # 6
-"""TIMED_OUT. The broker took the message, but the device did not answer."""
+"""TIMED_OUT. The broker took the message; no answer reached the gateway before
+the deadline.
+"""
 FAILURE_CODE_OUTCOME_UNKNOWN: FailureCode.ValueType  # 7
 """TIMED_OUT. The message may have left, but nothing is known of it: neither
 the broker nor the device was heard, or the gateway was restored from a

@@ -261,18 +261,23 @@ export interface Command {
   revision: bigint;
   /** Seconds the device has for its answer, counted from accepted_at. */
   timeoutSeconds: number;
-  /** The device's `code`, else its `result`, as text. */
+  /** The device's `code`, else its `result`, as text. Cut at 1,000 characters. */
   responseCode?:
     | string
     | undefined;
-  /** The first of the device's `message`, `msg` and `description`. */
+  /**
+   * The first of the device's `message`, `msg` and `description`. Cut at 1,000
+   * characters.
+   */
   responseMessage?:
     | string
     | undefined;
   /**
    * The `data` of the device's reply. Numbers are doubles here, as
-   * google.protobuf.Struct has no others. Members that carry secrets are left
-   * out, and addresses are without what follows a "?".
+   * google.protobuf.Struct has no others. Of a reply with more than 128 KiB, or
+   * nested deeper than 20 levels, or hardly JSON, only result, code, message,
+   * msg and description are kept, which the event's note says. Members that
+   * carry secrets are left out, and addresses are without what follows a "?".
    */
   vendorResponse:
     | { [key: string]: any }
@@ -345,13 +350,16 @@ export interface CommandEvent {
     | undefined;
   /**
    * For UNMATCHED_REPLY, and for a REPLIED that came after another answer: the
-   * `data` of that reply, which is not in command.vendor_response; secrets are
-   * left out as there.
+   * `data` of that reply, which is not in command.vendor_response; kept as far as
+   * that is.
    */
   reply:
     | any
     | undefined;
-  /** What happened, in words, where the kind does not say it all. */
+  /**
+   * What happened, in words, where the kind does not say it all; also that a
+   * reply was too large, or too odd, to be kept whole.
+   */
   note: string;
 }
 
@@ -362,9 +370,9 @@ export interface CommandEvent {
 export interface UnmatchedResponse {
   /** The serial number of the gateway device that sent it. */
   gatewayId: string;
-  /** Its `tid`; empty where it had none. */
+  /** Its `tid`; empty where it had none. Cut at 200 characters. */
   tid: string;
-  /** Its `method`; empty where it named none. */
+  /** Its `method`; empty where it named none. Cut at 200 characters. */
   method: string;
   /** Why it fits no command. */
   reason: string;
@@ -372,8 +380,8 @@ export interface UnmatchedResponse {
   content:
     | //
     /**
-     * The reply's `data`, or the whole message where it had no `tid`; secrets are
-     * left out.
+     * The reply's `data`, or the whole message where it had no `tid`; kept as far
+     * as Command.vendor_response is.
      */
     { $case: "data"; value: any | undefined }
     | //

@@ -127,7 +127,10 @@ export interface WatchCommandResponse {
 
 /** Which commands to list. */
 export interface ListCommandsRequest {
-  /** How many commands to give, 1..500; 0 means 50. */
+  /**
+   * How many commands to give at most, 1..500; 0 means 50. A page has fewer
+   * where they are large, so that it is a message of less than 4 MiB.
+   */
   pageSize: number;
   /** next_page_token of the page before; empty for the first page. */
   pageToken: string;
@@ -146,7 +149,7 @@ export interface ListCommandsRequest {
 export interface ListCommandsResponse {
   /** The commands, newest first. */
   commands: Command[];
-  /** Gives the next page; empty behind the last one. */
+  /** Gives the next page; empty behind the last one, which nothing else tells. */
   nextPageToken: string;
 }
 
@@ -199,7 +202,10 @@ export interface CancelCommandResponse {
 
 /** Which replies to list. */
 export interface ListUnmatchedResponsesRequest {
-  /** How many replies to give, 1..500; 0 means 50. */
+  /**
+   * How many replies to give at most, 1..500; 0 means 50. A page has fewer
+   * where they are large, so that it is a message of less than 4 MiB.
+   */
   pageSize: number;
   /** next_page_token of the page before; empty for the first page. */
   pageToken: string;
@@ -211,7 +217,7 @@ export interface ListUnmatchedResponsesRequest {
 export interface ListUnmatchedResponsesResponse {
   /** The replies, newest first. */
   responses: UnmatchedResponse[];
-  /** Gives the next page; empty behind the last one. */
+  /** Gives the next page; empty behind the last one, which nothing else tells. */
   nextPageToken: string;
   /**
    * How many replies have fitted no command since the database was made, those

@@ -29,7 +29,10 @@ export enum Presence {
   PRESENCE_UNSPECIFIED = 0,
   /** PRESENCE_ONLINE - It has said something since it was last known to be away. */
   PRESENCE_ONLINE = 1,
-  /** PRESENCE_OFFLINE - Its last will has come, or (a drone) its gateway device no longer names it. */
+  /**
+   * PRESENCE_OFFLINE - Its last will has come (an update_topo with neither tid nor bid and without
+   * sub-devices), or (a drone) its gateway device no longer names it.
+   */
   PRESENCE_OFFLINE = 2,
   /**
    * PRESENCE_UNKNOWN - Nothing has been heard, or the broker may have lost what it said. Commands
@@ -100,7 +103,8 @@ export interface Device {
 
 /**
  * The latest of what a device reports by itself, about twice a second. It is
- * kept in memory only. Fields that the device has not reported are absent.
+ * kept in memory only, 256 KiB of JSON at most: a message with which it would be
+ * more is passed over. Fields that the device has not reported are absent.
  */
 export interface DeviceState {
   /**
@@ -170,8 +174,8 @@ export interface DeviceEvent {
   method: string;
   /**
    * Its `tid`; empty where it had none. A device that repeats itself uses the
-   * same one, with the same method and data; the repetition is no event of its
-   * own.
+   * same one, with the same bid, method and data; the repetition is no event of
+   * its own.
    */
   tid: string;
   /** Its `bid`. */
@@ -187,7 +191,9 @@ export interface DeviceEvent {
     | undefined;
   /**
    * The `data` as the device wrote it, but for members that carry secrets and for
-   * what follows a "?" in addresses. Numbers are doubles here.
+   * what follows a "?" in addresses. Numbers are doubles here. What is
+   * nested deeper than 20 levels is null, and in a message that is hardly JSON a
+   * number that nothing can hold (NaN, 1e400) is its text.
    */
   data:
     | any

@@ -69,7 +69,12 @@ export interface DeviceRequest {
   deviceId: string;
   /** DJI's method, e.g. "flighttask_resource_get". */
   requestType: string;
-  /** The `data` of the request. Fields that carry secrets are left out. */
+  /**
+   * The `data` of the request. Fields that carry secrets are left out. Of more
+   * than 64 KiB of JSON only the first 64 members are kept, with null for each
+   * that has more than 1,000 bytes; data of that size that is no object is
+   * null. A null may thus stand for what was too large to keep.
+   */
   inboundPayload:
     | any
     | undefined;

@@ -44,7 +44,10 @@ export interface GetDeviceRequestResponse {
 
 /** Which requests to list. */
 export interface ListDeviceRequestsRequest {
-  /** How many requests to give, 1..500; 0 means 50. */
+  /**
+   * How many requests to give at most, 1..500; 0 means 50. A page has fewer
+   * where they are large, so that it is a message of less than 4 MiB.
+   */
   pageSize: number;
   /** next_page_token of the page before; empty for the first page. */
   pageToken: string;
@@ -62,7 +65,7 @@ export interface ListDeviceRequestsRequest {
 export interface ListDeviceRequestsResponse {
   /** The requests, newest first. */
   requests: DeviceRequest[];
-  /** Gives the next page; empty behind the last one. */
+  /** Gives the next page; empty behind the last one, which nothing else tells. */
   nextPageToken: string;
 }
 

@@ -168,7 +168,10 @@ export enum FailureCode {
   FAILURE_CODE_EXPIRY_UNSUPPORTED = 4,
   /** FAILURE_CODE_DELIVERY_TIMEOUT - TIMED_OUT. The command was never sent. */
   FAILURE_CODE_DELIVERY_TIMEOUT = 5,
-  /** FAILURE_CODE_RESPONSE_TIMEOUT - TIMED_OUT. The broker took the message, but the device did not answer. */
+  /**
+   * FAILURE_CODE_RESPONSE_TIMEOUT - TIMED_OUT. The broker took the message; no answer reached the gateway before
+   * the deadline.
+   */
   FAILURE_CODE_RESPONSE_TIMEOUT = 6,
   /**
    * FAILURE_CODE_OUTCOME_UNKNOWN - TIMED_OUT. The message may have left, but nothing is known of it: neither
