@@ -141,6 +141,16 @@ class CannotListen(Exception):
     """An address cannot be listened on; the message says which one and why."""
 
 
+def cannot_listen(
+    protocol: str,
+    address: str,
+    why: str = "the port is in use, or the address is not this machine's",
+) -> CannotListen:
+    """For one of ``gRPC`` and ``HTTP``, with the setting that has the address."""
+    setting = f"{protocol.lower()}.listen"
+    return CannotListen(f"cannot listen for {protocol} on {address} ({setting}): {why}")
+
+
 def validation_failed(violations: Sequence[FieldViolation]) -> DockgateError:
     """A VALIDATION_FAILED whose message names every offending field."""
     listed = "; ".join(f"{v.field}: {v.description}" for v in violations)

@@ -1,6 +1,7 @@
 """The HTTP server: address, TLS, limits, and stopping."""
 
 import asyncio
+import errno
 import ssl
 from types import TracebackType
 
@@ -11,7 +12,7 @@ from dockgate_server.access.verifier import Verifier
 from dockgate_server.audit import Refused, unheard
 from dockgate_server.commands import Commands
 from dockgate_server.config import Http
-from dockgate_server.errors import CannotListen
+from dockgate_server.errors import CannotListen, cannot_listen
 from dockgate_server.http import origin
 from dockgate_server.http.connections import LINGERING_SECONDS, Connections
 from dockgate_server.http.open_api import OpenApi
@@ -95,8 +96,9 @@ class HttpServer:
             )
         except OSError as error:
             await runner.cleanup()
-            why = error.strerror or str(error)
-            raise CannotListen(f"cannot listen for HTTP on {listen}: {why}") from error
+            if error.errno in (errno.EADDRINUSE, errno.EADDRNOTAVAIL):
+                raise cannot_listen("HTTP", listen) from error
+            raise cannot_listen("HTTP", listen, error.strerror or str(error)) from error
         self._runner, self._listener = runner, listener
         self.address = f"{host}:{listener.sockets[0].getsockname()[1]}"
         return self

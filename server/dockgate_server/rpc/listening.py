@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import grpc
 
 from dockgate_server import tls
-from dockgate_server.errors import CannotListen
+from dockgate_server.errors import CannotListen, cannot_listen
 from dockgate_server.rpc import accepting, departed, undecodable
 from dockgate_server.tls import TlsProblem
 
@@ -83,7 +83,9 @@ class Listener:
         except TlsProblem as error:
             raise CannotListen(str(error)) from error
         except (RuntimeError, OSError) as error:
-            raise CannotListen(f"cannot listen for gRPC on {listen}: {_why(error)}") from error
+            if "bind" in str(error):
+                raise cannot_listen("gRPC", listen) from error
+            raise cannot_listen("gRPC", listen, str(error)) from error
         undecodable.tolerate()
         departed.keep_quiet()
         await self._server.start()
@@ -151,8 +153,3 @@ def _options(settings: "Grpc") -> list[tuple[str, int]]:
         ("grpc.server.max_pending_requests", _PENDING_REQUESTS),
         ("grpc.server.max_pending_requests_hard_limit", _PENDING_REQUESTS),
     ]
-
-
-def _why(error: Exception) -> str:
-    text = str(error)
-    return "the port is in use, or the address is not this machine's" if "bind" in text else text

@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple, cast
 import grpc
 import structlog
 
-from dockgate_server.errors import CannotListen
+from dockgate_server.errors import CannotListen, cannot_listen
 from dockgate_server.rpc.calls import Handlers
 from dockgate_server.rpc.workers.call import Call, Handler
 from dockgate_server.rpc.workers.channel import Channel, Frame, Kind
@@ -288,12 +288,14 @@ def _reserved(listen: str) -> tuple[int, list[socket.socket]]:
                 port = int(probe.getsockname()[1])
             kept.append(socket.socket(family, socket.SOCK_STREAM))
             kept[-1].setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            # Connections of a gateway without workers that has just ended hold the port for a
+            # minute, and give way only to this. Once bound it is taken back: the probe of a second
+            # gateway would get the port until our workers listen.
+            kept[-1].setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             kept[-1].bind((address[0], port))
+            kept[-1].setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
     except OSError as error:
         for one in kept:
             one.close()
-        raise CannotListen(
-            f"cannot listen for gRPC on {listen}: "
-            "the port is in use, or the address is not this machine's"
-        ) from error
+        raise cannot_listen("gRPC", listen) from error
     return port, kept
