@@ -12,7 +12,7 @@ from cli.scripted import Run, refuse
 from dockgate.downlink.v1 import device_pb2, device_service_pb2_grpc
 from dockgate.downlink.v1 import device_service_pb2 as pb
 from dockgate_server.cli import acl
-from dockgate_server.errors import DockgateError, Reason
+from dockgate_server.errors import DockgateError, FieldViolation, Reason, validation_failed
 
 DOCK = device_pb2.Device(
     device_id="roof",
@@ -26,6 +26,7 @@ DOCK = device_pb2.Device(
 UNHEARD_OF = device_pb2.Device(
     device_id="bird", serial_number="SN-2", gateway_id="SN-DOCK", presence=2
 )
+FORBIDDEN = DockgateError(Reason.FORBIDDEN, "lacks the scope open:command:read")
 
 
 class Devices(device_service_pb2_grpc.DeviceServiceServicer):
@@ -130,13 +131,98 @@ def test_a_watch_shows_what_comes_and_goes(run: Run, devices: Devices) -> None:
 
 def test_a_name_is_given_and_taken(run: Run, devices: Devices) -> None:
     """And what the server makes of it is shown."""
-    devices.answers = [pb.RegisterDeviceResponse(device=DOCK), pb.RemoveDeviceResponse()]
-    called = run("devices", "register", "roof", "--serial-number", "SN-DOCK")
-    assert called.out == "roof is SN-DOCK, reached through SN-DOCK\n"
-    assert devices.requests[0] == pb.RegisterDeviceRequest(
+    register = ("devices", "register", "roof", "--serial-number", "SN-DOCK")
+    answers = [pb.ListDevicesResponse(), pb.RegisterDeviceResponse(device=DOCK)]
+    devices.answers = answers * 2
+    assert run(*register).out == "roof is SN-DOCK, reached through SN-DOCK\n"
+    assert devices.requests[1] == pb.RegisterDeviceRequest(
         device_id="roof", serial_number="SN-DOCK"
     )
-    assert run("devices", "remove", "roof").out == "roof is forgotten\n"
+    assert "taken_from" not in json.loads(run(*register, "--json").out)
+
+
+NAMELESS = device_pb2.Device(device_id="SN-DOCK", serial_number="SN-DOCK", gateway_id="SN-DOCK")
+SAYS_HOW = "is forgotten; it is known again when it announces itself"
+
+
+@pytest.mark.parametrize(
+    ("device", "named", "way_back"),
+    [
+        (DOCK, "roof, that is SN-DOCK,", "SN-DOCK"),
+        (NAMELESS, "SN-DOCK", "SN-DOCK"),
+        (UNHEARD_OF, "bird, that is SN-2,", "SN-2 --gateway SN-DOCK"),
+    ],
+)
+def test_what_is_forgotten_is_named_with_the_way_back(
+    run: Run, devices: Devices, device: device_pb2.Device, named: str, way_back: str
+) -> None:
+    """A dock that stays connected announces nothing, and its commands are refused from then on."""
+    said = f"{named} {SAYS_HOW}, or by: dockgate devices register {way_back}"
+    devices.answers = [pb.GetDeviceResponse(device=device), pb.RemoveDeviceResponse()] * 2
+    assert run("devices", "remove", device.device_id).out == f"{said}\n"
+    assert json.loads(run("devices", "remove", device.device_id, "--json").out) == {
+        "removed_device_id": device.device_id,
+        "serial_number": device.serial_number,
+    }
+
+
+def test_who_may_not_look_is_told_of_the_name_alone(run: Run, devices: Devices) -> None:
+    """A key may remove devices without the scope for reading."""
+    devices.answers = [FORBIDDEN, pb.RemoveDeviceResponse()]
+    assert run("devices", "remove", "roof").out == f"roof {SAYS_HOW}\n"
+
+
+def test_a_name_that_another_device_had_is_said_to_be_taken(run: Run, devices: Devices) -> None:
+    """Commands by that name went elsewhere until now."""
+    register = ("devices", "register", "roof", "--serial-number", "SN-2")
+    renamed = device_pb2.Device(device_id="roof", serial_number="SN-2", gateway_id="SN-DOCK")
+    answers = [
+        pb.ListDevicesResponse(devices=[UNHEARD_OF, DOCK]),
+        pb.RegisterDeviceResponse(device=renamed),
+    ]
+    devices.answers = answers * 2
+    assert run(*register).out.splitlines() == [
+        "roof is SN-2, reached through SN-DOCK",
+        "roof was SN-DOCK before, which has no name now",
+    ]
+    assert json.loads(run(*register, "--json").out)["taken_from"] == "SN-DOCK"
+
+
+def test_help_says_how_a_name_alone_is_taken_away(run: Run) -> None:
+    """Without forgetting the device."""
+    assert "register SERIAL_NUMBER" in " ".join(run("devices", "remove", "--help").out.split())
+    assert "dockgate devices register 7CTDM7100B0BJD\n" in (
+        run("devices", "register", "--help").out
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "answers", "word"),
+    [
+        (("register", "a b"), 1, "NAME"),
+        (("register", "a b", "--serial-number", "SN"), 2, "NAME"),
+        (("remove", ""), 1, "ID"),
+        (("get", ""), 1, "ID"),
+        (("watch", "--device", "x"), 1, "--device"),
+        (("register", "a", "--gateway", "x"), 1, "--gateway"),
+    ],
+)
+def test_what_is_wrong_is_called_as_on_the_command_line(
+    run: Run, devices: Devices, arguments: tuple[str, ...], answers: int, word: str
+) -> None:
+    """Not as the field that it becomes."""
+    wrong = validation_failed([FieldViolation("device_id", "is wrong")])
+    devices.answers = [pb.ListDevicesResponse(), wrong][-answers:]
+    called = run("devices", *arguments)
+    assert (called.code, called.err) == (2, f"error: {word}: is wrong\n")
+
+
+def test_a_serial_number_that_is_wrong_is_called_by_its_option(run: Run, devices: Devices) -> None:
+    """The same for the other words of a call."""
+    wrong = validation_failed([FieldViolation("serial_number", "is wrong")])
+    devices.answers = [pb.ListDevicesResponse(), wrong]
+    called = run("devices", "register", "a", "--serial-number", "b c")
+    assert called.err == "error: --serial-number: is wrong\n"
 
 
 BIRD = ("devices", "register", "bird", "--serial-number", "SN-2", "--gateway")
@@ -150,10 +236,11 @@ def test_a_gateway_that_is_known_is_registered_by_its_number(
     """However it is named."""
     devices.answers = [
         pb.GetDeviceResponse(device=DOCK),
+        pb.ListDevicesResponse(),
         pb.RegisterDeviceResponse(device=UNHEARD_OF),
     ]
     assert run(*BIRD, name).out == "bird is SN-2, reached through SN-DOCK\n"
-    assert [devices.requests[0].device_id, devices.requests[1].gateway_id] == [name, "SN-DOCK"]
+    assert [devices.requests[0].device_id, devices.requests[2].gateway_id] == [name, "SN-DOCK"]
 
 
 @pytest.mark.parametrize(
@@ -196,16 +283,16 @@ def test_what_is_meant_so_and_a_gateway_itself_are_not_looked_up(
 ) -> None:
     """A fleet may be registered before its docks are there."""
     devices.answers = [pb.RegisterDeviceResponse(device=DOCK)]
+    if "--serial-number" in call:  # who has had the name is looked up
+        devices.answers.insert(0, pb.ListDevicesResponse())
     assert run(*call).code == 0
-    assert [one.gateway_id for one in devices.requests] == [gateway]
+    assert devices.requests[-1].gateway_id == gateway
+    assert not any(isinstance(one, pb.GetDeviceRequest) for one in devices.requests)
 
 
 def test_who_may_not_look_must_know(run: Run, devices: Devices) -> None:
     """A key may register devices without the scope for reading."""
-    devices.answers = [
-        DockgateError(Reason.FORBIDDEN, "needs the scope open:command:read"),
-        pb.RegisterDeviceResponse(device=UNHEARD_OF),
-    ]
+    devices.answers = [FORBIDDEN, FORBIDDEN, pb.RegisterDeviceResponse(device=UNHEARD_OF)]
     assert run(*BIRD, "SN-NEW").code == 0
 
 
@@ -218,6 +305,9 @@ def test_acl_gives_every_drone_to_the_dock_that_announced_it(run: Run, devices: 
     result = run("devices", "acl", "--gateway-user", "gateway")
     assert result.code == 0
     assert result.out == acl.write({"SN-DOCK": ["SN-2"]}, "gateway")
+    devices.answers = [pb.ListDevicesResponse(devices=[DOCK, UNHEARD_OF])]
+    document = json.loads(run("devices", "acl", "--gateway-user", "gateway", "--json").out)
+    assert document == {"acl": result.out, "limited": False}
     assert "user SN-DOCK\ntopic write thing/product/SN-2/osd\n" in result.out
 
 

@@ -1,7 +1,7 @@
 """The blocking connection to a server."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import grpc
 
 from dockgate.downlink.v1 import command_service_pb2_grpc as pb_grpc
+from dockgate.downlink.v1.device_service_pb2_grpc import DeviceServiceStub
 from dockgate_server.cli.options import API_ID, API_KEY, Tls
 from dockgate_server.cli.problem import Problem, from_rpc_error, usage
 
@@ -35,8 +36,19 @@ class Client:
     channel: grpc.Channel
     stub: pb_grpc.CommandServiceStub
 
-    def call(self, method: Callable[..., Response], request: object) -> Response:
+    def call(
+        self,
+        method: Callable[..., Response],
+        request: object,
+        names: Mapping[str, str] | None = None,
+    ) -> Response:
         """Make a unary call.
+
+        Args:
+            method: What to call.
+            request: What with.
+            names: What fields of the request are called on the command line, where that is not
+                as everywhere.
 
         Raises:
             Problem: The call failed.
@@ -44,7 +56,7 @@ class Client:
         try:
             return method(request, timeout=_ANSWER_SECONDS)
         except grpc.RpcError as error:
-            raise from_rpc_error(error, self.server) from error
+            raise from_rpc_error(error, self.server, names) from error
 
     def pages(
         self, method: Callable[..., Response], request: Any, limit: int | None
@@ -87,6 +99,17 @@ def connected(server: str, tls: Tls) -> Iterator[Client]:
         channel = grpc.secure_channel(server, credentials, options)
     with channel:
         yield Client(server, channel, pb_grpc.CommandServiceStub(channel))
+
+
+@contextmanager
+def device_service(server: str, tls: Tls) -> Iterator[tuple[Client, DeviceServiceStub]]:
+    """A connection for what is asked about devices.
+
+    Raises:
+        Problem: As :func:`connected`.
+    """
+    with connected(server, tls) as client:
+        yield client, DeviceServiceStub(client.channel)
 
 
 def _entries(page: Any) -> int:

@@ -1,11 +1,11 @@
 """``dockgate devices``: which there are, how they are, what they are called."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dockgate_server.cli import devices_acl, devices_names
 from dockgate_server.cli.options import (
     DEFAULT_SERVER,
     AsJson,
@@ -16,11 +16,9 @@ from dockgate_server.cli.options import (
     TlsKey,
     examples,
 )
-from dockgate_server.cli.problem import USAGE, Problem, usage
 
 if TYPE_CHECKING:
-    from dockgate.downlink.v1 import device_pb2, device_service_pb2_grpc
-    from dockgate_server.cli.client import Client
+    from dockgate.downlink.v1 import device_pb2
     from dockgate_server.cli.table import Cell
 
 app = typer.Typer(
@@ -28,6 +26,11 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
     help="Show, watch, name and forget devices.",
+    epilog=examples(
+        "dockgate devices list",
+        "dockgate devices register roof --serial-number 7CTDM7100B0BJD",
+        "dockgate devices watch --device roof --state",
+    ),
 )
 
 DeviceId = Annotated[str, typer.Argument(metavar="ID", help="Alias or serial number.")]
@@ -52,9 +55,10 @@ def list_devices(
     """List every device."""
     from dockgate.downlink.v1 import device_service_pb2 as pb
     from dockgate_server.cli import render, table
+    from dockgate_server.cli.client import device_service
 
     request = pb.ListDevicesRequest(gateway_id=gateway)
-    with _connected(server, Tls(tls_ca, tls_cert, tls_key)) as (client, stub):
+    with device_service(server, Tls(tls_ca, tls_cert, tls_key)) as (client, stub):
         found = [d for page in client.pages(stub.ListDevices, request, None) for d in page.devices]
     if as_json:
         for device in found:
@@ -83,10 +87,11 @@ def get(
     """Show a device with its latest state."""
     from dockgate.downlink.v1 import device_service_pb2 as pb
     from dockgate_server.cli import render
+    from dockgate_server.cli.client import device_service
 
-    with _connected(server, Tls(tls_ca, tls_cert, tls_key)) as (client, stub):
+    with device_service(server, Tls(tls_ca, tls_cert, tls_key)) as (client, stub):
         request = pb.GetDeviceRequest(device_id=device_id)
-        device = client.call(stub.GetDevice, request).device
+        device = client.call(stub.GetDevice, request, {"device_id": "ID"}).device
     document = render.to_json(device)
     if as_json:
         render.print_json(document)
@@ -120,9 +125,10 @@ def watch(
 
     from dockgate.downlink.v1 import device_service_pb2 as pb
     from dockgate_server.cli import render
+    from dockgate_server.cli.client import device_service
     from dockgate_server.cli.problem import from_rpc_error
 
-    with _connected(server, Tls(tls_ca, tls_cert, tls_key)) as (_, stub):
+    with device_service(server, Tls(tls_ca, tls_cert, tls_key)) as (_, stub):
         request = pb.WatchDevicesRequest(device_id=device, with_state=state)
         try:
             for update in stub.WatchDevices(request):
@@ -136,175 +142,9 @@ def watch(
             raise from_rpc_error(error, server) from error
 
 
-@app.command(
-    "register",
-    epilog=examples(
-        "dockgate devices register roof --serial-number 7CTDM7100B0BJD",
-        "dockgate devices register bird --serial-number 1581F8HHX258J00A03TZ --gateway roof",
-    ),
-)
-def register(
-    device_id: Annotated[str, typer.Argument(metavar="NAME", help="How callers are to name it.")],
-    serial_number: Annotated[
-        str, typer.Option("--serial-number", metavar="SN", help="NAME itself by default.")
-    ] = "",
-    gateway: Annotated[
-        str,
-        typer.Option(
-            "--gateway",
-            metavar="ID",
-            help="The dock or remote controller that carries its commands; the one that is known,"
-            " or itself, by default.",
-        ),
-    ] = "",
-    force: Annotated[
-        bool,
-        typer.Option(
-            "--force",
-            help="Take --gateway as a serial number even if nothing is known of such a device.",
-        ),
-    ] = False,
-    server: Server = DEFAULT_SERVER,
-    tls_ca: TlsCa = None,
-    tls_cert: TlsCert = None,
-    tls_key: TlsKey = None,
-    as_json: AsJson = False,
-) -> None:
-    """Give a device a name, or make one known.
-
-    A device is known by itself once its dock or remote controller has announced it.
-    """
-    from dockgate.downlink.v1 import device_service_pb2 as pb
-    from dockgate_server.cli import render
-
-    with _connected(server, Tls(tls_ca, tls_cert, tls_key)) as (client, stub):
-        if gateway not in ("", device_id, serial_number) and not force:
-            gateway = _known_gateway(client, stub, gateway)
-        request = pb.RegisterDeviceRequest(
-            device_id=device_id, serial_number=serial_number, gateway_id=gateway
-        )
-        device = client.call(stub.RegisterDevice, request).device
-    if as_json:
-        render.print_json(render.to_json(device))
-    else:
-        through = f", reached through {device.gateway_id}"
-        typer.echo(f"{device.device_id} is {device.serial_number}{through}")
-
-
-@app.command("remove", epilog=examples("dockgate devices remove roof"))
-def remove(
-    device_id: DeviceId,
-    server: Server = DEFAULT_SERVER,
-    tls_ca: TlsCa = None,
-    tls_cert: TlsCert = None,
-    tls_key: TlsKey = None,
-    as_json: AsJson = False,
-) -> None:
-    """Forget a device and its name.
-
-    One that is announced again is known again.
-    """
-    from dockgate.downlink.v1 import device_service_pb2 as pb
-    from dockgate_server.cli import render
-
-    with _connected(server, Tls(tls_ca, tls_cert, tls_key)) as (client, stub):
-        client.call(stub.RemoveDevice, pb.RemoveDeviceRequest(device_id=device_id))
-    if as_json:
-        render.print_json({"removed_device_id": device_id})
-    else:
-        typer.echo(f"{device_id} is forgotten")
-
-
-@app.command(
-    "acl",
-    epilog=examples(
-        "dockgate devices acl > acl.new && diff /etc/mosquitto/dockgate/acl acl.new",
-        "dockgate devices acl --gateway-user dockgate-2",
-    ),
-)
-def acl(
-    gateway_user: Annotated[
-        str,
-        typer.Option("--gateway-user", metavar="NAME", help="The broker's user for the gateway."),
-    ] = "dockgate",
-    partial: Annotated[
-        bool,
-        typer.Option("--partial", help="Print it also with a key that is limited to some devices."),
-    ] = False,
-    server: Server = DEFAULT_SERVER,
-    tls_ca: TlsCa = None,
-    tls_cert: TlsCert = None,
-    tls_key: TlsKey = None,
-) -> None:
-    """Print the acl_file for a mosquitto broker.
-
-    It has the topics that each user of the broker needs: the gateway, and every dock.
-    """
-    from dockgate.downlink.v1 import device_service_pb2 as pb
-    from dockgate_server.cli.acl import write
-
-    with _connected(server, Tls(tls_ca, tls_cert, tls_key)) as (client, stub):
-        pages = list(client.pages(stub.ListDevices, pb.ListDevicesRequest(), None))
-    if pages[0].limited and not partial:
-        raise Problem(
-            "this key is limited to some devices, and a list that has only these locks all others "
-            "out of the broker; use a key without --device, or --partial",
-            code="LIMITED_KEY",
-        )
-    found = [device for page in pages for device in page.devices]
-    drones: dict[str, list[str]] = {device.gateway_id: [] for device in found}
-    for device in found:
-        if device.serial_number != device.gateway_id:
-            drones[device.gateway_id].append(device.serial_number)
-    typer.echo(write(drones, gateway_user, is_partial=pages[0].limited), nl=False)
-
-
-def _known_gateway(
-    client: "Client", stub: "device_service_pb2_grpc.DeviceServiceStub", name: str
-) -> str:
-    """The serial number of a gateway device: by a slip commands would go to nobody, in silence.
-
-    Raises:
-        Problem: There is none of that name, or it is reached through another one itself.
-    """
-    import difflib
-
-    from dockgate.downlink.v1 import device_service_pb2 as pb
-
-    try:
-        found = client.call(stub.GetDevice, pb.GetDeviceRequest(device_id=name)).device
-    except Problem as problem:
-        if problem.code == "FORBIDDEN":
-            return name  # a key that may not look must know
-        if problem.code != "DEVICE_NOT_FOUND":
-            raise
-        pages = client.pages(stub.ListDevices, pb.ListDevicesRequest(), None)
-        known = {one.gateway_id for page in pages for one in page.devices}
-        close = difflib.get_close_matches(name, known, n=1)
-        hint = f"did you mean {close[0]}? Else" if close else "if it is to come,"
-        raise Problem(
-            f"--gateway: no device {name!r} is known; {hint} register it first, or use --force",
-            exit_code=USAGE,
-            code=problem.code,
-            metadata={"device_id": name},
-        ) from problem
-    if found.gateway_id != found.serial_number:
-        raise usage(
-            f"--gateway: {name!r} carries no commands, it is reached through {found.gateway_id};"
-            " name that one, or use --force"
-        )
-    return found.serial_number
-
-
-@contextmanager
-def _connected(
-    server: str, tls: Tls
-) -> "Iterator[tuple[Client, device_service_pb2_grpc.DeviceServiceStub]]":
-    from dockgate.downlink.v1.device_service_pb2_grpc import DeviceServiceStub
-    from dockgate_server.cli.client import connected
-
-    with connected(server, tls) as client:
-        yield client, DeviceServiceStub(client.channel)
+app.command("register", epilog=examples(*devices_names.REGISTER))(devices_names.register)
+app.command("remove", epilog=examples(*devices_names.REMOVE))(devices_names.remove)
+app.command("acl", epilog=examples(*devices_acl.EXAMPLES))(devices_acl.acl)
 
 
 def _row(device: "device_pb2.Device") -> "list[Cell | str]":

@@ -20,9 +20,14 @@ if TYPE_CHECKING:
 FAILURE = 1
 USAGE = 2
 
-# Where a field of the request is an option of ours, people know it by the option's name.
+# Where a field of the request is a word of the command line, people know it by that.
 _OPTIONS = {
+    "command_id": "ID",
+    "request_id": "ID",
     "device_id": "--device",
+    "gateway_id": "--gateway",
+    "serial_number": "--serial-number",
+    "after": "--after",
     "idempotency_key": "--key",
     "timeout_seconds": "--timeout",
     "after_revision": "--after",
@@ -103,6 +108,12 @@ def notice_json(document: Mapping[str, object]) -> None:
     sys.stderr.flush()
 
 
+def is_help(wrong: typer.TyperException) -> bool:
+    """Whether it is the help of a command that was called without anything."""
+    context = getattr(wrong, "ctx", None)
+    return context is not None and wrong.format_message() == context.get_help()
+
+
 def from_usage_error(wrong: typer.TyperException) -> Problem:
     """From what typer has to say about options and arguments."""
     message = " ".join(wrong.format_message().split()).removesuffix(".")
@@ -125,8 +136,16 @@ def from_refusal(error: "DockgateError") -> Problem:
     )
 
 
-def from_rpc_error(error: "grpc.RpcError", server: str) -> Problem:
-    """From the status with which a call ended."""
+def from_rpc_error(
+    error: "grpc.RpcError", server: str, names: Mapping[str, str] | None = None
+) -> Problem:
+    """From the status with which a call ended.
+
+    Args:
+        error: The call.
+        server: Where it was made.
+        names: What fields are called on the command line, where that is not as everywhere.
+    """
     import grpc
     from google.rpc import error_details_pb2
     from grpc_status import rpc_status
@@ -148,7 +167,7 @@ def from_rpc_error(error: "grpc.RpcError", server: str) -> Problem:
     details = _violations(bad)
     wrong_call = code in (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.OUT_OF_RANGE)
     return Problem(
-        _listed(details) or text,
+        _listed(details, names) or text,
         exit_code=USAGE if wrong_call else FAILURE,
         code=info.reason,
         details=details,
@@ -219,7 +238,7 @@ def _violations(bad: "error_details_pb2.BadRequest") -> list[dict[str, str]]:
     ]
 
 
-def _listed(details: Sequence[Mapping[str, str]]) -> str:
-    return "; ".join(
-        f"{_OPTIONS.get(one['field'], one['field'])}: {one['description']}" for one in details
-    )
+def _listed(details: Sequence[Mapping[str, str]], names: Mapping[str, str] | None = None) -> str:
+    known = {**_OPTIONS, **(names or {})}
+    fields = ((one["field"], one["description"]) for one in details)
+    return "; ".join(f"{known.get(field, field)}: {wrong}" for field, wrong in fields)
