@@ -1,5 +1,6 @@
 """The command as a whole: help, version, start-up, signals, and printing itself."""
 
+import importlib
 import json
 import os
 import signal
@@ -47,14 +48,36 @@ def test_what_a_command_does_fits_into_its_line(
     assert [line for line in listed if line.endswith("...")] == []
 
 
-@pytest.mark.parametrize("name", [*COMMANDS, "keys create", "keys list", "keys disable"])
+GROUPS = ("keys", "devices", "requests", "audit")
+
+
+def every_command() -> list[str]:
+    """Also those below others."""
+    groups = {name: importlib.import_module(f"dockgate_server.cli.{name}").app for name in GROUPS}
+    below = [
+        f"{name} {one.name or one.callback.__name__}"
+        for name, app in groups.items()
+        for one in app.registered_commands
+    ]
+    return [*(name for name in cli._COMMANDS if name not in GROUPS), *below]
+
+
+@pytest.mark.parametrize("name", every_command())
 def test_every_command_has_help_with_an_example_and_json(run: Run, name: str) -> None:
     """The example is the first thing that most people read."""
     called = run(*name.split(), "--help")
     assert called.code == 0
-    if name != "keys":
-        assert f"\n    dockgate {name}" in called.out or f"dockgate {name} --" in called.out
-        assert "--json" in called.out
+    assert f"\n    dockgate {name}" in called.out or f"dockgate {name} --" in called.out
+    assert "--json" in called.out
+
+
+@pytest.mark.parametrize("group", ["", *GROUPS])
+def test_a_group_that_is_called_alone_shows_its_help(run: Run, group: str) -> None:
+    """Line by line, with examples; a script that has lost a word of its call notices."""
+    alone, asked = run(*group.split()), run(*group.split(), "--help")
+    assert (alone.code, alone.out) == (2, "")
+    assert alone.err == asked.out
+    assert "\n  Examples:\n    dockgate " in asked.out
 
 
 def test_version(run: Run) -> None:

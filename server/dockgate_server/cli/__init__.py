@@ -19,8 +19,9 @@ from typing import Annotated
 
 import typer
 
+from dockgate_server.cli import output
 from dockgate_server.cli.options import examples
-from dockgate_server.cli.problem import Problem, from_usage_error, report
+from dockgate_server.cli.problem import Problem, from_usage_error, is_help, report
 
 _COMMANDS = {
     "serve": "cli.serve:serve",
@@ -43,6 +44,13 @@ _COMMANDS = {
 }
 """Where each command is, in the order of the help: its function, or the commands below it. Only the
 one that is called is loaded: a server is not to hold all the others in memory."""
+
+EXAMPLES = examples(
+    "dockgate dev",
+    "dockgate serve --config dockgate.toml",
+    "dockgate submit camera_recording_start --device drone-001 --payload-index 39-0-7 --watch",
+    "dockgate submit --help",
+)
 
 
 def _print_version(asked: bool) -> None:
@@ -89,6 +97,7 @@ def _app(arguments: Sequence[str]) -> typer.Typer:
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["--help"], "max_content_width": 100},
+        epilog=EXAMPLES,
     )
     app.callback()(_dockgate)
     first = arguments[0] if arguments else ""
@@ -99,7 +108,10 @@ def _app(arguments: Sequence[str]) -> typer.Typer:
 
 def main() -> None:
     """The console script."""
-    sys.exit(run(sys.argv[1:]))
+    output.prepare()
+    code = run(sys.argv[1:])
+    output.end()
+    sys.exit(code)
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -113,7 +125,15 @@ def run(arguments: Sequence[str]) -> int:
     except Problem as problem:
         return report(problem, as_json=as_json)
     except typer.TyperException as wrong:
+        if is_help(wrong):
+            typer.echo(wrong.format_message(), err=True)
+            return wrong.exit_code
         return report(from_usage_error(wrong), as_json=as_json)
+    except ExceptionGroup as several:
+        not_printed = output.not_printed(several)
+        if not_printed is None:
+            raise
+        return report(not_printed, as_json=as_json)
     except (typer.Abort, KeyboardInterrupt):
         # Also outside of what typer watches, such as the end of a context manager.
         return 130

@@ -27,6 +27,10 @@ app = typer.Typer(
 
 The log is in the gateway's database, which these commands read themselves: run them where the
 gateway runs, with its configuration; it may be running. --database reads a backup.""",
+    epilog=examples(
+        "dockgate audit list --since 24h --config dockgate.toml",
+        "dockgate audit verify --config dockgate.toml",
+    ),
 )
 
 Database = Annotated[

@@ -1,21 +1,19 @@
 """``dockgate keys``: who may call, in the gateway's own database."""
 
-import re
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from dockgate_server.cli import reseal
+from dockgate_server.cli import key_words, reseal
 from dockgate_server.cli.options import AsJson, Config, examples
 from dockgate_server.cli.problem import Problem, no_database, usage
 
 if TYPE_CHECKING:
     from dockgate_server.access.forms import InvalidField
-    from dockgate_server.access.keys import Key, Keys, NewKey
+    from dockgate_server.access.keys import Keys
     from dockgate_server.model.caller import Scope
 
 app = typer.Typer(
@@ -25,23 +23,16 @@ app = typer.Typer(
 
 They are in the gateway's database, which these commands open themselves: run them where the
 gateway runs, with its configuration; it may be running.""",
+    epilog=examples(
+        'dockgate keys create --label "maintenance portal" --config dockgate.toml',
+        "dockgate keys list --config dockgate.toml",
+        "dockgate keys rotate dk_0123456789abcdef --config dockgate.toml",
+    ),
 )
 
 Result = TypeVar("Result")
 
 ApiId = Annotated[str, typer.Argument(metavar="API_ID", help="The key's API ID.")]
-
-_COLUMNS = (
-    "API ID",
-    "LABEL",
-    "TENANT",
-    "SCOPES",
-    "DEVICES",
-    "CERTIFICATE",
-    "CREATED",
-    "SECRETS",
-    "STATE",
-)
 
 
 @app.command(
@@ -111,7 +102,7 @@ def create(
                 new = await keys.create(label, tenant, scopes, devices, client_certificate)
             except InvalidField as wrong:
                 raise _wrong_option(wrong) from None
-        _show_new(new, as_json)
+        key_words.show_new(new, "made", f"disable {new.key.api_id}", as_json=as_json)
         if _submits_nothing(scopes):
             note = "note: without --scope create as well this key can submit nothing"
             typer.echo(note, err=True)
@@ -148,13 +139,15 @@ def rotate(
     async def work() -> None:
         async with _opened(config) as keys:
             if not (finish or undo):
-                _show_new(await keys.rotate(api_id), as_json)
+                new = await keys.rotate(api_id)
+                remedy = f"rotate {api_id} --undo"
+                key_words.show_new(new, "rotated", remedy, as_json=as_json)
                 return
             key = await (keys.finish_rotation(api_id) if finish else keys.undo_rotation(api_id))
         if as_json:
-            _print(_document(key))
+            _print(key_words.document(key))
         else:
-            typer.echo(f"{api_id} has one secret, of {_day(key.secret_at)}")
+            typer.echo(f"{api_id} has one secret, of {key_words.day(key.secret_at)}")
 
     _run(work())
 
@@ -168,28 +161,14 @@ def list_keys(config: Config = None, as_json: AsJson = False) -> None:
             found = await keys.list()
         if as_json:
             for key in found:
-                _print(_document(key))
+                _print(key_words.document(key))
             return
         if not found:
             typer.echo("no API keys", err=True)
             return
         from dockgate_server.cli import table
 
-        rows = [
-            [
-                key.api_id,
-                key.label or "-",
-                key.tenant,
-                ", ".join(sorted(map(_short, key.scopes))),
-                ", ".join(key.devices) or "all",
-                key.client_certificate or "-",
-                _day(key.created_at),
-                _secrets(key),
-                ("in use", "green") if key.disabled_at is None else f"off {_day(key.disabled_at)}",
-            ]
-            for key in found
-        ]
-        table.show(_COLUMNS, rows)
+        table.show(key_words.COLUMNS, [key_words.row(key) for key in found])
 
     _run(work())
 
@@ -257,7 +236,7 @@ def _scopes(names: list[str] | None) -> "frozenset[Scope]":
 
     if not names:
         return ORDINARY
-    short = {_short(scope): scope for scope in Scope}
+    short = {key_words.short(scope): scope for scope in Scope}
     known = short | {scope: scope for scope in Scope}
     for name in names:
         if name not in known:
@@ -272,55 +251,6 @@ def _submits_nothing(scopes: "frozenset[Scope]") -> bool:
     return Scope.CREATE not in scopes and not scopes.isdisjoint((Scope.DANGEROUS, Scope.RAW))
 
 
-def _short(scope: "Scope") -> str:
-    """``read`` for open:command:read, ``request-read`` for open:device-request:read."""
-    return re.sub("^open:(command:|device-)", "", scope).replace(":", "-")
-
-
-def _document(key: "Key") -> dict[str, Any]:
-    from dockgate_server.cli import render
-
-    document = {
-        "api_id": key.api_id,
-        "label": key.label,
-        "tenant": key.tenant,
-        "scopes": sorted(key.scopes),
-        "devices": key.devices,
-        "created_at": render.rfc3339(key.created_at),
-        "secret_at": render.rfc3339(key.secret_at),
-    }
-    if key.client_certificate is not None:
-        document["client_certificate"] = key.client_certificate
-    if key.older_secret_at is not None:
-        document["older_secret_at"] = render.rfc3339(key.older_secret_at)
-    if key.disabled_at is not None:
-        document["disabled_at"] = render.rfc3339(key.disabled_at)
-    return document
-
-
-def _show_new(new: "NewKey", as_json: bool) -> None:
-    if as_json:
-        _print(_document(new.key) | {"secret": new.secret})
-        return
-    typer.echo(f"API ID  {new.key.api_id}")
-    typer.echo(f"secret  {new.secret}")
-    typer.echo("Keep the secret now: it cannot be shown again.", err=True)
-    if new.key.older_secret_at is not None:
-        typer.echo(
-            f"The one of {_day(new.key.older_secret_at)} is good as well, until "
-            f"`dockgate keys rotate {new.key.api_id} --finish`.",
-            err=True,
-        )
-
-
-def _secrets(key: "Key") -> str:
-    """The days of those that are good."""
-    if key.disabled_at is not None:
-        return "-"
-    both = (key.older_secret_at, key.secret_at)
-    return ", ".join(_day(at) for at in both if at is not None)
-
-
 def _wrong_option(wrong: "InvalidField") -> Problem:
     option = {"devices": "device"}.get(wrong.field, wrong.field.replace("_", "-"))
     return usage(f"--{option}: {wrong.problem}")
@@ -330,7 +260,3 @@ def _print(document: dict[str, Any]) -> None:
     from dockgate_server.cli import render
 
     render.print_json(document)
-
-
-def _day(at_ms: int) -> str:
-    return f"{datetime.fromtimestamp(at_ms / 1000, UTC).astimezone():%Y-%m-%d %H:%M}"

@@ -30,6 +30,11 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
     help="Show and answer what devices ask.",
+    epilog=examples(
+        "dockgate requests list --status pending",
+        "dockgate requests watch",
+        "dockgate requests reply 0b0e8f5e-6d4e-4d0c-9b1f-6c0b2f6f0a11 --code 0",
+    ),
 )
 
 _COLOURS = {"PENDING": "cyan", "REPLIED": "green", "EXPIRED": "red"}

@@ -1,5 +1,6 @@
 """``dockgate serve``."""
 
+import contextlib
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from dockgate_server.cli.options import AsJson, Config, examples
+from dockgate_server.cli.output import NotPrinted
 from dockgate_server.cli.problem import USAGE, Problem
 from dockgate_server.loading import all_is_loaded, without_rich
 
@@ -104,7 +106,9 @@ def _run(settings: "Settings", *, as_json: bool) -> None:
 
     def ready(running: app.App) -> None:
         all_is_loaded()
-        _say_ready(running, as_json=as_json)
+        # It serves all the same where nobody can be told.
+        with contextlib.suppress(NotPrinted):
+            _say_ready(running, as_json=as_json)
 
     try:
         with asyncio.Runner(loop_factory=_loop_factory(settings)) as runner:
