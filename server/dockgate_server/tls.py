@@ -122,9 +122,9 @@ def pem_of(certificate: Path, key: Path, client_ca: Path | None) -> Pem:
         key.read_bytes(),
         client_ca.read_bytes() if client_ca is not None else None,
     )
-    first = _certificates(pem.certificate, certificate)[0]
+    first = certificates(pem.certificate, certificate)[0]
     if pem.client_ca is not None and client_ca is not None:
-        _certificates(pem.client_ca, client_ca)
+        certificates(pem.client_ca, client_ca)
     try:
         private = load_pem_private_key(pem.key, password=None)
     except (ValueError, TypeError) as error:  # TypeError: it is encrypted
@@ -165,7 +165,12 @@ def _context() -> ssl.SSLContext:
     return context
 
 
-def _certificates(pem: bytes, file: Path) -> "list[x509.Certificate]":
+def certificates(pem: bytes, file: Path) -> "list[x509.Certificate]":
+    """The certificates in what was read from a file: one at least.
+
+    Raises:
+        ValueError: There is none.
+    """
     from cryptography import x509
 
     try:

@@ -14,7 +14,7 @@ from dockgate.downlink.v1 import command_service_pb2, device_pb2, device_service
 from dockgate.downlink.v1 import device_service_pb2 as pb
 from dockgate_server.cli import following
 from dockgate_server.codec import device_events, job_words
-from dockgate_server.errors import DockgateError, Reason
+from dockgate_server.errors import DockgateError, FieldViolation, Reason, validation_failed
 
 END = DockgateError(Reason.CURSOR_EXPIRED, "events behind the cursor are no longer kept")
 
@@ -80,6 +80,12 @@ def test_each_event_is_a_line(run: Run, devices: Devices) -> None:
     assert second.endswith('dock-001  x y  {"number":2}  asks for an answer')
     assert called.code == 2
     assert devices.requests == [pb.WatchEventsRequest(device_id="drone-001", methods=["hms", "x"])]
+
+
+def test_a_cursor_that_is_wrong_is_called_by_its_option(run: Run, devices: Devices) -> None:
+    """As for commands."""
+    devices.steps = [[validation_failed([FieldViolation("after", "is wrong")])]]
+    assert run("events", "--after", "x").err == "error: --after: is wrong\n"
 
 
 def told(method: str, data: Any) -> pb.WatchEventsResponse:

@@ -13,7 +13,7 @@ from dockgate.downlink.v1 import command_service_pb2, device_request_pb2
 from dockgate.downlink.v1 import device_request_service_pb2 as pb
 from dockgate.downlink.v1 import device_request_service_pb2_grpc as pb_grpc
 from dockgate_server.cli import following
-from dockgate_server.errors import DockgateError, Reason
+from dockgate_server.errors import DockgateError, FieldViolation, Reason, validation_failed
 
 
 class Inbox(pb_grpc.DeviceRequestServiceServicer):
@@ -156,6 +156,24 @@ def test_a_wrong_answer_is_not_sent(run: Run, inbox: Inbox, arguments: tuple[str
     assert called.code == 2
     assert called.err.startswith("error: ")
     assert inbox.requests == []
+
+
+def test_what_is_no_json_is_not_taken_for_a_field(run: Run, inbox: Inbox) -> None:
+    """There are none here."""
+    called = run("requests", "reply", "r-1", "--code", "0", "--payload", "x")
+    assert called.code == 2
+    assert called.err.startswith("error: the payload is not JSON: ")
+    assert "--field" not in called.err
+
+
+@pytest.mark.parametrize(("field", "word"), [("request_id", "ID"), ("reply_message", "--message")])
+def test_what_is_wrong_is_called_as_on_the_command_line(
+    run: Run, inbox: Inbox, field: str, word: str
+) -> None:
+    """Not as the field that it becomes."""
+    inbox.answers = [validation_failed([FieldViolation(field, "is wrong")])]
+    called = run("requests", "reply", "", "--code", "0")
+    assert (called.code, called.err) == (2, f"error: {word}: is wrong\n")
 
 
 def test_a_refusal_is_passed_on(run: Run, inbox: Inbox) -> None:

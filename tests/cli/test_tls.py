@@ -123,12 +123,37 @@ def test_half_a_credential_is_a_wrong_call(
     assert "must be set together" in called.err
 
 
-def test_a_file_that_is_no_certificate_is_named(run: Run, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "content", ["nothing", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"]
+)
+def test_a_file_without_a_certificate_is_named(run: Run, tmp_path: Path, content: str) -> None:
     """GRPC's core would only say that there is no connection."""
     file = tmp_path / "ca.pem"
-    file.write_text("nothing")
+    file.write_text(content)
     called = run("list", "--tls-ca", str(file))
-    assert (called.code, called.err) == (1, f"error: --tls-ca: {file} is no PEM file\n")
+    assert called.code == 1
+    assert called.err.startswith(f"error: {file} has no certificate that can be read")
+    assert called.err.count("\n") == 1
+
+
+def test_a_key_of_another_certificate_is_said(run: Run, tmp_path: Path) -> None:
+    """Both files are named; so is one that has no key."""
+    authority = Authority(tmp_path / "one")
+    certificate, _ = authority.issue("client")
+    _, other = Authority(tmp_path / "two").issue("client")
+    options = ("--tls-ca", str(authority.certificate), "--tls-cert", str(certificate))
+    called = run("list", *options, "--tls-key", str(other))
+    wrong = f"error: the key in {other} does not belong to the certificate in {certificate}\n"
+    assert (called.code, called.err) == (1, wrong)
+    called = run("list", *options, "--tls-key", str(certificate))
+    assert called.err.startswith(f"error: {certificate} has no private key that can be read")
+
+
+def test_a_server_without_tls_is_said_to_be_one(run: Run, script: Script, tmp_path: Path) -> None:
+    """With what is to be left out."""
+    called = run("list", "--tls-ca", str(Authority(tmp_path).certificate))
+    said = f"error: {script.address} speaks no TLS; leave out --tls-ca\n"
+    assert (called.code, called.err) == (1, said)
 
 
 def test_a_certificate_needs_its_key(run: Run, tmp_path: Path) -> None:

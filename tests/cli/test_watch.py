@@ -10,7 +10,7 @@ from dockgate.downlink.v1 import command_pb2
 from dockgate.downlink.v1 import command_service_pb2 as pb
 from dockgate_server import errors
 from dockgate_server.cli import following
-from dockgate_server.errors import DockgateError, Reason
+from dockgate_server.errors import DockgateError, FieldViolation, Reason, validation_failed
 
 JOB = command_pb2.Job(state=command_pb2.JOB_STATE_FAILED, percent=40, step="drone")
 
@@ -52,6 +52,13 @@ def test_a_server_that_was_never_there_is_not_waited_for(run: Run) -> None:
     called = run("watch", "c-1", "--server", "127.0.0.1:1")
     assert called.code == 1
     assert called.err.startswith("error: no dockgate server at 127.0.0.1:1")
+
+
+def test_an_id_that_is_wrong_is_called_so(run: Run, script: Script) -> None:
+    """Not command_id, which stands nowhere on the command line."""
+    script.answers["watch"] = [validation_failed([FieldViolation("command_id", "is wrong")])]
+    called = run("watch", "")
+    assert (called.code, called.err) == (2, "error: ID: is wrong\n")
 
 
 def test_a_refused_watch_is_not_tried_again(run: Run, script: Script) -> None:

@@ -11,6 +11,7 @@ import grpc
 
 from dockgate.downlink.v1 import command_service_pb2_grpc as pb_grpc
 from dockgate.downlink.v1.device_service_pb2_grpc import DeviceServiceStub
+from dockgate_server import tls as tls_files
 from dockgate_server.cli.options import API_ID, API_KEY, Tls
 from dockgate_server.cli.problem import Problem, from_rpc_error, usage
 
@@ -131,23 +132,25 @@ def _credentials(tls: Tls) -> grpc.ChannelCredentials | None:
         return None
     if not f"{api_id}{secret}".isascii() or not f"{api_id}{secret}".isprintable():
         raise usage(f"{API_ID} and {API_KEY}: must be as dockgate keys create has printed them")
-    credentials = grpc.ssl_channel_credentials(
-        _read("--tls-ca", tls.ca),
-        _read("--tls-key", tls.key) if tls.key else None,
-        _read("--tls-cert", tls.certificate) if tls.certificate else None,
-    )
+    credentials = grpc.ssl_channel_credentials(*_files(tls.ca, tls.certificate, tls.key))
     if not api_id:
         return credentials
     caller = grpc.access_token_call_credentials(f"{api_id}.{secret}")
     return grpc.composite_channel_credentials(credentials, caller)
 
 
-def _read(option: str, file: Path) -> bytes:
+def _files(
+    ca: Path, certificate: Path | None, key: Path | None
+) -> tuple[bytes, bytes | None, bytes | None]:
+    """The authorities, the private key and its certificate; gRPC would not say what is wrong."""
     try:
-        pem = file.read_bytes()
+        authorities = ca.read_bytes()
+        tls_files.certificates(authorities, ca)
+        if certificate is None or key is None:
+            return authorities, None, None
+        own = tls_files.pem_of(certificate, key, None)
     except OSError as error:
-        raise Problem(f"{option}: cannot read {file}: {error.strerror}") from error
-    if b"-----BEGIN " not in pem:
-        # gRPC would only say that there is no connection.
-        raise Problem(f"{option}: {file} is no PEM file")
-    return pem
+        raise Problem(f"cannot read {error.filename}: {error.strerror}") from error
+    except ValueError as wrong:
+        raise Problem(str(wrong)) from wrong
+    return authorities, own.key, own.certificate

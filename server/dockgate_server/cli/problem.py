@@ -24,6 +24,7 @@ USAGE = 2
 _OPTIONS = {
     "command_id": "ID",
     "request_id": "ID",
+    "reply_message": "--message",
     "device_id": "--device",
     "gateway_id": "--gateway",
     "serial_number": "--serial-number",
@@ -213,6 +214,8 @@ def _unreachable(text: str, server: str) -> str:
     if "CERTIFICATE_VERIFY_FAILED" in text:
         why = reason.rpartition("CERTIFICATE_VERIFY_FAILED: ")[2].removesuffix(": OK")
         return f"the authorities in --tls-ca do not vouch for {server}: {why}"
+    if "WRONG_VERSION_NUMBER" in text:
+        return f"{server} speaks no TLS; leave out --tls-ca"
     if "Hostname Verification" in text:
         return f"the certificate of {server} is for another host; use a name that it has"
     if "handshak" in text.lower():
