@@ -25,7 +25,7 @@ def need(caller: Caller, scope: Scope) -> None:
     if scope not in caller.scopes:
         raise DockgateError(
             Reason.FORBIDDEN,
-            f"{caller.principal} has not the scope {scope}, which this needs",
+            f"{caller.principal} lacks the scope {scope}",
             metadata={"scope": scope},
         )
 

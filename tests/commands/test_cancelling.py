@@ -144,4 +144,6 @@ async def test_cancelling_needs_the_scope_to_create(core: Core) -> None:
     """Who may not submit may not withdraw."""
     command_id = await unsent(core)
     reader = Caller("default", "reader", frozenset({Scope.READ}))
-    assert (await refusal(core, command_id, reader)).reason is Reason.FORBIDDEN
+    refused = await refusal(core, command_id, reader)
+    assert refused.reason is Reason.FORBIDDEN
+    assert refused.message == f"{reader.principal} lacks the scope open:command:create"

@@ -54,8 +54,9 @@ def create(
         typer.Option(
             "--scope",
             metavar="SCOPE",
-            help="What it may do; repeatable: create, read, dangerous, raw, request-read, "
-            "request-create. create and read by default.",
+            help="What it may do; repeatable: create, read, dangerous, raw (short for "
+            "open:command:create and so on), request-read, request-create (short for "
+            "open:device-request:read and :create). create and read by default.",
         ),
     ] = None,
     tenant: Annotated[

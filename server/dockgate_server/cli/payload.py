@@ -24,6 +24,8 @@ _WHOLE = frozenset(
 _REAL = frozenset({FieldDescriptor.CPPTYPE_DOUBLE, FieldDescriptor.CPPTYPE_FLOAT})
 _BOOLS = {"true": True, "false": False, "1": True, "0": False}
 
+_AS_FIELDS = "; fields are given as --field value"
+
 
 @dataclass(frozen=True, slots=True)
 class _Place:
@@ -74,7 +76,7 @@ def read(
                 again = _quoted(token)
                 raise usage(f"{again}: there is one payload, and it has been given already")
             seen_json = True
-            payload = json_object(token, read_source) | payload
+            payload = json_object(token, read_source, _AS_FIELDS) | payload
             continue
         option, has_value, value = token.partition("=")
         place = _find(descriptor, method, option, own_options, payload)
@@ -87,8 +89,15 @@ def read(
     return payload
 
 
-def json_object(word: str, read_source: Callable[[str], str]) -> dict[str, Any]:
+def json_object(
+    word: str, read_source: Callable[[str], str], otherwise: str = ""
+) -> dict[str, Any]:
     """The JSON object that a word of the command line is, or names.
+
+    Args:
+        word: The object, ``-`` or ``@file``.
+        read_source: Gives the text behind ``-`` or ``@file``.
+        otherwise: A hint for who has given something else.
 
     Raises:
         Problem: It is none.
@@ -97,7 +106,7 @@ def json_object(word: str, read_source: Callable[[str], str]) -> dict[str, Any]:
     try:
         value = json.loads(text, parse_constant=_no_constant)
     except ValueError as wrong:
-        hint = "" if text.lstrip()[:1] in ("{", "[") else "; fields are given as --field value"
+        hint = "" if text.lstrip()[:1] in ("{", "[") else otherwise
         raise usage(f"the payload is not JSON: {wrong}{hint}") from None
     if not isinstance(value, dict):
         example = '{"payload_index": "39-0-7"}'
