@@ -1,11 +1,14 @@
 """Messages as JSON and as text."""
 
+import re
+import sys
+
 import pytest
 from cli.scripted import command, event
 from google.protobuf import json_format
 
 from dockgate.downlink.v1 import command_pb2
-from dockgate_server.cli import render, words
+from dockgate_server.cli import render, table, words
 
 
 def test_json_has_plain_numbers_short_names_and_rfc3339_times() -> None:
@@ -106,3 +109,34 @@ def test_success_includes_the_job_where_it_is_followed(
     if job is not None:
         message.job.state = job  # type: ignore[assignment]
     assert words.succeeded(message, with_job=with_job) is expected
+
+
+@pytest.mark.parametrize("width", ["40", "80", "200"])
+def test_ids_stay_whole_in_a_narrow_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], width: str
+) -> None:
+    """They are there to be copied; all else is broken, and nothing is cut off."""
+    ids = ("03fb4905-d3cf-68b0-36fc-36975d618724", "dk_0123456789abcdef")
+    words_of_why = ["not", "sent", "because", "of", "a", "reason", "that", "takes", "many", "words"]
+    monkeypatch.setenv("COLUMNS", width)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    headers = ("ABOUT", "TIME", "WHY", "WHO")
+    row = (ids[0], "2026-11-20 08:00:00", " ".join(words_of_why), (ids[1], "red"))
+    table.show(headers, [row], ids=("ABOUT", "WHO"))
+    shown = capsys.readouterr().out
+    for whole in ids:
+        assert whole in shown
+    shown = "".join(shown.split())
+    assert all(word[:8] in shown for word in words_of_why)
+
+
+def test_a_table_is_no_wider_than_the_terminal_where_ids_leave_room(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Lines that are broken by the terminal itself are hard to read."""
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    table.show(("ID", "WHY", "MORE"), [("i" * 36, "why " * 40, "more " * 40)], ids=("ID",))
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out).splitlines()
+    assert max(map(len, lines)) <= 80
+    assert "i" * 36 in lines[1]

@@ -251,7 +251,7 @@ def _show(found: "list[Numbered]") -> None:
             ]
         )
     headers = ("SEQ", "TIME", "WHO", "FROM", "ACTION", "OUTCOME", "METHOD", "DEVICE", "ABOUT")
-    table.show(headers, rows)
+    table.show(headers, rows, ("SEQ", "WHO", "ABOUT"))
 
 
 def _document(one: "Numbered") -> dict[str, Any]:

@@ -65,7 +65,8 @@ def list_devices(
             render.print_json(render.to_json(device))
     elif found:
         rows = [_row(device) for device in found]
-        table.show(("DEVICE", "SERIAL NUMBER", "GATEWAY", "MODEL", "PRESENCE", "LAST SEEN"), rows)
+        headers = ("DEVICE", "SERIAL NUMBER", "GATEWAY", "MODEL", "PRESENCE", "LAST SEEN")
+        table.show(headers, rows, ("SERIAL NUMBER",))
     else:
         typer.echo("no devices", err=True)
 

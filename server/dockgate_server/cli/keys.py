@@ -169,7 +169,7 @@ def list_keys(config: Config = None, as_json: AsJson = False) -> None:
             return
         from dockgate_server.cli import table
 
-        table.show(key_words.COLUMNS, [key_words.row(key) for key in found])
+        table.show(key_words.COLUMNS, [key_words.row(key) for key in found], ("API ID",))
 
     _run(work())
 

@@ -103,7 +103,9 @@ def _show(commands: "list[command_pb2.Command]") -> None:
         for command in commands
     ]
     if rows:
-        table.show(("COMMAND", "ACCEPTED", "DEVICE", "METHOD", "STATUS", "OUTCOME"), rows)
+        table.show(
+            ("COMMAND", "ACCEPTED", "DEVICE", "METHOD", "STATUS", "OUTCOME"), rows, ("COMMAND",)
+        )
     else:
         typer.echo("no commands", err=True)
 

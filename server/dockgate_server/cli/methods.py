@@ -86,7 +86,7 @@ def _events(name: str | None, *, as_json: bool) -> None:
             [one["event"], ", ".join(one["devices"]), ", ".join(one["reports_job_of"]) or "-"]
             for one in described
         ]
-        table.show(("EVENT", "DEVICES", "REPORTS THE JOB OF"), rows)
+        table.show(("EVENT", "DEVICES", "REPORTS THE JOB OF"), rows, ("EVENT",))
 
 
 def describe_event(name: str) -> dict[str, Any]:
@@ -183,7 +183,7 @@ def _show_all(described: list[dict[str, Any]]) -> None:
         ]
         for one in described
     ]
-    table.show(("METHOD", "CHANNEL", "DOMAIN", "DEVICES", "REQUIRED FIELDS"), rows)
+    table.show(("METHOD", "CHANNEL", "DOMAIN", "DEVICES", "REQUIRED FIELDS"), rows, ("METHOD",))
 
 
 def _show_one(method: dict[str, Any]) -> None:

@@ -92,7 +92,7 @@ def list_requests(
             render.print_json(render.to_json(one))
     elif found:
         headers = ("REQUEST", "RECEIVED", "DEVICE", "TYPE", "STATUS", "ANSWER")
-        table.show(headers, [_row(one) for one in found])
+        table.show(headers, [_row(one) for one in found], ("REQUEST",))
     else:
         typer.echo("no requests", err=True)
 

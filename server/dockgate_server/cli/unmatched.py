@@ -74,6 +74,6 @@ def _show(replies: "list[command_pb2.UnmatchedResponse]") -> None:
         for reply in replies
     ]
     if rows:
-        table.show(("RECEIVED", "GATEWAY", "METHOD", "TID", "WHY", "DATA"), rows)
+        table.show(("RECEIVED", "GATEWAY", "METHOD", "TID", "WHY", "DATA"), rows, ("TID",))
     else:
         typer.echo("no replies", err=True)
