@@ -2,6 +2,7 @@
 
 import json
 
+import pytest
 from cli.scripted import Run, Script, command
 
 from dockgate.downlink.v1 import command_pb2
@@ -111,6 +112,59 @@ def test_a_method_is_shown_with_its_fields(run: Run) -> None:
     called = run("methods", "live_start")
     assert called.code == 2
     assert "did you mean 'live_start_push'?" in called.err
+
+
+def test_a_field_is_shown_with_its_range_and_its_meaning(run: Run) -> None:
+    """All that is needed to fill it in, its values too; for programs as well."""
+    shown = run("methods", "flighttask_prepare").out
+    assert (
+        "\n--ready_conditions.battery_capacity  integer, 0 to 100\n    The drone's battery" in shown
+    )
+    assert "\n--file.url  text, required, at least 1 character\n    Where the dock fetches" in shown
+    assert "\n    1 TIMED: At execute_time.\n" in shown
+    described = json.loads(run("methods", "flighttask_prepare", "--json").out)
+    fields = {one["field"]: one for one in described["fields"]}
+    assert fields["rth_altitude"]["rules"] == ["must be 0, or 20 to 1500 (metres)"]
+    assert fields["file.url"]["description"] == "Where the dock fetches the file (KMZ)."
+    assert fields["task_type"]["meanings"]["TIMED"] == "At execute_time."
+    assert described["description"].startswith("The dock takes a flight task")
+
+
+def test_what_is_shown_of_a_method_fits_the_terminal(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All but what cannot be broken: addresses."""
+    monkeypatch.setenv("COLUMNS", "60")
+    lines = run("methods", "flighttask_prepare").out.splitlines()
+    assert [line for line in lines if len(line) > 60] == [lines[4]]
+    assert lines[4].startswith("page     https://")
+
+
+@pytest.mark.parametrize(
+    ("method", "answer"),
+    [
+        ("stick_control", "none; the command ends when it has been sent"),
+        ("heart_beat", "none; the command ends when it has been sent"),
+        ("camera_recording_start", "within 30 s"),
+        ("charge_open", "within 30 s; it means started, a job follows"),
+        ("flighttask_prepare", "within 30 s; it means started, a job may follow"),
+    ],
+)
+def test_it_is_said_what_a_method_is_answered(run: Run, method: str, answer: str) -> None:
+    """Some never are; an immediate flight begins a job only when it is executed."""
+    assert f"\nanswer   {answer}\n" in run("methods", method).out
+    described = json.loads(run("methods", method, "--json").out)
+    assert described["answers"] is (not answer.startswith("none"))
+    assert described["starts_job"] is ("started" in answer)
+    assert described["always_starts_job"] is ("follows" in answer)
+
+
+def test_every_method_and_field_is_shown_with_its_comment(run: Run) -> None:
+    """The document that has them is of the same schema."""
+    for one in map(json.loads, run("methods", "--json").out.splitlines()):
+        assert one["description"], one["method"]
+        without = [field["field"] for field in one["fields"] if "description" not in field]
+        assert without == [], one["method"]
 
 
 def test_events_are_listed_and_shown_as_methods_are(run: Run) -> None:

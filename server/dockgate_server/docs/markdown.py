@@ -84,7 +84,9 @@ def _facts(schema: Schema, method: Method) -> Iterator[tuple[str, str]]:
     if spec.get("reply") == "none":
         yield "answer", "none; the command ends when it has been sent"
     else:
-        started = "; it means started, a job follows" if spec.get("progress") else ""
+        links = spec.get("progress", ())
+        follows = "may follow" if all(one.get("may_stay_away") for one in links) else "follows"
+        started = f"; it means started, a job {follows}" if links else ""
         seconds = f"{method.timeout_seconds} s"
         yield "answer", f"within {seconds} unless the caller says otherwise{started}"
     yield "safe to repeat", "yes" if spec.get("safe_to_repeat") else "no"

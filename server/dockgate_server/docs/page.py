@@ -5,15 +5,14 @@ it, and none of the ready-made viewers shows 188 alternatives of one body in a w
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from html import escape
 from typing import Any
 
 from markdown_it import MarkdownIt
 
+from dockgate_server.docs.document import Document, Json, meanings
 from dockgate_server.docs.reference import DOCUMENT, PAGES, STYLE
-
-_Json = Mapping[str, Any]
 
 # Texts come from the schema; should one ever hold HTML, it is shown and not obeyed.
 _MARKDOWN = MarkdownIt("commonmark", {"html": False}).disable(["link", "autolink", "image"])
@@ -36,13 +35,11 @@ _SHARED = ("Accepted", "Command", "Job", "DeviceRequest", "DeviceRequestReply", 
 class Reference:
     """The pages of one OpenAPI document."""
 
-    def __init__(self, document: _Json) -> None:
+    def __init__(self, document: Json) -> None:
         self._document = document
-        self._components: _Json = document["components"]
-        mapping = self._components["schemas"]["Submission"]["discriminator"]["mapping"]
-        self._methods: dict[str, _Json] = {
-            name: self._resolved({"$ref": target}) for name, target in mapping.items()
-        }
+        self._components: Json = document["components"]
+        self._read = Document(document)
+        self._methods = self._read.methods
 
     @property
     def methods(self) -> tuple[str, ...]:
@@ -83,8 +80,8 @@ class Reference:
             KeyError: There is no such command_type.
         """
         command = self._methods[name]
-        payload = self._resolved(command["properties"]["payload"])
-        facts: _Json = command.get("x-dji", {})
+        payload = self._read.payload(name)
+        facts: Json = command.get("x-dji", {})
         body = [
             f'<p><a href="{PAGES}#command-types">All command types</a></p>',
             f"<h1><code>{escape(name)}</code></h1>",
@@ -98,7 +95,7 @@ class Reference:
             _code(command["examples"][0]),
         ]
         if "reply" in facts:
-            reply = self._resolved(facts["reply"])
+            reply = self._read.resolved(facts["reply"])
             body += ["<h2>Answer</h2>", _text(reply["description"]), *self._fields(reply)]
         return _page(name, body)
 
@@ -122,14 +119,14 @@ class Reference:
                 yield from self._parameters(operation["parameters"])
                 yield "<table><tr><th>status</th><th>means</th><th>body</th></tr>"
                 for status, answer in operation["responses"].items():
-                    answer = self._resolved(answer)
+                    answer = self._read.resolved(answer)
                     name = _body_of(answer)
                     link = f'<a href="#{name}">{name}</a>' if name in _SHARED else escape(name)
                     meaning = _text(answer["description"])
                     yield f"<tr><td>{status}</td><td>{meaning}</td><td>{link}</td></tr>"
                 yield "</table>"
 
-    def _parameters(self, parameters: list[_Json]) -> Iterator[str]:
+    def _parameters(self, parameters: list[Json]) -> Iterator[str]:
         yield "<table><tr><th>parameter</th><th>in</th><th>meaning</th></tr>"
         for one in parameters:
             name, where, text = (escape(one[key]) for key in ("name", "in", "description"))
@@ -162,7 +159,7 @@ class Reference:
         for example in schema.get("examples", ()):
             yield _code(example)
 
-    def _fields(self, schema: _Json) -> Iterator[str]:
+    def _fields(self, schema: Json) -> Iterator[str]:
         rows = list(self._rows(schema, ""))
         if not rows:
             yield "<p>None.</p>"
@@ -182,23 +179,14 @@ class Reference:
             )
         yield "</table>"
 
-    def _rows(self, schema: _Json, before: str) -> Iterator[tuple[str, _Json, bool]]:
+    def _rows(self, schema: Json, before: str) -> Iterator[tuple[str, Json, bool]]:
         """Every field at every depth, by its path."""
         for name, part in schema.get("properties", {}).items():
-            part = self._resolved(part)
+            part = self._read.resolved(part)
             path = f"{before}{name}"
             yield path, part, name in schema.get("required", ())
-            inner = self._resolved(part.get("items", part))
+            inner = self._read.resolved(part.get("items", part))
             yield from self._rows(inner, f"{path}[]." if inner is not part else f"{path}.")
-
-    def _resolved(self, schema: _Json) -> _Json:
-        """What a reference leads to, with what stands beside it."""
-        if "$ref" not in schema:
-            return schema
-        _, kind, name = schema["$ref"].removeprefix("#/").split("/")
-        beside = {key: value for key, value in schema.items() if key != "$ref"}
-        found: _Json = self._components[kind][name]
-        return {**found, **beside} if beside else found
 
 
 def _page(title: str, body: list[str]) -> str:
@@ -224,22 +212,20 @@ def _plain(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def _type(schema: _Json) -> str:
+def _type(schema: Json) -> str:
     kind = schema.get("type", "any")
     return kind if isinstance(kind, str) else " or ".join(kind)
 
 
-def _choices(schema: _Json) -> str:
+def _choices(schema: Json) -> str:
     """What the values of an enum mean."""
-    listed = next((one for one in schema.get("anyOf", ()) if "enum" in one), schema)
-    if "x-enum-descriptions" not in listed:
-        return ""
-    pairs = zip(listed["enum"], listed["x-enum-descriptions"], strict=True)
-    items = "".join(f"<li><code>{value}</code>: {escape(text)}</li>" for value, text in pairs)
-    return f"<ul>{items}</ul>"
+    items = "".join(
+        f"<li><code>{value}</code>: {escape(text)}</li>" for value, text in meanings(schema).items()
+    )
+    return f"<ul>{items}</ul>" if items else ""
 
 
-def _facts(facts: _Json) -> Iterator[str]:
+def _facts(facts: Json) -> Iterator[str]:
     if not facts:
         return
     yield "<ul>"
@@ -252,10 +238,10 @@ def _facts(facts: _Json) -> Iterator[str]:
     yield "</ul>"
 
 
-def _body_of(answer: _Json) -> str:
+def _body_of(answer: Json) -> str:
     """The name of the schema of a response's body, or its type."""
     for content_type, content in answer.get("content", {}).items():
-        schema: _Json = content["schema"]
+        schema: Json = content["schema"]
         reference = schema.get("$ref")
         return str(reference).rpartition("/")[2] if reference else str(content_type)
     return ""
