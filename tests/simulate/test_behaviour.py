@@ -59,7 +59,7 @@ def test_a_flag_names_a_behaviour(text, expected):
         ("wrong-method:", "is not a method name"),
         ("job-fails:0", "other than 0"),
         ("job-fails:1@101", "up to 100"),
-        ("job-fails:x", "for instance job-fails:314004@40"),
+        ("job-fails:x", "for instance job-fails:314008@40"),
         ("job-fails:0@10", "other than 0"),
         ("job-ends", "job-ends:STATUS@PERCENT, one of canceled"),
         ("job-ends:ok@50", "job-ends:STATUS@PERCENT, one of canceled"),

@@ -47,6 +47,8 @@ PROGRAM = "import typer; from dockgate_server.simulate.command import simulate; 
         (["--behave", "camera_aim=job-silent"], "starts no job"),
         (["--behave", "charge_open=job-ends:partially_done"], "no word for partially_done"),
         (["--reply", "charge_open={"], "is not JSON"),
+        (["--reply", "nix={}"], "--reply nix={}: there is no method 'nix'; see: dockgate methods"),
+        (["--behave", "charge_opn=silent"], "no method 'charge_opn'; did you mean charge_open?"),
         (["--osd", "often"], "--osd: 'often' is not a number per second"),
         (["--events", "1001"], "--events: '1001' is not a number per second"),
         (["--takeoff-wait", "never"], "--takeoff-wait: 'never' is not a time"),

@@ -57,8 +57,8 @@ EXAMPLES = (
     "dockgate simulate --broker mqtts://broker.example:8884 --cert-file d.pem --key-file d.key",
     "dockgate simulate --dock dock-002 --drone drone-002",
     "dockgate simulate --behave slow:2 --behave camera_recording_start=silent",
-    "dockgate simulate --behave charge_open=job-fails:314004@40 --step-every 0.2",
-    "dockgate simulate --behave flighttask_execute=job-fails:314004@15",
+    "dockgate simulate --behave charge_open=job-fails:314008@40 --step-every 0.2",
+    "dockgate simulate --behave flighttask_execute=job-fails:314008@15",
     "dockgate simulate --register --organization organization-001 --binding-code binding-001",
     "dockgate simulate --osd 1 --events 50",
     "dockgate simulate --behave distance_limit_status=member-fails:state=2 --drc-push 10",
@@ -98,15 +98,17 @@ def simulate(
             " BEHAVIOUR is slow:SECONDS, late:SECONDS, silent, wrong-method,"
             " wrong-method:METHOD, wrong-tid, unreadable, no-result, twice, offline:SECONDS,"
             " job-fails, job-fails:RESULT@PERCENT, job-ends:STATUS@PERCENT (canceled,"
-            " partially_done, rejected or timeout), job-silent@PERCENT, member-fails:NAME=RESULT"
-            " (for properties) or normal. A flight is in the air at 90 percent: what ends it above"
-            " has a break point.",
+            " partially_done, rejected or timeout), job-silent@PERCENT (50 where @PERCENT is left"
+            " out), member-fails:NAME=RESULT (for properties) or normal. A flight is in the air at"
+            " 90 percent: what ends it above has a break point.",
         ),
     ] = None,
     reply: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="METHOD=JSON", help="Answer a method with exactly this data; repeatable."
+            metavar="METHOD=JSON",
+            help="Answer a method with exactly this data; repeatable. Any JSON: some devices answer"
+            ' with a list or "".',
         ),
     ] = None,
     keep_session: Annotated[

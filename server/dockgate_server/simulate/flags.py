@@ -116,6 +116,8 @@ def parse_behaviours(
         for text in texts:
             with _flag(f"{flag} {text}"):
                 method, behaviour = parse(text)
+                if method:
+                    _check_known(method)
                 told[method] = (*told.get(method, ()), behaviour)
                 conduct_of(told[method])
                 if method and isinstance(behaviour, Ending):
@@ -186,6 +188,19 @@ def _flag(name: str) -> Iterator[None]:
         raise
     except ValueError as error:
         raise UsageError(f"{name}: {error}") from None
+
+
+def _check_known(method: str) -> None:
+    """A slip would be a dock that behaves well, and a test that shows nothing."""
+    import difflib
+
+    from dockgate.dji.v1 import method_pb2
+
+    known = [one.name for one in method_pb2.Method.DESCRIPTOR.oneofs_by_name["method"].fields]
+    if method not in known:
+        close = difflib.get_close_matches(method, known, n=1)
+        hint = f"did you mean {close[0]}?" if close else "see: dockgate methods"
+        raise ValueError(f"there is no method {method!r}; {hint}")
 
 
 def _check_can_end(method: str, ending: Ending) -> None:

@@ -56,7 +56,7 @@ _JOBS = {
 }
 _WANTED = {
     "job-fails": "job-fails:RESULT@PERCENT, a result code other than 0 and a percent up to 100,"
-    " for instance job-fails:314004@40",
+    " for instance job-fails:314008@40",
     "job-ends": f"job-ends:STATUS@PERCENT, one of {', '.join(get_args(End))} and a percent up to"
     " 100, for instance job-ends:partially_done@95",
     "job-silent": "job-silent@PERCENT, a percent up to 100, for instance job-silent@40",
