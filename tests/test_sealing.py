@@ -78,7 +78,7 @@ def test_a_key_in_the_settings_needs_no_file(tmp_path: Path) -> None:
     assert read is not None
     assert read.unseal("dk_1", sealed) == "secret"
     assert not list(tmp_path.iterdir())
-    assert str(source) == "store.key"
+    assert str(source) == "the key in store.key (DOCKGATE_STORE__KEY)"
     assert "kkk" not in repr(source)
 
 

@@ -190,7 +190,9 @@ class KeySource:
     """The key itself where the settings give it; the file is then not looked at."""
 
     def __str__(self) -> str:
-        return str(self.file) if self.key is None else "store.key"
+        if self.key is None:
+            return str(self.file)
+        return "the key in store.key (DOCKGATE_STORE__KEY)"
 
     def read(self) -> SealingKey | None:
         """The key; None when it is to be in a file that is not there.

@@ -51,6 +51,28 @@ def test_everything_is_sealed_with_the_new_key(run: Run, database: Path, tmp_pat
     assert (opens(database, new), opens(database, old)) == (True, False)
 
 
+def test_a_key_in_the_environment_is_replaced_there(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file would not be looked at while the variable is set; what is printed can be pasted."""
+    database, new = tmp_path / "dockgate.db", tmp_path / "new one.key"
+    monkeypatch.setenv("DOCKGATE_STORE__PATH", str(database))
+    monkeypatch.setenv("DOCKGATE_STORE__KEY", "ab" * 32)
+    assert run("keys", "create").code == 0
+    called = run("keys", "reseal", "--new-key-file", str(new))
+    assert called.code == 0
+    assert called.err.splitlines() == [
+        f"start the gateway with DOCKGATE_STORE__KEY=$(xxd -p -c 32 '{new}')",
+        "backups from before still need the old key",
+    ]
+    assert opens(database, new)
+    wrong = run("keys", "create")
+    assert wrong.code == 1
+    assert wrong.err.startswith(
+        "error: the key in store.key (DOCKGATE_STORE__KEY) is the wrong sealing key: "
+    )
+
+
 def test_for_programs_it_says_how_many(run: Run, database: Path, tmp_path: Path) -> None:
     """The keys that the database keeps, and the secret of the one API key."""
     called = run("keys", "reseal", "--new-key-file", str(tmp_path / "new.key"), "--json")

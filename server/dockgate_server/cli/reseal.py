@@ -1,6 +1,7 @@
 """``dockgate keys reseal``: another sealing key for the database."""
 
 import asyncio
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -28,8 +29,9 @@ def reseal(
 ) -> None:
     """Seal every secret in the database anew, with another key. The gateway must be stopped.
 
-    All are sealed with the new key, or all still with the old one, whatever happens. Then
-    let store.key_file name the new file, or move it to where the old one is.
+    All are sealed with the new key, or all still with the old one, whatever happens. Then let
+    store.key_file name the new file, or move it to where the old one is, or give it in place of
+    the old key in DOCKGATE_STORE__KEY.
     """
     from dockgate_server.cli.serve import load_store
 
@@ -43,11 +45,18 @@ def reseal(
         render.print_json({"resealed": resealed, "key_file": str(new_key_file)})
         return
     typer.echo(f"{resealed} secrets in {settings.path} are sealed with {new_key_file} now")
-    typer.echo(
-        f"start the gateway with store.key_file = {str(new_key_file)!r}; "
-        f"backups from before still need {settings.sealing_key}",
-        err=True,
-    )
+    typer.echo(f"start the gateway with {_setting(settings, new_key_file)}", err=True)
+    # The key itself is not in a file that could be named.
+    old = "the old key" if settings.key is not None else settings.sealing_key
+    typer.echo(f"backups from before still need {old}", err=True)
+
+
+def _setting(settings: "Store", new_key_file: Path) -> str:
+    """How the gateway is to be given the new key: in the way in which it had the old one."""
+    if settings.key is None:
+        return f"store.key_file = {str(new_key_file)!r}"
+    # As long as there is a key, no file is looked at.
+    return f"DOCKGATE_STORE__KEY=$(xxd -p -c 32 {shlex.quote(str(new_key_file))})"
 
 
 async def _reseal(settings: "Store", new_key_file: Path) -> int:
