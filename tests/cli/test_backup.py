@@ -47,7 +47,7 @@ def test_it_says_what_it_has_made(run: Run, database: Path, tmp_path: Path) -> N
     called = run("backup", str(target))
     assert called.code == 0
     assert re.fullmatch(rf"{target}: 2 commands, 0\.\d MB, checked\n", called.out)
-    assert called.err == "1 of them were open and have ended in it as OUTCOME_UNKNOWN\n"
+    assert called.err == "1 of them was open and has ended in it as OUTCOME_UNKNOWN\n"
     assert opened(target) > backup.SKIPPED_NUMBERS["command_event"]
 
 

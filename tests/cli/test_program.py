@@ -238,7 +238,11 @@ def test_serve_says_in_one_line_why_it_cannot_start(
     called = run("serve")
     assert called.code == 1
     assert called.err.count("\n") == 1
-    assert called.err.startswith("error: cannot open the database")
+    database = tmp_path / "file" / "dockgate.db"
+    assert (
+        called.err
+        == f"error: cannot open the database {database}: {database.parent} is no folder\n"
+    )
 
 
 def test_keys_are_made_listed_and_disabled(

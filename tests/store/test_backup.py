@@ -337,6 +337,7 @@ def test_an_existing_file_is_never_overwritten(database: Path, copy: Path) -> No
     (copy.parent / "link").symlink_to("nowhere")
     for existing in (copy, database, copy.parent / "link"):
         assert why_not(database, existing) == "there is such a file, which is left as it is"
+    assert why_not(database, copy.parent) == "it is a folder; name a file in it"
     assert copy.read_bytes() == database.read_bytes() == b"last year's"
 
 

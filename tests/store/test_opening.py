@@ -49,6 +49,13 @@ async def test_a_missing_database_is_made_with_its_folder(tmp_path: Path) -> Non
     connection.close()
 
 
+async def test_what_is_in_the_way_is_said_without_the_number_of_an_error(tmp_path: Path) -> None:
+    """Here a file in place of a folder."""
+    (tmp_path / "file").touch()
+    for path in (tmp_path / "file" / "a.db", tmp_path / "file" / "b" / "a.db"):
+        assert await refused(path) == f"{path.parent} is no folder"
+
+
 async def test_a_commit_is_on_the_disk_when_it_returns(store: SqliteStore) -> None:
     """Synchronous = FULL, or power loss would take accepted commands away."""
     writing = store._writer._connection
@@ -112,7 +119,7 @@ async def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
 
 async def test_a_folder_is_refused(tmp_path: Path) -> None:
     """Where a file should be."""
-    assert "unable to open" in await refused(tmp_path)
+    assert await refused(tmp_path) == "it is a folder"
     assert beside(tmp_path) == []
     in_the_way = tmp_path / "file"
     in_the_way.touch()

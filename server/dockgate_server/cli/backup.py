@@ -55,10 +55,9 @@ def backup(
         return
     typer.echo(f"{made.file}: {made.commands} commands, {made.size / 1e6:.1f} MB, checked")
     if made.open_commands:
-        typer.echo(
-            f"{made.open_commands} of them were open and have ended in it as OUTCOME_UNKNOWN",
-            err=True,
-        )
+        one = made.open_commands == 1
+        were = "was open and has" if one else "were open and have"
+        typer.echo(f"{made.open_commands} of them {were} ended in it as OUTCOME_UNKNOWN", err=True)
     if settings.key is not None or settings.sealing_key_file.is_file():
         keep = f"keep {settings.sealing_key} as well: without it the copy cannot be started from"
         typer.echo(keep, err=True)

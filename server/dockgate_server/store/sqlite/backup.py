@@ -22,7 +22,7 @@ from pathlib import Path
 
 from dockgate_server.clock import Clock
 from dockgate_server.model.command import EventKind
-from dockgate_server.store.sqlite import migrations, rows
+from dockgate_server.store.sqlite import migrations, rows, trouble
 from dockgate_server.store.sqlite.queries import BACKUP
 from dockgate_server.store.sqlite.transaction import Fact, Transaction
 
@@ -80,12 +80,13 @@ def take(source: Path, target: Path, clock: Clock, on_progress: OnProgress) -> B
             made = _finish(draft, target, clock.now_ms(), on_progress)
             _name(draft, target)
     except (sqlite3.Error, OSError, migrations.SchemaTooNew) as error:
-        why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise BackupProblem(f"cannot back up {source} to {target}: {why}") from error
+        raise BackupProblem(f"cannot back up {source} to {target}: {trouble.why(error)}") from error
     return made
 
 
 def _must_be_free(target: Path) -> None:
+    if target.is_dir():
+        raise IsADirectoryError("it is a folder; name a file in it")
     if target.exists() or target.is_symlink():
         raise FileExistsError("there is such a file, which is left as it is")
     if not target.absolute().parent.is_dir():

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
-from dockgate_server.store.sqlite import migrations, rows
+from dockgate_server.store.sqlite import migrations, rows, trouble
 from dockgate_server.store.sqlite.writer import Connection
 
 _PRAGMAS = (
@@ -46,7 +46,7 @@ async def opened(path: Path, *, exclusive: bool) -> AsyncIterator[tuple[Connecti
         try:
             pair = await _open(path, stack, exclusive=exclusive)
         except (sqlite3.Error, migrations.SchemaTooNew, OSError) as error:
-            raise StoreProblem(f"cannot open the database {path}: {error}") from error
+            raise StoreProblem(f"cannot open the database {path}: {trouble.why(error)}") from error
         yield pair
 
 
@@ -67,7 +67,12 @@ async def _open(
 
 
 def _make_file(path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.is_dir():
+        raise IsADirectoryError("it is a folder")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise NotADirectoryError(f"{path.parent} is no folder") from None
     _must_be_writable(path.parent)
     # What devices and callers say is nobody else's business: the file is for us alone, and SQLite
     # makes its companions with the same rights.

@@ -32,6 +32,11 @@ def is_damage(error: Exception) -> bool:
     return _code(error) in _DAMAGED
 
 
+def why(error: Exception) -> str:
+    """What went wrong with a file, in the system's words if they are the system's."""
+    return error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+
+
 class Trouble:
     """Says in the log when a kind of trouble begins and when it ends, not each time it is met.
 
