@@ -72,12 +72,17 @@ def test_the_help_is_that_of_the_program() -> None:
         assert f"| `dockgate {name}` | {summary} |" in README
 
 
+def vector() -> dict[str, str]:
+    """The request of the test vector, its credential and its signature."""
+    return dict(re.findall(r"^    ([a-z-]+): +(.*)$", README, re.MULTILINE))
+
+
 def test_the_test_vector_is_right() -> None:
     """Whoever checks a signer against it must not be led astray."""
-    values = dict(re.findall(r"^    ([a-z-]+): +(.*)$", README, re.MULTILINE))
+    values = vector()
     headers = signature.signed_headers(
         api_id=values["api-id"],
-        secret=values["api-key"],
+        secret=values["secret"],
         method=values["method"],
         target=values["target"],
         timestamp=int(values["timestamp"]),
@@ -86,6 +91,40 @@ def test_the_test_vector_is_right() -> None:
     )
 
     assert headers[signature.SIGNATURE] == values["signature"]
+
+
+@pytest.mark.parametrize("shell", ["bash", "dash", "sh"])
+@pytest.mark.parametrize(
+    "query",
+    ["b=%20&a=2&a=1", "", "a-b=1&a=1&a&b=2=1&b=2", "a=1&", "b&b=&a=%41"],
+    ids=["vector", "none", "names within names", "empty pair", "without values"],
+)
+def test_the_shell_function_signs_as_the_gateway_does(shell: str, query: str) -> None:
+    """A query too, in the shells that people have."""
+    if shutil.which(shell) is None or shutil.which("openssl") is None:
+        pytest.skip(f"{shell} or openssl is not installed")
+    values = vector()
+    path = values["target"].partition("?")[0]
+    target = f"{path}?{query}" if query else path
+    request = [values["method"], target, values["body"], values["timestamp"], values["nonce"]]
+    (function,) = re.findall(r"^signature\(\) \{.*?^\}$", block("bash"), re.DOTALL | re.MULTILINE)
+    signed = subprocess.run(
+        [shell, "-euc", f'{function}\nsignature "$@"', shell, *request],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ | {"API_ID": values["api-id"], "API_KEY": values["secret"]},
+    ).stdout.strip()
+    message = signature.canonical_request(
+        method=values["method"],
+        path=path,
+        query=query,
+        api_id=values["api-id"],
+        timestamp=values["timestamp"],
+        nonce=values["nonce"],
+        body=values["body"].encode(),
+    )
+    assert signed == signature.sign(values["secret"].encode(), message)
 
 
 @pytest.mark.broker
