@@ -7,7 +7,7 @@ _END_STREAM, _END_HEADERS = 1, 4
 _EMPTY_MESSAGE = bytes(5)
 
 
-async def ask(address: str, path: bytes) -> bytes:
+async def ask(address: str, path: bytes, *metadata: tuple[bytes, bytes]) -> bytes:
     """Call a path, whatever its bytes, with an empty message; the frames that end the call.
 
     Headers come as they are on the wire: gRPC does not compress texts that it has not sent before.
@@ -22,6 +22,7 @@ async def ask(address: str, path: bytes) -> bytes:
             (b":authority", b"test"),
             (b"content-type", b"application/grpc"),
             (b"te", b"trailers"),
+            *metadata,
         )
         block = b"".join(b"\x00" + _text(name) + _text(value) for name, value in headers)
         writer.write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + _frame(_SETTINGS, 0, 0, b""))
