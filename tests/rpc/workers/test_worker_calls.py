@@ -12,8 +12,8 @@ import pytest
 from grpc._cython import cygrpc
 
 from dockgate_server.rpc.arrival import TooSlow, write
-from dockgate_server.rpc.workers.call import MOST_UNWRITTEN, Call
-from dockgate_server.rpc.workers.channel import Channel, Frame, Kind
+from dockgate_server.rpc.workers.call import Call
+from dockgate_server.rpc.workers.channel import Channel, Frame, Kind, weight
 from dockgate_server.rpc.workers.pool import _Worker
 
 
@@ -144,23 +144,24 @@ async def test_a_call_is_forgotten_whose_client_has_gone_before_it_began() -> No
     assert worker._calls == {}
 
 
-async def test_a_service_waits_for_a_client_that_reads_slowly() -> None:
-    """The worker holds so many messages and no more; each that gRPC takes makes room."""
+@pytest.mark.parametrize(("size", "held"), [(0, 32), (2048, 32), (20_000, 4), (262_144, 1)])
+async def test_a_service_waits_for_a_client_that_reads_slowly(size: int, held: int) -> None:
+    """The worker holds so many bytes and no more; what gRPC takes makes room."""
     written = 0
+    message = bytes(size)
 
     async def behaviour(_: Any, context: Call) -> None:
         nonlocal written
         while True:
-            await context.write(b"message")
+            await context.write(message)
             written += 1
 
     handler = grpc.stream_stream_rpc_method_handler(behaviour, response_serializer=bytes)  # type: ignore[arg-type]
     async with answering(handler, b"") as (one, pipe):
-        assert await frames(pipe) == [(Kind.MESSAGE, 7, b"message")] * MOST_UNWRITTEN
-        one.written(8)
-        for _ in range(3):
-            await asyncio.sleep(0)
-        assert written == MOST_UNWRITTEN + 8
+        assert await frames(pipe) == [(Kind.MESSAGE, 7, message)] * held
+        one.written(held * weight(message))
+        assert await frames(pipe) == [(Kind.MESSAGE, 7, message)] * held
+        assert written == 2 * held
 
 
 async def test_requests_are_read_as_they_come_and_end_once_and_for_all() -> None:

@@ -10,11 +10,11 @@ from grpc import aio
 
 from dockgate_server.errors import Reason
 from dockgate_server.rpc.arrival import TooSlow
-from dockgate_server.rpc.workers.channel import Channel, Kind, Mailbox
+from dockgate_server.rpc.workers.channel import Channel, Kind, Mailbox, weight
 
-MOST_UNWRITTEN: Final = 32
-"""Messages of one call that its worker may hold: who reads slowly makes its service wait, instead
-of filling the worker's memory."""
+MOST_UNWRITTEN: Final = 65_536
+"""Bytes of one call's messages that its worker may hold, and the message that goes beyond it: who
+reads slowly makes its service wait, instead of filling the worker's memory."""
 
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 
@@ -91,9 +91,9 @@ class Call:
         """What the client has sent, as the service has asked for it."""
         self._requests.put(request)
 
-    def written(self, count: int) -> None:
-        """So many messages have been taken by gRPC."""
-        self._unwritten -= count
+    def written(self, size: int) -> None:
+        """Messages of so much weight have been taken by gRPC."""
+        self._unwritten -= size
         if self._room is not None and not self._room.done():
             self._room.set_result(None)
 
@@ -151,8 +151,9 @@ class Call:
         while self._unwritten >= MOST_UNWRITTEN:
             self._room = asyncio.get_running_loop().create_future()
             await self._room
-        self._unwritten += 1
-        self._channel.send(Kind.MESSAGE, self._number, self._write(message))
+        written = self._write(message)
+        self._unwritten += weight(written)
+        self._channel.send(Kind.MESSAGE, self._number, written)
 
     async def _answer(self, handler: Handler) -> None:
         only = None

@@ -48,7 +48,19 @@ class Kind:
     CANCEL: Final = 10
     """Call: its client has gone."""
     WRITTEN: Final = 11
-    """Call, how many of its messages gRPC has taken."""
+    """Call, the weight of its messages that gRPC has taken."""
+
+
+_LIGHTEST: Final = 2048
+
+
+def weight(message: bytes) -> int:
+    """What holding a message counts for: its bytes, and something for a small one too.
+
+    Both ends count by it, so that no frame has to say it of each message.
+    """
+    size = len(message)
+    return size if size > _LIGHTEST else _LIGHTEST
 
 
 class Mailbox(Generic[T]):

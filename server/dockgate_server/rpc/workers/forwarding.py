@@ -10,11 +10,12 @@ from grpc import aio
 from dockgate_server.clock import Clock
 from dockgate_server.rpc.arrival import Arrival, NothingCame, TooSlow, write
 from dockgate_server.rpc.listening import ALTERNATIVE_NAMES, COMMON_NAME
-from dockgate_server.rpc.workers.channel import Channel, Frame, Kind, Mailbox
+from dockgate_server.rpc.workers.channel import Channel, Frame, Kind, Mailbox, weight
 from dockgate_server.rpc.workers.orders import Orders
 
-WRITTEN_AT_ONCE: Final = 8
-"""After so many messages that gRPC has taken the gateway is told."""
+TOLD_AFTER: Final = 16_384
+"""When gRPC has taken messages of so much weight, the gateway is told. Less than a service waits
+for, or it would wait for ever."""
 
 _NAMES: Final = (*ALTERNATIVE_NAMES, *COMMON_NAME)
 """What the gateway may want to know of a client's certificate."""
@@ -122,8 +123,8 @@ class Forwarding(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # it takes 
         try:
             while (frame := await call.answers.take())[0] == Kind.MESSAGE:
                 await write(call.context, frame[2])
-                written += 1
-                if written == WRITTEN_AT_ONCE:
+                written += weight(frame[2])
+                if written >= TOLD_AFTER:
                     self._channel.send(Kind.WRITTEN, number, written)
                     written = 0
         except BaseException:
