@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import marshal
 import weakref
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,10 +11,11 @@ from typing import Any
 import grpc
 import pytest
 from grpc._cython import cygrpc
+from support.log import Log
 
 from dockgate_server.rpc.arrival import TooSlow, write
 from dockgate_server.rpc.workers.call import Call
-from dockgate_server.rpc.workers.channel import Channel, Frame, Kind, weight
+from dockgate_server.rpc.workers.channel import TOGETHER, Channel, Frame, Kind, weight
 from dockgate_server.rpc.workers.pool import _Worker
 
 
@@ -254,3 +256,60 @@ async def test_a_client_that_leaves_while_it_is_answered_is_no_error() -> None:
     context: Any = Gone()
     with pytest.raises(asyncio.CancelledError):
         await write(context, b"")
+
+
+async def test_who_waits_hears_of_a_service_that_was_cancelled_from_within(log: Log) -> None:
+    """By something that it waited for: its client is still there, and would wait for ever."""
+
+    async def behaviour(_: Any, context: Call) -> bytes:
+        raise asyncio.CancelledError
+
+    handler = grpc.stream_unary_rpc_method_handler(behaviour, response_serializer=bytes)  # type: ignore[arg-type]
+    async with answering(handler, b"") as (_, pipe):
+        assert await frames(pipe) == [(Kind.END, 7, 2, "", [], None)]
+    assert [line["event"] for line in log] == ["call_not_answered"]
+
+
+async def test_a_client_that_has_gone_hears_nothing(log: Log) -> None:
+    """Nor does the log, when its service ends for that."""
+
+    async def behaviour(_: Any, context: Call) -> bytes:
+        await asyncio.Event().wait()
+        raise AssertionError("it waits")
+
+    handler = grpc.stream_unary_rpc_method_handler(behaviour, response_serializer=bytes)  # type: ignore[arg-type]
+    async with answering(handler, b"") as (one, pipe):
+        assert await frames(pipe) == []
+        one.cancel()
+        assert await frames(pipe) == []
+    assert log == []
+
+
+async def test_more_than_fits_into_one_piece_leaves_in_several(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """In order; the other end begins before it has all of it."""
+    channel, pipe = connected()
+    sent: list[Frame] = [(Kind.MESSAGE, number, b"x") for number in range(3 * TOGETHER + 1)]
+    for frame in sent:
+        channel.send(*frame)
+    pieces: list[Any] = []
+    monkeypatch.setattr(pipe, "write", pieces.append)
+    await asyncio.sleep(0)
+    assert len(pieces) == 4
+    pipe.written = b"".join(pieces)
+    assert await frames(pipe) == sent
+
+
+async def test_a_piece_may_be_larger_than_32_bits_can_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All answers of a turn would be lost otherwise."""
+
+    class Large(bytes):
+        def __len__(self) -> int:
+            return 5 << 30
+
+    channel, pipe = connected()
+    monkeypatch.setattr(marshal, "dumps", lambda _: Large(b"frames"))
+    channel.send(Kind.CANCEL, 1)
+    channel._flush()
+    assert pipe.written == (5 << 30).to_bytes(8, "big") + b"frames"

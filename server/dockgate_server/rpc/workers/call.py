@@ -162,18 +162,25 @@ class Call:
             answer = await behaviour(None, self)
             if not handler.response_streaming:
                 only = self._write(answer)
-        except asyncio.CancelledError:
-            self._is_over()
-            raise
         except aio.AbortError:
             pass
-        except Exception as error:
+        except (Exception, asyncio.CancelledError) as error:
+            if isinstance(error, asyncio.CancelledError) and self._is_cancelled():
+                self._is_over()
+                raise
             # Services turn their errors into statuses: this one is a bug, and not for clients.
             _log.error("call_not_answered", exc_info=error)
             self._status = (_UNKNOWN, "")
         trailing = [tuple(one) for one in self._trailing]
         self._channel.send(Kind.END, self._number, *self._status, trailing, only)
         self._is_over()
+
+    def _is_cancelled(self) -> bool:
+        """Whether nobody waits for an end: the client has gone, or this process ends.
+
+        What a service waits for may have been cancelled just as well, and then its client waits.
+        """
+        return self._task is None or self._task.cancelling() > 0
 
     def _is_over(self) -> None:
         # A task that stayed here would be part of a circle, which is only found now and then.

@@ -1,7 +1,7 @@
 """What a worker and the gateway tell each other, over a pair of sockets that nobody else has.
 
 Frames are tuples of plain values, the first of which says what it is. Those of one turn of the
-event loop travel together: many calls share one system call on either side.
+event loop travel together, up to a limit: many calls share one system call on either side.
 """
 
 import asyncio
@@ -14,7 +14,11 @@ T = TypeVar("T")
 
 Frame = tuple[Any, ...]
 
-_SIZE: Final = 4
+TOGETHER: Final = 256
+"""Frames that travel in one piece: the other end must have a piece whole before it begins."""
+
+_SIZE: Final = 8
+"""Bytes that say how large a piece is: in 4 the largest answers of a turn might not fit."""
 
 
 class Kind:
@@ -148,6 +152,8 @@ class Channel(asyncio.Protocol):
 
     def _flush(self) -> None:
         out, self._out = self._out, []
-        if out and self._transport is not None:
-            frames = marshal.dumps(out)
+        if self._transport is None:
+            return
+        for at in range(0, len(out), TOGETHER):
+            frames = marshal.dumps(out[at : at + TOGETHER])
             self._transport.write(len(frames).to_bytes(_SIZE, "big") + frames)
