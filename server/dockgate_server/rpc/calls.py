@@ -24,7 +24,8 @@ from dockgate_server.limits.refusals import Refusals
 from dockgate_server.model.caller import Caller
 from dockgate_server.rpc.arrival import Arrival, Context, NothingCame, Read, TooSlow, reader, write
 from dockgate_server.rpc.errors import refusal, to_status
-from dockgate_server.rpc.received import REQUEST_ID, Call, received
+from dockgate_server.rpc.received import Call, received
+from dockgate_server.rpc.shares import REQUEST_ID, Behaviour, Share
 
 Unary = Callable[[Caller, Any], Awaitable[Any]]
 Streaming = Callable[[Caller, Any], AsyncGenerator[Any, None]]
@@ -40,8 +41,8 @@ _LONGEST_PATH: Final = 200
 Handlers: TypeAlias = "grpc.GenericRpcHandler[Any, Any]"
 """What a server finds the methods of a service by."""
 
-_Handler = Callable[[Any, Context], Awaitable[Any]]
-"""What gRPC calls; the first argument is its own way to read requests, which is not used."""
+_Handler = Behaviour
+"""Its first argument is gRPC's own way to read requests, which is not used."""
 
 
 def uncounted(caller: Caller) -> None:
@@ -95,19 +96,23 @@ class Calls:
 
         return _generic(described, wrapped)
 
-    def open_to_all(self, service: object, described: ServiceDescriptor) -> Handlers:
+    def open_to_all(
+        self, service: object, described: ServiceDescriptor, share: Share | None = None
+    ) -> Handlers:
         """What to add for one that serves also those of whom nothing is known.
 
         Args:
             service: Has a method for each rpc, which takes the request and gRPC's context; where
                 there are many requests, an iterator of them, and then it yields the responses.
             described: The service in its schema.
+            share: Counts its calls, unless workers do that.
         """
 
         def wrapped(rpc: MethodDescriptor) -> _Handler:
             handler, read = getattr(service, rpc.name), reader(rpc.input_type, self._largest)
             wrap = self._open_stream if rpc.client_streaming else self._open
-            return wrap(rpc.name, handler, read)
+            call = wrap(rpc.name, handler, read)
+            return call if share is None else share.few(call)
 
         return _generic(described, wrapped)
 

@@ -32,6 +32,9 @@ SERVICES: Final = (
 )
 DISPATCH: Final = "dispatch"
 
+MOST_CALLS: Final = 1500
+"""Open at once, of every kind: also such as never say what they want, or do not read the answer."""
+
 MOST_WATCHES: Final = 1000
 """Open at once, of all clients together: nobody has to say who they are to open one."""
 

@@ -1,7 +1,6 @@
 """A call as it came: where from, under which id, and what it shows of who makes it."""
 
 from dataclasses import dataclass
-from typing import Final
 from urllib.parse import unquote
 
 import structlog
@@ -11,9 +10,7 @@ from dockgate_server.access.bearer import AUTHORIZATION, Shown
 from dockgate_server.model.caller import Caller, Origin
 from dockgate_server.rpc.arrival import Context
 from dockgate_server.rpc.listening import ALTERNATIVE_NAMES, COMMON_NAME
-
-REQUEST_ID: Final = request_ids.REQUEST_ID.lower()
-"""The metadata, in calls and in what ends them."""
+from dockgate_server.rpc.shares import REQUEST_ID
 
 _NOTHING = Shown()
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from types import TracebackType
+from typing import Final
 
 from google.protobuf.descriptor import ServiceDescriptor
 from grpc_health.v1 import health_pb2
@@ -29,10 +30,15 @@ from dockgate_server.rpc.calls import Calls, Take, uncounted
 from dockgate_server.rpc.command_service import CommandService
 from dockgate_server.rpc.device_request_service import DeviceRequestService
 from dockgate_server.rpc.device_service import DeviceService
-from dockgate_server.rpc.health import SERVICES, Health
+from dockgate_server.rpc.health import MOST_CALLS, SERVICES, Health
 from dockgate_server.rpc.listening import Listener
+from dockgate_server.rpc.shares import Share, shares
 from dockgate_server.rpc.workers.orders import Method, Orders
 from dockgate_server.rpc.workers.pool import Workers
+
+MOST_REFLECTING: Final = 32
+"""Streams of reflection that may be open at once: one holds up to a megabyte while its client does
+not read."""
 
 
 class RpcServer:
@@ -75,11 +81,12 @@ class RpcServer:
     ) -> None:
         self._stop_seconds = stop_seconds
         self._arrival = Arrival(clock or SystemClock(), settings.request_seconds)
+        refusals = (limits or unlimited()).refusals
         calls = Calls(
             _who_asks(settings, keys),
             self._arrival,
             settings.max_message_bytes,
-            (limits or unlimited()).refusals,
+            refusals,
             take=take,
             refused=refused,
             mutual_tls=settings.tls_client_ca is not None,
@@ -107,17 +114,20 @@ class RpcServer:
             described = reflection_pb2.DESCRIPTOR.services_by_name["ServerReflection"]
             open_to_all.append((servicer, described))
         terms = listening.terms(settings)
+        most = {HEALTH_SERVICE: MOST_CALLS, reflection.SERVICE_NAME: MOST_REFLECTING}
+        here: dict[str, Share] = {}
         self._server: Listener | Workers
         if settings.workers:
             methods = _methods([described for _, described in (*services, *open_to_all)])
             log = log or Log()
-            orders = Orders(terms, settings.request_seconds, (log.level, log.format), methods)
+            orders = Orders(terms, settings.request_seconds, (log.level, log.format), methods, most)
             self._server = Workers(settings.workers, orders)
         else:
             self._server = Listener(terms)
+            here = shares(most, terms.max_calls, refusals)
         self._server.add(
             *[calls.through(*one) for one in services],
-            *[calls.open_to_all(*one) for one in open_to_all],
+            *[calls.open_to_all(*one, here.get(one[1].full_name)) for one in open_to_all],
             calls.of_nothing(),
         )
         self._health = health

@@ -73,7 +73,7 @@ class Forwarded:
             SEVERAL: Method(asks_once=True, answers_once=False),
             BOTH_WAYS: Method(asks_once=False, answers_once=False),
         }
-        orders = Orders(terms, SECONDS, ("info", "text"), methods)
+        orders = Orders(terms, SECONDS, ("info", "text"), methods, {})
         self.forwarding = Forwarding(channel, orders, self.clock)
 
     def begin(self, path: str, context: Context) -> "asyncio.Task[Any]":

@@ -8,10 +8,12 @@ import grpc
 from grpc import aio
 
 from dockgate_server.clock import Clock
+from dockgate_server.limits.refusals import Refusals
 from dockgate_server.rpc.arrival import Arrival, NothingCame, TooSlow, write
 from dockgate_server.rpc.listening import ALTERNATIVE_NAMES, COMMON_NAME
+from dockgate_server.rpc.shares import Behaviour, Share, shares
 from dockgate_server.rpc.workers.channel import Channel, Frame, Kind, Mailbox, weight
-from dockgate_server.rpc.workers.orders import Orders
+from dockgate_server.rpc.workers.orders import Method, Orders
 
 TOLD_AFTER: Final = 16_384
 """When gRPC has taken messages of so much weight, the gateway is told. Less than a service waits
@@ -42,12 +44,10 @@ class Forwarding(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # it takes 
         self._reads_first = orders.reads_first
         self._newest = 0
         self._calls: dict[int, _Once | _Several] = {}
+        open_to_all = shares(orders.shares, orders.terms.max_calls, Refusals(clock))
         self._handlers = {
-            path: grpc.stream_unary_rpc_method_handler(partial(self._once, path))
-            if method.answers_once
-            else grpc.stream_stream_rpc_method_handler(partial(self._several, path))
+            path: self._handler(path, method, open_to_all.get(path.split("/")[1]))
             for path, method in orders.methods.items()
-            if method.asks_once
         }
 
     def service(self, details: grpc.HandlerCallDetails) -> Any:
@@ -55,7 +55,7 @@ class Forwarding(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # it takes 
         known = self._handlers.get(details.method)
         if known is not None:
             return known
-        # Reflection, and what nobody knows: the gateway says so in its own words.
+        # The gateway says in its own words that nobody knows it.
         return grpc.stream_stream_rpc_method_handler(partial(self._unread, details.method))
 
     def answered(self, frame: Frame) -> None:
@@ -67,6 +67,13 @@ class Forwarding(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # it takes 
             call.answer(frame)
         elif call.reading is None or call.reading.done():
             call.reading = asyncio.create_task(self._hand_on(frame[1], call.context))
+
+    def _handler(self, path: str, method: Method, share: Share | None) -> Any:
+        made: Any = grpc.stream_stream_rpc_method_handler
+        behaviour: Behaviour = partial(self._several if method.asks_once else self._unread, path)
+        if method.asks_once and method.answers_once:
+            made, behaviour = grpc.stream_unary_rpc_method_handler, partial(self._once, path)
+        return made(behaviour if share is None else share.few(behaviour))
 
     async def _once(self, path: str, _: Any, context: _Context) -> bytes:
         call = _Once(context)

@@ -27,6 +27,8 @@ class Orders:
     """Level and form."""
     methods: dict[str, Method]
     """By path. Of other calls nothing is known."""
+    shares: dict[str, int]
+    """How many calls may be open of a service that is open to all, by its name."""
 
     @property
     def reads_first(self) -> bool:

@@ -1,0 +1,85 @@
+"""What calls of those who need not say who they are may take of ``grpc.max_calls``.
+
+Whoever can connect could otherwise take all of it, and shut out everybody who is known: by calls
+that never say what they want, or by not reading the answers. Such a call cannot be ended: gRPC
+holds it, and its answer, until the client reads, cancels or is disconnected. So it is counted
+where gRPC is spoken, and until gRPC has let go of it.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final, TypeAlias
+from urllib.parse import unquote
+
+from grpc_status import rpc_status
+
+from dockgate_server import request_ids
+from dockgate_server.errors import DockgateError, Reason
+from dockgate_server.limits.refusals import Refusals
+from dockgate_server.rpc.arrival import Context
+from dockgate_server.rpc.errors import to_status
+
+LIMIT: Final = "grpc.max_calls"
+
+REQUEST_ID: Final = request_ids.REQUEST_ID.lower()
+"""The metadata, in calls and in what ends them."""
+
+Behaviour: TypeAlias = Callable[[Any, Context], Awaitable[Any]]
+"""What gRPC calls."""
+
+
+class Share:
+    """The calls of one service that may be open at once.
+
+    Args:
+        most: How many.
+        refusals: Writes down that there were more.
+    """
+
+    def __init__(self, most: int, refusals: Refusals) -> None:
+        self._most = most
+        self._refusals = refusals
+        self._open = 0
+
+    def few(self, behaviour: Behaviour) -> Behaviour:
+        """The same, for so many calls at once; the next one is refused."""
+
+        async def call(requests: Any, context: Context) -> Any:
+            if self._open >= self._most:
+                await self._refuse(context)
+            self._open += 1
+            context.add_done_callback(self._over)  # type: ignore[arg-type]  # it wants a class
+            return await behaviour(requests, context)
+
+        return call
+
+    def _over(self, _: Context) -> None:
+        self._open -= 1
+
+    async def _refuse(self, context: Context) -> None:
+        address = unquote(context.peer().partition(":")[2]).rpartition(":")[0]
+        self._refusals.note(LIMIT, address, proven=False)
+        error = DockgateError(
+            Reason.RATE_LIMITED,
+            f"{self._most} calls of this service are open, and no more are taken for now; "
+            "try again in 1 s",
+            metadata={"limit": LIMIT, "retry_after_seconds": "1"},
+        )
+        given = [
+            str(value) for name, value in context.invocation_metadata() or () if name == REQUEST_ID
+        ]
+        status = rpc_status.to_status(to_status(error))
+        trailing = (*status.trailing_metadata, (REQUEST_ID, request_ids.choose(given)))
+        await context.abort(status.code, status.details, trailing)
+
+
+def shares(services: Mapping[str, int], max_calls: int, refusals: Refusals) -> dict[str, Share]:
+    """A share for each service; never more than half of all calls.
+
+    Args:
+        services: How many calls each may have open, by its name.
+        max_calls: How many there may be in all.
+        refusals: Writes down that there were more.
+    """
+    return {
+        name: Share(max(1, min(most, max_calls // 2)), refusals) for name, most in services.items()
+    }
