@@ -72,7 +72,7 @@ class Connections(web.Server):
             return "http.max_connections_per_address", most
         return None
 
-    def __call__(self) -> web.RequestHandler:
+    def __call__(self) -> "Connection":
         """A protocol for a new connection."""
         return Connection(
             self,
@@ -126,15 +126,30 @@ class Connection(web.RequestHandler):
         self._linger_timer: asyncio.TimerHandle | None = None
         self._reader_timer: asyncio.TimerHandle | None = None
 
+    def enter(self, address: str) -> None:
+        """Count it, from there; before its handshake where there is one."""
+        self._server.open[address] += 1
+        self._counted_as = address
+
+    def leave(self) -> None:
+        """Make room for another one; doing so again changes nothing."""
+        address, self._counted_as = self._counted_as, None
+        if address is not None:
+            self._server.open[address] -= 1
+            if not self._server.open[address]:
+                del self._server.open[address]
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Serve it, or turn it away."""
         server = self._server
-        peer = transport.get_extra_info("peername")
-        address = str(peer[0]) if isinstance(peer, tuple) else ""
-        limit = server.limit_reached(address)
+        limit = None
+        if self._counted_as is None:
+            peer = transport.get_extra_info("peername")
+            address = str(peer[0]) if isinstance(peer, tuple) else ""
+            limit = server.limit_reached(address)
+            if limit is None:
+                self.enter(address)
         if limit is None:
-            server.open[address] += 1
-            self._counted_as = address
             super().connection_made(transport)
             self._head_timer = self._loop.call_later(
                 server.settings.head_seconds, self._head_is_too_slow
@@ -149,12 +164,8 @@ class Connection(web.RequestHandler):
         self._turn_away(errors.unavailable(busy), setting)
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        """Make room for another one."""
-        if self._counted_as is not None:
-            self._server.open[self._counted_as] -= 1
-            if not self._server.open[self._counted_as]:
-                del self._server.open[self._counted_as]
-            self._counted_as = None
+        """Give back whatever it held."""
+        self.leave()
         if self._linger_timer is not None:
             self._server.lingering -= 1
         for timer in (self._head_timer, self._linger_timer, self._reader_timer):
@@ -174,8 +185,9 @@ class Connection(web.RequestHandler):
             if self._head_timer is not None:
                 self._head_timer.cancel()
                 self._head_timer = None
-        elif data and self._waiter is not None and not self._waiter.done():
-            # No request is being answered, so this is a part of the next head.
+        elif data and (not heads or (self._waiter is not None and not self._waiter.done())):
+            # No request is being answered, so this is a part of the next head. The first one may
+            # begin to come before anything waits for it.
             settings = self._server.settings
             self._head_bytes += len(data)
             if self._head_bytes > settings.max_head_bytes:

@@ -1,6 +1,5 @@
 """The HTTP server: address, TLS, limits, and stopping."""
 
-import asyncio
 import errno
 import ssl
 from types import TracebackType
@@ -14,7 +13,8 @@ from dockgate_server.commands import Commands
 from dockgate_server.config import Http
 from dockgate_server.errors import CannotListen, cannot_listen
 from dockgate_server.http import origin
-from dockgate_server.http.connections import LINGERING_SECONDS, Connections
+from dockgate_server.http.connections import Connections
+from dockgate_server.http.door import Door
 from dockgate_server.http.open_api import OpenApi
 from dockgate_server.inbox import Inbox
 from dockgate_server.limits import Limits, unlimited
@@ -62,7 +62,7 @@ class HttpServer:
             refusals=self._refusals,
         )
         self._runner: web.ServerRunner | None = None
-        self._listener: asyncio.Server | None = None
+        self._door: Door | None = None
         self.address = settings.listen
         """HOST:PORT; the port is the real one once the server has been entered."""
 
@@ -81,26 +81,16 @@ class HttpServer:
         connections = Connections(self._api, settings, self._refusals)
         runner = web.ServerRunner(connections, shutdown_timeout=timeout)
         await runner.setup()
+        door = Door(connections, context)
         try:
-            # Not aiohttp's site, which lets a client take a minute for the handshake.
-            listener = await asyncio.get_running_loop().create_server(
-                connections,
-                host.strip("[]"),
-                int(port),
-                ssl=context,
-                ssl_handshake_timeout=settings.head_seconds if context else None,
-                ssl_shutdown_timeout=LINGERING_SECONDS if context else None,
-                backlog=_BACKLOG,
-                # Two servers on one port would each get half of the requests.
-                reuse_port=False,
-            )
+            opened = await door.open(host.strip("[]"), int(port), _BACKLOG)
         except OSError as error:
             await runner.cleanup()
             if error.errno in (errno.EADDRINUSE, errno.EADDRNOTAVAIL):
                 raise cannot_listen("HTTP", listen) from error
             raise cannot_listen("HTTP", listen, error.strerror or str(error)) from error
-        self._runner, self._listener = runner, listener
-        self.address = f"{host}:{listener.sockets[0].getsockname()[1]}"
+        self._runner, self._door = runner, door
+        self.address = f"{host}:{opened}"
         return self
 
     async def __aexit__(
@@ -110,10 +100,10 @@ class HttpServer:
         traceback: TracebackType | None,
     ) -> None:
         """Take no more requests and finish those that are being answered."""
-        if self._listener is not None and self._runner is not None:
-            self._listener.close()
+        if self._door is not None and self._runner is not None:
+            await self._door.close()
             await self._runner.cleanup()
-            self._listener = self._runner = None
+            self._door = self._runner = None
 
     def _tls(self) -> ssl.SSLContext | None:
         certificate, key = self._settings.tls_certificate, self._settings.tls_key
