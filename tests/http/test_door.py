@@ -15,6 +15,7 @@ from support import certificates
 from support.log import Log
 from support.open_api import OpenApiUnderTest, serving
 
+from dockgate_server.errors import CannotListen
 from dockgate_server.http import door
 from dockgate_server.http.connections import Connections
 from dockgate_server.http.server import HttpServer
@@ -166,3 +167,31 @@ async def test_the_door_opens_again_when_the_system_has_sockets_again(
     async with over_tls(tmp_path) as api:
         assert await asked(tmp_path, api) == b"HTTP/1.1 404 Not Found\r\n"
     assert [line["event"] for line in log].count("http_cannot_accept") == 2
+
+
+@pytest.mark.parametrize("speaks", [(socket.AF_INET,), (socket.AF_INET, socket.AF_INET6)])
+async def test_a_name_is_listened_to_on_each_of_its_addresses_that_can_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, speaks: tuple[int, ...]
+) -> None:
+    """All on one port."""
+    create, listened = socket.create_server, []
+
+    def creating(address: Any, *, family: int, **options: Any) -> socket.socket:
+        if family not in speaks:
+            raise OSError(errno.EAFNOSUPPORT, "no such family")
+        listening = create(address, family=family, **options)
+        listened.append(listening.getsockname()[:2])
+        return listening
+
+    async def found(*_: Any, **__: Any) -> list[Any]:
+        both = ((socket.AF_INET6, "::1"), (socket.AF_INET, "127.0.0.1"))
+        return [(family, socket.SOCK_STREAM, 6, "", (host, 0)) for family, host in both]
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", found)
+    monkeypatch.setattr(socket, "create_server", creating)
+    try:
+        async with serving(tmp_path, listen="localhost:0") as api:
+            port = int(api.server.address.rpartition(":")[2])
+    except CannotListen as problem:
+        pytest.skip(str(problem))  # a machine without IPv6
+    assert [at for _, at in listened] == [port] * len(speaks)

@@ -5,6 +5,7 @@ only after the handshake: who connects and says nothing could have as many of th
 """
 
 import asyncio
+import errno
 import socket
 import ssl
 from typing import Final
@@ -46,10 +47,15 @@ class Door:
         found = await self._loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         try:
             for family, _, _, _, address in dict.fromkeys(found):
-                # Two servers on one port would each get half of the requests.
-                listening = socket.create_server(
-                    (address[0], port), family=family, backlog=backlog, reuse_port=False
-                )
+                try:
+                    # Two servers on one port would each get half of the requests.
+                    listening = socket.create_server(
+                        (address[0], port), family=family, backlog=backlog, reuse_port=False
+                    )
+                except OSError as error:
+                    if error.errno == errno.EAFNOSUPPORT and len(found) > 1:
+                        continue  # names may have addresses that this machine does not speak
+                    raise
                 listening.setblocking(False)
                 self._listening.append(listening)
                 port = int(listening.getsockname()[1])
