@@ -209,6 +209,7 @@ async def test_a_row_of_the_table(
     assert set(answer.body) <= {"code", "message", "request_id", "details", "metadata"}
     assert ("details" in answer.body) == (code == "VALIDATION_FAILED")
     assert answer.headers["Content-Type"] == "application/json"
+    assert answer.headers["Cache-Control"] == "no-store"
     assert answer.headers["X-Request-Id"] == answer.body["request_id"]
     assert ("Retry-After" in answer.headers) == (answer.status in (429, 503))
     assert ("WWW-Authenticate" in answer.headers) == (answer.status == 401)

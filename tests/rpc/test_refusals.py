@@ -25,6 +25,7 @@ from dockgate.downlink.v1 import command_service_pb2 as pb
 from dockgate_server.audit import Audit
 from dockgate_server.config import Grpc
 from dockgate_server.config.limits import LimitsSection
+from dockgate_server.errors import unavailable
 from dockgate_server.limits import Limits
 from dockgate_server.limits.refusals import LOG_SECONDS, MOST_UNPROVEN_LINES
 from dockgate_server.model.caller import LOCAL
@@ -126,6 +127,24 @@ async def test_a_message_that_cannot_be_read_is_invalid(
     local = LOCAL._replace(origin=told[0].origin)
     assert told[0].caller == (None if path.startswith("/grpc.") else local)
     assert [(line["event"], line["rpc"]) for line in log] == [("grpc_refused", rpc)]
+
+
+async def test_a_call_that_is_refused_for_now_is_told_of_and_a_watch_that_ends_so_is_not(
+    core: Core, server: RpcServer, channel: grpc.aio.Channel, told: list[Refusal]
+) -> None:
+    """The watch is to be taken up again; the call was not answered."""
+    watch = streaming(channel, f"{COMMANDS}/WatchCommands")
+    await watch.read()
+    core.hub.close()
+    assert (await refused(watch)).code() is CODE.UNAVAILABLE
+    assert told == []
+
+    async def full(*_: Any) -> Any:
+        raise unavailable("the disk is full")
+
+    core.commands.list = full  # type: ignore[method-assign]
+    assert (await refused(unary(channel, f"{COMMANDS}/ListCommands"))).code() is CODE.UNAVAILABLE
+    assert [(one.rpc, one.reason) for one in told] == [("ListCommands", "UNAVAILABLE")]
 
 
 async def test_who_is_not_known_gets_no_hint_about_the_message(tls: Secured) -> None:

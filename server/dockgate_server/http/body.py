@@ -138,8 +138,6 @@ async def _invite(request: web.BaseRequest) -> None:
     expect = request.headers.get("Expect", "").lower()
     if expect == "100-continue" and request.version >= HttpVersion11:
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        # What was written belongs to no response.
-        request.writer.output_size = 0
 
 
 def _invalid(message: str) -> NoReturn:

@@ -115,3 +115,52 @@ async def test_the_gateway_is_told_before_its_service_waits(size: int) -> None:
     one.gateway(Kind.END, grpc.StatusCode.OK.value[0], "", [], None)
     await call
     assert await one.told() == []
+
+
+async def test_one_request_is_read_at_a_time() -> None:
+    """Also when the gateway asks twice; what nobody wants to read stays with the client."""
+    one, context = Forwarded(), Context()
+    call = one.begin(BOTH_WAYS, context)
+    await one.told()
+    for _ in range(2):
+        one.gateway(Kind.READ)
+        await one.told()
+    assert context.asked == 1
+    context.come.put(b"first")
+    assert await one.told() == [(Kind.REQUEST, 1, b"first")]
+    one.gateway(Kind.READ)
+    await one.told()
+    assert context.asked == 2
+    call.cancel()
+
+
+async def test_nothing_is_read_for_a_call_that_has_ended() -> None:
+    """A reading that waits on would hold the call."""
+    one, context = Forwarded(), Context()
+    call = one.begin(BOTH_WAYS, context)
+    await one.told()
+    one.gateway(Kind.READ)
+    await one.told()
+    assert not context.given_up
+    one.gateway(Kind.END, grpc.StatusCode.OK.value[0], "", [], None)
+    await call
+    await one.told()
+    assert context.given_up
+
+
+@pytest.mark.parametrize("path", [ONCE, SEVERAL])
+@pytest.mark.parametrize(
+    ("comes", "handed_on"), [("too late", False), ("never", None), ("in time", b"request")]
+)
+async def test_how_the_request_came_is_handed_on(path: str, comes: str, handed_on: Any) -> None:
+    """That there is none, and that one took too long, are told apart."""
+    one, context = Forwarded(), Context()
+    call = one.begin(path, context)
+    assert await one.told() == []
+    if comes == "too late":
+        one.clock.advance(SECONDS)
+    else:
+        context.come.put(grpc.aio.EOF if comes == "never" else b"request")  # type: ignore[attr-defined]
+    (frame,) = await one.told()
+    assert frame == (Kind.CALL, 1, path, [], "ipv4:127.0.0.1:1", {}, (handed_on,))
+    call.cancel()
