@@ -80,13 +80,13 @@ class RpcServer:
         log: Log | None = None,
     ) -> None:
         self._stop_seconds = stop_seconds
-        self._arrival = Arrival(clock or SystemClock(), settings.request_seconds)
-        refusals = (limits or unlimited()).refusals
+        clock = clock or SystemClock()
+        self._arrival = Arrival(clock, settings.request_seconds)
         calls = Calls(
             _who_asks(settings, keys),
             self._arrival,
             settings.max_message_bytes,
-            refusals,
+            (limits or unlimited()).refusals,
             take=take,
             refused=refused,
             mutual_tls=settings.tls_client_ca is not None,
@@ -124,7 +124,7 @@ class RpcServer:
             self._server = Workers(settings.workers, orders)
         else:
             self._server = Listener(terms)
-            here = shares(most, terms.max_calls, refusals)
+            here = shares(most, terms.max_calls, clock)
         self._server.add(
             *[calls.through(*one) for one in services],
             *[calls.open_to_all(*one, here.get(one[1].full_name)) for one in open_to_all],

@@ -10,13 +10,15 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, TypeAlias
 from urllib.parse import unquote
 
-from grpc_status import rpc_status
+import structlog
 
 from dockgate_server import request_ids
+from dockgate_server.clock import Clock
 from dockgate_server.errors import DockgateError, Reason
-from dockgate_server.limits.refusals import Refusals
+from dockgate_server.lines import Lines
 from dockgate_server.rpc.arrival import Context
-from dockgate_server.rpc.errors import to_status
+
+_log = structlog.get_logger(__name__)
 
 LIMIT: Final = "grpc.max_calls"
 
@@ -26,18 +28,21 @@ REQUEST_ID: Final = request_ids.REQUEST_ID.lower()
 Behaviour: TypeAlias = Callable[[Any, Context], Awaitable[Any]]
 """What gRPC calls."""
 
+_MOST_LINES: Final = 10
+"""Lines in a second about calls that were too many for a service."""
+
 
 class Share:
     """The calls of one service that may be open at once.
 
     Args:
         most: How many.
-        refusals: Writes down that there were more.
+        clock: The time.
     """
 
-    def __init__(self, most: int, refusals: Refusals) -> None:
+    def __init__(self, most: int, clock: Clock) -> None:
         self._most = most
-        self._refusals = refusals
+        self._lines = Lines(_MOST_LINES, clock)
         self._open = 0
 
     def few(self, behaviour: Behaviour) -> Behaviour:
@@ -56,8 +61,13 @@ class Share:
         self._open -= 1
 
     async def _refuse(self, context: Context) -> None:
+        # Here, as a worker that refuses nothing has no use for them.
+        from grpc_status import rpc_status
+
+        from dockgate_server.rpc.errors import to_status
+
         address = unquote(context.peer().partition(":")[2]).rpartition(":")[0]
-        self._refusals.note(LIMIT, address, proven=False)
+        self._lines.write(_log.warning, "limit_reached", limit=LIMIT, who=address)
         error = DockgateError(
             Reason.RATE_LIMITED,
             f"{self._most} calls of this service are open, and no more are taken for now; "
@@ -72,14 +82,14 @@ class Share:
         await context.abort(status.code, status.details, trailing)
 
 
-def shares(services: Mapping[str, int], max_calls: int, refusals: Refusals) -> dict[str, Share]:
+def shares(services: Mapping[str, int], max_calls: int, clock: Clock) -> dict[str, Share]:
     """A share for each service; never more than half of all calls.
 
     Args:
         services: How many calls each may have open, by its name.
         max_calls: How many there may be in all.
-        refusals: Writes down that there were more.
+        clock: The time.
     """
     return {
-        name: Share(max(1, min(most, max_calls // 2)), refusals) for name, most in services.items()
+        name: Share(max(1, min(most, max_calls // 2)), clock) for name, most in services.items()
     }

@@ -8,7 +8,6 @@ import grpc
 from grpc import aio
 
 from dockgate_server.clock import Clock
-from dockgate_server.limits.refusals import Refusals
 from dockgate_server.rpc.arrival import Arrival, NothingCame, TooSlow, write
 from dockgate_server.rpc.listening import ALTERNATIVE_NAMES, COMMON_NAME
 from dockgate_server.rpc.shares import Behaviour, Share, shares
@@ -44,7 +43,7 @@ class Forwarding(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # it takes 
         self._reads_first = orders.reads_first
         self._newest = 0
         self._calls: dict[int, _Once | _Several] = {}
-        open_to_all = shares(orders.shares, orders.terms.max_calls, Refusals(clock))
+        open_to_all = shares(orders.shares, orders.terms.max_calls, clock)
         self._handlers = {
             path: self._handler(path, method, open_to_all.get(path.split("/")[1]))
             for path, method in orders.methods.items()
