@@ -28,9 +28,6 @@ REQUEST_ID: Final = request_ids.REQUEST_ID.lower()
 Behaviour: TypeAlias = Callable[[Any, Context], Awaitable[Any]]
 """What gRPC calls."""
 
-_MOST_LINES: Final = 10
-"""Lines in a second about calls that were too many for a service."""
-
 
 class Share:
     """The calls of one service that may be open at once.
@@ -42,7 +39,7 @@ class Share:
 
     def __init__(self, most: int, clock: Clock) -> None:
         self._most = most
-        self._lines = Lines(_MOST_LINES, clock)
+        self._lines = Lines(1, clock)
         self._open = 0
 
     def few(self, behaviour: Behaviour) -> Behaviour:
