@@ -205,7 +205,8 @@ async def test_reports_of_two_jobs_under_one_tid_are_answered_each_with_its_own_
 ) -> None:
     """Some devices use one tid for everything; the job's end must not pass for a repetition."""
     bids = ["B", "C"]
-    jobs = [an_accept(command_type=CHARGE_OPEN, job_key=bid) for bid in bids]
+    job = {"command_type": CHARGE_OPEN, "sending": True}
+    jobs = [an_accept(job_key=bid, **job) for bid in bids]
     for bid, job in zip(bids, jobs, strict=True):
         await desk.store.accept(job)
         desk.receive(told(CHARGE_OPEN, bid=bid, data={"output": {"status": "ok"}}))
@@ -452,7 +453,8 @@ async def test_an_event_of_which_not_all_can_be_kept_is_answered_and_ends_its_jo
     desk: Desk, odd: bytes
 ) -> None:
     """Or the device would tell it for ever, and the job would never end."""
-    accepted = await desk.store.accept(an_accept(command_type=CHARGE_OPEN, job_key="B"))
+    new = an_accept(command_type=CHARGE_OPEN, job_key="B", sending=True)
+    accepted = await desk.store.accept(new)
     payload = told(CHARGE_OPEN, data={"output": {"status": "ok"}, "x": "ODD"}).payload
     message = Inbound(told().topic, payload.replace(b'"ODD"', odd), lambda: None)
     desk.receive(message, copies=3)
@@ -468,15 +470,16 @@ async def test_an_event_of_which_not_all_can_be_kept_is_answered_and_ends_its_jo
 
 async def test_progress_is_recorded_with_its_event_and_once(desk: Desk) -> None:
     """A repetition changes nothing, neither the event nor the job."""
-    accepted = await desk.store.accept(an_accept(command_type=CHARGE_OPEN, job_key="B"))
-    command_id = accepted.command.id
+    new = an_accept(command_type=CHARGE_OPEN, job_key="B", sending=True)
+    command_id = (await desk.store.accept(new)).command.id
     data = {"result": 0, "output": {"status": "in_progress", "progress": {"percent": 40}}}
     desk.receive(told(CHARGE_OPEN, data=data), copies=3)
     await desk.settle()
     desk.receive(told(CHARGE_OPEN, data=data))
     await desk.settle()
     events = await desk.store.events_of_command("default", command_id, 0, 10)
-    assert [event.kind for event in events] == [EventKind.ACCEPTED, EventKind.JOB_PROGRESSED]
+    kinds = [event.kind for event in events]
+    assert kinds == [EventKind.ACCEPTED, EventKind.SENDING, EventKind.JOB_PROGRESSED]
     assert events[-1].command.job is not None
     assert events[-1].command.job.percent == 40
     assert await desk.stored() == [(CHARGE_OPEN, data)]

@@ -1,22 +1,32 @@
 """What a dock asks before take-off and about flights."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
-from support.records import an_accept
+from support.records import NOW, a_reply, an_accept
 
 from dockgate_server.config.providers import OfferedFile, Takeoff
-from dockgate_server.model.command import Job, JobState
+from dockgate_server.model.command import FailureCode, Job, JobState
 from dockgate_server.model.device_request import Asked
-from dockgate_server.model.transitions import RecordJob
+from dockgate_server.model.transitions import (
+    Cancel,
+    Expire,
+    RecordJob,
+    RecordReply,
+    Refuse,
+    TakeBack,
+)
 from dockgate_server.providers.files import Files
 from dockgate_server.providers.flights import Flights
 from dockgate_server.store.sqlite import SqliteStore
 
 FILE = {"url": "https://files.example/1.kmz?signature=x", "fingerprint": "abc"}
+OTHER = "https://files.example/other.kmz"
+
+Change = Callable[[SqliteStore], Awaitable[None]]
 
 
 @pytest.fixture
@@ -52,18 +62,96 @@ async def test_files_are_those_of_the_settings() -> None:
     }
 
 
-async def _flight(store: SqliteStore, method: str, key: str = "k", **changed: Any) -> None:
-    values = {"command_type": method, "job_key": "f-1", **changed}
-    await store.accept(an_accept(key, **values))
+async def _flight(store: SqliteStore, method: str, key: str = "k", **changed: Any) -> str:
+    values = {"command_type": method, "job_key": "f-1", "sending": True, **changed}
+    return (await store.accept(an_accept(key, **values))).command.id
+
+
+async def _prepared(store: SqliteStore, key: str, url: str = FILE["url"], **changed: Any) -> str:
+    data = orjson.dumps({"flight_id": "f-1", "file": {**FILE, "url": url}, "task_type": 0})
+    return await _flight(store, "flighttask_prepare", key, data=data, **changed)
+
+
+async def _route(store: SqliteStore) -> dict[str, Any] | None:
+    return await _ask(Flights(store.sources), "flighttask_resource_get", {"flight_id": "f-1"})
+
+
+async def _refused(store: SqliteStore, command_id: str) -> None:
+    await store.apply(RecordReply(a_reply(command_id, {"result": 316001})))
 
 
 async def test_the_route_is_the_one_that_was_submitted(store: SqliteStore) -> None:
     """The last one, where a flight was prepared twice."""
-    for key, url in (("k1", "https://files.example/0.kmz"), ("k2", FILE["url"])):
-        data = orjson.dumps({"flight_id": "f-1", "file": {**FILE, "url": url}, "task_type": 0})
-        await _flight(store, "flighttask_prepare", key, data=data)
-    answer = await _ask(Flights(store.sources), "flighttask_resource_get", {"flight_id": "f-1"})
-    assert answer == {"result": 0, "output": {"file": FILE}}
+    await _prepared(store, "k1", OTHER)
+    await _prepared(store, "k2")
+    assert await _route(store) == {"result": 0, "output": {"file": FILE}}
+
+
+async def test_the_route_of_a_message_that_may_have_arrived_is_given(store: SqliteStore) -> None:
+    """Nobody was heard of it; but the dock that asks for its file has evidently got it."""
+    command_id = await _prepared(store, "k")
+    await store.apply(Expire((command_id,), NOW + 30_000))
+    assert await _route(store) == {"result": 0, "output": {"file": FILE}}
+
+
+async def _withdraw(store: SqliteStore) -> None:
+    command_id = await _prepared(store, "k2", OTHER, sending=False)
+    await store.apply(Cancel(command_id, NOW))
+
+
+async def _keep_waiting(store: SqliteStore) -> None:
+    await _prepared(store, "k2", OTHER, sending=False)
+
+
+async def _take_back(store: SqliteStore) -> None:
+    command_id = await _prepared(store, "k2", OTHER)
+    await store.apply(TakeBack((command_id,), "nobody listens", NOW))
+
+
+async def _let_expire(store: SqliteStore) -> None:
+    command_id = await _prepared(store, "k2", OTHER, sending=False)
+    await store.apply(Expire((command_id,), NOW + 30_000))
+
+
+async def _let_the_dock_refuse(store: SqliteStore) -> None:
+    await _refused(store, await _prepared(store, "k2", OTHER))
+
+
+async def _let_the_gateway_refuse(store: SqliteStore) -> None:
+    command_id = await _prepared(store, "k2", OTHER)
+    await store.apply(Refuse(command_id, FailureCode.DEVICE_OFFLINE, "away", NOW))
+
+
+IN_VAIN = pytest.mark.parametrize(
+    "prepare_in_vain",
+    [
+        _withdraw,
+        _keep_waiting,
+        _take_back,
+        _let_expire,
+        _let_the_dock_refuse,
+        _let_the_gateway_refuse,
+    ],
+)
+
+
+@IN_VAIN
+async def test_a_route_that_the_dock_has_not_taken_is_not_given(
+    store: SqliteStore, prepare_in_vain: Change
+) -> None:
+    """The dock would fly what was withdrawn, never sent, or refused."""
+    await prepare_in_vain(store)
+    assert await _route(store) is None
+
+
+@IN_VAIN
+async def test_a_route_holds_until_the_dock_takes_another(
+    store: SqliteStore, prepare_in_vain: Change
+) -> None:
+    """What came later, in vain, does not take its place."""
+    await _prepared(store, "k1")
+    await prepare_in_vain(store)
+    assert await _route(store) == {"result": 0, "output": {"file": FILE}}
 
 
 @pytest.mark.parametrize(
@@ -125,6 +213,21 @@ async def test_progress_may_be_that_of_another_dock(store: SqliteStore) -> None:
         assert answer is not None
         assert answer["output"]["status"] == "paused"
         assert answer["output"]["progress"] == {"current_step": 0, "percent": 10}
+
+
+async def test_a_flight_that_the_dock_refuses_does_not_hide_the_one_that_flies(
+    store: SqliteStore,
+) -> None:
+    """A second execute of the same flight, or of another one, has started nothing."""
+    await _flown(store, Job(JobState.IN_PROGRESS, 1, 40, "25"))
+    await _refused(store, await _flight(store, "flighttask_execute", "again"))
+    await _refused(store, await _flight(store, "flighttask_execute", "f-2", job_key="f-2"))
+    await _flight(store, "flighttask_execute", "waits", sending=False)
+    for data in ({"flight_id": "f-1"}, None):
+        answer = await _ask(Flights(store.sources), "flighttask_progress_get", data)
+        assert answer is not None
+        assert answer["output"]["flight_id"] == "f-1"
+        assert answer["output"]["progress"]["percent"] == 40
 
 
 async def test_without_a_flight_there_is_no_progress(store: SqliteStore) -> None:

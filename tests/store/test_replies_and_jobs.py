@@ -12,6 +12,7 @@ from dockgate_server.lines import MOST_FROM_DEVICES
 from dockgate_server.model.command import Command, EventKind, JobState, Status
 from dockgate_server.model.transitions import (
     ConfirmDelivery,
+    Expire,
     RecordJob,
     RecordReply,
     Unmatched,
@@ -247,6 +248,16 @@ async def test_the_newest_command_with_the_key_takes_the_report(store: SqliteSto
     report = RecordJob("dock-001", ("charge_open",), "J", a_job())
     assert [event.command.id for event in await store.apply(report)] == [newer.id]
     assert (await now(store, older)).job is None
+
+
+async def test_a_report_is_not_about_a_command_that_was_not_sent(store: SqliteStore) -> None:
+    """It waits, or has waited in vain: the report is about the one before it."""
+    flying = await in_status(store, Status.SUCCEEDED, job_key="J", **CHARGE)
+    expired = await store.accept(an_accept(job_key="J", **CHARGE))
+    await store.apply(Expire((expired.command.id,), NOW + 30_000))
+    await store.accept(an_accept(job_key="J", **CHARGE))
+    report = RecordJob("dock-001", ("charge_open",), "J", a_job())
+    assert [event.command.id for event in await store.apply(report)] == [flying.id]
 
 
 async def test_an_acknowledgement_behind_the_answer_changes_nothing(store: SqliteStore) -> None:

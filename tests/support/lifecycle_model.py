@@ -285,6 +285,7 @@ class Lives:
             for one in self.commands.values()
             if (one.gateway_id, one.job_key) == (change.gateway_id, change.job_key)
             and one.command_type in change.methods
+            and one.sending_at is not None
         ]
         # A command that failed should have started nothing.
         likely = [one for one in fitting if one.status is not Status.FAILED] or fitting

@@ -4,7 +4,7 @@ from typing import Any
 
 import orjson
 
-from dockgate_server.model.command import JobState
+from dockgate_server.model.command import JobState, Status
 from dockgate_server.model.device import SERIAL_NUMBER
 from dockgate_server.model.device_request import Asked
 from dockgate_server.model.reply import as_integer
@@ -28,7 +28,7 @@ class Flights:
         }
 
     async def resource(self, asked: Asked) -> Answer | None:
-        """The route file of a flight, as it was submitted with flighttask_prepare."""
+        """The route file of a flight, as it was sent with flighttask_prepare and not refused."""
         flight_id = text(members(asked.data).get("flight_id"))
         if not flight_id:
             return None
@@ -36,7 +36,9 @@ class Flights:
         command = await self._sources.newest_command(
             gateway, gateway, "flighttask_prepare", flight_id
         )
-        file = members(members(orjson.loads(command.data)).get("file")) if command else {}
+        if command is None or command.status is Status.FAILED:
+            return None
+        file = members(members(orjson.loads(command.data)).get("file"))
         if not text(file.get("url")):
             return None
         return accepted(_BY, {"file": {name: file.get(name) for name in ("url", "fingerprint")}})

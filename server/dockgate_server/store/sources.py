@@ -41,5 +41,8 @@ class AnswerSources(Protocol):
     ) -> Command | None:
         """The last command of that type for a flight of a gateway device; any if it is "".
 
+        Of those that were sent; one that failed only where there is no other, as it should have
+        started nothing.
+
         None also for one of another tenant than the gateway device's that asks.
         """

@@ -148,9 +148,10 @@ WHERE id = :id AND status = 'SUCCEEDED'
 RETURNING *;
 
 -- name: find_job
--- The newest; one that failed only where there is no other, as it should have started nothing.
+-- The newest of those that were sent; one that failed only where there is no other, as it should
+-- have started nothing. The same rule stands in sources.sql.
 SELECT seq, command_type FROM command
-WHERE gateway_id = :gateway_id AND job_key = :job_key
+WHERE gateway_id = :gateway_id AND job_key = :job_key AND sending_at IS NOT NULL
 ORDER BY status = 'FAILED', seq DESC;
 
 -- name: insert_event

@@ -13,16 +13,19 @@ WHERE tenant = excluded.tenant
 RETURNING id;
 
 -- name: newest_of_flight
+-- As find_job has it: of those that were sent, and one that failed only where there is no other.
 SELECT * FROM command
 WHERE gateway_id = :gateway_id AND job_key = :flight_id AND command_type = :command_type
+    AND sending_at IS NOT NULL
     AND tenant = coalesce((SELECT tenant FROM device WHERE id = :asking_id), 'default')
-ORDER BY seq DESC
+ORDER BY status = 'FAILED', seq DESC
 LIMIT 1;
 
 -- name: newest_of_gateway
--- Of the flights, which all have a key.
+-- The same of all flights, which all have a key.
 SELECT * FROM command
 WHERE gateway_id = :gateway_id AND job_key IS NOT NULL AND command_type = :command_type
+    AND sending_at IS NOT NULL
     AND tenant = coalesce((SELECT tenant FROM device WHERE id = :asking_id), 'default')
-ORDER BY seq DESC
+ORDER BY status = 'FAILED', seq DESC
 LIMIT 1;
