@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
@@ -17,6 +18,7 @@ from dockgate_server.lines import MOST_FROM_DEVICES
 from dockgate_server.model.device_request import Asked, ReplySource, RequestStatus, Routing
 from dockgate_server.providers import Answer, accepted
 
+NIL = "00000000-0000-0000-0000-000000000000"
 REFUSED = Acknowledgement(Verdict.REFUSED, "Not authorized")
 
 
@@ -162,15 +164,68 @@ async def test_a_request_that_is_repeated_at_once_is_one(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize(
-    "changed", [{"tid": "t2"}, {"gateway": "dock-002"}, {"method": "a_request_of_its_own"}]
+    "changed",
+    [
+        {"tid": "t2"},
+        {"gateway": "dock-002"},
+        {"method": "a_request_of_its_own"},
+        {"data": {"flight_id": "f-2"}},
+    ],
 )
-async def test_another_tid_gateway_or_method_is_another_request(
-    desk: Desk, changed: dict[str, str]
+async def test_another_tid_gateway_method_or_data_is_another_request(
+    desk: Desk, changed: dict[str, Any]
 ) -> None:
-    """Only all three together are a repetition."""
-    await desk.asked("a_newer_request")
-    method = changed.pop("method", "a_newer_request")
-    await desk.asked(method, **changed)
+    """Only all four together are a repetition. Whether the first one waits or is answered."""
+    asked = {"method": "a_newer_request", "data": {"flight_id": "f-1"}, **changed}
+    first = await desk.asked("a_newer_request", {"flight_id": "f-1"})
+    await desk.asked(**asked)
+    assert len(await desk.recorded()) == 2
+    desk.bridge.acknowledge_at_once = True
+    await desk.reply(first.id)
+    asked["data"] = {"flight_id": "f-3"}
+    await desk.asked(**asked)
+    assert len(await desk.recorded()) == 3
+
+
+@pytest.mark.parametrize("tid", [NIL, "t1"])
+async def test_each_request_gets_its_own_answer_though_all_have_one_tid(
+    tmp_path: Path, tid: str
+) -> None:
+    """Real devices send nil tids: what is asked for another flight is another request."""
+
+    async def route(asked: Asked) -> Answer:
+        return accepted("flights", dict(asked.data))  # type: ignore[call-overload]
+
+    bridge = ScriptedBridge(acknowledge_at_once=True)
+    providers = {"flighttask_resource_get": route}
+    async with sitting(tmp_path / "d.db", providers, bridge=bridge) as desk:
+        for flights in (("f-1", "f-2"), ("f-3",)):
+            for flight in flights:  # the first two are being served at once
+                desk.ask("flighttask_resource_get", {"flight_id": flight}, tid)
+            await desk.settle()
+        assert [one["data"]["output"]["flight_id"] for one in desk.sent()] == ["f-1", "f-2", "f-3"]
+        assert len(await desk.recorded()) == 3
+        assert desk.acknowledged == [tid] * 3
+
+
+async def test_what_comes_without_a_usable_tid_is_never_a_repetition(desk: Desk) -> None:
+    """Not even of the same words: nobody can tell."""
+    desk.bridge.acknowledge_at_once = True
+    for _ in range(2):
+        desk.ask("flight_areas_get", tid=NIL)
+        desk.ask("a_newer_request", tid=NIL)
+    await desk.settle()
+    assert len(await desk.recorded()) == 4
+    assert len(desk.sent()) == 2
+    await desk.asked("flight_areas_get", tid=NIL)
+    assert len(await desk.recorded()) == 5
+    assert desk.acknowledged == [NIL] * 5
+
+
+async def test_huge_requests_of_one_tid_are_told_apart(desk: Desk) -> None:
+    """Though nothing of what they say is kept."""
+    for letter in ("x", "y", "x"):
+        await desk.asked("a_newer_request", letter * 70_000)
     assert len(await desk.recorded()) == 2
 
 

@@ -1,6 +1,7 @@
 """The record of the requests of devices: bounded, and of the right tenant."""
 
 import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from dockgate_server.model.device_request import (
     RequestStatus,
     Routing,
 )
-from dockgate_server.store.sqlite import SqliteStore, backup, requests
+from dockgate_server.store.sqlite import SqliteStore, backup, migrations, requests
 from dockgate_server.store.sqlite.database import LARGEST_PAGE
 
 NEW = NewRequest("r-1", "dock-001", "config", "t1", "b1", b"null", Routing.INBOX, 1000, 41_000)
@@ -105,12 +106,46 @@ async def test_a_backup_has_closed_what_was_open(
 
 async def test_a_repetition_finds_the_request(store: SqliteStore) -> None:
     """Unless it has expired: the device that still asks begins a new one."""
-    recorded = await store.requests.record(_new(1), None)
-    assert await store.requests.find("dock-001", "t1", "config") == recorded
-    assert await store.requests.find("dock-002", "t1", "config") is None
+    recorded = await store.requests.record(replace(_new(1), repeat_key=b"key"), None)
+    await store.requests.record(_new(2), None)
+    assert await store.requests.find(b"key") == recorded
+    assert await store.requests.find(b"another") is None
     await store.requests.expire("r-1")
-    assert await store.requests.find("dock-001", "t1", "config") is None
-    await store.requests.record(replace(_new(2), tid="t1"), None)
+    assert await store.requests.find(b"key") is None
+    await store.requests.record(replace(_new(3), repeat_key=b"key"), None)
+
+
+async def test_requests_without_a_key_may_have_all_in_common(store: SqliteStore) -> None:
+    """Of several that wait none is taken for another one."""
+    for number in (1, 2):
+        await store.requests.record(replace(NEW, id=f"r-{number}"), None)
+    assert await _ids(store) == ["r-2", "r-1"]
+
+
+async def test_what_is_still_to_be_sent_is_found_after_a_restart(store: SqliteStore) -> None:
+    """With what was sealed of it."""
+    await store.requests.record(replace(_new(1), repeat_key=b"key"), None)
+    answered = await store.requests.answer("r-1", REPLY, b"sealed")
+    assert await store.requests.unsent() == [(answered, b"sealed")]
+
+
+def test_requests_from_before_there_were_keys_go_on_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They have none, so a repetition of one is a request of its own."""
+    with closing(sqlite3.connect(tmp_path / "dockgate.db", isolation_level=None)) as connection:
+        files = migrations.known()
+        monkeypatch.setattr(migrations, "known", lambda: files[:9])
+        migrations.migrate(connection)
+        connection.execute(
+            "INSERT INTO device_request (id, tenant, gateway_id, request_type, tid, bid, payload, "
+            "routing, received_at, expires_at, status) VALUES ('r-1', 'default', 'dock-001', "
+            "'config', 't1', 'b1', x'', 'INBOX', 1, 2, 'PENDING')"
+        )
+        monkeypatch.setattr(migrations, "known", lambda: files)
+        migrations.migrate(connection)
+        found = connection.execute("SELECT id, status, repeat_key FROM device_request").fetchall()
+    assert found == [("r-1", "PENDING", None)]
 
 
 async def test_a_page_of_large_requests_has_fewer_of_them(store: SqliteStore) -> None:

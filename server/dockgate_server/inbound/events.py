@@ -11,7 +11,6 @@ and no task for each event.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -26,6 +25,7 @@ from dockgate_server.codec import catalogue, envelope, redaction, topics
 from dockgate_server.errors import DockgateError
 from dockgate_server.hub import Feed
 from dockgate_server.inbound.answering import answer
+from dockgate_server.inbound.repetition import repeat_key
 from dockgate_server.inbound.room import Room
 from dockgate_server.lines import MOST_FROM_DEVICES, Lines
 from dockgate_server.model.event import DeviceEvent, NewEvent
@@ -50,7 +50,6 @@ then 8 s."""
 
 _RETRY_SECONDS = 1.0
 _LONGEST_NAME = 200
-_NO_TIDS = frozenset(("", "0", "nil", "null", "none", "00000000-0000-0000-0000-000000000000"))
 
 
 @dataclass(slots=True)
@@ -241,10 +240,6 @@ def _acknowledge(told: _Told) -> None:
 def _read(gateway_id: str, content: envelope.Envelope, payload: bytes, now: int) -> NewEvent:
     method = content.method or ""
     data = orjson.dumps(redaction.shown(content.data, payload))
-    repeat_key = None
-    if content.tid.lower() not in _NO_TIDS:
-        about = orjson.dumps((gateway_id, content.tid, content.bid, method))
-        repeat_key = hashlib.blake2b(about + data, digest_size=16).digest()
     return NewEvent(
         gateway_id=gateway_id,
         method=method,
@@ -253,7 +248,7 @@ def _read(gateway_id: str, content: envelope.Envelope, payload: bytes, now: int)
         need_reply=content.need_reply,
         data=data,
         received_at=now,
-        repeat_key=repeat_key,
+        repeat_key=repeat_key(gateway_id, content.tid, content.bid, method, data),
         jobs=_jobs(gateway_id, content, now),
     )
 

@@ -8,6 +8,7 @@ answer has to be stored for that.
 import asyncio
 import uuid
 from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import islice
 
 import orjson
@@ -18,6 +19,7 @@ from dockgate_server.clock import Clock, pause
 from dockgate_server.codec import envelope
 from dockgate_server.codec.redaction import without_secrets
 from dockgate_server.errors import DockgateError
+from dockgate_server.inbound.repetition import repeat_key
 from dockgate_server.inbound.request_replies import RequestReplies
 from dockgate_server.lines import MOST_FROM_DEVICES, Lines
 from dockgate_server.model.device import SERIAL_NUMBER
@@ -42,6 +44,24 @@ _LARGEST_PAYLOAD = 65_536
 _MOST_MEMBERS, _LARGEST_MEMBER = 64, 1000
 # More than the broker lets wait for an acknowledgement: only what it does not keep is dropped.
 _MOST_AT_ONCE = 4000
+
+
+@dataclass(frozen=True, slots=True)
+class _Arrived:
+    """A request on its way to an answer."""
+
+    asked: Asked
+    shown: bytes
+    """Its `data` as JSON, without secrets."""
+    repeat_key: bytes | None
+    """What it has in common with its repetitions alone; None when it can have none."""
+    acknowledge: Callable[[], None]
+
+    @property
+    def about(self) -> dict[str, str]:
+        """What the log says of it."""
+        asked = self.asked
+        return {"gateway": asked.gateway_id, "method": asked.method, "tid": asked.tid}
 
 
 class Requests:
@@ -69,7 +89,7 @@ class Requests:
         self._clock = clock
         self._answer_ms = round(answer_seconds * 1000)
         self._of_no_use = Lines(MOST_FROM_DEVICES, clock)
-        self._serving: dict[tuple[str, str, str], asyncio.Task[None]] = {}
+        self._serving: dict[object, asyncio.Task[None]] = {}  # by what tells a repetition
 
     def handle(self, gateway_id: str, content: envelope.Envelope | None, message: Inbound) -> None:
         """See :data:`~dockgate_server.inbound.router.Handler`."""
@@ -78,7 +98,8 @@ class Requests:
             self._of_no_use.write(_log.warning, "unanswerable_request", topic=message.topic)
             message.acknowledge()
             return
-        key = (asked.gateway_id, asked.tid, asked.method)
+        shown = orjson.dumps(without_secrets(asked.data))
+        key = repeat_key(asked.gateway_id, asked.tid, asked.bid, asked.method, shown)
         if key in self._serving:
             message.acknowledge()  # repeated before it was answered; the first one stands
             return
@@ -87,9 +108,11 @@ class Requests:
             self._of_no_use.write(_log.warning, "request_dropped", **about)
             message.acknowledge()
             return
-        serving = asyncio.create_task(self._serve(asked, message.acknowledge), name="request")
-        self._serving[key] = serving
-        serving.add_done_callback(lambda _: self._serving.pop(key))
+        arrived = _Arrived(asked, shown, key, message.acknowledge)
+        serving = asyncio.create_task(self._serve(arrived), name="request")
+        place = object() if key is None else key
+        self._serving[place] = serving
+        serving.add_done_callback(lambda _: self._serving.pop(place))
 
     async def close(self) -> None:
         """Leave what is being served; the broker brings it again."""
@@ -98,66 +121,60 @@ class Requests:
             task.cancel()
         await asyncio.gather(*serving, return_exceptions=True)
 
-    async def _serve(self, asked: Asked, acknowledge: Callable[[], None]) -> None:
-        about = {"gateway": asked.gateway_id, "method": asked.method, "tid": asked.tid}
+    async def _serve(self, arrived: _Arrived) -> None:
         while True:
             try:
-                await self._take(asked, acknowledge)
+                await self._take(arrived)
                 return
             except DockgateError as error:
-                _log.warning("request_waits_for_the_store", **about, error=error.message)
+                _log.warning("request_waits_for_the_store", **arrived.about, error=error.message)
                 await pause(self._clock, _RETRY_SECONDS)
             except Exception as error:
                 # A bug of ours. Going on is better than being stuck on this one for ever.
-                _log.error("request_not_handled", **about, exc_info=error)
-                acknowledge()
+                _log.error("request_not_handled", **arrived.about, exc_info=error)
+                arrived.acknowledge()
                 return
 
-    async def _take(self, asked: Asked, acknowledge: Callable[[], None]) -> None:
-        known = await self._store.find(asked.gateway_id, asked.tid, asked.method)
+    async def _take(self, arrived: _Arrived) -> None:
+        key = arrived.repeat_key
+        known = None if key is None else await self._store.find(key)
         if known is not None:
-            await self._repeated(known, asked, acknowledge)
+            await self._repeated(known, arrived)
             return
-        answer = await self._providers.answer(asked)
+        answer = await self._providers.answer(arrived.asked)
         reply = None if answer is None else self._reply(answer)
-        request = await self._store.record(self._new(asked, answer), reply)
-        about = {"gateway": asked.gateway_id, "method": asked.method, "tid": asked.tid}
+        request = await self._store.record(self._new(arrived, answer), reply)
         if answer is None:
-            _log.info("request_waits_for_an_answer", **about, request_id=request.id)
+            _log.info("request_waits_for_an_answer", **arrived.about, request_id=request.id)
             self._replies.expect(request)
-            acknowledge()
+            arrived.acknowledge()
         else:
-            _log.info("request_answered", **about, result=answer.code, by=answer.by)
-            self._replies.send(request, orjson.dumps(answer.data), then=acknowledge)
+            _log.info("request_answered", **arrived.about, result=answer.code, by=answer.by)
+            self._replies.send(request, orjson.dumps(answer.data), then=arrived.acknowledge)
 
-    async def _repeated(
-        self, known: DeviceRequest, asked: Asked, acknowledge: Callable[[], None]
-    ) -> None:
+    async def _repeated(self, known: DeviceRequest, arrived: _Arrived) -> None:
         """Answer once more, in the same way; a request that waits goes on waiting."""
         if known.status is RequestStatus.PENDING or self._replies.is_sending(known.id):
-            acknowledge()
+            arrived.acknowledge()
             return
         data = None
         if known.reply_source is ReplySource.AUTO:
-            answer = await self._providers.answer(asked)
+            answer = await self._providers.answer(arrived.asked)
             data = None if answer is None else orjson.dumps(answer.data)
         elif not known.is_abridged:
             data = known.reply
         if data is None:
             # The provider is gone, or the secrets in the answer of a person are not kept.
-            about = {"gateway": asked.gateway_id, "method": asked.method, "tid": asked.tid}
-            _log.warning("repeated_request_not_answered", **about)
-            acknowledge()
+            _log.warning("repeated_request_not_answered", **arrived.about)
+            arrived.acknowledge()
             return
-        self._replies.send(known, data, is_repeated=True, then=acknowledge)
+        self._replies.send(known, data, is_repeated=True, then=arrived.acknowledge)
 
-    def _new(self, asked: Asked, answer: Answer | None) -> NewRequest:
-        shown = without_secrets(asked.data)
-        payload = orjson.dumps(shown)
+    def _new(self, arrived: _Arrived, answer: Answer | None) -> NewRequest:
+        asked, payload = arrived.asked, arrived.shown
         if len(payload) > _LARGEST_PAYLOAD:
-            about = {"gateway": asked.gateway_id, "method": asked.method, "tid": asked.tid}
-            _log.warning("request_kept_in_part", **about, bytes=len(payload))
-            payload = orjson.dumps(_in_part(shown))
+            _log.warning("request_kept_in_part", **arrived.about, bytes=len(payload))
+            payload = orjson.dumps(_in_part(without_secrets(asked.data)))
         now = self._clock.now_ms()
         return NewRequest(
             id=str(uuid.uuid4()),
@@ -169,6 +186,7 @@ class Requests:
             routing=Routing.INBOX if answer is None else Routing.AUTO,
             received_at=now,
             expires_at=now + self._answer_ms,
+            repeat_key=arrived.repeat_key,
         )
 
     def _reply(self, answer: Answer) -> Reply:

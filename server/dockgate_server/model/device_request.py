@@ -56,6 +56,8 @@ class NewRequest:
     routing: Routing
     received_at: int
     expires_at: int
+    repeat_key: bytes | None = None
+    """What it has in common with its repetitions alone; None when it can have none."""
 
 
 @dataclass(frozen=True, slots=True)

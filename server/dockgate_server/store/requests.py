@@ -50,8 +50,8 @@ class DeviceRequests(Protocol):
     def not_sent(self, request_id: str) -> asyncio.Future[DeviceRequest | None]:
         """Close a request whose reply could not be sent in time; None when it is closed."""
 
-    async def find(self, gateway_id: str, tid: str, request_type: str) -> DeviceRequest | None:
-        """The request that a device may be repeating; one that has expired is not."""
+    async def find(self, repeat_key: bytes) -> DeviceRequest | None:
+        """The request that a device is repeating; one that has expired is not."""
 
     async def get(self, tenant: str, request_id: str) -> DeviceRequest | None:
         """The request as it is now; one of another tenant does not exist."""

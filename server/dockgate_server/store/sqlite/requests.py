@@ -69,10 +69,9 @@ class SqliteRequests:
         """See :class:`~dockgate_server.store.requests.DeviceRequests`."""
         return self._changed("not_sent", id=request_id)
 
-    async def find(self, gateway_id: str, tid: str, request_type: str) -> DeviceRequest | None:
+    async def find(self, repeat_key: bytes) -> DeviceRequest | None:
         """See :class:`~dockgate_server.store.requests.DeviceRequests`."""
-        which = {"gateway_id": gateway_id, "tid": tid, "request_type": request_type}
-        row = await self._db.one(REQUESTS["find"], which)
+        row = await self._db.one(REQUESTS["find"], {"repeat_key": repeat_key})
         return None if row is None else _request(row)
 
     async def get(self, tenant: str, request_id: str) -> DeviceRequest | None:

@@ -171,7 +171,7 @@ def check_columns(db: sqlite3.Connection) -> None:
         "command": COMMAND_COLUMNS,
         "command_event": EVENT_COLUMNS,
         "credential": tuple(Credential.__slots__),
-        "device_request": (*DeviceRequest.__slots__, "outgoing"),
+        "device_request": (*DeviceRequest.__slots__, "outgoing", "repeat_key"),
     }
     for table, columns in expected.items():
         if tuple(row[1] for row in db.execute(f"PRAGMA table_info({table})")) != columns:

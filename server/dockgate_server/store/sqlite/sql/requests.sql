@@ -2,10 +2,10 @@
 -- It belongs to the tenant of the device that asks.
 INSERT INTO device_request (id, tenant, gateway_id, request_type, tid, bid, payload, routing,
     received_at, expires_at, status, reply_code, reply_message, reply_source, reply, is_abridged,
-    replied_by, replied_at)
+    replied_by, replied_at, repeat_key)
 VALUES (:id, coalesce((SELECT tenant FROM device WHERE id = :gateway_id), 'default'), :gateway_id,
     :request_type, :tid, :bid, :payload, :routing, :received_at, :expires_at, :status, :code,
-    :message, :source, :shown, :is_abridged, :by, :at)
+    :message, :source, :shown, :is_abridged, :by, :at, :repeat_key)
 RETURNING *;
 
 -- name: trim
@@ -34,9 +34,7 @@ WHERE id = :id AND status = 'REPLIED'
 RETURNING *;
 
 -- name: find
-SELECT * FROM device_request
-WHERE gateway_id = :gateway_id AND tid = :tid AND request_type = :request_type
-    AND status <> 'EXPIRED';
+SELECT * FROM device_request WHERE repeat_key = :repeat_key AND status <> 'EXPIRED';
 
 -- name: get
 SELECT * FROM device_request WHERE tenant = :tenant AND id = :id;
@@ -59,4 +57,4 @@ SELECT DISTINCT gateway_id FROM device_request WHERE tenant = :tenant;
 SELECT * FROM device_request WHERE status = 'PENDING' ORDER BY seq;
 
 -- name: unsent
-SELECT * FROM device_request WHERE outgoing IS NOT NULL ORDER BY seq;
+SELECT *, outgoing FROM device_request WHERE outgoing IS NOT NULL ORDER BY seq;
