@@ -10,7 +10,7 @@ from dockgate_server.devices import presence as presences
 from dockgate_server.devices.log import WhereaboutsLog
 from dockgate_server.devices.presence import PresenceBook
 from dockgate_server.devices.registry import Registry
-from dockgate_server.model.device import Presence, Topology, Whereabouts
+from dockgate_server.model.device import Device, Presence, Topology, Whereabouts
 from dockgate_server.store.sqlite import SqliteStore
 
 DOCK = Topology("dock-001", "3-2-0", (), NOW)
@@ -56,6 +56,28 @@ async def test_a_drone_was_seen_when_its_dock_announced_it(tmp_path: Path) -> No
         registry = Registry(store.devices, PresenceBook(ManualClock(NOW)))
         await registry.load()
         assert registry.heard_at(registry.resolve("default", "drone-001")) == NOW
+
+
+@pytest.mark.parametrize("is_started_again", [False, True])
+async def test_a_drone_that_is_registered_elsewhere_is_there_when_it_is_named(
+    tmp_path: Path, is_started_again: bool
+) -> None:
+    """Not by the word of the dock where it was before."""
+    presence = PresenceBook(ManualClock(NOW))
+    presence.heard("dock-002")
+    async with SqliteStore(tmp_path / "d.db") as store:
+        registry = Registry(store.devices, presence)
+        await registry.learn(Topology("dock-001", "3-2-0", (("drone-001", "0-91-0"),), NOW))
+        await registry.register(Device("default", "drone-001", "dock-001", alias="eagle"))
+        assert registry.resolve("default", "eagle").listed
+        await registry.register(Device("default", "drone-001", "dock-002"))
+        if is_started_again:
+            registry = Registry(store.devices, presence)
+            await registry.load()
+        moved = registry.resolve("default", "drone-001")
+        assert (moved.gateway_id, registry.presence(moved)) == ("dock-002", Presence.OFFLINE)
+        await registry.learn(Topology("dock-002", "3-2-0", (("drone-001", "0-91-0"),), NOW))
+        assert registry.presence(registry.resolve("default", "drone-001")) is Presence.ONLINE
 
 
 def test_listeners_hear_of_changes_only() -> None:

@@ -229,7 +229,10 @@ class Registry:
             self._put(replace(self._devices[before], alias=None))
             self.feed.changed(before)
         known = self._devices.get(device.id, device)
-        self._put(replace(known, gateway_id=device.gateway_id, alias=device.alias))
+        # A gateway device that it is new under has not named it yet.
+        listed = known.listed and device.gateway_id in (device.id, known.gateway_id)
+        moved = replace(known, gateway_id=device.gateway_id, alias=device.alias, listed=listed)
+        self._put(moved)
         self.feed.changed(device.id)
 
     def _removed(self, device: Device) -> None:

@@ -42,7 +42,9 @@ ON CONFLICT (id) DO NOTHING;
 INSERT INTO device (id, tenant, gateway_id, model, seen_at, alias)
 VALUES (:id, :tenant, :gateway_id, '', 0, :alias)
 ON CONFLICT (id) DO UPDATE
-SET gateway_id = excluded.gateway_id, alias = excluded.alias;
+SET gateway_id = excluded.gateway_id, alias = excluded.alias,
+    -- A gateway device that it is new under has not named it yet.
+    listed = listed AND excluded.gateway_id IN (id, gateway_id);
 
 -- name: assign_tenant
 -- What has never announced itself is under the gateway that the configuration says.
