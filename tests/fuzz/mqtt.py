@@ -5,8 +5,8 @@ the test plays the broker, so it sees what is acknowledged. What must hold:
 
 * nothing is raised, and nothing logged as an error;
 * each message is acknowledged once;
-* a command changes its status only by a message of its own gateway device that names it, and
-  succeeds only if such a message says so;
+* a command changes its status only by a message of its own gateway device that names it, or that
+  says who is there, and succeeds only if such a message says so;
 * nothing is left waiting, and nothing grows with what strangers make up;
 * the database is sound, and its events tell the same as its commands.
 """
@@ -96,7 +96,7 @@ class _Witness:
     named: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     """By command: the messages of its gateway that name it, and have come since the last look."""
     left: set[str] = field(default_factory=set)
-    """The gateways of which a last will has come."""
+    """The gateways of which a last will has come, or that have named what is connected to them."""
 
     async def add(self, command_id: str) -> None:
         """Follow one more command."""
@@ -113,7 +113,9 @@ class _Witness:
             return
         up, gateway_id = where
         ids = (said.get(name) for name in ("tid", "bid"))
-        if up is Up.STATUS and not any(isinstance(one, str) and one for one in ids):
+        data = said.get("data")
+        names = isinstance(data, dict) and bool(data.get("sub_devices"))
+        if up is Up.STATUS and (names or not any(isinstance(one, str) and one for one in ids)):
             self.left.add(gateway_id)
         if up in (Up.SERVICES_REPLY, Up.SET_REPLY):
             tid = said.get("tid")

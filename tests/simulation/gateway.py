@@ -131,10 +131,10 @@ class Process:
             recorder = Recorder(store, clock)
             self.deadlines = deadlines = Deadlines(recorder, clock)
             self.jobs = jobs = Jobs(recorder, clock)
-            self.dispatcher = dispatcher = Dispatcher(
-                store, bridge, deadlines, recorder, presence, clock, VAULT
-            )
             registry = Registry(store.devices, presence, gateway.devices)
+            self.dispatcher = dispatcher = Dispatcher(
+                store, bridge, deadlines, recorder, presence, registry, clock, VAULT
+            )
             events = Events(bridge, store.events, Feed(), clock)
             inbound = wiring.router(
                 bridge, registry, presence, recorder, clock, events, dispatcher.outstanding

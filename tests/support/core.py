@@ -84,8 +84,10 @@ async def running(
         recorder = Recorder(store, clock)
         deadlines = Deadlines(recorder, clock)
         presence = PresenceBook(clock)
-        dispatcher = Dispatcher(store, bridge, deadlines, recorder, presence, clock, VAULT)
         registry = Registry(store.devices, presence, DEVICES)
+        dispatcher = Dispatcher(
+            store, bridge, deadlines, recorder, presence, registry, clock, VAULT
+        )
         commands = Commands(
             store,
             dispatcher,

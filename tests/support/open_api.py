@@ -177,9 +177,11 @@ async def serving(
         recorder = Recorder(store, clock)
         deadlines = Deadlines(recorder, clock)
         presence = PresenceBook(clock)
-        dispatcher = Dispatcher(store, bridge, deadlines, recorder, presence, clock, VAULT)
         seeds = [Device(DEFAULT_TENANT, one, "dock-001") for one in ("drone-001", "dock-001")]
         registry = Registry(store.devices, presence, seeds)
+        dispatcher = Dispatcher(
+            store, bridge, deadlines, recorder, presence, registry, clock, VAULT
+        )
         commands = Commands(store, dispatcher, hub, registry, clock, VAULT, limits=counted)
         keys = Keys(store, folder / "dockgate.db.key", clock)
         verifier = Verifier(store, keys, clock, SKEW_SECONDS, counted.rate)

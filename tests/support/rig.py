@@ -188,14 +188,15 @@ async def starting(
         recorder = Recorder(store, clock)
         deadlines = Deadlines(recorder, clock)
         presence = PresenceBook(clock)
-        dispatcher = Dispatcher(
-            store, bridge, deadlines, recorder, presence, clock, VAULT, **options
-        )
         registry = Registry(store.devices, presence)
+        dispatcher = Dispatcher(
+            store, bridge, deadlines, recorder, presence, registry, clock, VAULT, **options
+        )
         events = Events(bridge, store.events, Feed(), clock)
         inbound = wiring.router(
             bridge, registry, presence, recorder, clock, events, dispatcher.outstanding
         )
+        await registry.load()
         await dispatcher.recover()
         running = asyncio.create_task(dispatcher.run())
         parts = (clock, bridge, store, registry, presence, recorder, deadlines, dispatcher, inbound)

@@ -98,7 +98,7 @@ async def running(settings: Settings) -> AsyncIterator[App]:
                             http_address,
                             made.use_cases.commands,
                             made.sending.bridge,
-                            made.receiving.registry,
+                            made.record.registry,
                             made.record.store,
                             made.shared.hub,
                         )
@@ -113,7 +113,7 @@ async def running(settings: Settings) -> AsyncIterator[App]:
 async def _recover(made: Parts) -> None:
     """Take up what an earlier process has left, before anything new can come."""
     store, shared = made.record.store, made.shared
-    await made.receiving.registry.load()
+    await made.record.registry.load()
     shared.hub.start_from(await store.newest_event_seq())
     shared.told.start_from(await store.events.newest_seq())
     shared.limits.open_commands.recover(await store.open_places())
@@ -135,7 +135,7 @@ def _start(made: Parts, supervisor: Supervisor) -> WhereaboutsLog:
     audit_retention = Retention(removing, clock, settings.audit.keep_days * 24)
     supervisor.start("audit-retention", audit_retention.run())
     supervisor.start("audit", made.record.audit.run())
-    whereabouts = WhereaboutsLog(store.devices, made.shared.presence, made.receiving.registry)
+    whereabouts = WhereaboutsLog(store.devices, made.shared.presence, made.record.registry)
     supervisor.start("whereabouts", whereabouts.run())
     return whereabouts
 
@@ -151,7 +151,7 @@ def _refuse_new_work(made: Parts) -> None:
     made.shared.hub.close()
     made.shared.told.close()
     made.use_cases.inbox.close()
-    made.receiving.registry.feed.close()
+    made.record.registry.feed.close()
 
 
 async def _finish(made: Parts, whereabouts: WhereaboutsLog) -> None:

@@ -75,11 +75,12 @@ class Shared:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What is kept: the database, open, and what seals secrets in it."""
+    """What is kept: the database, open, what seals secrets in it, and the devices it knows."""
 
     store: SqliteStore
     vault: Vault
     audit: Audit
+    registry: Registry
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +98,6 @@ class Sending:
 class Receiving:
     """What devices say, and answers to what they ask."""
 
-    registry: Registry
     replies: RequestReplies
     requests: Requests
     inbound: InboundRouter
@@ -209,7 +209,8 @@ async def _record(shared: Shared, reports: Reports) -> AsyncIterator[Record]:
     ) as store:
         vault = await unlocking.vault(store, settings.sealing_key)
         await store.secrets.clean(vault)
-        yield Record(store, vault, Audit(store.audit, shared.clock))
+        registry = Registry(store.devices, shared.presence, *seeds(shared.settings))
+        yield Record(store, vault, Audit(store.audit, shared.clock), registry)
 
 
 def _sending(shared: Shared, record: Record, broker: Broker, reports: Reports) -> Sending:
@@ -223,6 +224,7 @@ def _sending(shared: Shared, record: Record, broker: Broker, reports: Reports) -
         deadlines,
         recorder,
         shared.presence,
+        record.registry,
         shared.clock,
         record.vault,
         send_without_expiry=shared.settings.mqtt.send_without_expiry,
@@ -233,13 +235,12 @@ def _sending(shared: Shared, record: Record, broker: Broker, reports: Reports) -
 def _receiving(shared: Shared, record: Record, sending: Sending) -> Receiving:
     settings, clock, store = shared.settings, shared.clock, record.store
     patience = settings.requests.answer_seconds
-    registry = Registry(store.devices, shared.presence, *seeds(settings))
     replies = RequestReplies(sending.bridge, store.requests, clock, record.vault, patience)
-    answering = providers(settings, store.sources, clock, registry.bound)
+    answering = providers(settings, store.sources, clock, record.registry.bound)
     requests = Requests(store.requests, answering, replies, clock, patience)
     inbound = wiring.router(
         sending.bridge,
-        registry,
+        record.registry,
         shared.presence,
         sending.recorder,
         clock,
@@ -249,12 +250,12 @@ def _receiving(shared: Shared, record: Record, sending: Sending) -> Receiving:
         states=shared.states,
         raw_methods=settings.commands.raw_methods,
     )
-    return Receiving(registry, replies, requests, inbound)
+    return Receiving(replies, requests, inbound)
 
 
 def _use_cases(shared: Shared, record: Record, sending: Sending, receiving: Receiving) -> UseCases:
     settings, clock, limits = shared.settings, shared.clock, shared.limits
-    store, registry = record.store, receiving.registry
+    store, registry = record.store, record.registry
     heartbeat = settings.watch_heartbeat_seconds
     commands = Commands(
         store,

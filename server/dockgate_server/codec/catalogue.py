@@ -18,6 +18,16 @@ from dockgate_server.model.command import OfflinePolicy
 RAW = "raw_method"
 """The arm of a method that the schema does not have."""
 
+_OF_THE_GATEWAY = frozenset(
+    {
+        options_pb2.DOMAIN_UNSPECIFIED,  # raw methods: nobody knows
+        options_pb2.DOMAIN_DEVICE,
+        options_pb2.DOMAIN_FILE,
+        options_pb2.DOMAIN_FIRMWARE,
+    }
+)
+"""What the methods are about that do something to the gateway device itself."""
+
 _FOR_NOW = frozenset(
     {
         options_pb2.DOMAIN_UNSPECIFIED,
@@ -66,6 +76,11 @@ class Method:
     def job_silence_seconds(self) -> int:
         """After so many seconds without a report a job of the method counts as stalled."""
         return self.spec.job_silence_seconds or DEFAULT_JOB_SILENCE_SECONDS
+
+    @property
+    def is_for_the_device(self) -> bool:
+        """Whether it does nothing to the dock or remote controller that carries it."""
+        return self.spec.domain not in _OF_THE_GATEWAY
 
     @property
     def offline_policy(self) -> OfflinePolicy:

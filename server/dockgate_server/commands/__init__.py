@@ -274,7 +274,7 @@ class Commands:
         reach = Reach(self._registry, caller)
         device = reach.resolve(request.device_id)
         # Whoever may reach a drone alone may not open the cover over it.
-        if not (requests.is_for_the_device(method) or reach.has_gateway(device.gateway_id)):
+        if not (method.is_for_the_device or reach.has_gateway(device.gateway_id)):
             raise asking.out_of_reach(caller, device.gateway_id)
         if method.name in naming.METHODS:
             naming.check(reach, method.name, message)

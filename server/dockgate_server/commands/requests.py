@@ -6,7 +6,6 @@ from typing import Any
 import orjson
 from google.protobuf.message import Message
 
-from dockgate.dji.v1 import options_pb2
 from dockgate.downlink.v1 import command_pb2
 from dockgate.downlink.v1 import command_service_pb2 as pb
 from dockgate_server import asking, errors
@@ -17,16 +16,6 @@ from dockgate_server.model.audit import Entry, Outcome
 from dockgate_server.model.caller import Caller
 from dockgate_server.model.command import Command, CommandFilter, Status, Vendor
 from dockgate_server.store.interface import Store
-
-_OF_THE_GATEWAY = frozenset(
-    (
-        options_pb2.DOMAIN_UNSPECIFIED,  # raw methods: nobody knows
-        options_pb2.DOMAIN_DEVICE,
-        options_pb2.DOMAIN_FILE,
-        options_pb2.DOMAIN_FIRMWARE,
-    )
-)
-"""What the methods are about that do something to the gateway device itself."""
 
 
 def method_of(request: pb.SubmitCommandRequest) -> tuple[catalogue.Method, Message]:
@@ -74,11 +63,6 @@ def content_hash(
         # Only where it is set: a key from before there was a policy keeps its content.
         content.append(request.offline_policy)
     return hashlib.sha256(orjson.dumps(content, option=orjson.OPT_SORT_KEYS)).digest()
-
-
-def is_for_the_device(method: catalogue.Method) -> bool:
-    """Whether a method does nothing to the dock or remote controller that carries it."""
-    return method.spec.domain not in _OF_THE_GATEWAY
 
 
 def violations(

@@ -1,6 +1,6 @@
 """Wakes those who watch devices; each then looks at the devices that have changed since."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from dockgate_server.hub import Watcher
@@ -39,13 +39,20 @@ class DeviceFeed:
 
     def __init__(self) -> None:
         self._watchers: set[Changed] = set()
+        self._listeners: list[Callable[[], None]] = []
         self._closed = False
+
+    def listen(self, listener: Callable[[], None]) -> None:
+        """Have somebody told at once that devices have come, gone, moved, or got another name."""
+        self._listeners.append(listener)
 
     def changed(self, *serial_numbers: str) -> None:
         """Devices have come, gone, moved, or got another name."""
         for watcher in self._watchers:
             for serial_number in serial_numbers:
                 watcher.note(serial_number)
+        for listener in self._listeners:
+            listener()
 
     def state_changed(self, serial_number: str) -> None:
         """A device has reported its state."""

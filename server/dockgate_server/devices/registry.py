@@ -26,6 +26,8 @@ _GATEWAYS = (DeviceKind.DOCK, DeviceKind.REMOTE_CONTROLLER)
 _MOST_OF_ONE_GATEWAY = 100
 """Devices that one has ever named, itself among them; RemoveDevice makes room."""
 
+_NOBODY: frozenset[str] = frozenset()
+
 T = TypeVar("T")
 
 
@@ -57,6 +59,7 @@ class Registry:
         self._devices: dict[str, Device] = {}
         self._aliases: dict[tuple[str, str], str] = {}
         self._sub_devices: dict[str, set[str]] = {}  # by gateway, for its comings and goings
+        self._aircraft: dict[str, frozenset[str]] = {}  # by gateway, as it named them last
         for device in seeds:
             self._put(device)
         presence.listen(self._presence_changed)
@@ -70,6 +73,9 @@ class Registry:
             await self._store.assign([*implied, *self._assigned])
         for device in await self._store.list():
             self._put(device)
+            if device.listed and device.kind is DeviceKind.AIRCRAFT:
+                there = self.aircraft_at(device.gateway_id)
+                self._aircraft[device.gateway_id] = there | {device.id}
         self._presence.load(await self._store.whereabouts())
 
     def resolve(self, tenant: str, device_id: str) -> Device:
@@ -116,6 +122,10 @@ class Registry:
             if gateway_id in ("", device.gateway_id) and self.belongs(device, tenant)
         )
         return sorted(found, key=lambda device: device.place)
+
+    def aircraft_at(self, gateway_id: str) -> frozenset[str]:
+        """The aircraft that the gateway device's latest topology names, whosever they are."""
+        return self._aircraft.get(gateway_id, _NOBODY)
 
     def presence(self, device: Device) -> Presence:
         """Whether the device can be reached: a drone is away when its dock no longer names it."""
@@ -192,6 +202,7 @@ class Registry:
     def _learnt(self, topology: Topology) -> None:
         gateway_id = topology.gateway_id
         tenant = self._tenant_of(gateway_id)
+        self._aircraft[gateway_id] = topology.aircraft
         changed = set()
         for serial_number in self._sub_devices.get(gateway_id, set()) - {gateway_id}:
             self._devices[serial_number] = replace(self._devices[serial_number], listed=False)
@@ -237,6 +248,7 @@ class Registry:
 
     def _removed(self, device: Device) -> None:
         self._take_out(device.id)
+        self._aircraft.pop(device.id, None)
         self.feed.changed(device.id)
 
     def _put(self, device: Device) -> None:

@@ -60,6 +60,7 @@ class Absent:
         self._taking_back: Counter[str] = Counter()  # by gateway, intents not yet taken back
         self._to_probe: set[str] = set()  # as soon as these are
         self._timer: Handle | None = None
+        presence.listen(self._presence_changed)
 
     def __len__(self) -> int:
         return sum(len(waiting) for waiting in self._waiting.values())
@@ -114,17 +115,17 @@ class Absent:
             del self._probes[command.gateway_id]
             self._probe(command.gateway_id)
 
-    def presence_changed(self, gateway_id: str, presence: Presence) -> None:
+    def probe_all(self) -> None:
+        """Find out about every gateway device that is not known to have left."""
+        for gateway_id in list(self._waiting):
+            self._probe(gateway_id)
+
+    def _presence_changed(self, gateway_id: str, presence: Presence) -> None:
         """There is a sign of life of a gateway device, or its last will."""
         if presence is Presence.ONLINE:
             self._probe(gateway_id)
         elif presence is Presence.OFFLINE:
             self._fail_fast(gateway_id, _left(gateway_id))
-
-    def probe_all(self) -> None:
-        """Find out about every gateway device that is not known to have left."""
-        for gateway_id in list(self._waiting):
-            self._probe(gateway_id)
 
     def _has_left(self, gateway_id: str) -> bool:
         return self._presence.of(gateway_id) is Presence.OFFLINE

@@ -12,6 +12,7 @@ LATE = "it was outdated before it could be sent"
 NOT_CONNECTED = "the connection to the broker broke before it could be sent"
 BEHIND_OTHERS = "others that were accepted before it have to be sent first"
 NO_ROOM = "the broker lets fewer messages wait than the one before it did"
+NOT_THERE = "another drone has taken the place of the one that it is for"
 CANNOT_EXPIRE = (
     "the broker speaks MQTT 3.1.1, where a message cannot expire: a dock that comes back later "
     "would still carry the command out"

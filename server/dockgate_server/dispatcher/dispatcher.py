@@ -21,7 +21,9 @@ from dockgate_server.bridge.interface import Bridge
 from dockgate_server.clock import Clock
 from dockgate_server.codec import catalogue
 from dockgate_server.devices.presence import PresenceBook
+from dockgate_server.devices.registry import Registry
 from dockgate_server.dispatcher import decisions
+from dockgate_server.dispatcher.aboard import Aboard
 from dockgate_server.dispatcher.absent import Absent
 from dockgate_server.dispatcher.backlog import Backlog, Waiting, goes_alone, waiting
 from dockgate_server.dispatcher.burst import Burst
@@ -42,6 +44,7 @@ from dockgate_server.store.interface import Store
 _log = structlog.get_logger(__name__)
 
 _RETRY_SECONDS = 1.0
+_AGAIN_LATER = {Sending.NOT_THERE: decisions.NOT_THERE, Sending.NO_ROOM: decisions.NO_ROOM}
 
 
 class Dispatcher:
@@ -53,6 +56,7 @@ class Dispatcher:
         deadlines: Ends what is not answered in time.
         recorder: Records what happened to a message.
         presence: Knows which gateway devices are there.
+        registry: Knows which drones are.
         clock: The time.
         vault: Opens what is secret, for the moment of sending.
         send_without_expiry: Send methods that are not safe to carry out late even when the
@@ -66,6 +70,7 @@ class Dispatcher:
         deadlines: Deadlines,
         recorder: Recorder,
         presence: PresenceBook,
+        registry: Registry,
         clock: Clock,
         vault: Vault,
         *,
@@ -85,8 +90,9 @@ class Dispatcher:
         self._draining = False
         self._is_breaking = False  # the bridge could not publish, and has yet to say that it broke
         self._decisions = Decisions(recorder, clock)
+        self._aboard = Aboard(registry, presence, self._backlog, self._decisions, self._wake.set)
         self._streams = ControlStreams(
-            bridge, self._decisions, clock, send_without_expiry=send_without_expiry
+            bridge, self._decisions, self._aboard, clock, send_without_expiry=send_without_expiry
         )
         self.outstanding = Outstanding()
         """Which DRC commands an answer without a number may be for."""
@@ -104,18 +110,18 @@ class Dispatcher:
             deadlines,
             self._decisions,
             self._absent,
+            self._aboard,
             clock,
             vault,
             self.outstanding,
             again=self._enqueue,
             acknowledged=self._acknowledged,
         )
-        presence.listen(self._absent.presence_changed)
 
     @property
     def backlog(self) -> int:
         """Accepted commands that have not been sent yet."""
-        return len(self._backlog) + len(self._absent)
+        return len(self._backlog) + len(self._absent) + len(self._aboard)
 
     def accept(self, new: Accept, method: catalogue.Method) -> asyncio.Future[Accepted]:
         """Record a command durably and send it; the answer does not wait for the sending.
@@ -153,6 +159,7 @@ class Dispatcher:
                 self._deadlines.discard(event.command.id)
                 self.outstanding.ended(event.command)
                 self._absent.done_with(event.command)
+                self._aboard.done_with(event.command)
                 if self._backlog.is_in(event.command):
                     self._wake.set()
 
@@ -190,14 +197,13 @@ class Dispatcher:
         return self._bridge.connected and not self._is_breaking
 
     def _has_place(self, method: catalogue.Method, new: Accept) -> bool:
-        if self._draining or not self._can_publish:
-            return False
-        if not self._may_send(method.spec.safe_to_repeat):
+        may_send = self._can_publish and self._may_send(method.spec.safe_to_repeat)
+        if self._draining or not may_send:
             return False
         if method.spec.control_stream:
             return True  # it waits for no acknowledgement and takes nobody's place
-        if goes_alone(new.channel, new.command_type):
-            return False  # only the loop sees to it that one at a time is sent
+        if goes_alone(new.channel, new.command_type) or self._aboard.missing(new):
+            return False  # only the loop holds back those that may not go
         if method.spec.overtakes:
             return not self._backlog.has_urgent and self._window.room_for_emergencies > 0
         if self._absent.is_away(new.gateway_id):
@@ -214,12 +220,10 @@ class Dispatcher:
         self._burst.accepted()
         self._progress.set()
         self._wake.set()
-        if accepting.cancelled() or accepting.exception() is not None:
+        has_failed = accepting.cancelled() or accepting.exception() is not None
+        if has_failed or accepting.result().replayed:
             return
-        accepted = accepting.result()
-        if accepted.replayed:
-            return
-        one = waiting(accepted.command, intended=had_place)
+        one = waiting(accepting.result().command, intended=had_place)
         if one.streams:
             self._streams.take(one, self._deadlines.seconds_left(one.command.id))
         elif had_place:
@@ -234,14 +238,17 @@ class Dispatcher:
             ahead = self._backlog.has_ordinary or self._sending_group
         if ahead or (self._absent.is_away(one.command.gateway_id) and not one.overtakes):
             self._absent.wait(one, decisions.BEHIND_OTHERS)
-            return
-        match self._publisher.send(one):
-            case Sending.TOO_LATE:
-                self._decisions.take_back(one, decisions.LATE)
-            case Sending.NO_ROOM:
-                self._absent.wait(one, decisions.NO_ROOM)
-            case Sending.NOT_CONNECTED:
-                self._not_connected((one,))
+        elif not self._hand_over(one):
+            self._not_connected((one,))
+
+    def _hand_over(self, one: Waiting) -> bool:
+        """Send a command with an intent, or take that back; False when there is no connection."""
+        sending = self._publisher.send(one)
+        if sending is Sending.TOO_LATE:
+            self._decisions.take_back(one, decisions.LATE)
+        elif (reason := _AGAIN_LATER.get(sending)) is not None:
+            self._absent.wait(one, reason)
+        return sending is not Sending.NOT_CONNECTED
 
     def _not_connected(self, unsent: Sequence[Waiting]) -> None:
         for one in unsent:
@@ -285,12 +292,7 @@ class Dispatcher:
             with self._deadlines.held(one.command.id for one in sendable):
                 begun = await self._begin_sending(sendable)
                 for index, one in enumerate(begun):
-                    sending = self._publisher.send(one)
-                    if sending is Sending.TOO_LATE:
-                        self._decisions.take_back(one, decisions.LATE)
-                    elif sending is Sending.NO_ROOM:
-                        self._absent.wait(one, decisions.NO_ROOM)
-                    elif sending is Sending.NOT_CONNECTED:
+                    if not self._hand_over(one):
                         self._not_connected(begun[index:])
                         return False
         except DockgateError:
@@ -323,7 +325,7 @@ class Dispatcher:
             return False  # it has ended, or its deadline is ending it
         if self._publisher.is_overtaken(one) or self._absent.takes(one):
             return False
-        if not self._backlog.go_out(one):
+        if self._aboard.takes(one) or not self._backlog.go_out(one):
             self._absent.done_with(one.command)
             return False
         if self._may_send(one.repeatable):

@@ -13,6 +13,7 @@ import structlog
 from dockgate_server.bridge.interface import Acknowledgement, Bridge, NotConnected, Verdict
 from dockgate_server.clock import Clock
 from dockgate_server.codec import channels
+from dockgate_server.dispatcher.aboard import Aboard
 from dockgate_server.dispatcher.absent import Absent
 from dockgate_server.dispatcher.backlog import Waiting
 from dockgate_server.dispatcher.deadlines import Deadlines
@@ -31,6 +32,8 @@ class Sending(enum.Enum):
     HANDED_OVER = enum.auto()
     NOT_CONNECTED = enum.auto()
     """It certainly has not left."""
+    NOT_THERE = enum.auto()
+    """Another drone would carry it out: than the one that was there when the place was given."""
     NO_ROOM = enum.auto()
     """The broker would end the connection for it: another one than when the place was given."""
     TOO_LATE = enum.auto()
@@ -47,6 +50,7 @@ class Publisher:
         deadlines: Knows how long a message may live.
         decisions: Records what happened to a message.
         absent: Is told who listens.
+        aboard: Knows which drones are where they are to be reached.
         clock: The time.
         vault: Opens what is secret, for the moment of sending.
         outstanding: Is told what has left.
@@ -61,6 +65,7 @@ class Publisher:
         deadlines: Deadlines,
         decisions: Decisions,
         absent: Absent,
+        aboard: Aboard,
         clock: Clock,
         vault: Vault,
         outstanding: Outstanding,
@@ -73,6 +78,7 @@ class Publisher:
         self._deadlines = deadlines
         self._decisions = decisions
         self._absent = absent
+        self._aboard = aboard
         self._clock = clock
         self._vault = vault
         self._outstanding = outstanding
@@ -86,6 +92,8 @@ class Publisher:
         left = self._deadlines.seconds_left(command.id)
         if left <= 0 or self.is_overtaken(one):
             return Sending.TOO_LATE
+        if self._aboard.missing(command):
+            return Sending.NOT_THERE
         if self._window.room_for_emergencies <= 0:
             return Sending.NO_ROOM if self._bridge.connected else Sending.NOT_CONNECTED
         whole = self._whole(command)

@@ -8,6 +8,7 @@ from dockgate_server.bridge.interface import Bridge, ConnectionLost, NotConnecte
 from dockgate_server.clock import Clock
 from dockgate_server.codec import channels
 from dockgate_server.dispatcher import decisions
+from dockgate_server.dispatcher.aboard import Aboard
 from dockgate_server.dispatcher.backlog import Waiting
 from dockgate_server.dispatcher.decisions import Decisions
 from dockgate_server.model.command import Command, FailureCode
@@ -20,17 +21,26 @@ class ControlStreams:
     """Sends messages of control streams, or refuses them."""
 
     def __init__(
-        self, bridge: Bridge, decisions: Decisions, clock: Clock, *, send_without_expiry: bool
+        self,
+        bridge: Bridge,
+        decisions: Decisions,
+        aboard: Aboard,
+        clock: Clock,
+        *,
+        send_without_expiry: bool,
     ) -> None:
         self._bridge = bridge
         self._decisions = decisions
+        self._aboard = aboard
         self._clock = clock
         self._send_without_expiry = send_without_expiry
 
     def take(self, one: Waiting, seconds_left: float) -> None:
         """A message has been accepted, and has so long until its deadline."""
         age = one.command.timeout_seconds - seconds_left
-        if not one.intended:
+        if reason := self._aboard.missing(one.command):
+            self._decisions.refuse(one.command, FailureCode.DEVICE_OFFLINE, reason)
+        elif not one.intended:
             self.refuse(one.command)
         elif age >= EXPIRY_SECONDS:
             self._decisions.take_back(one, decisions.LATE)  # accepting it has taken too long

@@ -71,7 +71,7 @@ class Device:
     @property
     def kind(self) -> DeviceKind | None:
         """What it is; None while its model is not known."""
-        return _DOMAINS.get(self.model.partition("-")[0])
+        return _kind(self.model)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,3 +97,13 @@ class Topology:
     def members(self) -> tuple[tuple[str, str], ...]:
         """The gateway device and its sub-devices."""
         return ((self.gateway_id, self.gateway_model), *self.sub_devices)
+
+    @property
+    def aircraft(self) -> frozenset[str]:
+        """The serial numbers of the sub-devices that are known to be aircraft."""
+        found = (one for one, model in self.sub_devices if _kind(model) is DeviceKind.AIRCRAFT)
+        return frozenset(found)
+
+
+def _kind(model: str) -> DeviceKind | None:
+    return _DOMAINS.get(model.partition("-")[0])
