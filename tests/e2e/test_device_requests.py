@@ -183,6 +183,7 @@ async def test_a_request_that_a_person_answers_over_http_reaches_the_dock(
             await dock.wait_ready()
             stub = DeviceRequestServiceStub(running.channel)
             watch = stub.WatchDeviceRequests(pb.WatchDeviceRequestsRequest(), timeout=30)
+            assert (await watch.read()).HasField("complete")
             asking = asyncio.create_task(dock.ask("a_newer_request", {"what": 1}))
             seen = (await watch.read()).request
             assert (seen.request_type, seen.device_id) == ("a_newer_request", "dock-001")
