@@ -82,12 +82,13 @@ class Grpc(_Listener):
     max_message_bytes: int = Field(default=262_144, ge=1024, le=4_194_304)
     """The largest request; one of more than twice that is refused by the connection itself."""
     max_metadata_bytes: int = Field(default=8192, ge=1024, le=1_048_576)
-    """The largest metadata of a call, names and values and 32 bytes for each."""
+    """The largest metadata of a call: names, values, and 32 bytes for each entry."""
     max_connections: int = Field(default=2000, ge=1)
     """How many may be open at once; the next one is closed. Calls and watches share one."""
     max_calls: int = Field(default=25_000, ge=1)
-    """How many calls and watches may be open in all, also such that never say what they want;
-    the next one is refused with RESOURCE_EXHAUSTED."""
+    """How many calls and watches may be open in all, also those whose request never arrives; the
+    next one is refused with RESOURCE_EXHAUSTED. Of them 1500 may be of the health service and 32 of
+    reflection, and neither may have more than half."""
     max_streams_per_connection: int = Field(default=20_000, ge=1)
     """How many calls and watches may be open on one connection; the client lets the next wait."""
     handshake_seconds: float = Field(default=10.0, ge=0.1, le=120)
@@ -122,7 +123,7 @@ class Http(_Listener):
     listen: Address = "127.0.0.1:8080"
     """Port 0 lets the system choose."""
     enabled: bool = True
-    """Serve it at all."""
+    """Whether to serve HTTP."""
     trusted_proxy: bool = False
     """Say that a proxy in front of it ends TLS and is the only one that can reach it."""
     max_body_bytes: int = Field(default=262_144, ge=1024)
@@ -133,10 +134,11 @@ class Http(_Listener):
     max_headers: int = Field(default=64, ge=8, le=1000)
     """The most headers of a request."""
     max_connections: int = Field(default=500, ge=1)
-    """How many may be open at once; the next one is answered 503 and closed."""
+    """How many may be open at once, TLS handshakes included; the next one is answered 503 and
+    closed, or with TLS just closed."""
     max_connections_per_address: int = Field(default=250, ge=1)
     """How many of them from one address, unless ``trusted_proxy`` is set: who holds connections
-    open shuts out himself."""
+    open then shuts out nobody else."""
     head_seconds: float = Field(default=10.0, ge=0.01, le=300)
     """How long the TLS handshake may take, and from then on the first head; a later one as long
     from its first byte on."""

@@ -271,7 +271,10 @@ func (CommandEventKind) EnumDescriptor() ([]byte, []int) {
 
 // What becomes of a command whose gateway device is away: it said so itself
 // with its last will, or nobody at the broker listens for it. A device of which
-// nothing is known is not away; the command is sent.
+// nothing is known is not away; the command is sent. A drone is away as well
+// while its gateway device names another one in its place: a message to a dock
+// names no drone, and the other one would carry it out. Where no drone is named
+// the command is sent, as one that sleeps in its dock is not named.
 //
 // That the gateway itself has lost the broker is no matter of the device: by
 // either policy the command stays ACCEPTED and is sent when the broker is back,
@@ -286,8 +289,9 @@ const (
 	OfflinePolicy_OFFLINE_POLICY_UNSPECIFIED OfflinePolicy = 0
 	// The command ends as FAILED with DEVICE_OFFLINE.
 	OfflinePolicy_OFFLINE_POLICY_FAIL_FAST OfflinePolicy = 1
-	// The command stays ACCEPTED and is sent when the device is back, in the order
-	// accepted; at its deadline it ends as TIMED_OUT with DELIVERY_TIMEOUT.
+	// The command stays ACCEPTED and is sent when the device, or the drone, is
+	// back, in the order accepted; at its deadline it ends as TIMED_OUT with
+	// DELIVERY_TIMEOUT.
 	OfflinePolicy_OFFLINE_POLICY_QUEUE OfflinePolicy = 2
 )
 

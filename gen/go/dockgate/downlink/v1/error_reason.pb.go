@@ -113,9 +113,9 @@ const (
 	// status.
 	ErrorReason_ERROR_REASON_DEVICE_REQUEST_CLOSED ErrorReason = 23
 	// HTTP 429 with Retry-After, RESOURCE_EXHAUSTED with google.rpc.RetryInfo. A
-	// limit of the credential or the device is reached; nothing was accepted.
-	// Metadata: limit, the gateway's setting that sets it, and
-	// retry_after_seconds.
+	// limit of the credential, of the device, or of the calls that are open to
+	// all is reached; nothing was accepted. Metadata: limit, the gateway's
+	// setting that sets it, and retry_after_seconds.
 	ErrorReason_ERROR_REASON_RATE_LIMITED ErrorReason = 24
 )
 
@@ -214,7 +214,10 @@ const (
 	FailureCode_FAILURE_CODE_DEVICE_EXECUTION_FAILED FailureCode = 1
 	// FAILED. The gateway device is away: it said so with its last will, or nobody
 	// at the broker listens for it, so the message was not delivered and is not
-	// kept. With OFFLINE_POLICY_QUEUE the command waits instead.
+	// kept. Or the gateway device names another drone in the place of the one that
+	// the command is for; failure_reason names them. With OFFLINE_POLICY_QUEUE the
+	// command waits instead, except for an emergency for a drone in whose place
+	// another one is.
 	FailureCode_FAILURE_CODE_DEVICE_OFFLINE FailureCode = 2
 	// FAILED. The broker refused the message; the reason is the broker's.
 	FailureCode_FAILURE_CODE_DELIVERY_REFUSED FailureCode = 3

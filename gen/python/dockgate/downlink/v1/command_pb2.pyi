@@ -233,14 +233,18 @@ class _OfflinePolicyEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Offline
     OFFLINE_POLICY_FAIL_FAST: _OfflinePolicy.ValueType  # 1
     """The command ends as FAILED with DEVICE_OFFLINE."""
     OFFLINE_POLICY_QUEUE: _OfflinePolicy.ValueType  # 2
-    """The command stays ACCEPTED and is sent when the device is back, in the order
-    accepted; at its deadline it ends as TIMED_OUT with DELIVERY_TIMEOUT.
+    """The command stays ACCEPTED and is sent when the device, or the drone, is
+    back, in the order accepted; at its deadline it ends as TIMED_OUT with
+    DELIVERY_TIMEOUT.
     """
 
 class OfflinePolicy(_OfflinePolicy, metaclass=_OfflinePolicyEnumTypeWrapper):
     """What becomes of a command whose gateway device is away: it said so itself
     with its last will, or nobody at the broker listens for it. A device of which
-    nothing is known is not away; the command is sent.
+    nothing is known is not away; the command is sent. A drone is away as well
+    while its gateway device names another one in its place: a message to a dock
+    names no drone, and the other one would carry it out. Where no drone is named
+    the command is sent, as one that sleeps in its dock is not named.
 
     That the gateway itself has lost the broker is no matter of the device: by
     either policy the command stays ACCEPTED and is sent when the broker is back,
@@ -256,8 +260,9 @@ dangerous or overtaking), QUEUE for all others. Never returned.
 OFFLINE_POLICY_FAIL_FAST: OfflinePolicy.ValueType  # 1
 """The command ends as FAILED with DEVICE_OFFLINE."""
 OFFLINE_POLICY_QUEUE: OfflinePolicy.ValueType  # 2
-"""The command stays ACCEPTED and is sent when the device is back, in the order
-accepted; at its deadline it ends as TIMED_OUT with DELIVERY_TIMEOUT.
+"""The command stays ACCEPTED and is sent when the device, or the drone, is
+back, in the order accepted; at its deadline it ends as TIMED_OUT with
+DELIVERY_TIMEOUT.
 """
 Global___OfflinePolicy: _TypeAlias = OfflinePolicy  # noqa: Y015
 

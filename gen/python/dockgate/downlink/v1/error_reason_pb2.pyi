@@ -123,9 +123,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_RATE_LIMITED: _ErrorReason.ValueType  # 24
     """HTTP 429 with Retry-After, RESOURCE_EXHAUSTED with google.rpc.RetryInfo. A
-    limit of the credential or the device is reached; nothing was accepted.
-    Metadata: limit, the gateway's setting that sets it, and
-    retry_after_seconds.
+    limit of the credential, of the device, or of the calls that are open to
+    all is reached; nothing was accepted. Metadata: limit, the gateway's
+    setting that sets it, and retry_after_seconds.
     """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
@@ -237,9 +237,9 @@ status.
 """
 ERROR_REASON_RATE_LIMITED: ErrorReason.ValueType  # 24
 """HTTP 429 with Retry-After, RESOURCE_EXHAUSTED with google.rpc.RetryInfo. A
-limit of the credential or the device is reached; nothing was accepted.
-Metadata: limit, the gateway's setting that sets it, and
-retry_after_seconds.
+limit of the credential, of the device, or of the calls that are open to
+all is reached; nothing was accepted. Metadata: limit, the gateway's
+setting that sets it, and retry_after_seconds.
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
 
@@ -256,7 +256,10 @@ class _FailureCodeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_FailureCo
     FAILURE_CODE_DEVICE_OFFLINE: _FailureCode.ValueType  # 2
     """FAILED. The gateway device is away: it said so with its last will, or nobody
     at the broker listens for it, so the message was not delivered and is not
-    kept. With OFFLINE_POLICY_QUEUE the command waits instead.
+    kept. Or the gateway device names another drone in the place of the one that
+    the command is for; failure_reason names them. With OFFLINE_POLICY_QUEUE the
+    command waits instead, except for an emergency for a drone in whose place
+    another one is.
     """
     FAILURE_CODE_DELIVERY_REFUSED: _FailureCode.ValueType  # 3
     """FAILED. The broker refused the message; the reason is the broker's."""
@@ -292,7 +295,10 @@ FAILURE_CODE_DEVICE_EXECUTION_FAILED: FailureCode.ValueType  # 1
 FAILURE_CODE_DEVICE_OFFLINE: FailureCode.ValueType  # 2
 """FAILED. The gateway device is away: it said so with its last will, or nobody
 at the broker listens for it, so the message was not delivered and is not
-kept. With OFFLINE_POLICY_QUEUE the command waits instead.
+kept. Or the gateway device names another drone in the place of the one that
+the command is for; failure_reason names them. With OFFLINE_POLICY_QUEUE the
+command waits instead, except for an emergency for a drone in whose place
+another one is.
 """
 FAILURE_CODE_DELIVERY_REFUSED: FailureCode.ValueType  # 3
 """FAILED. The broker refused the message; the reason is the broker's."""

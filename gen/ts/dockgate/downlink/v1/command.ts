@@ -134,7 +134,10 @@ export enum CommandEventKind {
 /**
  * What becomes of a command whose gateway device is away: it said so itself
  * with its last will, or nobody at the broker listens for it. A device of which
- * nothing is known is not away; the command is sent.
+ * nothing is known is not away; the command is sent. A drone is away as well
+ * while its gateway device names another one in its place: a message to a dock
+ * names no drone, and the other one would carry it out. Where no drone is named
+ * the command is sent, as one that sleeps in its dock is not named.
  *
  * That the gateway itself has lost the broker is no matter of the device: by
  * either policy the command stays ACCEPTED and is sent when the broker is back,
@@ -151,8 +154,9 @@ export enum OfflinePolicy {
   /** OFFLINE_POLICY_FAIL_FAST - The command ends as FAILED with DEVICE_OFFLINE. */
   OFFLINE_POLICY_FAIL_FAST = 1,
   /**
-   * OFFLINE_POLICY_QUEUE - The command stays ACCEPTED and is sent when the device is back, in the order
-   * accepted; at its deadline it ends as TIMED_OUT with DELIVERY_TIMEOUT.
+   * OFFLINE_POLICY_QUEUE - The command stays ACCEPTED and is sent when the device, or the drone, is
+   * back, in the order accepted; at its deadline it ends as TIMED_OUT with
+   * DELIVERY_TIMEOUT.
    */
   OFFLINE_POLICY_QUEUE = 2,
   UNRECOGNIZED = -1,
