@@ -394,6 +394,19 @@ async def test_an_answer_for_which_nobody_listens_is_tried_again(desk: Desk) -> 
     assert [one["tid"] for one in desk.sent()] == ["t1", "t2", "t1"]
 
 
+async def test_an_answer_for_which_nobody_listens_is_not_tried_for_ever(desk: Desk) -> None:
+    """Also when its time ran out while it was on its way."""
+    request = await desk.asked("a_newer_request")
+    desk.clock.advance(39)
+    await desk.reply(request.id)
+    desk.clock.advance(2)
+    desk.last().acknowledge(NOBODY)
+    await desk.settle()
+    desk.clock.advance(10)
+    assert len(desk.sent()) == 1
+    assert (await desk.recorded())[0].status is RequestStatus.EXPIRED
+
+
 async def test_an_answer_that_could_not_be_sent_in_time_shows_it(desk: Desk) -> None:
     """The request is not called answered. If the device still asks, that is a new one."""
     desk.bridge.connected = False

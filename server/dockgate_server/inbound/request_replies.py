@@ -199,14 +199,18 @@ class RequestReplies:
         self._in_flight = None
         if sent.cancelled():
             return
+        # While it was on its way its end has passed it by.
+        is_late = one.deadline <= self._clock.monotonic()
         if sent.exception() is not None:
             # It may have left. Sent again, it has the same tid.
-            if one.deadline <= self._clock.monotonic():
+            if is_late:
                 self._give_up(one, _LATE)
         else:
             match sent.result().verdict:
                 case Verdict.TAKEN:
                     self._taken(one)
+                case Verdict.NOBODY_LISTENS if is_late:
+                    self._give_up(one, _LATE)
                 case Verdict.NOBODY_LISTENS:
                     self._hold(one)  # a dock that comes back subscribes a moment later
                 case Verdict.REFUSED:
