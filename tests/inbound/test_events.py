@@ -360,6 +360,21 @@ async def test_one_event_that_cannot_be_stored_does_not_take_others_with_it(
     assert (desk.answered, desk.acknowledged, len(await desk.stored())) == (["1", "2", "4"], 4, 3)
 
 
+async def test_a_repetition_of_one_that_could_not_be_stored_is_tried_anew(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next one may fare better; it is not held for ever."""
+    failed = asyncio.get_running_loop().create_future()
+    failed.set_exception(RuntimeError("a bug"))
+    with monkeypatch.context() as broken:
+        broken.setattr(desk.store.events, "record", lambda _: failed)
+        desk.receive(told())
+        await desk.settle()
+    desk.receive(told())
+    await desk.settle()
+    assert (desk.answered, desk.acknowledged, len(await desk.stored())) == (["T"], 2, 1)
+
+
 # Groups.
 
 

@@ -147,3 +147,21 @@ async def test_a_page_of_the_largest_commands_can_be_read_by_everybody(rig: Rig)
     assert (len(page.commands), page.next_before) == (3, page.commands[-1].seq)
     commands = [convert.command(command) for command in page.commands]
     assert 2 * 2**20 < pb.ListCommandsResponse(commands=commands).ByteSize() < 3 * 2**20
+
+
+async def test_empty_messages_take_no_place_for_good(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, log: Log
+) -> None:
+    """However many have come, there is room for an answer."""
+    monkeypatch.setattr(room, "MOST_WAITING", 3)
+    async with starting(tmp_path / "dockgate.db") as rig:
+        rig.bridge.acknowledge_at_once = True
+        command_id = await rig.accept()
+        for number in range(3):
+            topic = "thing/product/dock-001/services_reply"
+            rig.receive(str(number), topic, b"", comes_again=False)
+        await rig.settle()
+        rig.reply(command_id, comes_again=False)
+        await rig.settle()
+        assert (await rig.now(command_id)).status is Status.SUCCEEDED
+        assert "messages_are_being_lost" not in log_support.events(log)

@@ -63,7 +63,8 @@ class _Told:
     asks: bool
     """The device wants an answer."""
     held_bytes: int = 0
-    """What of the room for events that the broker does not keep it takes until it is stored."""
+    """What it takes, until it is stored, of the room for events that the broker does not keep; 0
+    for one that takes none."""
     unacknowledged: list[Callable[[], None]] = field(default_factory=list)
     """Copies that wait for the commit and the answer."""
     seq: int | None = None
@@ -177,9 +178,7 @@ class Events:
             # A bug of ours. The others must not suffer from the one that it is about.
             self._alone.extend([one] for one in group)
         else:
-            _log.error("event_not_recorded", method=group[0][0].method, exc_info=error)
-            self._room.free(group[0][1].held_bytes)
-            _acknowledge(group[0][1])  # or it would come again for ever
+            self._drop(*group[0], error)
         self._storing = False
         self._store_next()
 
@@ -189,13 +188,25 @@ class Events:
             self._feed.publish(events)
         for (_, told), one in zip(group, recorded, strict=True):
             told.seq = one.seq
-            self._room.free(told.held_bytes)
+            self._free(told)
             if not isinstance(one, DeviceEvent) and one.answered_at is not None:
                 # By the wall clock: an earlier process has answered it.
                 age = (self._clock.now_ms() - one.answered_at) / 1000
                 told.answered_at = self._clock.monotonic() - max(age, 0.0)
             self._finish(told)
         self._note_answers()
+
+    def _drop(self, new: NewEvent, told: _Told, error: BaseException) -> None:
+        """Go on without an event; a repetition is tried anew."""
+        _log.error("event_not_recorded", method=new.method, exc_info=error)
+        if new.repeat_key is not None:
+            self._known.pop(new.repeat_key, None)
+        self._free(told)
+        _acknowledge(told)  # or it would come again for ever
+
+    def _free(self, told: _Told) -> None:
+        if told.held_bytes:
+            self._room.free(told.held_bytes)
 
     def _finish(self, told: _Told) -> None:
         """Answer an event that is stored, if that is due, and acknowledge it."""

@@ -40,10 +40,9 @@ class Room:
         return True
 
     def free(self, size: int) -> None:
-        """Give back what one has taken; 0 for one that has taken none."""
-        if size:
-            self._waiting -= 1
-            self._bytes -= size
-            if self._lost and not self._waiting:
-                _log.warning("messages_were_lost", kind=self._kind, lost=self._lost)
-                self._lost = 0
+        """Give back what one of so many bytes has taken."""
+        self._waiting -= 1
+        self._bytes -= size
+        if self._lost and not self._waiting:
+            _log.warning("messages_were_lost", kind=self._kind, lost=self._lost)
+            self._lost = 0
