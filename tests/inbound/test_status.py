@@ -130,6 +130,18 @@ async def test_only_the_latest_of_a_dock_is_still_to_be_answered(desk: Desk) -> 
     assert desk.answered[1:] == [reply("dock-001", "4")]
 
 
+async def test_one_that_is_answered_on_a_new_connection_makes_up_for_those_before(
+    desk: Desk,
+) -> None:
+    """It came before the connection was announced to us; the older one gets no answer behind it."""
+    desk.bridge.connected = False
+    await desk.announce(tid="1")
+    desk.bridge.connected = True
+    await desk.announce(tid="2")
+    desk.status.connection_changed()
+    assert desk.answered == [reply("dock-001", "2")]
+
+
 @pytest.mark.parametrize(
     "members", [{"method": "other"}, {"data": "odd"}, {"tid": ""}], ids=lambda one: next(iter(one))
 )

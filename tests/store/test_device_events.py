@@ -126,6 +126,17 @@ async def test_an_event_from_the_future_holds_nothing_up(store: SqliteStore) -> 
     assert await refusal(store, 1) is Reason.CURSOR_EXPIRED
 
 
+async def test_a_cursor_that_has_expired_stays_so_when_an_older_event_goes(
+    store: SqliteStore,
+) -> None:
+    """One from the future goes later than those behind it, which are missing all the same."""
+    await store.events.record([new(1, NOW + 5 * HOUR), new(2), new(3, NOW + 9 * HOUR)])
+    for cutoff in (NOW + HOUR, NOW + 6 * HOUR):
+        assert await sweep(store, cutoff, cutoff) == 1
+        assert await refusal(store, 1) is Reason.CURSOR_EXPIRED
+    assert await seqs(store, after=2) == [3]
+
+
 async def test_a_restored_copy_has_other_numbers_and_expired_cursors(tmp_path: Path) -> None:
     """What the gateway stored behind the backup has numbers that the copy must not give again."""
     database, copy = tmp_path / "dockgate.db", tmp_path / "copy.db"

@@ -69,15 +69,19 @@ async def test_only_the_first_answer_is_kept(store: SqliteStore, end: Status) ->
 
 
 @pytest.mark.parametrize("odd", [False, True])
+@pytest.mark.parametrize("at_once", [False, True])
 async def test_a_device_that_repeats_itself_for_ever_does_not_fill_the_disk(
-    store: SqliteStore, monkeypatch: pytest.MonkeyPatch, odd: bool
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch, odd: bool, at_once: bool
 ) -> None:
-    """Beyond a limit, repetitions are no longer noted."""
+    """Beyond a limit, repetitions are no longer noted; nor in one transaction."""
     monkeypatch.setattr(changes, "NOTED_REPLIES", 6)
     command = await in_status(store, Status.SUCCEEDED)
     data = {"result": "odd"} if odd else {"result": 0}
     for _ in range(8):
-        await store.apply(RecordReply(a_reply(command.id, data)))
+        recorded = store.apply(RecordReply(a_reply(command.id, data)))
+        if not at_once:
+            await recorded
+    await recorded
     events = await store.events_of_command(command.tenant, command.id, 0, 100)
     replies = (EventKind.REPLIED, EventKind.UNMATCHED_REPLY)
     assert len([event for event in events if event.kind in replies]) == 6

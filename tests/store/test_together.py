@@ -6,6 +6,7 @@ from itertools import pairwise
 import pytest
 from support.records import NOW, a_reply, an_accept, ledger
 
+from dockgate_server.errors import DockgateError
 from dockgate_server.model.command import CommandEvent, EventKind, Status
 from dockgate_server.model.transitions import BeginSending, ConfirmDelivery, Expire, RecordReply
 from dockgate_server.store.sqlite import SqliteStore, transaction
@@ -81,3 +82,30 @@ async def test_a_command_that_is_not_at_hand_is_read(
     ends = [event.command for event in told if event.command.status is Status.SUCCEEDED]
     assert [end.device_id for end in ends] == ["0", "1", "2"]
     assert [await store.get_command("default", end.id) for end in ends] == ends
+
+
+async def test_no_more_commands_are_at_hand_than_there_is_room_for(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many are open."""
+    monkeypatch.setattr(transaction, "KNOWN_LIMIT", 2)
+    for _ in range(7):
+        await store.accept(an_accept())
+        assert len(store._writer._known) <= 2
+
+
+async def test_what_was_taken_back_is_not_known(store: SqliteStore) -> None:
+    """A reply to a command whose transaction failed behind its insertion goes to the ledger."""
+    full = sqlite3.OperationalError("database or disk is full")
+    full.sqlite_errorcode = sqlite3.SQLITE_FULL
+
+    def fails(_: object) -> None:
+        raise full
+
+    new = an_accept()
+    accepting, failing = store.accept(new), store._writer.submit(fails)
+    for refused in (accepting, failing):
+        with pytest.raises(DockgateError, match="nothing was accepted"):
+            await refused
+    assert await store.apply(RecordReply(a_reply(new.id))) == ()
+    assert [one.tid for one in await ledger(store)] == [new.id]

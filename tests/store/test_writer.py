@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from support.records import NOW, a_reply, an_accept, in_status
+from support.turns import TurnLoop
 
 from dockgate_server.errors import DockgateError, Reason
 from dockgate_server.model.command import CommandEvent, CommandFilter, Status
@@ -304,3 +305,36 @@ async def test_what_is_not_urgent_is_still_made_soon_after_a_commit_that_failed(
         await made.submit(nothing, is_urgent=False)
     made.close()
     await running
+
+
+def test_what_comes_just_when_a_database_in_trouble_is_to_be_tried_is_not_lost() -> None:
+    """In the turn of the loop in which the wait for it has run out and the writer not yet gone on.
+
+    It is made at once, as nothing else waits: the writer must finish that, and not begin anew.
+    """
+    made: list[str] = []
+    loop = TurnLoop()
+    with closing(loop):
+
+        async def begun() -> tuple[GroupWriter, asyncio.Task[None]]:
+            connection: Any = Refusing(lambda: None)
+            group_writer = GroupWriter(connection, lambda _: None)
+            return group_writer, asyncio.create_task(group_writer.run())
+
+        group_writer, running = loop.run(begun())
+        refused = group_writer.submit(lambda _: made.append("first"))
+        loop.settle()
+        assert isinstance(refused.exception(), DockgateError)
+        asked: list[asyncio.Future[Any]] = []
+
+        def meanwhile() -> None:
+            asked.append(group_writer.submit(lambda _: made.append("second")))
+
+        loop.call_at(loop.now + writer.PROBE_SECONDS, meanwhile)
+        loop.now += 2 * writer.PROBE_SECONDS
+        loop.settle()
+        assert made == ["second"]
+        assert asked[0].done()
+        group_writer.close()
+        loop.settle()
+        assert running.done()
