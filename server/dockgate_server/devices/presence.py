@@ -48,8 +48,7 @@ class PresenceBook:
 
     def heard(self, serial_number: str) -> None:
         """A message of the device came."""
-        self._heard_at[serial_number] = self._clock.now_ms()
-        self._heard_since.add(serial_number)
+        self._hear(serial_number, self._clock.now_ms())
         self._note(serial_number, Presence.ONLINE)
 
     def named(self, serial_number: str, at: int) -> None:
@@ -61,8 +60,7 @@ class PresenceBook:
             serial_number: The device.
             at: When that was said, UTC in milliseconds.
         """
-        self._heard_at[serial_number] = max(at, self._heard_at.get(serial_number, at))
-        self._heard_since.add(serial_number)
+        self._hear(serial_number, max(at, self._heard_at.get(serial_number, at)))
 
     def left(self, serial_number: str) -> None:
         """The device's last will came."""
@@ -82,6 +80,18 @@ class PresenceBook:
         heard, self._heard_since = self._heard_since, set()
         return heard
 
+    def _hear(self, serial_number: str, at: int) -> None:
+        self._heard_at[serial_number] = at
+        self._heard_since.add(serial_number)
+        if len(self._heard_at) > _MOST_KNOWN:
+            self._drop(next(iter(self._heard_at)))
+
+    def _drop(self, serial_number: str) -> None:
+        """Know nothing of a device any more."""
+        self._known.pop(serial_number, None)
+        self._heard_at.pop(serial_number, None)
+        self._heard_since.discard(serial_number)
+
     def _note(self, serial_number: str, presence: Presence) -> None:
         if self.of(serial_number) is presence:
             return
@@ -89,9 +99,7 @@ class PresenceBook:
             del self._known[serial_number]
         else:
             if len(self._known) >= _MOST_KNOWN and serial_number not in self._known:
-                forgotten = next(iter(self._known))
-                del self._known[forgotten]
-                self._heard_at.pop(forgotten, None)
+                self._drop(next(iter(self._known)))
             self._known[serial_number] = presence
         for listener in self._listeners:
             listener(serial_number, presence)
