@@ -10,6 +10,7 @@ from dockgate_server.devices import presence as presences
 from dockgate_server.devices.log import WhereaboutsLog
 from dockgate_server.devices.presence import PresenceBook
 from dockgate_server.devices.registry import Registry
+from dockgate_server.errors import DockgateError
 from dockgate_server.model.device import Device, Presence, Topology, Whereabouts
 from dockgate_server.store.sqlite import SqliteStore
 
@@ -103,6 +104,22 @@ def test_made_up_serial_numbers_do_not_fill_the_memory(monkeypatch: pytest.Monke
     assert book.heard_at("d0") is None
 
 
+def test_made_up_serial_numbers_fill_no_memory_either_when_all_is_doubted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each time the broker has lost our session what was known is forgotten, with its bound."""
+    monkeypatch.setattr(presences, "_MOST_KNOWN", 3)
+    book = PresenceBook(ManualClock(NOW))
+    for round_ in range(3):
+        for number in range(5):
+            book.heard(f"{round_}-{number}")
+            book.named(f"{round_}-{number}-drone", NOW)
+        book.forget()
+    assert len(book._heard_at) == 3
+    assert book.heard_at("2-4-drone") == NOW
+    assert book.take_heard() == set(book._heard_at)
+
+
 async def test_comings_and_goings_survive_a_restart(tmp_path: Path) -> None:
     """Of known devices; what is not known is not written down."""
     clock = ManualClock(NOW)
@@ -119,6 +136,32 @@ async def test_comings_and_goings_survive_a_restart(tmp_path: Path) -> None:
         await Registry(store.devices, book).load()
         assert (book.of("dock-001"), book.heard_at("dock-001")) == (Presence.OFFLINE, NOW)
         assert book.of("nobody") is Presence.UNKNOWN
+
+
+async def test_what_the_store_cannot_take_is_written_with_the_next_round(tmp_path: Path) -> None:
+    """Also of a device that has left and says nothing more: else a restart takes it for there."""
+    async with SqliteStore(tmp_path / "d.db") as store:
+        writing = store._writer._connection
+        book = PresenceBook(ManualClock(NOW))
+        registry = Registry(store.devices, book)
+        await registry.learn(DOCK)
+        log = WhereaboutsLog(store.devices, book, registry)
+        book.heard("dock-001")
+        log.write()
+        await store.forget_nonces(0)
+        await writing.run(lambda db: db.execute("PRAGMA query_only = ON").fetchall())
+        book.left("dock-001")
+        for _ in range(2):
+            with pytest.raises(DockgateError):
+                await store.forget_nonces(0)
+            log.write()
+        with pytest.raises(DockgateError):
+            await store.forget_nonces(0)
+        await writing.run(lambda db: db.execute("PRAGMA query_only = OFF").fetchall())
+        log.write()
+        await store.forget_nonces(0)
+        expected = Whereabouts("dock-001", Presence.OFFLINE, NOW)
+        assert list(await store.devices.whereabouts()) == [expected]
 
 
 async def test_when_a_device_was_heard_of_is_written_now_and_then(tmp_path: Path) -> None:

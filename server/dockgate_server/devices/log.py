@@ -5,6 +5,7 @@ with every message.
 """
 
 import asyncio
+from functools import partial
 
 from dockgate_server.devices.presence import PresenceBook
 from dockgate_server.devices.registry import Registry
@@ -17,7 +18,8 @@ WRITE_SECONDS = 30.0
 class WhereaboutsLog:
     """Keeps the store's record of presence near what is known.
 
-    What the store cannot take is not tried again: the next round writes what is known then.
+    Of whom the store cannot take it now, the next round writes what is known then: a device that
+    has left says nothing more by itself.
 
     Args:
         store: The record.
@@ -29,6 +31,7 @@ class WhereaboutsLog:
         self._store = store
         self._presence = presence
         self._registry = registry
+        self._not_taken: set[str] = set()
         presence.listen(self._changed)
 
     async def run(self) -> None:
@@ -38,8 +41,9 @@ class WhereaboutsLog:
             self.write()
 
     def write(self) -> None:
-        """Write of those who were heard of since the last time."""
-        self._write(self._presence.take_heard())
+        """Write of those who were heard of since the last time, or could not be written of."""
+        not_taken, self._not_taken = self._not_taken, set()
+        self._write(self._presence.take_heard() | not_taken)
 
     def _changed(self, serial_number: str, presence: Presence) -> None:
         self._write({serial_number})
@@ -51,10 +55,9 @@ class WhereaboutsLog:
             if self._registry.knows(one)
         ]
         if known:
-            self._store.note_whereabouts(known).add_done_callback(_look)
+            writing = self._store.note_whereabouts(known)
+            writing.add_done_callback(partial(self._written, {one.id for one in known}))
 
-
-def _look(written: "asyncio.Future[None]") -> None:
-    """Take note of a failure, of which the store has written in the log."""
-    if not written.cancelled():
-        written.exception()
+    def _written(self, serial_numbers: set[str], writing: "asyncio.Future[None]") -> None:
+        if not writing.cancelled() and writing.exception() is not None:
+            self._not_taken |= serial_numbers
