@@ -1,5 +1,6 @@
 """The registry: learnt from topologies, seeded by configuration, remembered by the store."""
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,28 @@ async def test_made_up_sub_devices_do_not_fill_the_memory(tmp_path: Path) -> Non
         assert len(await store.devices.list()) == len(registry.list("default")) <= 100
         await registry.learn(Topology("dock-001", "3-3-0", (("made-up-0-1", "0-67-0"),), NOW))
         assert registry.resolve("default", "made-up-0-1").listed
+
+
+async def test_made_up_sub_devices_that_all_come_at_once_do_not_fill_it_either(
+    tmp_path: Path,
+) -> None:
+    """Those of which none is saved yet count as well; what could not be saved does not."""
+    topologies = [
+        Topology("dock-001", "", tuple((f"d{n}-{m}", "") for m in range(32)), NOW)
+        for n in range(20)
+    ]
+    async with SqliteStore(tmp_path / "d.db") as store:
+        writing = store._writer._connection
+        registry = Registry(store.devices, PresenceBook(ManualClock()))
+        await writing.run(lambda db: db.execute("PRAGMA query_only = ON").fetchall())
+        failing = [registry.learn(one) for one in topologies]
+        failed = await asyncio.gather(*failing, return_exceptions=True)
+        assert all(isinstance(one, DockgateError) for one in failed)
+        await writing.run(lambda db: db.execute("PRAGMA query_only = OFF").fetchall())
+        await asyncio.gather(*(registry.learn(one) for one in topologies for _ in range(2)))
+        assert len(registry.list("default")) == 100
+        assert registry.get("d2-3") is not None
+        assert registry._being_saved == {}
 
 
 async def test_a_topology_counts_when_it_is_stored(tmp_path: Path) -> None:

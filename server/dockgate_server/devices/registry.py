@@ -6,6 +6,7 @@ belongs to the one whose topology came last.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import TypeVar
@@ -60,6 +61,7 @@ class Registry:
         self._aliases: dict[tuple[str, str], str] = {}
         self._sub_devices: dict[str, set[str]] = {}  # by gateway, for its comings and goings
         self._aircraft: dict[str, frozenset[str]] = {}  # by gateway, as it named them last
+        self._being_saved: dict[str, Counter[str]] = {}  # by gateway, of topologies under way
         for device in seeds:
             self._put(device)
         presence.listen(self._presence_changed)
@@ -145,6 +147,7 @@ class Registry:
         """
         topology = self._believable(topology)
         saving = self._store.save_topology(self._tenant_of(topology.gateway_id), topology)
+        self._await_saving(saving, topology)
         return _then(saving, lambda: self._learnt(topology))
 
     async def register(self, device: Device, audit: Entry | None = None) -> None:
@@ -183,21 +186,40 @@ class Registry:
         self.feed.changed(*callsigns)
 
     def _believable(self, topology: Topology) -> Topology:
-        room = _MOST_OF_ONE_GATEWAY - len(self._sub_devices.get(topology.gateway_id, ()))
+        # Many topologies may come before the first one is saved.
+        soon = self._being_saved.get(topology.gateway_id, Counter())
+        room = _MOST_OF_ONE_GATEWAY - len(
+            self._sub_devices.get(topology.gateway_id, set()).union(soon)
+        )
         taken, refused = [], []
         for serial_number, model in topology.sub_devices:
             known = self._devices.get(serial_number)
-            if room <= 0 if known is None else _is_gateway(known):
+            is_new = known is None and serial_number not in soon
+            if room <= 0 if is_new else known is not None and _is_gateway(known):
                 refused.append(serial_number)
             else:
                 taken.append((serial_number, model))
-                room -= known is None
+                room -= is_new
         if refused:
             by = topology.gateway_id
             _log.warning(
                 "sub_devices_not_believed", gateway=by, count=len(refused), first=refused[0]
             )
         return replace(topology, sub_devices=tuple(taken))
+
+    def _await_saving(self, saving: "asyncio.Future[None]", topology: Topology) -> None:
+        """Count what a topology names until it is saved, or could not be."""
+        gateway_id = topology.gateway_id
+        named = Counter(serial_number for serial_number, _ in topology.members)
+        self._being_saved[gateway_id] = self._being_saved.get(gateway_id, Counter()) + named
+
+        def over(_: object) -> None:
+            if left := self._being_saved[gateway_id] - named:
+                self._being_saved[gateway_id] = left
+            else:
+                del self._being_saved[gateway_id]
+
+        saving.add_done_callback(over)
 
     def _learnt(self, topology: Topology) -> None:
         gateway_id = topology.gateway_id
