@@ -20,6 +20,7 @@ from dockgate_server.store.sqlite import SqliteStore, audit, audit_file, backup
 from dockgate_server.store.sqlite.audit_file import AuditProblem
 
 DAY = 86_400_000
+HALF_A_DAY = DAY // 2
 
 Raw = sqlite3.Connection
 
@@ -337,6 +338,37 @@ async def test_many_go_in_steps(
     steps = [await swept(store, NOW + DAY) for _ in range(3)]
     assert steps == [Swept(4, 4), Swept(4, 8), Swept(2, None)]
     assert verified(database).found is None
+
+
+@pytest.mark.parametrize("ahead", [1, 3, 4, 9])
+async def test_entries_from_the_future_hold_nothing_up(
+    store: SqliteStore, database: Path, monkeypatch: pytest.MonkeyPatch, ahead: int
+) -> None:
+    """A clock that was wrong for a while: they go with the old ones behind them, in steps."""
+    monkeypatch.setattr(audit, "REMOVED_AT_ONCE", 4)
+    future = [an_entry(at=NOW + 9 * DAY) for _ in range(ahead)]
+    old = [an_entry(at=NOW + number) for number in range(5)]
+    young = [an_entry(at=NOW + DAY)]
+    for entry in (*future, *old, *young, *future):
+        await store.audit.record(entry)
+    removed, after = 0, 0
+    while after is not None:
+        step = await store.audit.remove_old(NOW + HALF_A_DAY, NOW + DAY, after)
+        assert step.removed <= 4
+        removed, after = removed + step.removed, step.position
+    assert removed == ahead + 5
+    assert len(entries(database)) == 1 + ahead
+    assert verified(database).found is None
+
+
+async def test_entries_from_the_future_stay_as_long_as_nothing_old_is_behind_them(
+    store: SqliteStore, database: Path
+) -> None:
+    """They are perhaps quite new."""
+    for at in (NOW, NOW + 9 * DAY, NOW + DAY, NOW):
+        await store.audit.record(an_entry(at=at))
+    swept = await store.audit.remove_old(NOW + HALF_A_DAY, NOW + DAY, 0)
+    assert (swept, len(entries(database))) == (Swept(1, None), 3)
 
 
 async def test_entries_that_are_removed_while_they_are_verified_are_not_missed(

@@ -9,6 +9,7 @@ import asyncio
 import sqlite3
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import takewhile
 from typing import TypeVar
 
 from dockgate_server.model.audit import Entry
@@ -122,23 +123,29 @@ class SqliteAudit:
     def remove_old(self, cutoff: int, now: int, after: int) -> asyncio.Future[Swept]:
         """See :class:`~dockgate_server.store.audit.AuditLog`.
 
-        The walk ends at the first young entry: behind it the chain has to be whole.
+        The walk ends at the first young entry: behind it the chain has to be whole. One from the
+        future, by a clock that was wrong, goes with the first old one behind it.
         """
-        return self._db.submit(partial(self._remove_old, cutoff=cutoff))
+        step = partial(self._remove_old, cutoff=cutoff, now=now, after=after)
+        return self._db.submit(step)
 
-    def _remove_old(self, tx: Transaction, cutoff: int) -> Swept:
+    def _remove_old(self, tx: Transaction, cutoff: int, now: int, after: int) -> Swept:
         if self._chain is None:
             return Swept(0, None)
-        found = tx.db.execute(AUDIT["oldest"], {"limit": REMOVED_AT_ONCE}).fetchall()
-        old = 0
-        while old < len(found) and found[old][1] < cutoff:
-            old += 1
+        looked_at = {"cutoff": cutoff, "now": now, "after": after, "limit": REMOVED_AT_ONCE}
+        found = tx.db.execute(AUDIT["next_in_order"], looked_at).fetchall()
+        before_young = list(takewhile(lambda one: not one[2], found))
+        ends = len(before_young) < REMOVED_AT_ONCE
+        position = None if ends else found[-1][0]
+        old = [seq for seq, is_old, _ in before_young if is_old]
         if not old:
-            return Swept(0, None)
-        seq, _, last_mac = found[old - 1]
-        set_anchor(tx.db, self._chain, Head(seq, last_mac))
-        tx.db.execute(AUDIT["remove_up_to"], {"seq": seq})
-        return Swept(old, seq if old == REMOVED_AT_ONCE else None)
+            return Swept(0, position)
+        up_to = {"up_to": old[-1], "limit": REMOVED_AT_ONCE}
+        last = Head(*tx.db.execute(AUDIT["last_to_remove"], up_to).fetchone())
+        set_anchor(tx.db, self._chain, last)
+        removed = tx.db.execute(AUDIT["remove_up_to"], {"seq": last.seq}).rowcount
+        # Many from the future may stand before the old one: they go in steps as well.
+        return Swept(removed, position if last.seq == old[-1] else after)
 
 
 def newest(db: sqlite3.Connection) -> Head:

@@ -16,9 +16,20 @@ SELECT sealed FROM kept_key WHERE purpose = :purpose;
 -- name: keep_key
 INSERT INTO kept_key (purpose, sealed) VALUES (:purpose, :sealed);
 
--- name: oldest
--- From the old end on; the walk ends at the first that is to be kept.
-SELECT seq, at, mac FROM audit ORDER BY seq LIMIT :limit;
+-- name: next_in_order
+-- What is of the future, by a clock that was wrong, does not end the walk.
+SELECT seq, at < :cutoff AS is_old, at BETWEEN :cutoff AND :now AS is_young
+FROM audit
+WHERE seq > :after
+ORDER BY seq
+LIMIT :limit;
+
+-- name: last_to_remove
+-- The last of so many from the old end on, none of them behind the given one.
+SELECT seq, mac FROM (
+    SELECT seq, mac FROM audit WHERE seq <= :up_to ORDER BY seq LIMIT :limit)
+ORDER BY seq DESC
+LIMIT 1;
 
 -- name: set_anchor
 UPDATE audit_anchor SET seq = :seq, mac = :mac, seal = :seal;
