@@ -1,5 +1,6 @@
 """The use cases about devices: which there are, how they are, what they are called."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, replace
 
@@ -7,7 +8,6 @@ from dockgate.downlink.v1 import device_service_pb2 as pb
 from dockgate_server import asking, errors
 from dockgate_server.clock import Clock, SystemClock
 from dockgate_server.codec import cursor
-from dockgate_server.devices.feed import Changed
 from dockgate_server.devices.reach import Reach
 from dockgate_server.devices.registry import Registry, unknown_device
 from dockgate_server.devices.state import State, StateBoard
@@ -115,19 +115,33 @@ class Fleet:
         reach = Reach(self._registry, caller)
         reach.check_name(request.device_id)
         told: dict[str, Seen] = {}  # by serial number, what the watcher knows
-        with self._watches.one_more(caller), self._registry.feed.watch() as changed:
+        now = asyncio.get_running_loop().time
+        feed = self._registry.feed
+        with self._watches.one_more(caller), feed.watch() as changed:
+            report = feed.reports
             for device in self._registry.list(caller.tenant):
                 for update in self._news(reach, request, told, device.id):
                     yield update
             yield Complete()
+            heard = looked = now()  # others' devices wake the watch, but its caller hears nothing
             while True:
-                something = False
-                async for serial_number in self._next(changed, request.with_state):
+                due = heard + self._heartbeat_seconds
+                if request.with_state:
+                    due = min(due, looked + STATE_SECONDS)
+                await changed.wait(max(0.0, due - now()))
+                if changed.closed:
+                    raise errors.unavailable("the gateway is stopping; watch again")
+                found = changed.take()
+                if request.with_state and now() >= looked + STATE_SECONDS:
+                    found |= {one for one in told if feed.has_reported(one, report)}
+                    report, looked = feed.reports, now()
+                for serial_number in sorted(found):
                     for update in self._news(reach, request, told, serial_number):
-                        something = True
                         yield update
-                if not something:
+                        heard = now()
+                if now() >= heard + self._heartbeat_seconds:
                     yield None
+                    heard = now()
 
     async def register(self, caller: Caller, request: pb.RegisterDeviceRequest) -> Seen:
         """Give a device a name, or make one known.
@@ -226,20 +240,6 @@ class Fleet:
         if other is not None and self._registry.belongs(other, device.tenant):
             taken = "is the serial number of another device; the alias must be another name"
             raise errors.validation_failed([FieldViolation("device_id", taken)])
-
-    async def _next(self, changed: Changed, with_state: bool) -> AsyncIterator[str]:
-        """What has changed by the time something has; nothing after a heartbeat's time."""
-        waited = 0.0
-        while waited < self._heartbeat_seconds:
-            step = STATE_SECONDS if with_state else self._heartbeat_seconds
-            woken = await changed.wait(step)
-            if changed.closed:
-                raise errors.unavailable("the gateway is stopping; watch again")
-            if found := changed.take(with_state=with_state and not woken):
-                for serial_number in sorted(found):
-                    yield serial_number
-                return
-            waited += step
 
     def _news(
         self,

@@ -9,29 +9,21 @@ from dockgate_server.hub import Watcher
 class Changed(Watcher):
     """One who watches, and what has changed since it last looked."""
 
-    __slots__ = ("_changed", "_reported")
+    __slots__ = ("_changed",)
 
     def __init__(self) -> None:
         super().__init__()
         self._changed: set[str] = set()
-        self._reported: set[str] = set()
 
-    def take(self, *, with_state: bool) -> set[str]:
+    def take(self) -> set[str]:
         """The serial numbers of the devices that have changed since the last time."""
         changed, self._changed = self._changed, set()
-        if with_state:
-            changed |= self._reported
-            self._reported = set()
         return changed
 
     def note(self, serial_number: str) -> None:
         """A device has changed."""
         self._changed.add(serial_number)
         self.wake()
-
-    def note_state(self, serial_number: str) -> None:
-        """A device has reported its state: that comes all the time, and wakes nobody."""
-        self._reported.add(serial_number)
 
 
 class DeviceFeed:
@@ -41,6 +33,10 @@ class DeviceFeed:
         self._watchers: set[Changed] = set()
         self._listeners: list[Callable[[], None]] = []
         self._closed = False
+        self._reported: dict[str, int] = {}
+        """The number of each device's latest report of its state."""
+        self.reports = 0
+        """How many reports there have been: the number of the latest one."""
 
     def listen(self, listener: Callable[[], None]) -> None:
         """Have somebody told at once that devices have come, gone, moved, or got another name."""
@@ -55,9 +51,20 @@ class DeviceFeed:
             listener()
 
     def state_changed(self, serial_number: str) -> None:
-        """A device has reported its state."""
-        for watcher in self._watchers:
-            watcher.note_state(serial_number)
+        """A device has reported its state.
+
+        That comes all the time: it wakes nobody, and costs the same however many watch.
+        """
+        self.reports += 1
+        self._reported[serial_number] = self.reports
+
+    def has_reported(self, serial_number: str, behind: int) -> bool:
+        """Whether a device has reported its state behind a report."""
+        return self._reported.get(serial_number, 0) > behind
+
+    def forget(self, serial_number: str) -> None:
+        """A device is no longer known."""
+        self._reported.pop(serial_number, None)
 
     @contextmanager
     def watch(self) -> Iterator[Changed]:

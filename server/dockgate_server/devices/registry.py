@@ -271,6 +271,7 @@ class Registry:
     def _removed(self, device: Device) -> None:
         self._take_out(device.id)
         self._aircraft.pop(device.id, None)
+        self.feed.forget(device.id)
         self.feed.changed(device.id)
 
     def _put(self, device: Device) -> None:
