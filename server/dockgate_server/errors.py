@@ -184,5 +184,5 @@ def nonce_replayed() -> DockgateError:
 
 
 def unavailable(message: str) -> DockgateError:
-    """An UNAVAILABLE: nothing was accepted, and trying again is right."""
+    """An UNAVAILABLE: trying again is right. The message says whether anything was accepted."""
     return DockgateError(Reason.UNAVAILABLE, message)

@@ -101,7 +101,7 @@ async def test_a_change_that_writes_nothing_does_not_prove_its_end(
         raise full
 
     with monkeypatch.context() as while_full:
-        while_full.setattr(writer, "_write_something", cannot_write)
+        while_full.setattr(writer, "write_something", cannot_write)
         await pragma(store, "query_only = OFF")
         await refused(store.forget_nonces(0))
         assert writable.all == [False]
@@ -177,6 +177,94 @@ async def test_what_failed_has_not_happened_and_can_be_asked_again(
     assert await store.find_accepted("default", "key") is None
     assert not (await store.accept(new)).replayed
     assert len(await store.apply(reply)) == 1
+
+
+class Unsynced:
+    """The writer's database on a disk that fails: so many COMMITs are on it, or are not."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+        self.failing = 0
+        self.code = sqlite3.SQLITE_IOERR_FSYNC
+        self.committed = 0
+        """How many COMMITs have not failed."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._db, name)
+
+    def execute(self, sql: str, *values: Any) -> sqlite3.Cursor:
+        """See :meth:`sqlite3.Connection.execute`."""
+        if sql == "COMMIT" and self.failing:
+            self.failing -= 1
+            error = sqlite3.OperationalError("disk I/O error")
+            error.sqlite_errorcode = self.code
+            raise error
+        self.committed += sql == "COMMIT"
+        return self._db.execute(sql, *values)
+
+
+@pytest.fixture
+def disk(store: SqliteStore) -> Unsynced:
+    """What the store writes to."""
+    connection: Any = store._writer._connection
+    connection._connection = Unsynced(connection._connection)
+    disk: Unsynced = connection._connection
+    return disk
+
+
+async def test_what_the_next_transaction_has_overwritten_has_not_happened(
+    store: SqliteStore, disk: Unsynced, writable: Told
+) -> None:
+    """A COMMIT that failed may be on the disk; that one overwrites it there."""
+    disk.failing = 1
+    with pytest.raises(DockgateError, match="nothing was accepted"):
+        await store.accept(an_accept("key"))
+    assert disk.committed == 1
+    assert await store.find_accepted("default", "key") is None
+    await writable.until(False, True)
+
+
+async def test_what_a_failing_disk_may_hold_is_not_called_refused(
+    store: SqliteStore, disk: Unsynced, writable: Told
+) -> None:
+    """After a restart it may be there; whoever asks again with the same key learns it."""
+    disk.failing = 2
+    accepting, asking = store.accept(an_accept("key")), store.forget_nonces(0)
+    for asked in (accepting, asking):
+        with pytest.raises(DockgateError, match=r"not known whether.*same idempotency_key") as told:
+            await asked
+        assert told.value.reason is Reason.UNAVAILABLE
+    assert await store.find_accepted("default", "key") is None
+    await writable.until(False, True)
+    assert not (await store.accept(an_accept("key"))).replayed
+
+
+async def test_what_could_not_be_written_has_not_happened(
+    store: SqliteStore, disk: Unsynced
+) -> None:
+    """What makes it whole is written last."""
+    disk.failing, disk.code = 2, sqlite3.SQLITE_IOERR_WRITE
+    with pytest.raises(DockgateError, match="nothing was accepted"):
+        await store.accept(an_accept())
+
+
+async def test_only_what_was_to_be_committed_may_be_there(
+    store: SqliteStore, disk: Unsynced
+) -> None:
+    """What waits behind it has not been tried."""
+
+    def bug(_: object) -> None:
+        raise ValueError("a bug")
+
+    disk.failing = 2
+    bad = store._writer.submit(bug)
+    first, second = store.accept(an_accept()), store.accept(an_accept())
+    with pytest.raises(ValueError, match="a bug"):
+        await bad
+    with pytest.raises(DockgateError, match="not known whether"):
+        await first
+    with pytest.raises(DockgateError, match="nothing was accepted"):
+        await second
 
 
 async def test_one_change_that_cannot_be_made_is_no_trouble_of_the_database(

@@ -106,7 +106,7 @@ class Commands:
         Raises:
             DockgateError: VALIDATION_FAILED, UNSUPPORTED_VENDOR, UNSUPPORTED_COMMAND,
                 FORBIDDEN, DEVICE_NOT_FOUND, IDEMPOTENCY_CONFLICT, PAYLOAD_TOO_LARGE, RATE_LIMITED,
-                NONCE_REPLAYED, UNAVAILABLE. Nothing was stored.
+                NONCE_REPLAYED, UNAVAILABLE. Nothing was stored, unless it says that this is open.
         """
         try:
             accepted = await self._submitted(caller, request, nonce)

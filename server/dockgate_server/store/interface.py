@@ -2,7 +2,8 @@
 
 Changes are made in the order in which they are asked for and are durable when their future
 resolves. They are not undone when the asker goes away: a cancelled await does not take back what
-was asked. A change that the database cannot take fails with UNAVAILABLE and has not happened.
+was asked. A change that the database cannot take fails with UNAVAILABLE and has not happened; where
+the disk leaves that open, a restart may show that it has, and the message says so.
 """
 
 import asyncio

@@ -37,6 +37,15 @@ def why(error: Exception) -> str:
     return error.strerror if isinstance(error, OSError) and error.strerror else str(error)
 
 
+def leaves_open_what_is_written(error: sqlite3.Error) -> bool:
+    """Whether a COMMIT that fails with it may have written everything before that.
+
+    Where a write fails that is not so: what makes a transaction whole is written last.
+    """
+    is_of_disk = _code(error) == sqlite3.SQLITE_IOERR
+    return is_of_disk and error.sqlite_errorcode != sqlite3.SQLITE_IOERR_WRITE
+
+
 class Trouble:
     """Says in the log when a kind of trouble begins and when it ends, not each time it is met.
 

@@ -22,6 +22,12 @@ from dockgate_server.clock import Clock, SystemClock
 from dockgate_server.lines import MOST_FROM_DEVICES, Lines
 from dockgate_server.model.command import CommandEvent
 from dockgate_server.store.interface import OnCommit
+from dockgate_server.store.sqlite.committing import (
+    PerhapsMade,
+    commit,
+    roll_back,
+    write_something,
+)
 from dockgate_server.store.sqlite.together import Change, Failed, make_all
 from dockgate_server.store.sqlite.transaction import Known, Transaction
 from dockgate_server.store.sqlite.trouble import Trouble, is_damage, is_of_database
@@ -241,6 +247,8 @@ def _make(db: sqlite3.Connection, changes: list[Change], begin: _Begin, *, provi
     """
     try:
         return _in_one_transaction(db, changes, begin, proving=proving)
+    except PerhapsMade as error:
+        return _Made([Failed(_not_known(error.trouble)) for _ in changes], [], error.trouble)
     except Exception as error:
         if is_of_database(error):
             return _refused(changes, error)
@@ -249,12 +257,11 @@ def _make(db: sqlite3.Connection, changes: list[Change], begin: _Begin, *, provi
     made = _Made([], [])
     for number, change in enumerate(changes):
         one = _make(db, [change], begin, proving=proving)
-        if one.trouble is not None:
-            one = _refused(changes[number:], one.trouble)
         made.done += one.done
         made.events += one.events
-        made.trouble = one.trouble
-        if made.trouble is not None:
+        if one.trouble is not None:
+            made.done += _refused(changes[number + 1 :], one.trouble).done
+            made.trouble = one.trouble
             break
     return made
 
@@ -266,22 +273,14 @@ def _in_one_transaction(
     try:
         db.execute("BEGIN IMMEDIATE")
         if proving:
-            _write_something(db)
+            write_something(db)
         done = make_all(transaction, changes)
-        db.execute("COMMIT")
+        commit(db)
     except BaseException:
         transaction.forget()
-        # A failed COMMIT (disk full) may have rolled back by itself.
-        if db.in_transaction:
-            db.execute("ROLLBACK")
+        roll_back(db)
         raise
     return _Made(done, transaction.events)
-
-
-def _write_something(db: sqlite3.Connection) -> None:
-    """Make the transaction reach the disk: one that changes nothing succeeds on a full one too."""
-    (version,) = db.execute("PRAGMA user_version").fetchone()
-    db.execute(f"PRAGMA user_version = {version}")
 
 
 def _refused(changes: Sized, trouble: Exception) -> _Made:
@@ -298,7 +297,17 @@ def _translated(error: Exception) -> Exception:
     return error
 
 
-def _unavailable(cause: Exception) -> Exception:
-    unavailable = errors.unavailable("the store cannot take the change; nothing was accepted")
+def _unavailable(
+    cause: Exception, why: str = "the store cannot take the change; nothing was accepted"
+) -> Exception:
+    unavailable = errors.unavailable(why)
     unavailable.__cause__ = cause
     return unavailable
+
+
+def _not_known(cause: Exception) -> Exception:
+    return _unavailable(
+        cause,
+        "the disk failed while the change was being stored: it is not known whether it was "
+        "accepted; submit it again with the same idempotency_key",
+    )
