@@ -14,6 +14,7 @@ from dockgate_server.store.interface import Credential
 from dockgate_server.store.sqlite import SqliteStore
 from dockgate_server.store.sqlite import database as database_module
 from dockgate_server.store.sqlite.database import LARGEST_PAGE
+from dockgate_server.store.sqlite.queries import COMMANDS
 
 
 async def test_another_tenants_command_does_not_exist(store: SqliteStore) -> None:
@@ -66,6 +67,7 @@ async def test_a_full_last_page_has_no_next_one(store: SqliteStore) -> None:
         CommandFilter(statuses=(Status.ACCEPTED,)),
         CommandFilter("drone-002", "charge_open", (Status.ACCEPTED, Status.SUCCEEDED)),
         CommandFilter("", "flight_setup_abort", (Status.FAILED,)),
+        CommandFilter("drone-001", "charge_open", (Status.DELIVERED, Status.ACCEPTED)),
     ],
 )
 async def test_a_filter_means_the_same_in_the_database_and_in_memory(
@@ -80,6 +82,34 @@ async def test_a_filter_means_the_same_in_the_database_and_in_memory(
     found = await store.list_commands("default", which, None, 100)
     assert found.commands == tuple(c for c in everything.commands if which.matches(c))
     assert len(found.commands) > 0
+
+
+@pytest.mark.parametrize("device_id", ["", "drone-001"])
+async def test_only_open_ones_are_found_without_a_look_at_the_others(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch, device_id: str
+) -> None:
+    """Of all targets and of some, page by page."""
+    wanted = []
+    for gateway, device in (("dock-001", "drone-001"), ("dock-002", "drone-001"), ("d", "e")) * 2:
+        to = {"gateway_id": gateway, "device_id": device}
+        wanted.append(await in_status(store, Status.DELIVERED, **to))
+        for other in (Status.ACCEPTED, Status.SUCCEEDED):
+            await in_status(store, other, **to)
+        await in_status(store, Status.DELIVERED, tenant="other", **to)
+    which = CommandFilter(device_id, statuses=(Status.DELIVERED,))
+    for query in ("list_commands", "list_commands_of_device", "list_commands_among"):
+        monkeypatch.delitem(COMMANDS, query)
+    for among in (None, [("dock-001", "drone-001"), ("d", "e")], [("dock-002", "drone-001")], []):
+        page = await store.list_commands("default", which, None, 2, among)
+        found = [*page.commands]
+        while page.next_before is not None:
+            page = await store.list_commands("default", which, page.next_before, 2, among)
+            found += page.commands
+        assert found == [
+            one
+            for one in reversed(wanted)
+            if which.matches(one) and (among is None or (one.gateway_id, one.device_id) in among)
+        ]
 
 
 async def test_events_read_later_are_those_that_the_commits_told(

@@ -12,7 +12,7 @@ from typing import Any
 from dockgate_server.clock import Clock
 from dockgate_server.model import transitions
 from dockgate_server.model.audit import Entry
-from dockgate_server.model.command import Command, CommandEvent, CommandFilter
+from dockgate_server.model.command import Command, CommandEvent, CommandFilter, Status
 from dockgate_server.store.interface import (
     Credential,
     LedgerPage,
@@ -36,6 +36,7 @@ from dockgate_server.store.sqlite.transaction import Transaction
 from dockgate_server.store.sqlite.writer import GroupWriter
 
 _RECOVERY_CHUNK = 1000
+_OPEN = frozenset(one for one in Status if not one.is_end)
 _NEWEST = 1 << 62
 
 
@@ -152,6 +153,8 @@ class SqliteStore:
         if among is not None:
             query = "list_commands_among"
             among = [one for one in among if which.device_id in ("", one[1])]
+        if which.statuses and _OPEN.issuperset(which.statuses):
+            query = "list_open_commands"
         values = {
             "tenant": tenant,
             "targets": json.dumps(among),

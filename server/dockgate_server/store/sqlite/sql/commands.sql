@@ -209,6 +209,19 @@ SELECT gateway_id, max(seq) FROM command
 WHERE seq >= :from_seq AND sending_at IS NOT NULL
 GROUP BY gateway_id;
 
+-- name: list_open_commands
+-- When only open ones are wanted: those are few, and in the index command_open. The plus keeps
+-- SQLite from walking all of the tenant's commands instead.
+SELECT * FROM command
+WHERE +tenant = :tenant AND seq < :before AND status IN ('ACCEPTED', 'DELIVERED')
+    AND (:device_id = '' OR device_id = :device_id)
+    AND (:targets = 'null' OR (gateway_id, device_id) IN (
+        SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(:targets)))
+    AND (:command_type = '' OR command_type = :command_type)
+    AND status IN (SELECT value FROM json_each(:statuses))
+ORDER BY seq DESC
+LIMIT :limit;
+
 -- name: list_commands
 -- Which of the indices is best depends on whether a device is given: two queries.
 SELECT * FROM command

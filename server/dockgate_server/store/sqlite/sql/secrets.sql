@@ -17,7 +17,8 @@ SELECT api_id, sealed_secret, older_secret, disabled_at IS NULL FROM credential;
 UPDATE credential SET sealed_secret = :sealed, older_secret = :older WHERE api_id = :api_id;
 
 -- name: sealed_commands
-SELECT id, sealed FROM command WHERE sealed IS NOT NULL;
+-- Only what is open is sealed, and command_open has that.
+SELECT id, sealed FROM command WHERE sealed IS NOT NULL AND status IN ('ACCEPTED', 'DELIVERED');
 
 -- name: replace_sealed
 UPDATE command SET sealed = :sealed WHERE id = :id;

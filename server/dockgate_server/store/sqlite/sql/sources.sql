@@ -22,10 +22,11 @@ ORDER BY status = 'FAILED', seq DESC
 LIMIT 1;
 
 -- name: newest_of_gateway
--- The same of all flights, which all have a key.
+-- The same of all flights, which all have a key: those of the gateway device are in the index
+-- command_job. The plus keeps SQLite from walking all of the tenant's commands instead.
 SELECT * FROM command
 WHERE gateway_id = :gateway_id AND job_key IS NOT NULL AND command_type = :command_type
     AND sending_at IS NOT NULL
-    AND tenant = coalesce((SELECT tenant FROM device WHERE id = :asking_id), 'default')
+    AND +tenant = coalesce((SELECT tenant FROM device WHERE id = :asking_id), 'default')
 ORDER BY status = 'FAILED', seq DESC
 LIMIT 1;
