@@ -13,9 +13,9 @@ from simulation.life import IDENTITY, Life, Said
 from simulation.world import World
 
 _EVENTS = """
-SELECT e.seq, e.command_seq, e.revision, e.kind, e.state, e.reply, c.revision, c.status,
-    c.sending_at, c.delivered_at, c.completed_at, c.completion_basis, c.response_received_at,
-    c.failure_code, c.failure_reason
+SELECT e.seq, e.command_seq, e.revision, e.kind, e.state, e.reply, c.vendor_response, c.revision,
+    c.status, c.sending_at, c.delivered_at, c.completed_at, c.completion_basis,
+    c.response_received_at, c.failure_code, c.failure_reason
 FROM command_event AS e JOIN command AS c ON c.seq = e.command_seq
 WHERE e.seq > ? ORDER BY e.seq
 """
@@ -137,8 +137,8 @@ class Record:
             last_of[life] = row
         for life, row in last_of.items():
             stored = (len(life.events), *(life.state.get(name) for name in _COLUMNS))
-            if row[6:] != stored:
-                self._world.violate(f"{life}: row {row[6:]} and last event {stored} differ")
+            if row[7:] != stored:
+                self._world.violate(f"{life}: row {row[7:]} and last event {stored} differ")
         for seq, data in db.execute(_LEDGER, (self._newest_unmatched,)):
             self._newest_unmatched = seq
             self.recorded.update(int(number) for number in _NUMBER.findall(data))
@@ -155,8 +155,11 @@ class Record:
         return life
 
     def _event(self, life: Life, row: tuple[Any, ...]) -> None:
-        seq, _, revision, kind, state_text, reply = row[:6]
+        seq, _, revision, kind, state_text, reply, response = row[:7]
         before, after = life.state, orjson.loads(state_text)
+        if "response_received_at" in after:
+            # It is set once, so it stands with the command alone.
+            after["vendor_response"] = orjson.loads(response)
         life.state = after
         life.events.append((seq, kind))
         life.changed_at = self._world.now

@@ -1,5 +1,6 @@
 """What becomes of replies that are late, double or odd, and of reports on jobs."""
 
+import sqlite3
 from pathlib import Path
 
 import orjson
@@ -9,7 +10,7 @@ from support.log import Log, events
 from support.records import NOW, a_job, a_reply, an_accept, begin_sending, in_status, ledger
 
 from dockgate_server.lines import MOST_FROM_DEVICES
-from dockgate_server.model.command import Command, EventKind, JobState, Status
+from dockgate_server.model.command import Command, CommandEvent, EventKind, JobState, Status
 from dockgate_server.model.transitions import (
     ConfirmDelivery,
     Expire,
@@ -293,3 +294,21 @@ async def test_the_names_in_the_ledger_are_bounded(store: SqliteStore, log: Log)
     (entry,) = await ledger(store)
     assert (entry.tid, entry.method) == ("t" * 200, "m" * 200)
     assert (log[0]["tid"], log[0]["method"]) == (entry.tid, entry.method)
+
+
+async def test_an_answer_stands_once_however_much_happens_behind_it(
+    store: SqliteStore, raw: sqlite3.Connection, told: list[CommandEvent]
+) -> None:
+    """Each event shows the command with the answer that it had by then, all the same."""
+    command = await in_status(store, Status.DELIVERED, job_key="J", **CHARGE)
+    early = RecordJob("dock-001", ("charge_open",), "J", a_job(percent=0))
+    await store.apply(early)
+    await store.apply(RecordReply(a_reply(command.id, {"result": 0, "log": "x" * 10_000})))
+    for percent in range(1, 20):
+        job = a_job(percent=percent, updated_at=NOW + percent)
+        await store.apply(RecordJob("dock-001", ("charge_open",), "J", job))
+    (size,) = raw.execute("SELECT sum(length(state)) FROM command_event").fetchone()
+    assert size < 10_000
+    events = await store.events_of_command("default", command.id, 0, 100)
+    assert events == told
+    assert [event.command.vendor_response is None for event in events] == [True] * 4 + [False] * 20

@@ -45,8 +45,12 @@ _STATE = slice(_FIXED, 28)
 
 _CONTENT_HASH, _OFFLINE_POLICY, _SEALED = -3, -2, -1
 
-_KEPT = [name for name in COMMAND_COLUMNS[_STATE] if name not in ("revision", "updated_at")]
-"""Which of these an event keeps in its state: it has columns of its own for the others."""
+_RESPONSE = COMMAND_COLUMNS.index("vendor_response")
+
+_ELSEWHERE = ("revision", "updated_at", "vendor_response")
+_KEPT = [name for name in COMMAND_COLUMNS[_STATE] if name not in _ELSEWHERE]
+"""Which of these an event keeps in its state: it has columns of its own for the others, and the
+device's answer, which may be long, is set once and stands with the command."""
 
 _kept = attrgetter(*_KEPT)
 
@@ -133,8 +137,11 @@ def content_hash(row: Row) -> bytes:
 def event(row: Row) -> CommandEvent:
     """A row of `command_event` joined with its command."""
     seq, _, revision, kind, occurred_at, state, reply, note = row[: len(EVENT_COLUMNS)]
-    accepted = command_at_acceptance(row[len(EVENT_COLUMNS) :])
-    after = _command_from_state(accepted, revision, occurred_at, orjson.loads(state))
+    of_command = row[len(EVENT_COLUMNS) :]
+    accepted = command_at_acceptance(of_command)
+    values = orjson.loads(state)
+    response = None if values.get("response_received_at") is None else of_command[_RESPONSE]
+    after = _command_from_state(accepted, revision, occurred_at, values, response)
     return CommandEvent(seq, EventKind(kind), occurred_at, after, reply, note)
 
 
@@ -143,10 +150,7 @@ def state(command: Command) -> bytes:
     values: Row = _kept(command)
     # Without a loop of ours, as every event comes here.
     filled = map(is_not, values, repeat(None))
-    kept = dict(compress(zip(_KEPT, values, strict=True), filled))
-    if command.vendor_response is not None:
-        kept["vendor_response"] = orjson.Fragment(command.vendor_response)
-    return orjson.dumps(kept)
+    return orjson.dumps(dict(compress(zip(_KEPT, values, strict=True), filled)))
 
 
 def heard(job: Job | None) -> str | None:
@@ -179,9 +183,13 @@ def check_columns(db: sqlite3.Connection) -> None:
 
 
 def _command_from_state(
-    accepted: Command, revision: int, occurred_at: int, values: dict[str, Any]
+    accepted: Command,
+    revision: int,
+    occurred_at: int,
+    values: dict[str, Any],
+    response: bytes | None,
 ) -> Command:
-    response, job = values.get("vendor_response"), values.get("job")
+    job = values.get("job")
     return accepted._replace(
         status=_STATUSES[values["status"]],
         revision=revision,
@@ -193,7 +201,7 @@ def _command_from_state(
         response_received_at=values.get("response_received_at"),
         response_code=values.get("response_code"),
         response_message=values.get("response_message"),
-        vendor_response=None if response is None else orjson.dumps(response),
+        vendor_response=response,
         failure_code=_FAILURES[values.get("failure_code")],
         failure_reason=values.get("failure_reason"),
         job=None if job is None else _job(job),
