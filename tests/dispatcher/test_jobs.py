@@ -34,7 +34,9 @@ class Parts:
     async def report(self, state: JobState = JobState.IN_PROGRESS) -> None:
         """The device reports the job."""
         job = a_job(state, updated_at=self.clock.now_ms(), percent=40)
-        await self.store.apply(RecordJob("dock-001", (CHARGE_OPEN,), "the job", job))
+        report = RecordJob("dock-001", (CHARGE_OPEN,), "the job", job)
+        self.jobs.heard(report)
+        await self.store.apply(report)
 
     async def after(self, seconds: float, command_id: str) -> Command:
         """The command as it is so many seconds later."""
@@ -87,15 +89,37 @@ async def test_a_report_counts_also_if_the_clock_was_set_back_to_the_time_of_the
 
 
 async def test_a_report_starts_the_patience_anew(parts: Parts) -> None:
-    """And what was known stays when it ends after all."""
+    """Also one that says nothing new. And what was known stays when it ends after all."""
     command_id = await parts.started()
+    await parts.report()
+    reported_at = parts.clock.now_ms()
     for _ in range(3):
         command = await parts.after(SILENCE - 1, command_id)
-        assert command.job is None or command.job.state is JobState.IN_PROGRESS
+        assert command.job is not None
+        assert command.job.state is JobState.IN_PROGRESS
         await parts.report()
-    reported_at = parts.clock.now_ms()
+    revision = command.revision
     command = await parts.after(SILENCE, command_id)
+    assert command.revision == revision + 1
     assert command.job == a_job(JobState.STALLED, updated_at=reported_at, percent=40)
+
+
+async def test_only_a_report_of_the_job_itself_starts_its_patience_anew(parts: Parts) -> None:
+    """Not one of another dock, job or method."""
+    command_id = await parts.started()
+    await parts.report()
+    await parts.after(SILENCE - 1, command_id)
+    for about in (
+        ("dock-002", (CHARGE_OPEN,), "the job"),
+        ("dock-001", ("charge_close",), "the job"),
+        ("dock-001", (CHARGE_OPEN,), "another"),
+    ):
+        parts.jobs.heard(RecordJob(*about, a_job()))
+    command = await parts.after(1, command_id)
+    assert command.job is not None
+    assert command.job.state is JobState.STALLED
+    parts.jobs.heard(RecordJob("dock-001", (CHARGE_OPEN,), "the job", a_job()))
+    assert len(parts.jobs) == 0
 
 
 async def test_a_stalled_job_that_is_reported_again_goes_on(parts: Parts) -> None:

@@ -23,6 +23,7 @@ from dockgate_server.inbound import room
 from dockgate_server.inbound.events import ANSWER_HOLDS_SECONDS, Events
 from dockgate_server.model.command import EventKind, JobState
 from dockgate_server.model.event import DeviceEvent
+from dockgate_server.model.transitions import RecordJob
 from dockgate_server.store.sqlite import SqliteStore
 
 DOCK = "dock-001"
@@ -498,3 +499,16 @@ async def test_progress_is_recorded_with_its_event_and_once(desk: Desk) -> None:
     assert events[-1].command.job is not None
     assert events[-1].command.job.percent == 40
     assert await desk.stored() == [(CHARGE_OPEN, data)]
+
+
+async def test_whatever_is_said_of_a_job_is_a_sign_of_life(desk: Desk) -> None:
+    """At once, whatever the store makes of it; also what is said again."""
+    heard: list[RecordJob] = []
+    events = Events(desk.bridge, desk.store.events, desk.feed, desk.clock, heard.append)
+    data = {"result": 0, "output": {"status": "in_progress", "progress": {"percent": 40}}}
+    for message in (told(CHARGE_OPEN, data=data), told(CHARGE_OPEN, data=data), told("hms")):
+        events.handle(DOCK, envelope.read(message.payload), message)
+    assert [(one.gateway_id, one.job_key, one.job.percent) for one in heard] == [
+        (DOCK, "B", 40)
+    ] * 2
+    await desk.settle()

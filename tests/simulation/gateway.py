@@ -135,7 +135,7 @@ class Process:
             self.dispatcher = dispatcher = Dispatcher(
                 store, bridge, deadlines, recorder, presence, registry, clock, VAULT
             )
-            events = Events(bridge, store.events, Feed(), clock)
+            events = Events(bridge, store.events, Feed(), clock, jobs.heard)
             inbound = wiring.router(
                 bridge, registry, presence, recorder, clock, events, dispatcher.outstanding
             )

@@ -2,6 +2,7 @@
 
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
@@ -16,6 +17,7 @@ from dockgate_server.model.transitions import (
     Expire,
     RecordJob,
     RecordReply,
+    StallJob,
     Unmatched,
 )
 from dockgate_server.store.sqlite import SqliteStore, changes
@@ -211,6 +213,39 @@ async def test_a_job_goes_on_behind_the_end_of_its_command(store: SqliteStore) -
             job,
             NOW + percent,
         )
+
+
+async def test_a_report_that_only_repeats_the_one_before_is_no_event(
+    store: SqliteStore, told: list[CommandEvent]
+) -> None:
+    """A device may say the same for hours."""
+    await in_status(store, Status.SUCCEEDED, job_key="J", **CHARGE)
+    told.clear()
+    changes_of_it: list[dict[str, Any]] = [
+        {"percent": 40, "step": "a/é"},
+        {"percent": 41, "step": "a/é"},
+        {"percent": 41},
+        {"percent": 41, "result": 3},
+        {"percent": 41, "result": 3, "break_reason": 5},
+        {"percent": None, "result": 3},
+    ]
+    for at, said in enumerate(changes_of_it):
+        for again in range(3):
+            job = a_job(**said, updated_at=NOW + 10 * at + again)
+            await store.apply(RecordJob("dock-001", ("charge_open",), "J", job))
+    assert [event.occurred_at - NOW for event in told] == [0, 10, 20, 30, 40, 50]
+
+
+async def test_a_report_that_ends_the_silence_about_a_job_counts_at_once(
+    store: SqliteStore,
+) -> None:
+    """Though it repeats what was said before that."""
+    command = await in_status(store, Status.SUCCEEDED, job_key="J", **CHARGE)
+    report = RecordJob("dock-001", ("charge_open",), "J", a_job(percent=40))
+    await store.apply(report)
+    await store.apply(StallJob(command.id, report.job, NOW + 5_000))
+    (event,) = await store.apply(report)
+    assert event.command.job == report.job
 
 
 @pytest.mark.parametrize("state", JobState)

@@ -289,7 +289,13 @@ class Lives:
         ]
         # A command that failed should have started nothing.
         likely = [one for one in fitting if one.status is not Status.FAILED] or fitting
-        if likely and (likely[-1].job is None or likely[-1].job.state not in _JOB_ENDS):
+        if not likely:
+            return
+        job = likely[-1].job
+        is_over = job is not None and job.state in _JOB_ENDS
+        if not is_over and (
+            job is None or replace(job, updated_at=change.job.updated_at) != change.job
+        ):
             at = change.job.updated_at
             self._change(likely[-1], EventKind.JOB_PROGRESSED, at, job=change.job)
 

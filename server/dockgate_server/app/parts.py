@@ -244,7 +244,7 @@ def _receiving(shared: Shared, record: Record, sending: Sending) -> Receiving:
         shared.presence,
         sending.recorder,
         clock,
-        Events(sending.bridge, store.events, shared.told, clock),
+        Events(sending.bridge, store.events, shared.told, clock, sending.jobs.heard),
         sending.dispatcher.outstanding,
         requests=requests,
         states=shared.states,

@@ -1,19 +1,30 @@
 """Jobs that commands have started: notices when a device falls silent about one.
 
-A job whose reports stay away is marked STALLED. It is not given up: what the device reports later
-still counts, and a watcher goes on waiting.
+Whatever it says of a job counts, also what only repeats the report before and is no event. A job
+whose reports stay away is marked STALLED. It is not given up: what the device reports later still
+counts, and a watcher goes on waiting.
 """
 
-import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from dockgate_server.clock import Clock
 from dockgate_server.codec import catalogue
 from dockgate_server.dispatcher.agenda import Agenda
 from dockgate_server.dispatcher.recorder import Recorder
-from dockgate_server.model.command import Command, CommandEvent, EventKind, Job, JobState, Status
-from dockgate_server.model.transitions import StallJob
+from dockgate_server.model.command import Command, CommandEvent, EventKind, JobState, Status
+from dockgate_server.model.transitions import RecordJob, StallJob
 from dockgate_server.store.interface import Store
+
+
+@dataclass(slots=True)
+class _Going:
+    """A job that goes on."""
+
+    command: Command
+    """As it was when something was recorded of its job last."""
+    until: float
+    """So long it may be silent, on the monotonic clock."""
 
 
 class Jobs:
@@ -27,12 +38,12 @@ class Jobs:
     def __init__(self, recorder: Recorder, clock: Clock) -> None:
         self._recorder = recorder
         self._clock = clock
-        # By command: until when its job may be silent, and its last report, if there was one.
-        self._patience: dict[str, tuple[float, Job | None]] = {}
+        self._going: dict[str, _Going] = {}  # by command
+        self._by_key: dict[tuple[str, str], set[str]] = {}  # by what reports name
         self._agenda = Agenda(clock, self._due)
 
     def __len__(self) -> int:
-        return len(self._patience)
+        return len(self._going)
 
     async def recover(self, store: Store) -> None:
         """Find the jobs of an earlier process again. What was said meanwhile may still come in."""
@@ -46,30 +57,55 @@ class Jobs:
             if event.command.job_key is not None:
                 self._note(event.command, is_report=event.kind is EventKind.JOB_PROGRESSED)
 
+    def heard(self, report: RecordJob) -> None:
+        """A device says something of a job, perhaps nothing new."""
+        for command_id in self._by_key.get((report.gateway_id, report.job_key), ()):
+            if self._going[command_id].command.command_type in report.methods:
+                self._be_patient(self._going[command_id])
+
     def close(self) -> None:
         """Mark nothing any more."""
         self._agenda.close()
 
     def _note(self, command: Command, *, is_report: bool = False) -> None:
-        silence = _allowed_silence(command)
-        if silence is None:
-            self._patience.pop(command.id, None)
+        if _allowed_silence(command) is None:
+            self._over(command.id)
             return
-        known = self._patience.get(command.id)
+        known = self._going.get(command.id)
         # A clock that was set back can give two reports the same time.
-        if known is not None and known[1] == command.job and not is_report:
+        if known is not None and known.command.job == command.job and not is_report:
             return  # something else happened to the command, a late reply perhaps
-        until = self._clock.monotonic() + silence
-        self._patience[command.id] = (until, command.job)
-        self._agenda.add(until, command.id)
+        going = self._going[command.id] = _Going(command, 0.0)
+        self._by_key.setdefault(_key(command), set()).add(command.id)
+        self._be_patient(going)
+
+    def _be_patient(self, going: _Going) -> None:
+        silence = _allowed_silence(going.command)
+        assert silence is not None, "others are not kept"
+        going.until = self._clock.monotonic() + silence
+        self._agenda.add(going.until, going.command.id)
+
+    def _over(self, command_id: str) -> None:
+        if (going := self._going.pop(command_id, None)) is None:
+            return
+        of_key = self._by_key[_key(going.command)]
+        of_key.discard(command_id)
+        if not of_key:
+            del self._by_key[_key(going.command)]
 
     def _due(self, command_ids: list[str]) -> None:
         now = self._clock.monotonic()
         for command_id in command_ids:
-            until, heard = self._patience.get(command_id, (math.inf, None))
-            if until <= now:
-                del self._patience[command_id]
+            going = self._going.get(command_id)
+            if going is not None and going.until <= now:
+                self._over(command_id)
+                heard = going.command.job
                 self._recorder.record(StallJob(command_id, heard, self._clock.now_ms()))
+
+
+def _key(command: Command) -> tuple[str, str]:
+    assert command.job_key is not None, "it starts no job"
+    return command.gateway_id, command.job_key
 
 
 def _allowed_silence(command: Command) -> float | None:

@@ -84,15 +84,22 @@ class Events:
         store: Where they are stored.
         feed: Is given what has been stored.
         clock: The time.
+        heard: Is given what is said of jobs, also what is said again.
     """
 
     def __init__(
-        self, bridge: Bridge, store: DeviceEvents, feed: Feed[DeviceEvent], clock: Clock
+        self,
+        bridge: Bridge,
+        store: DeviceEvents,
+        feed: Feed[DeviceEvent],
+        clock: Clock,
+        heard: Callable[[RecordJob], None] = lambda _: None,
     ) -> None:
         self._bridge = bridge
         self._store = store
         self._feed = feed
         self._clock = clock
+        self._heard = heard
         self._known: OrderedDict[bytes, _Told] = OrderedDict()
         self._gathered: _Group = []
         self._alone: deque[_Group] = deque()
@@ -116,6 +123,8 @@ class Events:
             about["flaw"] = content.flaw
             self._unreadable.write(_log.warning, "event_kept_in_part", **about)
         new = _read(gateway_id, content, message.payload, self._clock.now_ms())
+        for job in new.jobs:
+            self._heard(job)
         told = None if new.repeat_key is None else self._known.get(new.repeat_key)
         if told is None:
             told = _Told(gateway_id, new.tid, new.bid, new.method, new.need_reply)

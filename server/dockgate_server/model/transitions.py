@@ -152,8 +152,8 @@ class RecordReply(NamedTuple):
 class RecordJob(NamedTuple):
     """A progress event came for a job.
 
-    Guard: a command with this key went to this gateway, with one of these methods, and the
-    last word on its job has not been said. The newest such command takes it.
+    Guard: a command with this key went to this gateway, with one of these methods, the last word on
+    its job has not been said, and this says something new. The newest such command takes it.
     """
 
     gateway_id: str

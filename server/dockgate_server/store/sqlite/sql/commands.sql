@@ -126,12 +126,14 @@ WHERE id = :id AND status NOT IN ('ACCEPTED', 'DELIVERED')
 RETURNING *;
 
 -- name: record_job
--- The last word on a job is final, like the end of a command.
+-- The last word on a job is final, like the end of a command. A report that only repeats the one
+-- before is no change.
 UPDATE command
 SET job = :job, updated_at = :at, revision = revision + 1
 WHERE seq = :seq
     AND (job IS NULL
-        OR json_extract(job, '$.state') IN ('SENT', 'IN_PROGRESS', 'PAUSED', 'STALLED'))
+        OR (json_extract(job, '$.state') IN ('SENT', 'IN_PROGRESS', 'PAUSED', 'STALLED')
+            AND json_remove(job, '$.updated_at') <> json_remove(:job, '$.updated_at')))
 RETURNING *;
 
 -- name: stall_job
