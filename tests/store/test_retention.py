@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -117,18 +118,53 @@ async def test_a_step_is_small(store: SqliteStore, monkeypatch: pytest.MonkeyPat
     assert await sweep(store) == 1
 
 
-async def test_a_command_with_more_events_than_a_step_goes_alone(
+async def chatty(store: SqliteStore, reports: int) -> Command:
+    """A command that succeeded, and whose job was reported so many times."""
+    command = await in_status(store, Status.SUCCEEDED, job_key="job")
+    for percent in range(reports):
+        job = a_job(percent=percent)
+        await store.apply(RecordJob("dock-001", (command.command_type,), "job", job))
+    return command
+
+
+@pytest.mark.parametrize("reports", [6, 15, 16, 24, 50])
+async def test_a_command_with_more_events_than_a_step_goes_in_parts(
+    store: SqliteStore, raw: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch, reports: int
+) -> None:
+    """The oldest events first; the commands beside it wait for the next step."""
+    monkeypatch.setattr(retention, "ROWS_REMOVED", 9)
+    await several(store, 1)
+    await chatty(store, reports)
+    await several(store, 1)
+    removed, after = 0, 0
+    count = "SELECT (SELECT count(*) FROM command_event) + (SELECT count(*) FROM command)"
+    left = list(raw.execute(count).fetchone())
+    while (swept := await store.remove_old(NOW + HOUR, NOW + HOUR, after)).position is not None:
+        removed, after = removed + swept.removed, swept.position
+        left += raw.execute(count).fetchone()
+    assert removed + swept.removed == 3
+    assert left[-1] == 0
+    assert max(before - behind for before, behind in pairwise(left)) <= 10
+
+
+async def test_who_watches_a_command_that_goes_in_parts_is_told_of_the_gap(
     store: SqliteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Half a life would be a gap; the ones beside it wait for the next step."""
+    """Also when the device has said something new by then, and the rest stays."""
     monkeypatch.setattr(retention, "ROWS_REMOVED", 9)
-    long = await in_status(store, Status.SUCCEEDED, job_key="job")
-    for percent in range(50):
-        job = a_job(percent=percent)
-        await store.apply(RecordJob("dock-001", (long.command_type,), "job", job))
-    (short,) = await several(store, 1)
-    assert (await store.remove_old(NOW + HOUR, NOW + HOUR, 0)).removed == 1
-    assert await kept(store) == {short}
+    command = await chatty(store, 20)
+    assert await store.remove_old(NOW + HOUR, NOW + HOUR, 0) == Swept(0, command.seq - 1)
+    report = RecordJob("dock-001", (command.command_type,), "job", a_job(updated_at=NOW + 2 * HOUR))
+    await store.apply(report)
+    assert await sweep(store) == 0
+    for after in (0, 8):
+        with pytest.raises(DockgateError) as refused:
+            await store.events_of_command("default", command.id, after, 1)
+        assert refused.value.reason is Reason.CURSOR_EXPIRED
+    events = await store.events_of_command("default", command.id, 9, 100)
+    assert [event.revision for event in events] == [*range(10, 25)]
+    assert await expired(store, 8)
+    assert not await expired(store, 9)
 
 
 async def test_what_cannot_go_does_not_hold_up_what_can(

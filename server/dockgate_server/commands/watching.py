@@ -61,8 +61,9 @@ class Watching:
 
         Raises:
             DockgateError: VALIDATION_FAILED, FORBIDDEN, COMMAND_NOT_FOUND (also when the command
-                is removed as old meanwhile), CURSOR_OUT_OF_RANGE, RATE_LIMITED; UNAVAILABLE when
-                the gateway stops.
+                is removed as old meanwhile), CURSOR_OUT_OF_RANGE, RATE_LIMITED; CURSOR_EXPIRED,
+                when events behind the revision have been removed already; UNAVAILABLE when the
+                gateway stops.
         """
         asking.need(caller, Scope.READ)
         asking.check(request)

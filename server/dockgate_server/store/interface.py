@@ -125,7 +125,12 @@ class Store(Protocol):
     async def events_of_command(
         self, tenant: str, command_id: str, after_revision: int, limit: int
     ) -> Sequence[CommandEvent]:
-        """A command's events behind a revision, oldest first: fewer where they are large."""
+        """A command's events behind a revision, oldest first: fewer where they are large.
+
+        Raises:
+            DockgateError: CURSOR_EXPIRED, when some of them have been removed: a command with very
+                many goes in parts.
+        """
 
     async def events_of_all_commands(self, after: int, limit: int) -> Sequence[CommandEvent]:
         """Events of every tenant behind an event's seq, oldest first: fewer where they are large.
@@ -155,7 +160,7 @@ class Store(Protocol):
         """A step along the order of acceptance, behind a seq.
 
         Ended commands go that were accepted and last changed before ``cutoff``, with their
-        events and their idempotency keys.
+        events and their idempotency keys; of one with very many events the oldest go first.
         """
 
     # Replies that fit no command.

@@ -134,6 +134,12 @@ def content_hash(row: Row) -> bytes:
     return hashed
 
 
+def revision(row: Row) -> int:
+    """Which revision a row of `command_event` is about."""
+    number: int = row[2]
+    return number
+
+
 def event(row: Row) -> CommandEvent:
     """A row of `command_event` joined with its command."""
     seq, _, revision, kind, occurred_at, state, reply, note = row[: len(EVENT_COLUMNS)]

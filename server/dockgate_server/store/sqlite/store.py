@@ -175,7 +175,8 @@ class SqliteStore:
     ) -> Sequence[CommandEvent]:
         """See :class:`~dockgate_server.store.interface.Store`."""
         values = {"tenant": tenant, "id": command_id, "after": after_revision}
-        found, _ = await self._db.page(COMMANDS["events_of_command"], values, limit)
+        read = partial(retention.events_of_command, values=values, limit=limit)
+        found = await self._db.read(read)
         return [rows.event(row) for row in found]
 
     async def events_of_all_commands(self, after: int, limit: int) -> Sequence[CommandEvent]:

@@ -13,11 +13,20 @@ WHERE seq > :after
 ORDER BY seq
 LIMIT :limit;
 
+-- name: events_of
+-- The oldest of a command.
+SELECT seq FROM command_event WHERE command_seq = :command ORDER BY revision LIMIT :limit;
+
+-- name: newest_event_of
+SELECT coalesce(max(seq), 0) FROM command_event
+WHERE command_seq IN (SELECT value FROM json_each(:commands));
+
 -- name: raise_horizon
--- Before the events go: a fleet watch from before the newest of them has missed something.
-UPDATE event_horizon SET removed_seq = max(removed_seq, (
-    SELECT coalesce(max(seq), 0) FROM command_event
-    WHERE command_seq IN (SELECT value FROM json_each(:commands))));
+-- A fleet watch from before the newest event that goes has missed something.
+UPDATE event_horizon SET removed_seq = max(removed_seq, :removed);
+
+-- name: remove_some_events
+DELETE FROM command_event WHERE seq IN (SELECT value FROM json_each(:events));
 
 -- name: remove_events
 DELETE FROM command_event WHERE command_seq IN (SELECT value FROM json_each(:commands));
