@@ -19,8 +19,14 @@ from dockgate_server.model.command import CommandEvent
 TAIL_EVENTS = 10_000
 """Events kept for those who watch all of a kind: a few seconds at full load."""
 
+TAIL_BYTES = 64 * 2**20
+"""The same by what is long in them: devices may give long answers."""
+
 TOPIC_EVENTS = 64
 """Events kept for each command that is being watched: more than a life without a job has."""
+
+TOPIC_EVENT_BYTES = 16_384
+"""Longer ones are not kept for a command: who watches it reads them from the store."""
 
 
 class Watcher:
@@ -62,6 +68,10 @@ class Numbered(Protocol):
     def seq(self) -> int:
         """The place."""
 
+    @property
+    def size(self) -> int:
+        """How many bytes are in what may be long of it."""
+
 
 Event = TypeVar("Event", bound=Numbered)
 
@@ -73,6 +83,7 @@ class Feed(Generic[Event]):
         self._fleet: set[Watcher] = set()
         # A list, as a watcher that is woken must find its place in it without walking there.
         self._tail: list[Event] = []
+        self._bytes = 0  # in the tail
         self._newest = 0
         self._closed = False
 
@@ -88,14 +99,24 @@ class Feed(Generic[Event]):
     def publish(self, events: Sequence[Event]) -> None:
         """Take in the events of a commit and wake those who wait for them."""
         self._tail.extend(events)
+        self._bytes += sum(map(_size, events))
         # Not at each commit: a drop moves all that stay.
-        if len(self._tail) > TAIL_EVENTS + TAIL_EVENTS // 10:
-            del self._tail[:-TAIL_EVENTS]
+        if len(self._tail) > TAIL_EVENTS + TAIL_EVENTS // 10 or self._bytes > TAIL_BYTES:
+            self._drop()
         self._newest = events[-1].seq
         if woken := self._hand_out(events):
             # In the loop's next turn: commands that were committed together with these events are
             # on their way to the devices before anybody is told of them, which takes longer.
             asyncio.get_running_loop().call_soon(_wake, woken)
+
+    def _drop(self) -> None:
+        """Let the oldest go, and some more than must, so that it is a while until the next drop."""
+        count = max(0, len(self._tail) - TAIL_EVENTS)
+        self._bytes -= sum(map(_size, self._tail[:count]))
+        while self._bytes > TAIL_BYTES - TAIL_BYTES // 10:
+            self._bytes -= self._tail[count].size
+            count += 1
+        del self._tail[:count]
 
     @contextmanager
     def watch_all(self) -> Iterator[Watcher]:
@@ -229,7 +250,10 @@ class Hub(Feed[CommandEvent]):
         for event in events:
             topic = self._topics.get(event.command.id)
             if topic is not None:
-                topic.events.append(event)
+                if event.size > TOPIC_EVENT_BYTES:
+                    topic.events.clear()
+                else:
+                    topic.events.append(event)
                 woken |= topic.watchers
         return woken
 
@@ -239,6 +263,10 @@ class Hub(Feed[CommandEvent]):
 
 def _seq(event: Numbered) -> int:
     return event.seq
+
+
+def _size(event: Numbered) -> int:
+    return event.size
 
 
 def _wake(watchers: Iterable[Watcher]) -> None:

@@ -11,7 +11,9 @@ from dockgate_server.hub import Hub, Watcher
 from dockgate_server.model.command import Channel, Command, CommandEvent, EventKind, Status, Vendor
 
 
-def an_event(seq: int, revision: int, command_id: str = "c1") -> CommandEvent:
+def an_event(
+    seq: int, revision: int, command_id: str = "c1", *, answer: bytes | None = None
+) -> CommandEvent:
     """An event of which only the numbers matter."""
     command = Command(
         seq=1,
@@ -31,6 +33,7 @@ def an_event(seq: int, revision: int, command_id: str = "c1") -> CommandEvent:
         status=Status.ACCEPTED,
         revision=revision,
         updated_at=0,
+        vendor_response=answer,
     )
     return CommandEvent(seq, EventKind.SENDING, 0, command)
 
@@ -99,6 +102,41 @@ def test_the_tail_serves_cursors_within_it(hub: Hub, monkeypatch: pytest.MonkeyP
     assert seqs(hub.events_behind(103, 2)) == [104, 105]
     assert seqs(hub.events_behind(106, 10)) == []
     assert seqs(hub.events_behind(500, 10)) == []
+
+
+def test_long_answers_leave_room_for_fewer_events(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those who watch all read the others from the store; short ones have their room again."""
+    monkeypatch.setattr(hubs, "TAIL_BYTES", 1000)
+    monkeypatch.setattr(hubs, "TAIL_EVENTS", 40)
+    hub = Hub()
+    for number in range(1, 51):
+        hub.publish([an_event(number, number, answer=b"x" * 96)])  # with the command's data, 100
+        assert hub._bytes == sum(one.size for one in hub._tail) <= 1000
+        assert seqs(hub.events_behind(number - 1, 10)) == [number]
+    assert hub.events_behind(39, 10) is None
+    assert seqs(hub.events_behind(41, 10)) == [*range(42, 51)]
+    for number in range(51, 201):
+        hub.publish([an_event(number, number)])
+    assert len(hub._tail) >= 40
+    assert hub._bytes == sum(one.size for one in hub._tail)
+    hub.publish([an_event(201, 201, answer=b"x" * 2000)])
+    assert hub.events_behind(200, 10) is None
+    assert (hub._tail, hub._bytes) == ([], 0)
+
+
+async def test_a_long_answer_is_not_kept_for_a_command(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each event behind it has it as well. Whoever watches reads from the store, without a gap."""
+    monkeypatch.setattr(hubs, "TOPIC_EVENT_BYTES", 100)
+    with hub.watch_command("c1") as watcher:
+        hub.publish([an_event(1, 1), an_event(2, 2, answer=b"x" * 101)])
+        assert hub.events_of_command("c1", 0) is None
+        assert hub.events_of_command("c1", 1) is None
+        assert await watcher.wait(5)
+        hub.publish([an_event(3, 3)])
+        assert hub.events_of_command("c1", 1) is None
+        assert revisions(hub.events_of_command("c1", 2)) == [3]
 
 
 async def test_a_commit_wakes_whom_it_concerns_and_nobody_else(hub: Hub) -> None:

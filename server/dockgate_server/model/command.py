@@ -210,6 +210,12 @@ class CommandEvent(NamedTuple):
         """The event's number within the command."""
         return self.command.revision
 
+    @property
+    def size(self) -> int:
+        """How many bytes are in what may be long of it."""
+        command, reply = self.command, self.reply
+        return len(command.data) + len(command.vendor_response or b"") + len(reply or b"")
+
 
 @dataclass(frozen=True, slots=True)
 class CommandFilter:

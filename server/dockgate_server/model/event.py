@@ -39,6 +39,11 @@ class DeviceEvent:
     """The `data` as JSON."""
     received_at: int
 
+    @property
+    def size(self) -> int:
+        """How many bytes are in what may be long of it."""
+        return len(self.data)
+
 
 @dataclass(frozen=True, slots=True)
 class Repetition:
