@@ -200,7 +200,7 @@ async def _gateway(database: Path) -> Any:
             rig.presence,
             rig.recorder,
             rig.clock,
-            Events(bridge, rig.store.events, Feed(), rig.clock),
+            Events(bridge, rig.store.events, Feed(), rig.clock, lambda _: None),
             rig.dispatcher.outstanding,
             requests=requests,
             states=states,

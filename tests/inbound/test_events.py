@@ -52,7 +52,7 @@ class Desk:
         self.bridge = bridge
         self.clock = clock
         self.feed: Feed[DeviceEvent] = Feed()
-        self.events = Events(bridge, store.events, self.feed, clock)
+        self.events = Events(bridge, store.events, self.feed, clock, lambda _: None)
         self.acknowledged = 0
 
     def receive(self, message: Inbound, copies: int = 1, *, comes_again: bool = True) -> None:

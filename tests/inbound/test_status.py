@@ -98,7 +98,7 @@ async def test_a_new_connection_reaches_all_who_wait_for_one(desk: Desk) -> None
     """Through the router: topologies and events alike."""
     clock = desk.clock
     bridge = desk.bridge
-    events = Events(bridge, desk.store.events, Feed(), clock)
+    events = Events(bridge, desk.store.events, Feed(), clock, lambda _: None)
     recorder = Recorder(desk.store, clock)
     router = wiring.router(
         bridge, desk.registry, desk.presence, recorder, clock, events, Outstanding()

@@ -192,7 +192,7 @@ async def starting(
         dispatcher = Dispatcher(
             store, bridge, deadlines, recorder, presence, registry, clock, VAULT, **options
         )
-        events = Events(bridge, store.events, Feed(), clock)
+        events = Events(bridge, store.events, Feed(), clock, lambda _: None)
         inbound = wiring.router(
             bridge, registry, presence, recorder, clock, events, dispatcher.outstanding
         )

@@ -93,7 +93,7 @@ class Events:
         store: DeviceEvents,
         feed: Feed[DeviceEvent],
         clock: Clock,
-        heard: Callable[[RecordJob], None] = lambda _: None,
+        heard: Callable[[RecordJob], None],
     ) -> None:
         self._bridge = bridge
         self._store = store
