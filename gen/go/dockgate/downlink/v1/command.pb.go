@@ -435,7 +435,8 @@ type Job struct {
 	Step string `protobuf:"bytes,3,opt,name=step,proto3" json:"step,omitempty"`
 	// The device's result code; 0 while nothing is wrong.
 	Result *int64 `protobuf:"varint,4,opt,name=result,proto3,oneof" json:"result,omitempty"`
-	// When the gateway last heard of the job.
+	// When the device last said something new of the job. It may have repeated
+	// itself since: a job of which nothing is heard becomes STALLED.
 	UpdatedAt *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=updated_at,json=updatedAt,proto3" json:"updated_at,omitempty"`
 	// What `result` means, in words; empty while nothing is wrong.
 	ResultMessage string `protobuf:"bytes,6,opt,name=result_message,json=resultMessage,proto3" json:"result_message,omitempty"`

@@ -88,7 +88,8 @@ type CommandServiceClient interface {
 	// WatchCommands streams it.
 	//
 	// A command that is removed as too old while it is watched ends the stream
-	// with COMMAND_NOT_FOUND.
+	// with COMMAND_NOT_FOUND. One with very many events loses the oldest first: a
+	// stream from before them ends with CURSOR_EXPIRED.
 	//
 	// Loses nothing over a reconnect: open it again with the revision of the last
 	// event seen. A stream that ends with UNAVAILABLE (the gateway stops, or the
@@ -96,7 +97,8 @@ type CommandServiceClient interface {
 	//
 	// Needs the scope open:command:read.
 	//
-	// Errors: VALIDATION_FAILED, FORBIDDEN, COMMAND_NOT_FOUND, CURSOR_OUT_OF_RANGE.
+	// Errors: VALIDATION_FAILED, FORBIDDEN, COMMAND_NOT_FOUND, CURSOR_OUT_OF_RANGE,
+	// CURSOR_EXPIRED.
 	WatchCommand(ctx context.Context, in *WatchCommandRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchCommandResponse], error)
 	// Lists commands, newest first. Needs the scope open:command:read.
 	//
@@ -281,7 +283,8 @@ type CommandServiceServer interface {
 	// WatchCommands streams it.
 	//
 	// A command that is removed as too old while it is watched ends the stream
-	// with COMMAND_NOT_FOUND.
+	// with COMMAND_NOT_FOUND. One with very many events loses the oldest first: a
+	// stream from before them ends with CURSOR_EXPIRED.
 	//
 	// Loses nothing over a reconnect: open it again with the revision of the last
 	// event seen. A stream that ends with UNAVAILABLE (the gateway stops, or the
@@ -289,7 +292,8 @@ type CommandServiceServer interface {
 	//
 	// Needs the scope open:command:read.
 	//
-	// Errors: VALIDATION_FAILED, FORBIDDEN, COMMAND_NOT_FOUND, CURSOR_OUT_OF_RANGE.
+	// Errors: VALIDATION_FAILED, FORBIDDEN, COMMAND_NOT_FOUND, CURSOR_OUT_OF_RANGE,
+	// CURSOR_EXPIRED.
 	WatchCommand(*WatchCommandRequest, grpc.ServerStreamingServer[WatchCommandResponse]) error
 	// Lists commands, newest first. Needs the scope open:command:read.
 	//

@@ -86,8 +86,10 @@ const (
 	// HTTP 500, INTERNAL. A bug. Metadata: request_id, which finds it in the log.
 	ErrorReason_ERROR_REASON_INTERNAL_ERROR ErrorReason = 17
 	// HTTP 503, UNAVAILABLE. The store cannot take the request, or the gateway is
-	// stopping. Nothing was accepted; try again with the same idempotency key. A
-	// watch that ends so is resumed behind the last event seen. No metadata.
+	// stopping. Nothing was accepted, unless the message says that this is not
+	// known, because the disk failed; in either case try again with the same
+	// idempotency key. A watch that ends so is resumed behind the last event seen.
+	// No metadata.
 	ErrorReason_ERROR_REASON_UNAVAILABLE ErrorReason = 18
 	// HTTP 403, PERMISSION_DENIED. The caller lacks a scope, the gateway's
 	// configuration switches the thing off, or the caller's credential is limited
@@ -97,9 +99,10 @@ const (
 	// and watches leave out what is out of reach. Metadata: scope, or setting,
 	// that would allow it; or device_id.
 	ErrorReason_ERROR_REASON_FORBIDDEN ErrorReason = 19
-	// OUT_OF_RANGE. Events behind the resume token have been removed, as they were
-	// older than the gateway keeps them, or the gateway was restored from a
-	// backup since. List anew and watch from now. No metadata.
+	// OUT_OF_RANGE. Events behind the resume token, or on WatchCommand behind
+	// after_revision, have been removed, as they were older than the gateway keeps
+	// them, or the gateway was restored from a backup since. List anew and watch
+	// from now; on WatchCommand ask for the command. No metadata.
 	ErrorReason_ERROR_REASON_CURSOR_EXPIRED ErrorReason = 20
 	// FAILED_PRECONDITION. The command has been sent, or has ended, so it cannot be
 	// withdrawn. Metadata: command_id, status, and inverse_method where DJI has a

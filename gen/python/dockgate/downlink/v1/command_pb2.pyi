@@ -369,7 +369,9 @@ class Job(_message.Message):
     """
     @_builtins.property
     def updated_at(self) -> _timestamp_pb2.Timestamp:
-        """When the gateway last heard of the job."""
+        """When the device last said something new of the job. It may have repeated
+        itself since: a job of which nothing is heard becomes STALLED.
+        """
 
     def __init__(
         self,

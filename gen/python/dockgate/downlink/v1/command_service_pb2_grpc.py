@@ -161,7 +161,8 @@ class CommandServiceServicer:
         WatchCommands streams it.
 
         A command that is removed as too old while it is watched ends the stream
-        with COMMAND_NOT_FOUND.
+        with COMMAND_NOT_FOUND. One with very many events loses the oldest first: a
+        stream from before them ends with CURSOR_EXPIRED.
 
         Loses nothing over a reconnect: open it again with the revision of the last
         event seen. A stream that ends with UNAVAILABLE (the gateway stops, or the
@@ -169,7 +170,8 @@ class CommandServiceServicer:
 
         Needs the scope open:command:read.
 
-        Errors: VALIDATION_FAILED, FORBIDDEN, COMMAND_NOT_FOUND, CURSOR_OUT_OF_RANGE.
+        Errors: VALIDATION_FAILED, FORBIDDEN, COMMAND_NOT_FOUND, CURSOR_OUT_OF_RANGE,
+        CURSOR_EXPIRED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -89,7 +89,8 @@ class CommandServiceStub:
     WatchCommands streams it.
 
     A command that is removed as too old while it is watched ends the stream
-    with COMMAND_NOT_FOUND.
+    with COMMAND_NOT_FOUND. One with very many events loses the oldest first: a
+    stream from before them ends with CURSOR_EXPIRED.
 
     Loses nothing over a reconnect: open it again with the revision of the last
     event seen. A stream that ends with UNAVAILABLE (the gateway stops, or the
@@ -97,7 +98,8 @@ class CommandServiceStub:
 
     Needs the scope open:command:read.
 
-    Errors: VALIDATION_FAILED, FORBIDDEN, COMMAND_NOT_FOUND, CURSOR_OUT_OF_RANGE.
+    Errors: VALIDATION_FAILED, FORBIDDEN, COMMAND_NOT_FOUND, CURSOR_OUT_OF_RANGE,
+    CURSOR_EXPIRED.
     """
     ListCommands: _grpc.UnaryUnaryMultiCallable[_command_service_pb2.ListCommandsRequest, _command_service_pb2.ListCommandsResponse]
     """Lists commands, newest first. Needs the scope open:command:read.
@@ -192,7 +194,8 @@ class CommandServiceAsyncStub(CommandServiceStub):
     WatchCommands streams it.
 
     A command that is removed as too old while it is watched ends the stream
-    with COMMAND_NOT_FOUND.
+    with COMMAND_NOT_FOUND. One with very many events loses the oldest first: a
+    stream from before them ends with CURSOR_EXPIRED.
 
     Loses nothing over a reconnect: open it again with the revision of the last
     event seen. A stream that ends with UNAVAILABLE (the gateway stops, or the
@@ -200,7 +203,8 @@ class CommandServiceAsyncStub(CommandServiceStub):
 
     Needs the scope open:command:read.
 
-    Errors: VALIDATION_FAILED, FORBIDDEN, COMMAND_NOT_FOUND, CURSOR_OUT_OF_RANGE.
+    Errors: VALIDATION_FAILED, FORBIDDEN, COMMAND_NOT_FOUND, CURSOR_OUT_OF_RANGE,
+    CURSOR_EXPIRED.
     """
     ListCommands: _aio.UnaryUnaryMultiCallable[_command_service_pb2.ListCommandsRequest, _command_service_pb2.ListCommandsResponse]  # type: ignore[assignment]
     """Lists commands, newest first. Needs the scope open:command:read.
@@ -310,7 +314,8 @@ class CommandServiceServicer(metaclass=_abc_1.ABCMeta):
         WatchCommands streams it.
 
         A command that is removed as too old while it is watched ends the stream
-        with COMMAND_NOT_FOUND.
+        with COMMAND_NOT_FOUND. One with very many events loses the oldest first: a
+        stream from before them ends with CURSOR_EXPIRED.
 
         Loses nothing over a reconnect: open it again with the revision of the last
         event seen. A stream that ends with UNAVAILABLE (the gateway stops, or the
@@ -318,7 +323,8 @@ class CommandServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Needs the scope open:command:read.
 
-        Errors: VALIDATION_FAILED, FORBIDDEN, COMMAND_NOT_FOUND, CURSOR_OUT_OF_RANGE.
+        Errors: VALIDATION_FAILED, FORBIDDEN, COMMAND_NOT_FOUND, CURSOR_OUT_OF_RANGE,
+        CURSOR_EXPIRED.
         """
 
     @_abc_1.abstractmethod

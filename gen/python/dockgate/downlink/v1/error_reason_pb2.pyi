@@ -90,8 +90,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """HTTP 500, INTERNAL. A bug. Metadata: request_id, which finds it in the log."""
     ERROR_REASON_UNAVAILABLE: _ErrorReason.ValueType  # 18
     """HTTP 503, UNAVAILABLE. The store cannot take the request, or the gateway is
-    stopping. Nothing was accepted; try again with the same idempotency key. A
-    watch that ends so is resumed behind the last event seen. No metadata.
+    stopping. Nothing was accepted, unless the message says that this is not
+    known, because the disk failed; in either case try again with the same
+    idempotency key. A watch that ends so is resumed behind the last event seen.
+    No metadata.
     """
     ERROR_REASON_FORBIDDEN: _ErrorReason.ValueType  # 19
     """HTTP 403, PERMISSION_DENIED. The caller lacks a scope, the gateway's
@@ -103,9 +105,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     that would allow it; or device_id.
     """
     ERROR_REASON_CURSOR_EXPIRED: _ErrorReason.ValueType  # 20
-    """OUT_OF_RANGE. Events behind the resume token have been removed, as they were
-    older than the gateway keeps them, or the gateway was restored from a
-    backup since. List anew and watch from now. No metadata.
+    """OUT_OF_RANGE. Events behind the resume token, or on WatchCommand behind
+    after_revision, have been removed, as they were older than the gateway keeps
+    them, or the gateway was restored from a backup since. List anew and watch
+    from now; on WatchCommand ask for the command. No metadata.
     """
     ERROR_REASON_COMMAND_NOT_CANCELLABLE: _ErrorReason.ValueType  # 21
     """FAILED_PRECONDITION. The command has been sent, or has ended, so it cannot be
@@ -204,8 +207,10 @@ ERROR_REASON_INTERNAL_ERROR: ErrorReason.ValueType  # 17
 """HTTP 500, INTERNAL. A bug. Metadata: request_id, which finds it in the log."""
 ERROR_REASON_UNAVAILABLE: ErrorReason.ValueType  # 18
 """HTTP 503, UNAVAILABLE. The store cannot take the request, or the gateway is
-stopping. Nothing was accepted; try again with the same idempotency key. A
-watch that ends so is resumed behind the last event seen. No metadata.
+stopping. Nothing was accepted, unless the message says that this is not
+known, because the disk failed; in either case try again with the same
+idempotency key. A watch that ends so is resumed behind the last event seen.
+No metadata.
 """
 ERROR_REASON_FORBIDDEN: ErrorReason.ValueType  # 19
 """HTTP 403, PERMISSION_DENIED. The caller lacks a scope, the gateway's
@@ -217,9 +222,10 @@ and watches leave out what is out of reach. Metadata: scope, or setting,
 that would allow it; or device_id.
 """
 ERROR_REASON_CURSOR_EXPIRED: ErrorReason.ValueType  # 20
-"""OUT_OF_RANGE. Events behind the resume token have been removed, as they were
-older than the gateway keeps them, or the gateway was restored from a
-backup since. List anew and watch from now. No metadata.
+"""OUT_OF_RANGE. Events behind the resume token, or on WatchCommand behind
+after_revision, have been removed, as they were older than the gateway keeps
+them, or the gateway was restored from a backup since. List anew and watch
+from now; on WatchCommand ask for the command. No metadata.
 """
 ERROR_REASON_COMMAND_NOT_CANCELLABLE: ErrorReason.ValueType  # 21
 """FAILED_PRECONDITION. The command has been sent, or has ended, so it cannot be

@@ -212,7 +212,10 @@ export interface Job {
   result?:
     | bigint
     | undefined;
-  /** When the gateway last heard of the job. */
+  /**
+   * When the device last said something new of the job. It may have repeated
+   * itself since: a job of which nothing is heard becomes STALLED.
+   */
   updatedAt:
     | Date
     | undefined;

@@ -1441,7 +1441,8 @@ export const CommandServiceService = {
    * WatchCommands streams it.
    *
    * A command that is removed as too old while it is watched ends the stream
-   * with COMMAND_NOT_FOUND.
+   * with COMMAND_NOT_FOUND. One with very many events loses the oldest first: a
+   * stream from before them ends with CURSOR_EXPIRED.
    *
    * Loses nothing over a reconnect: open it again with the revision of the last
    * event seen. A stream that ends with UNAVAILABLE (the gateway stops, or the
@@ -1449,7 +1450,8 @@ export const CommandServiceService = {
    *
    * Needs the scope open:command:read.
    *
-   * Errors: VALIDATION_FAILED, FORBIDDEN, COMMAND_NOT_FOUND, CURSOR_OUT_OF_RANGE.
+   * Errors: VALIDATION_FAILED, FORBIDDEN, COMMAND_NOT_FOUND, CURSOR_OUT_OF_RANGE,
+   * CURSOR_EXPIRED.
    */
   watchCommand: {
     path: "/dockgate.downlink.v1.CommandService/WatchCommand" as const,
@@ -1572,7 +1574,8 @@ export interface CommandServiceServer extends UntypedServiceImplementation {
    * WatchCommands streams it.
    *
    * A command that is removed as too old while it is watched ends the stream
-   * with COMMAND_NOT_FOUND.
+   * with COMMAND_NOT_FOUND. One with very many events loses the oldest first: a
+   * stream from before them ends with CURSOR_EXPIRED.
    *
    * Loses nothing over a reconnect: open it again with the revision of the last
    * event seen. A stream that ends with UNAVAILABLE (the gateway stops, or the
@@ -1580,7 +1583,8 @@ export interface CommandServiceServer extends UntypedServiceImplementation {
    *
    * Needs the scope open:command:read.
    *
-   * Errors: VALIDATION_FAILED, FORBIDDEN, COMMAND_NOT_FOUND, CURSOR_OUT_OF_RANGE.
+   * Errors: VALIDATION_FAILED, FORBIDDEN, COMMAND_NOT_FOUND, CURSOR_OUT_OF_RANGE,
+   * CURSOR_EXPIRED.
    */
   watchCommand: handleServerStreamingCall<WatchCommandRequest, WatchCommandResponse>;
   /**
@@ -1684,7 +1688,8 @@ export interface CommandServiceClient extends Client {
    * WatchCommands streams it.
    *
    * A command that is removed as too old while it is watched ends the stream
-   * with COMMAND_NOT_FOUND.
+   * with COMMAND_NOT_FOUND. One with very many events loses the oldest first: a
+   * stream from before them ends with CURSOR_EXPIRED.
    *
    * Loses nothing over a reconnect: open it again with the revision of the last
    * event seen. A stream that ends with UNAVAILABLE (the gateway stops, or the
@@ -1692,7 +1697,8 @@ export interface CommandServiceClient extends Client {
    *
    * Needs the scope open:command:read.
    *
-   * Errors: VALIDATION_FAILED, FORBIDDEN, COMMAND_NOT_FOUND, CURSOR_OUT_OF_RANGE.
+   * Errors: VALIDATION_FAILED, FORBIDDEN, COMMAND_NOT_FOUND, CURSOR_OUT_OF_RANGE,
+   * CURSOR_EXPIRED.
    */
   watchCommand(
     request: WatchCommandRequest,

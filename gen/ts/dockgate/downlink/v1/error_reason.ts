@@ -100,8 +100,10 @@ export enum ErrorReason {
   ERROR_REASON_INTERNAL_ERROR = 17,
   /**
    * ERROR_REASON_UNAVAILABLE - HTTP 503, UNAVAILABLE. The store cannot take the request, or the gateway is
-   * stopping. Nothing was accepted; try again with the same idempotency key. A
-   * watch that ends so is resumed behind the last event seen. No metadata.
+   * stopping. Nothing was accepted, unless the message says that this is not
+   * known, because the disk failed; in either case try again with the same
+   * idempotency key. A watch that ends so is resumed behind the last event seen.
+   * No metadata.
    */
   ERROR_REASON_UNAVAILABLE = 18,
   /**
@@ -115,9 +117,10 @@ export enum ErrorReason {
    */
   ERROR_REASON_FORBIDDEN = 19,
   /**
-   * ERROR_REASON_CURSOR_EXPIRED - OUT_OF_RANGE. Events behind the resume token have been removed, as they were
-   * older than the gateway keeps them, or the gateway was restored from a
-   * backup since. List anew and watch from now. No metadata.
+   * ERROR_REASON_CURSOR_EXPIRED - OUT_OF_RANGE. Events behind the resume token, or on WatchCommand behind
+   * after_revision, have been removed, as they were older than the gateway keeps
+   * them, or the gateway was restored from a backup since. List anew and watch
+   * from now; on WatchCommand ask for the command. No metadata.
    */
   ERROR_REASON_CURSOR_EXPIRED = 20,
   /**
