@@ -356,3 +356,47 @@ async def test_a_device_with_too_many_open_commands_is_429_and_a_repetition_is_n
         assert refused.body["metadata"]["limit"] == "limits.open_commands_per_device"
         assert refused.headers["Retry-After"] == "1"
         assert (await api.post(submission())).status == 200
+
+
+FEW = {"requests_per_second": 0.01, "requests_at_once": 2}
+
+
+async def test_queries_that_can_be_copied_cost_nobody_the_requests_that_cannot(
+    tmp_path: Path,
+) -> None:
+    """Without a nonce a query is as good the second time, whoever sends it again."""
+    async with serving(tmp_path, limits=FEW) as api:
+        seen = api.sign("GET", f"{COMMANDS}/x", nonce="")
+        answers = [await api.send("GET", f"{COMMANDS}/x", seen) for _ in range(5)]
+        assert [one.status for one in answers] == [404, 404, 429, 429, 429]
+        assert (await api.get(f"{COMMANDS}/x")).status == 404
+        assert (await api.post(submission())).status == 202
+
+
+async def test_an_emergency_goes_through_when_too_many_requests_were_sent(tmp_path: Path) -> None:
+    """Nothing else does, and what was refused may be sent again as it is."""
+    async with serving(tmp_path, limits=FEW) as api:
+        for _ in range(2):
+            await api.get(f"{COMMANDS}/x")
+        home = submission(command_type="return_home", payload={})
+        body = orjson.dumps(submission(idempotency_key="key-2"))
+        headers = {**JSON, **api.sign("POST", COMMANDS, body)}
+        assert (await api.send("POST", COMMANDS, headers, body)).status == 429
+        assert (await api.post(home)).status == 202
+        assert (await api.post(b"no JSON")).status == 429
+        assert (await api.post(submission(command_type=["return_home"]))).status == 429
+        api.clock.advance(100)
+        assert (await api.send("POST", COMMANDS, headers, body)).status == 202
+
+
+async def test_emergencies_have_a_limit_of_requests_too(tmp_path: Path) -> None:
+    """As many again; a copy of one costs nothing of it."""
+    async with serving(tmp_path, limits=FEW) as api:
+        for _ in range(2):
+            await api.get(f"{COMMANDS}/x")
+        body = orjson.dumps(submission(command_type="return_home", payload={}))
+        seen = {**JSON, **api.sign("POST", COMMANDS, body)}
+        assert (await api.send("POST", COMMANDS, seen, body)).status == 202
+        for _ in range(3):
+            assert (await api.send("POST", COMMANDS, seen, body)).code == "NONCE_REPLAYED"
+        assert [(await api.post(body)).status for _ in range(3)] == [200, 429, 429]

@@ -29,10 +29,10 @@ class Gate:
         self.open = asyncio.Event()
         proven = api.verifier.proven
 
-        async def held(request: Any) -> Any:
+        async def held(*asked: Any) -> Any:
             self.reached.set()
             await self.open.wait()
-            return await proven(request)
+            return await proven(*asked)
 
         monkeypatch.setattr(api.verifier, "proven", held)
 

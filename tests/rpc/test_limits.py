@@ -70,6 +70,25 @@ async def test_a_call_too_many_is_told_when_to_try_again(tmp_path: Path) -> None
             watch.cancel()
 
 
+async def test_an_emergency_goes_through_when_too_many_calls_were_made(tmp_path: Path) -> None:
+    """Nothing else does; of emergencies there may be as many again."""
+    limits = Limits(LimitsSection(requests_per_second=0.01, requests_at_once=2), ManualClock())
+    async with (
+        secured(tmp_path, limits=limits, take=limits.rate.take) as server,
+        server.stub(await server.keys.create("one")) as stub,
+    ):
+        for _ in range(2):
+            await stub.ListCommands(pb.ListCommandsRequest())
+        ordinary = stub.SubmitCommand(recording_start("k1"))
+        assert limit_of(await refused(ordinary))[0] == "limits.requests_per_second"
+        home = pb.SubmitCommandRequest(device_id="drone-001", idempotency_key="k2")
+        home.dji.return_home.SetInParent()
+        assert not (await stub.SubmitCommand(home)).replayed
+        assert (await stub.SubmitCommand(home)).replayed
+        for call in (stub.SubmitCommand(home), stub.ListCommands(pb.ListCommandsRequest())):
+            assert limit_of(await refused(call))[0] == "limits.requests_per_second"
+
+
 async def test_watches_are_counted_until_their_client_has_gone(tmp_path: Path) -> None:
     """Of both kinds together; who goes makes room, also before anything was sent."""
     limits = Limits(LimitsSection(watches_per_credential=3), ManualClock())

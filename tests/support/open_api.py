@@ -184,7 +184,7 @@ async def serving(
         )
         commands = Commands(store, dispatcher, hub, registry, clock, VAULT, limits=counted)
         keys = Keys(store, folder / "dockgate.db.key", clock)
-        verifier = Verifier(store, keys, clock, SKEW_SECONDS, counted.rate)
+        verifier = Verifier(store, keys, clock, SKEW_SECONDS, counted)
         http = Http(**{"listen": "127.0.0.1:0", **settings})
         replies = RequestReplies(bridge, store.requests, clock, VAULT, 40)
         inbox = Inbox(store.requests, replies, clock, registry)

@@ -7,7 +7,7 @@ and a nonce is used up last, so that nobody without the secret can use up anothe
 import asyncio
 import re
 import secrets
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
@@ -16,7 +16,7 @@ from dockgate_server.access import signature
 from dockgate_server.access.keys import Keys
 from dockgate_server.clock import Clock
 from dockgate_server.errors import DockgateError, Reason, nonce_replayed
-from dockgate_server.limits import unlimited
+from dockgate_server.limits import Limits, unlimited
 from dockgate_server.limits.rate import Rate
 from dockgate_server.model.caller import Caller
 from dockgate_server.model.transitions import Nonce
@@ -59,6 +59,13 @@ class Proven:
     caller: Caller
     nonce: Nonce | None
     """To be used up with what the request does; see :meth:`Verifier.once`."""
+    counted: Rate
+    """Where it was counted."""
+
+
+def never(body: bytes) -> bool:
+    """Takes nothing for an emergency."""
+    return False
 
 
 class Verifier:
@@ -69,7 +76,7 @@ class Verifier:
         keys: The API keys.
         clock: The time.
         skew_seconds: How far a timestamp may be from our clock.
-        rate: How many requests each of them may send; as many as there come by default.
+        limits: How many requests each of them may send; as many as there come by default.
     """
 
     def __init__(
@@ -78,17 +85,24 @@ class Verifier:
         keys: Keys,
         clock: Clock,
         skew_seconds: int,
-        rate: Rate | None = None,
+        limits: Limits | None = None,
     ) -> None:
         self._store = store
         self._keys = keys
         self._clock = clock
         self._skew_seconds = skew_seconds
-        self._rate = rate or unlimited().rate
+        self._limits = limits or unlimited()
         self._forget_at = 0.0
 
-    async def proven(self, request: SignedRequest) -> Proven:
+    async def proven(
+        self, request: SignedRequest, is_emergency: Callable[[bytes], bool] = never
+    ) -> Proven:
         """The caller; the nonce has yet to be used up, by :meth:`once`.
+
+        Args:
+            request: The request.
+            is_emergency: Whether a body asks for what must get through; only looked at when the
+                caller has sent too much.
 
         Raises:
             DockgateError: UNAUTHORIZED, TIMESTAMP_EXPIRED, SIGNATURE_INVALID, RATE_LIMITED.
@@ -126,12 +140,20 @@ class Verifier:
             )
         # Whoever sends too much is refused before anything is written, and may send the same
         # request again.
-        self._rate.take(key.caller)
         if not nonce:
-            return Proven(key.caller, None)
+            self._limits.copies.take(key.caller)
+            return Proven(key.caller, None, self._limits.copies)
+        counted = self._limits.rate
+        try:
+            counted.take(key.caller)
+        except DockgateError:
+            if not is_emergency(request.body):
+                raise
+            counted = self._limits.emergencies
+            counted.take(key.caller)
         # Until then its timestamp is accepted; later the timestamp alone refuses it.
         expires = int(timestamp) + self._skew_seconds + _NONCE_MARGIN_SECONDS
-        return Proven(key.caller, Nonce(api_id, nonce, expires * 1000))
+        return Proven(key.caller, Nonce(api_id, nonce, expires * 1000), counted)
 
     @asynccontextmanager
     async def once(self, proven: Proven) -> AsyncIterator[None]:
@@ -160,7 +182,7 @@ class Verifier:
         except DockgateError as error:
             if error.reason is Reason.NONCE_REPLAYED:
                 # Whoever has sent the copy, the caller has not to pay for it.
-                self._rate.give_back(proven.caller)
+                proven.counted.give_back(proven.caller)
             raise
 
     def _check_time(self, timestamp: int) -> None:

@@ -60,7 +60,7 @@ async def serving(
         open_api = http_server(
             settings.http,
             use_cases.commands,
-            Verifier(parts.record.store, keys, clock, skew, limits.rate),
+            Verifier(parts.record.store, keys, clock, skew, limits),
             settings.stop_seconds,
             inbox=use_cases.inbox,
             limits=limits,

@@ -153,6 +153,9 @@ EVENTS: Mapping[str, Descriptor] = {
 METHODS: Mapping[str, Method] = dict(_read())
 """Every method by its DJI name."""
 
+EMERGENCIES = frozenset(one.name for one in METHODS.values() if one.spec.overtakes)
+"""The methods that go before all others, such as a stop."""
+
 PROGRESS: Mapping[str, tuple[ProgressLink, ...]] = {
     event: tuple(
         link for method in METHODS.values() for link in method.progress if link.event == event

@@ -41,6 +41,11 @@ def method_of(request: pb.SubmitCommandRequest) -> tuple[catalogue.Method, Messa
     return catalogue.METHODS[name], getattr(request.dji, name)
 
 
+def is_emergency(request: pb.SubmitCommandRequest) -> bool:
+    """Whether it submits what goes before all others."""
+    return request.dji.WhichOneof("method") in catalogue.EMERGENCIES
+
+
 def content_hash(
     request: pb.SubmitCommandRequest, method: catalogue.Method, values: dict[str, Any] | None
 ) -> bytes:

@@ -16,6 +16,7 @@ from dockgate.downlink.v1 import command_service_pb2 as pb
 from dockgate_server import errors
 from dockgate_server.codec import catalogue, dji_json, job_words
 from dockgate_server.errors import DockgateError, FieldViolation, Reason
+from dockgate_server.http import body
 from dockgate_server.model.command import Command, Job, Vendor
 
 _TEXTS = ("vendor", "device_id", "command_type", "idempotency_key")
@@ -51,6 +52,15 @@ def submission(values: Mapping[str, Any]) -> pb.SubmitCommandRequest:
     if violations := dji_json.from_dict(values.get("payload") or {}, arm, "payload"):
         raise errors.validation_failed(violations)
     return request
+
+
+def is_emergency(raw: bytes) -> bool:
+    """Whether a body is that of a submission which must get through; False if it is none."""
+    try:
+        name = body.parse_object(raw).get("command_type")
+    except DockgateError:
+        return False
+    return isinstance(name, str) and name in catalogue.EMERGENCIES
 
 
 def in_terms_of_json(error: DockgateError, command_type: str) -> DockgateError:

@@ -12,7 +12,7 @@ from aiohttp import web
 from dockgate.downlink.v1 import command_service_pb2 as pb
 from dockgate.downlink.v1 import device_request_service_pb2 as inbox_pb
 from dockgate_server.access import signature
-from dockgate_server.access.verifier import Proven, SignedRequest, Verifier
+from dockgate_server.access.verifier import Proven, SignedRequest, Verifier, never
 from dockgate_server.audit import Refused, unheard
 from dockgate_server.commands import Commands
 from dockgate_server.errors import DockgateError, Reason
@@ -152,7 +152,9 @@ class OpenApi:
     async def _submit(
         self, request: web.BaseRequest, asked: str, match: "re.Match[str]"
     ) -> web.Response:
-        caller, raw, proven = await self._proven(request, is_json=True)
+        caller, raw, proven = await self._proven(
+            request, is_json=True, is_emergency=convert.is_emergency
+        )
         # The nonce is used up in the transaction of the command: one commit for both.
         async with self._verifier.once(proven):
             submission = convert.submission(body.parse_object(raw))
@@ -213,7 +215,11 @@ class OpenApi:
             return caller, raw
 
     async def _proven(
-        self, request: web.BaseRequest, *, is_json: bool
+        self,
+        request: web.BaseRequest,
+        *,
+        is_json: bool,
+        is_emergency: Callable[[bytes], bool] = never,
     ) -> tuple[Caller, bytes, Proven]:
         """The caller and the raw body, of which nothing has been parsed before this."""
         body.check_length(request, self._max_body_bytes)
@@ -224,7 +230,7 @@ class OpenApi:
         signed = SignedRequest(
             request.method, path, query, headers=request.headers.items(), body=raw
         )
-        proven = await self._verifier.proven(signed)
+        proven = await self._verifier.proven(signed, is_emergency)
         who = proven.caller
         # Written out: dataclasses.replace() takes three times as long, and every call comes here.
         caller = Caller(who.tenant, who.principal, who.scopes, who.devices, request[_ORIGIN])

@@ -18,9 +18,12 @@ class Limits:
 
     def __init__(self, settings: LimitsSection, clock: Clock) -> None:
         self.refusals = Refusals(clock)
-        self.rate = Rate(
-            settings.requests_per_second, settings.requests_at_once, clock, self.refusals
-        )
+        self.rate = self._bucket(settings, clock)
+        """For what nobody but the caller can have sent."""
+        self.copies = self._bucket(settings, clock)
+        """For requests that anybody who has seen one can send again: those use up no others."""
+        self.emergencies = self._bucket(settings, clock)
+        """For emergencies of callers who have sent too much."""
         self.open_commands = OpenCommands(
             settings.open_commands_per_device,
             settings.open_commands_per_credential,
@@ -28,6 +31,10 @@ class Limits:
             self.refusals,
         )
         self.watches = Watches(settings.watches_per_credential, self.refusals)
+
+    def _bucket(self, settings: LimitsSection, clock: Clock) -> Rate:
+        per_second, at_once = settings.requests_per_second, settings.requests_at_once
+        return Rate(per_second, at_once, clock, self.refusals)
 
 
 def unlimited() -> Limits:

@@ -21,8 +21,6 @@ DEVICE_LIMIT = "limits.open_commands_per_device"
 CREDENTIAL_LIMIT = "limits.open_commands_per_credential"
 EMERGENCY_LIMIT = "limits.open_emergencies"
 
-_EMERGENCIES = frozenset(one.name for one in catalogue.METHODS.values() if one.spec.overtakes)
-
 _ACCEPTED, _DELIVERED, _NEW = Status.ACCEPTED, Status.DELIVERED, EventKind.ACCEPTED
 
 Place = tuple[str, str, str]
@@ -167,4 +165,4 @@ class OpenCommands:
 
 
 def _place(gateway_id: str, principal: str, command_type: str) -> Place:
-    return gateway_id, principal, command_type if command_type in _EMERGENCIES else ""
+    return gateway_id, principal, command_type if command_type in catalogue.EMERGENCIES else ""

@@ -8,8 +8,9 @@ To gRPC each call has a stream of requests, whatever the schema says; on the wir
 So the request is read here: when it is known who asks, in limited time, and with our errors.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing
+from types import MappingProxyType
 from typing import Any, Final, NoReturn, TypeAlias
 
 import grpc
@@ -32,6 +33,9 @@ Streaming = Callable[[Caller, Any], AsyncGenerator[Any, None]]
 
 Take = Callable[[Caller], None]
 """Counts a call against its caller's limit; raises a DockgateError RATE_LIMITED beyond it."""
+
+IsEmergency = Callable[[Any], bool]
+"""Whether a request asks for what must get through also when its caller has sent too much."""
 
 _UNKNOWN: Final = "grpc"
 """What the audit log calls a call of nothing."""
@@ -58,6 +62,7 @@ class Calls:
         largest: How many bytes that may have.
         refusals: Writes down each call that was refused.
         take: Counts each call that has a caller; a watch counts once, at its start.
+        take_emergency: Counts emergencies for which ``take`` has no room.
         refused: Hears of each call that was refused.
         mutual_tls: Look at clients' certificates, which TLS has verified.
     """
@@ -70,6 +75,7 @@ class Calls:
         refusals: Refusals,
         *,
         take: Take = uncounted,
+        take_emergency: Take = uncounted,
         refused: Refused = unheard,
         mutual_tls: bool = False,
     ) -> None:
@@ -79,20 +85,28 @@ class Calls:
         self._refusals = refusals
         self._mutual_tls = mutual_tls
         self._take = take
+        self._take_emergency = take_emergency
         self._refused = refused
 
-    def through(self, service: object, described: ServiceDescriptor) -> Handlers:
+    def through(
+        self,
+        service: object,
+        described: ServiceDescriptor,
+        emergencies: Mapping[str, IsEmergency] = MappingProxyType({}),
+    ) -> Handlers:
         """What to add to the server for a service of ours.
 
         Args:
             service: Has a method for each rpc, which takes the caller and the request.
             described: The service in the schema.
+            emergencies: By the names of unary methods, which of their requests are emergencies.
         """
 
         def wrapped(rpc: MethodDescriptor) -> _Handler:
             handler, read = getattr(service, rpc.name), reader(rpc.input_type, self._largest)
-            wrap = self._streaming if rpc.server_streaming else self._unary
-            return wrap(rpc.name, handler, read)
+            if rpc.server_streaming:
+                return self._streaming(rpc.name, handler, read)
+            return self._unary(rpc.name, handler, read, emergencies.get(rpc.name))
 
         return _generic(described, wrapped)
 
@@ -120,12 +134,19 @@ class Calls:
         """What to add behind all others: refuses whatever none of them takes."""
         return _Nothing(self._nothing)
 
-    def _unary(self, rpc: str, handler: Unary, read: Read) -> _Handler:
+    def _unary(
+        self, rpc: str, handler: Unary, read: Read, is_emergency: IsEmergency | None
+    ) -> _Handler:
         async def call(_: Any, context: Context) -> Any:
             one = received(context, rpc, streaming=False, mutual_tls=self._mutual_tls)
             try:
-                caller = await self._admitted(one)
-                return await handler(caller, read(await self._arrival.next(context)))
+                try:
+                    caller = await self._admitted(one)
+                except DockgateError as refused:
+                    caller, request = await self._spared(one, refused, read, is_emergency)
+                else:
+                    request = read(await self._arrival.next(context))
+                return await handler(caller, request)
             except Exception as error:
                 await self._refuse(one, error)
 
@@ -204,6 +225,23 @@ class Calls:
         call.proven, call.caller = proven, caller
         self._take(caller)
         return caller
+
+    async def _spared(
+        self, call: Call, refused: DockgateError, read: Read, is_emergency: IsEmergency | None
+    ) -> tuple[Caller, Any]:
+        """The emergency for which its caller is not refused, though he has sent too much.
+
+        Raises:
+            DockgateError: It is none, or he was refused for something else.
+        """
+        caller = call.caller
+        if caller is None or is_emergency is None:
+            raise refused
+        request = read(await self._arrival.next(call.context))
+        if not is_emergency(request):
+            raise refused
+        self._take_emergency(caller)
+        return caller, request
 
     async def _check_still(self, call: Call) -> None:
         proven = await self._who_asks(call.shown)

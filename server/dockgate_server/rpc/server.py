@@ -18,7 +18,7 @@ from dockgate_server.access.bearer import Bearers, WhoAsks, local
 from dockgate_server.access.keys import Keys
 from dockgate_server.audit import Refused, unheard
 from dockgate_server.clock import Clock, SystemClock
-from dockgate_server.commands import Commands
+from dockgate_server.commands import Commands, requests
 from dockgate_server.config import Grpc, Log
 from dockgate_server.events import EventWatching
 from dockgate_server.fleet import Fleet
@@ -57,7 +57,8 @@ class RpcServer:
             this machine may do all.
         take: Counts each call against its caller's limit.
         refused: Hears of each call that was refused.
-        limits: Writes down who is refused.
+        limits: Counts emergencies of callers who are refused by ``take``, and writes down who is
+            refused.
         clock: The time.
         log: How the workers write their log, where there are some.
     """
@@ -82,12 +83,14 @@ class RpcServer:
         self._stop_seconds = stop_seconds
         clock = clock or SystemClock()
         self._arrival = Arrival(clock, settings.request_seconds)
+        limits = limits or unlimited()
         calls = Calls(
             _who_asks(settings, keys),
             self._arrival,
             settings.max_message_bytes,
-            (limits or unlimited()).refusals,
+            limits.refusals,
             take=take,
+            take_emergency=limits.emergencies.take,
             refused=refused,
             mutual_tls=settings.tls_client_ca is not None,
         )
@@ -125,8 +128,9 @@ class RpcServer:
         else:
             self._server = Listener(terms)
             here = shares(most, terms.max_calls, clock)
+        emergencies = {"SubmitCommand": requests.is_emergency}
         self._server.add(
-            *[calls.through(*one) for one in services],
+            *[calls.through(*one, emergencies) for one in services],
             *[calls.open_to_all(*one, here.get(one[1].full_name)) for one in open_to_all],
             calls.of_nothing(),
         )
