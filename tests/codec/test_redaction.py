@@ -48,7 +48,7 @@ def test_an_address_keeps_what_names_the_file(address: str, shown: str) -> None:
     assert without_secrets({"file": {"url": address}}) == {"file": {"url": shown}}
 
 
-@pytest.mark.parametrize("value", [None, "text", 1, [], {}, [1, "a"], {"url": ["x"]}, {"a": None}])
+@pytest.mark.parametrize("value", [None, "text", 1, [], {}, [1, "a"], {"urls": ["x"]}, {"a": None}])
 def test_everything_else_stays(value: Any) -> None:
     """Also what is no object."""
     assert without_secrets(value) == value
@@ -62,6 +62,15 @@ def test_the_address_of_a_stream_is_secret_as_a_whole(address: str) -> None:
     assert without_secrets({"url": address, "url_type": 1}) == {"url_type": 1}
 
 
+@pytest.mark.parametrize("known", [True, False])
+def test_each_address_of_a_list_is_one(known: bool) -> None:
+    """Those of streams are left out; of a command that is kept null stands for them."""
+    told = {"urls": ["rtmp://h/live/hush", "https://f/a?hush", {"url": "https://f/b?hush"}, 1]}
+    kept = ["https://f/a", {"url": "https://f/b"}, 1]
+    assert without_secrets(told, known=known) == {"urls": kept}
+    assert redaction.to_keep("brand_new_method", told) == {"urls": [None, *kept]}
+
+
 @pytest.mark.parametrize("name", ["file_url", "url", "upload_url"])
 def test_every_address_loses_what_signs_it(name: str) -> None:
     """Whatever it is the address of."""
@@ -70,7 +79,14 @@ def test_every_address_loses_what_signs_it(name: str) -> None:
 
 @pytest.mark.parametrize(
     "raw",
-    [b'{"password":"hush"}', b'{"pass\\u0077ord":"hush"}', b'"password": "hush', b'{"url":""}'],
+    [
+        b'{"password":"hush"}',
+        b'{"pass\\u0077ord":"hush"}',
+        b'"password": "hush',
+        b'{"url":""}',
+        b'{"Wifi_PassPhrase":1}',
+        b'{"auth":1}',
+    ],
 )
 def test_a_message_with_a_secret_is_noticed_by_its_bytes(raw: bytes) -> None:
     """Also one that is not whole, and one that writes the name in another way."""
@@ -78,10 +94,11 @@ def test_a_message_with_a_secret_is_noticed_by_its_bytes(raw: bytes) -> None:
 
 
 def test_a_message_without_one_stays_the_same_object() -> None:
-    """Looking at its bytes is all that it costs."""
+    """Nothing is made anew."""
     data = {"result": 0, "output": {"status": "ok"}}
-    assert redaction.shown(data, orjson.dumps(data)) is data
-    assert redaction.shown({"token": 1, "a": 2}, b'{"token":1,"a":2}') == {"a": 2}
+    assert without_secrets(data) is data
+    assert without_secrets({"token": 1, "a": 2}) == {"a": 2}
+    assert not redaction.may_hold_secrets(orjson.dumps(data | {"author": 1}))
 
 
 def test_what_is_kept_of_a_command_has_the_names_of_its_secrets() -> None:
@@ -124,6 +141,30 @@ def test_of_a_method_that_nobody_knows_likely_names_are_enough(name: str) -> Non
     """However they are written: nobody has marked its fields."""
     sent = {"a": {name: "hush"}, "author": "plain"}
     assert redaction.to_keep("brand_new_method", sent) == {"a": {name: None}, "author": "plain"}
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_what_no_schema_describes_is_judged_by_its_names_everywhere(known: bool) -> None:
+    """What a device repeats of a raw method as well as the method itself."""
+    told = {"wifi_passphrase": "hush", "parts": [{"user_Password": "hush", "n": 1}], "ssid": "net"}
+    assert without_secrets(told, known=known) == {"parts": [{"n": 1}], "ssid": "net"}
+    kept = {"wifi_passphrase": None, "parts": [{"user_Password": None, "n": 1}], "ssid": "net"}
+    assert redaction.to_keep("brand_new_method", told) == kept
+
+
+def test_what_the_schema_has_without_a_mark_is_shown_where_it_is_known() -> None:
+    """It may be named as it likes."""
+    told = {"licenses": [{"common_fields": {"license_id": 7}}], "credentials": {"expire": 1}}
+    assert without_secrets(told, known=True) is told
+    assert without_secrets(told, known=False) == {}
+
+
+def test_names_that_devices_make_up_fill_no_memory() -> None:
+    """Long ones are judged, and not remembered."""
+    assert without_secrets({"x" * 100_000 + "_token": 1, "y" * 100_000: 1}) == {"y" * 100_000: 1}
+    without_secrets({f"made_up_{number}": 1 for number in range(2 * redaction._NAMES_KEPT)})
+    assert len(redaction._IF_KNOWN) == redaction._NAMES_KEPT
+    redaction._IF_KNOWN.clear()
 
 
 def test_every_marked_field_is_kept_as_null() -> None:

@@ -64,6 +64,26 @@ async def test_a_reply_that_is_hardly_json_is_recorded_without_what_it_repeats(
         assert (await rig.now(command_id)).vendor_response == b'{"result":0}'
 
 
+@pytest.mark.parametrize(
+    ("method", "kept"),
+    [
+        ("wifi_setup", {"ssid": "net"}),
+        ("unlock_license_list", {"ssid": "net", "license_id": 7}),
+    ],
+)
+async def test_what_a_device_repeats_of_a_raw_method_is_recorded_without_secrets(
+    tmp_path: Path, method: str, kept: dict[str, Any]
+) -> None:
+    """As they are sealed in the command; of others the schema says what is none."""
+    async with starting(tmp_path / "d.db") as rig:
+        output = {"ssid": "net", "wifi_passphrase": "hush", "license_id": 7}
+        answer = {"tid": "t1", "method": method, "data": {"result": 0, "output": output}}
+        rig.receive("one", REPLIES, answer)
+        await rig.settle()
+        (one,) = await ledger(rig.store)
+        assert orjson.loads(one.data) == {"result": 0, "output": kept}
+
+
 async def test_a_property_that_is_named_like_a_secret_can_be_set(tmp_path: Path) -> None:
     """Its answer names it as well."""
     async with starting(tmp_path / "d.db") as rig:

@@ -1,18 +1,20 @@
 """Which parts of commands, answers, events and requests are secret, and what is left without them.
 
 By the names of members, at any depth: those of fields that the schema marks with `debug_redact`,
-and those here, as DJI's requests have no messages in the schema.
+those here, as DJI's requests have no messages in the schema, and whatever is named like a secret,
+as nobody has marked what the schema does not have.
 """
 
+import enum
 import functools
 import operator
 import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from google.protobuf.descriptor import Descriptor
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
-from dockgate.dji.v1 import method_pb2
+from dockgate.dji.v1 import event_pb2, method_pb2, reply_pb2
 from dockgate_server.codec import catalogue
 
 _HERE = frozenset(
@@ -40,14 +42,13 @@ _HERE = frozenset(
 )
 
 _LIKE_A_SECRET = re.compile(
-    r"pass(?:word|wd|phrase)|secret|token|credential|licen[cs]e|authori[sz]ation|psk|^auth$"
+    r"pass(?:word|wd|phrase)|secret|token|credential|licen[cs]e|authori[sz]ation|psk|\bauth\b"
     r"|(?:api|access|app|private)_?key",
     re.IGNORECASE,
 )
-"""What is secret in a method that the schema does not have, as nobody has marked its fields: rather
-too much than too little, as it is sealed until the command has ended and not taken away."""
+"""What is secret where the schema does not say otherwise: rather too much than too little."""
 
-_ADDRESS = re.compile(r"(?:\w+_)?url")
+_ADDRESS = re.compile(r"(?:\w+_)?urls?")
 """The names of addresses. Of a file's address nothing is secret but what gives access to it."""
 
 _FILE = re.compile(r"(?!\w+:|[^/?#]*=)|https?://", re.IGNORECASE)
@@ -57,34 +58,57 @@ or the whole is what gives access ("rtmp://host/live/KEY", "channel=â€¦&token=â€
 _SECRET_IN_ADDRESS = re.compile(r"(?<=://)[^/?#@]*@|[?#].*", re.DOTALL)
 
 
-def without_secrets(value: Any) -> Any:
+class _Kind(enum.Enum):
+    """What a member is, by its name."""
+
+    PLAIN = enum.auto()
+    SECRET = enum.auto()
+    ADDRESS = enum.auto()
+
+
+_PLAIN, _SECRET, _IS_ADDRESS = _Kind.PLAIN, _Kind.SECRET, _Kind.ADDRESS
+
+_GONE = object()
+
+_NESTED = (dict, list)
+
+_NAMES_KEPT = 4096
+_LONGEST_NAME_KEPT = 64
+
+
+class _Kinds(dict[str, _Kind]):
+    """What members are by their names, each judged once.
+
+    A device may make up names: so many are kept, and no long ones.
+    """
+
+    def __init__(self, judge: Callable[[str], _Kind]) -> None:
+        super().__init__()
+        self._judge = judge
+
+    def __missing__(self, name: str) -> _Kind:
+        kind = self._judge(name)
+        if len(self) < _NAMES_KEPT and len(name) <= _LONGEST_NAME_KEPT:
+            self[name] = kind
+        return kind
+
+
+def without_secrets(value: Any, *, known: bool = True) -> Any:
     """The value without its secret members, and addresses without what gives access.
 
     An address of a stream is secret as a whole, and left out.
-    """
-    if isinstance(value, list):
-        return [without_secrets(one) for one in value]
-    if not isinstance(value, dict):
-        return value
-    members = {}
-    for name, one in value.items():
-        is_address = _ADDRESS.fullmatch(name) is not None
-        if is_address and isinstance(one, str):
-            if _FILE.match(one):
-                members[name] = _SECRET_IN_ADDRESS.sub("", one)
-        elif is_address or name not in _secret_names():
-            members[name] = without_secrets(one)
-    return members
-
-
-def shown(data: Any, raw: bytes) -> Any:
-    """What may be shown of the `data` of a message, at almost no cost for one without secrets.
 
     Args:
-        data: The parsed member.
-        raw: JSON in which it stands.
+        value: The `data` of a message, or all of it.
+        known: Whether the schema has what the message is about; then it also says which members
+            are no secret, though they are named like one.
+
+    Returns:
+        The same object where nothing is secret.
     """
-    return without_secrets(data) if may_hold_secrets(raw) else data
+    kinds = _IF_KNOWN if known else _IF_UNKNOWN
+    # Mostly nothing is; to see that takes half of the time.
+    return value if _is_plain(value, kinds) else _without(value, kinds, _GONE)
 
 
 def may_hold_secrets(raw: bytes) -> bool:
@@ -103,14 +127,10 @@ def to_keep(command_type: str, values: Any) -> Any:
     """
     method = catalogue.METHODS.get(command_type)
     if method is None:
-        known = _secret_names()
-        return _blanked(
-            values,
-            lambda name: name in known or _LIKE_A_SECRET.search(name) is not None,
-            addresses=True,
-        )
-    names = _names_of(method.descriptor)
-    return _blanked(values, names.__contains__, addresses=False) if names else values
+        return _without(values, _IF_UNKNOWN, None)
+    return (
+        _without(values, _marks_of(method.descriptor), None) if has_marks(command_type) else values
+    )
 
 
 def has_marks(command_type: str) -> bool:
@@ -118,23 +138,74 @@ def has_marks(command_type: str) -> bool:
     return bool(_names_of(catalogue.METHODS[command_type].descriptor))
 
 
-def _blanked(value: Any, is_secret: Callable[[str], bool], *, addresses: bool) -> Any:
-    """The value with null for each secret; the same object where there is none."""
+def _is_plain(value: Any, kinds: _Kinds) -> bool:
+    if isinstance(value, dict):
+        for name, one in value.items():
+            if kinds[name] is not _PLAIN:
+                return False
+            if isinstance(one, _NESTED) and not _is_plain(one, kinds):
+                return False
+    elif isinstance(value, list):
+        for one in value:
+            if isinstance(one, _NESTED) and not _is_plain(one, kinds):
+                return False
+    return True
+
+
+def _without(value: Any, kinds: _Kinds, instead: object) -> Any:
+    """The value with something else in the place of secrets; the same object if there is none.
+
+    Args:
+        value: Any JSON.
+        kinds: What members are.
+        instead: What stands in the place of a secret; ``_GONE`` leaves it out.
+    """
+    if isinstance(value, dict):
+        members: dict[str, Any] = {}
+        for name, one in value.items():
+            kind = kinds[name]
+            if kind is _PLAIN:
+                kept = _without(one, kinds, instead) if isinstance(one, _NESTED) else one
+            elif kind is _SECRET:
+                kept = instead
+            else:
+                kept = _address(one, kinds, instead)
+            if kept is not _GONE:
+                members[name] = kept
+        same = all(members.get(name, _GONE) is one for name, one in value.items())
+        return value if same else members
     if isinstance(value, list):
-        parts = [_blanked(one, is_secret, addresses=addresses) for one in value]
-        return parts if any(map(operator.is_not, parts, value)) else value
-    if not isinstance(value, dict):
+        return _list(value, [_without(one, kinds, instead) for one in value])
+    return value
+
+
+def _address(value: Any, kinds: _Kinds, instead: object) -> Any:
+    if isinstance(value, str):
+        if not _FILE.match(value):
+            return instead
+        return _SECRET_IN_ADDRESS.sub("", value) if _SECRET_IN_ADDRESS.search(value) else value
+    if isinstance(value, list):
+        return _list(value, [_address(one, kinds, instead) for one in value])
+    return _without(value, kinds, instead)
+
+
+def _list(value: list[Any], parts: list[Any]) -> list[Any]:
+    if all(map(operator.is_, parts, value)):
         return value
-    members = {}
-    for name, one in value.items():
-        if addresses and _ADDRESS.fullmatch(name):
-            shown = without_secrets({name: one}).get(name)
-            members[name] = one if shown == one else shown
-        elif is_secret(name):
-            members[name] = None
-        else:
-            members[name] = _blanked(one, is_secret, addresses=addresses)
-    return members if any(members[name] is not one for name, one in value.items()) else value
+    return [one for one in parts if one is not _GONE]
+
+
+def _of_known(name: str) -> _Kind:
+    return _PLAIN if name in _plain_names() else _of_unknown(name)
+
+
+def _of_unknown(name: str) -> _Kind:
+    if _ADDRESS.fullmatch(name):
+        return _IS_ADDRESS
+    return _SECRET if name in _secret_names() or _LIKE_A_SECRET.search(name) else _PLAIN
+
+
+_IF_KNOWN, _IF_UNKNOWN = _Kinds(_of_known), _Kinds(_of_unknown)
 
 
 @functools.cache
@@ -143,26 +214,41 @@ def _secret_names() -> frozenset[str]:
 
 
 @functools.cache
+def _plain_names() -> frozenset[str]:
+    """The names that fields of the schema have and that are a secret nowhere."""
+    schema = (method_pb2.Method, reply_pb2.Reply, event_pb2.Event)
+    found = {field.name for one in schema for field in _fields(one.DESCRIPTOR, set())}
+    return frozenset(n for n in found if n not in _secret_names() and not _ADDRESS.fullmatch(n))
+
+
+@functools.cache
 def _names_of(descriptor: Descriptor) -> frozenset[str]:
-    return frozenset(_marked(descriptor, set()))
+    """The names of fields that the schema marks, in a message and all below it."""
+    marked = (one for one in _fields(descriptor, set()) if one.GetOptions().debug_redact)
+    return frozenset(field.name for field in marked)
+
+
+@functools.cache
+def _marks_of(descriptor: Descriptor) -> _Kinds:
+    marked = _names_of(descriptor)
+    return _Kinds(lambda name: _SECRET if name in marked else _PLAIN)
 
 
 @functools.cache
 def _telltale() -> re.Pattern[bytes]:
-    """What a message with a secret has somewhere in it. One pattern takes half of many searches."""
-    names = _secret_names()
-    shortest = [one for one in sorted(names) if not any(o in one for o in names - {one})]
+    """What a message with a secret has somewhere in it."""
+    names = map(re.escape, sorted(_secret_names()))
     # An escape could hide a name.
-    return re.compile("|".join(map(re.escape, (*shortest, "\\u"))).encode())
+    found = "|".join((_LIKE_A_SECRET.pattern, "url", *names, r"\\u"))
+    return re.compile(found.encode(), re.IGNORECASE)
 
 
-def _marked(descriptor: Descriptor, seen: set[str]) -> Iterable[str]:
-    """The names of fields that the schema marks, in a message and all below it."""
+def _fields(descriptor: Descriptor, seen: set[str]) -> Iterable[FieldDescriptor]:
+    """The fields of a message and of all below it."""
     if descriptor.full_name in seen:
         return
     seen.add(descriptor.full_name)
     for field in descriptor.fields:
-        if field.GetOptions().debug_redact:
-            yield field.name
+        yield field
         if field.message_type is not None:
-            yield from _marked(field.message_type, seen)
+            yield from _fields(field.message_type, seen)

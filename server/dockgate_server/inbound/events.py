@@ -122,7 +122,7 @@ class Events:
             about = {"gateway": gateway_id, "tid": content.tid[:_LONGEST_NAME]}
             about["flaw"] = content.flaw
             self._unreadable.write(_log.warning, "event_kept_in_part", **about)
-        new = _read(gateway_id, content, message.payload, self._clock.now_ms())
+        new = _read(gateway_id, content, self._clock.now_ms())
         for job in new.jobs:
             self._heard(job)
         told = None if new.repeat_key is None else self._known.get(new.repeat_key)
@@ -257,9 +257,10 @@ def _acknowledge(told: _Told) -> None:
     told.unacknowledged.clear()
 
 
-def _read(gateway_id: str, content: envelope.Envelope, payload: bytes, now: int) -> NewEvent:
+def _read(gateway_id: str, content: envelope.Envelope, now: int) -> NewEvent:
     method = content.method or ""
-    data = orjson.dumps(redaction.shown(content.data, payload))
+    is_known = method in catalogue.EVENTS
+    data = orjson.dumps(redaction.without_secrets(content.data, known=is_known))
     return NewEvent(
         gateway_id=gateway_id,
         method=method,

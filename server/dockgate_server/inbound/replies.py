@@ -53,6 +53,7 @@ class Replies:
     def handle(self, gateway_id: str, content: envelope.Envelope | None, message: Inbound) -> None:
         """See :data:`~dockgate_server.inbound.router.Handler`."""
         now = self._clock.now_ms()
+        is_known = content is not None and content.method in catalogue.METHODS
         if self._channel is Channel.DRC and content is not None:
             if not self._answers_drc(content):
                 message.acknowledge()  # one of the pushes that share the topic
@@ -64,14 +65,15 @@ class Replies:
             payload = message.payload
             if redaction.may_hold_secrets(payload):
                 if content is not None and not content.flaw:
-                    payload = orjson.dumps(redaction.without_secrets(orjson.loads(payload)))
+                    whole = redaction.without_secrets(orjson.loads(payload), known=is_known)
+                    payload = orjson.dumps(whole)
                 else:
                     # What cannot be read as a whole cannot be told apart either.
                     reason = f"{reason}; its {len(payload)} bytes may hold secrets and are not kept"
                     payload = b""
             self._record(Unmatched(gateway_id, "", method, reason, payload, now), message)
             return
-        shown = redaction.shown(content.data, message.payload)
+        shown = redaction.without_secrets(content.data, known=is_known)
         raw_data, note = orjson.dumps(shown), ""
         if content.flaw:
             note = f"the reply {content.flaw}"

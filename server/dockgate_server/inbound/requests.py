@@ -17,6 +17,7 @@ import structlog
 from dockgate_server.bridge.interface import Inbound
 from dockgate_server.clock import Clock, pause
 from dockgate_server.codec import envelope
+from dockgate_server.codec.device_requests import is_known
 from dockgate_server.codec.redaction import without_secrets
 from dockgate_server.errors import DockgateError
 from dockgate_server.inbound.repetition import repeat_key
@@ -98,7 +99,7 @@ class Requests:
             self._of_no_use.write(_log.warning, "unanswerable_request", topic=message.topic)
             message.acknowledge()
             return
-        shown = orjson.dumps(without_secrets(asked.data))
+        shown = orjson.dumps(without_secrets(asked.data, known=is_known(asked.method)))
         key = repeat_key(asked.gateway_id, asked.tid, asked.bid, asked.method, shown)
         if key in self._serving:
             message.acknowledge()  # repeated before it was answered; the first one stands
@@ -174,7 +175,8 @@ class Requests:
         asked, payload = arrived.asked, arrived.shown
         if len(payload) > _LARGEST_PAYLOAD:
             _log.warning("request_kept_in_part", **arrived.about, bytes=len(payload))
-            payload = orjson.dumps(_in_part(without_secrets(asked.data)))
+            shown = without_secrets(asked.data, known=is_known(asked.method))
+            payload = orjson.dumps(_in_part(shown))
         now = self._clock.now_ms()
         return NewRequest(
             id=str(uuid.uuid4()),

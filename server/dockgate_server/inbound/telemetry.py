@@ -32,7 +32,7 @@ class Telemetry:
         """See :data:`~dockgate_server.inbound.router.Handler`; here the sender is any device."""
         known = self._registry.knows(serial_number)
         if content is not None and isinstance(content.data, dict) and known:
-            data = redaction.shown(content.data, message.payload)
+            data = redaction.without_secrets(content.data)
             self._put(serial_number, data, self._clock.now_ms())
             self._registry.feed.state_changed(serial_number)
         message.acknowledge()

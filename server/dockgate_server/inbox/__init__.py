@@ -133,7 +133,7 @@ class Inbox:
             data = payload
         written = orjson.dumps(data)
         check_data(written)
-        shown = without_secrets(data)
+        shown = without_secrets(data, known=device_requests.is_known(known.request_type))
         reply = Reply(
             code=request.reply_code,
             message=request.reply_message,
