@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 from support.clock import ManualClock
+from support.log import Log
 
 from dockgate_server.clock import SystemClock
 from dockgate_server.supervision import Supervisor, TaskEnded
@@ -32,21 +33,30 @@ async def test_a_stop_ends_the_wait() -> None:
     assert cancelled == ["runs"]
 
 
-async def test_a_task_that_dies_ends_the_wait_with_its_reason() -> None:
-    """By name, and with the exception as cause."""
+async def test_a_task_that_dies_ends_the_wait_with_its_reason(log: Log) -> None:
+    """By name, and with the exception as cause; its traceback is in the log, once."""
 
     async def dies() -> None:
-        raise ValueError("a bug")
+        raise ValueError("a\nbug")
 
     async with Supervisor() as supervisor:
         supervisor.start("dispatcher", dies())
         supervisor.start("other", _forever())
         with pytest.raises(TaskEnded, match="the task 'dispatcher' has ended") as ended:
             await asyncio.wait_for(supervisor.wait(asyncio.Event()), 5)
+    assert str(ended.value) == "the task 'dispatcher' has ended: ValueError: a bug"
     assert isinstance(ended.value.__cause__, ValueError)
+    assert log == [
+        {
+            "event": "part_ended",
+            "log_level": "critical",
+            "task": "dispatcher",
+            "exc_info": ended.value.__cause__,
+        }
+    ]
 
 
-async def test_a_task_that_returns_has_died_too() -> None:
+async def test_a_task_that_returns_has_died_too(log: Log) -> None:
     """Silence is the worst failure."""
 
     async def returns() -> None:
@@ -57,6 +67,7 @@ async def test_a_task_that_returns_has_died_too() -> None:
         with pytest.raises(TaskEnded) as ended:
             await asyncio.wait_for(supervisor.wait(asyncio.Event()), 5)
     assert ended.value.__cause__ is None
+    assert [(one["event"], one["task"]) for one in log] == [("part_ended", "bridge")]
 
 
 async def test_a_task_of_somebody_else_is_watched_but_not_ended() -> None:

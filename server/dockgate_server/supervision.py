@@ -7,7 +7,13 @@ accept commands that it no longer sends.
 import asyncio
 from collections.abc import Coroutine
 from types import TracebackType
-from typing import Any
+from typing import Any, Final
+
+import structlog
+
+_LONGEST_REASON: Final = 300
+
+_log = structlog.get_logger(__name__)
 
 
 class TaskEnded(Exception):
@@ -64,6 +70,15 @@ class Supervisor:
     def _note_end(self, task: "asyncio.Task[None]") -> None:
         if self._ended.done():
             return
-        ended = TaskEnded(f"the task {task.get_name()!r} has ended")
-        ended.__cause__ = None if task.cancelled() else task.exception()
+        cause = None if task.cancelled() else task.exception()
+        # Here, as nobody else is sure to have the traceback.
+        _log.critical("part_ended", task=task.get_name(), exc_info=cause)
+        ended = TaskEnded(f"the task {task.get_name()!r} has ended{_why(cause)}")
+        ended.__cause__ = cause
         self._ended.set_exception(ended)
+
+
+def _why(cause: BaseException | None) -> str:
+    if cause is None:
+        return ""
+    return f": {' '.join(f'{type(cause).__name__}: {cause}'.split())}"[:_LONGEST_REASON]

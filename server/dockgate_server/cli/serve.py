@@ -116,7 +116,7 @@ def _run(settings: "Settings", *, as_json: bool) -> None:
     except app.StartProblem as problem:
         raise Problem(str(problem), code="CANNOT_START") from problem
     except supervision.TaskEnded as ended:
-        # Its traceback is a bug's, and in the log.
+        # The traceback is in the log.
         raise Problem(f"stopped, because {ended}", code="STOPPED") from ended
 
 

@@ -231,12 +231,35 @@ async def test_a_worker_that_ends_is_noticed(server: RpcServer, stub: Any) -> No
     watching = stub.WatchCommands(pb.WatchCommandsRequest())
     await watching.read()
     running = asyncio.create_task(server.run())
-    os.kill(pids(server)[0], signal.SIGKILL)
-    with pytest.raises(WorkerEnded):
+    pid = pids(server)[0]
+    os.kill(pid, signal.SIGKILL)
+    with pytest.raises(WorkerEnded, match=f"a gRPC worker, pid {pid}, was ended by SIGKILL"):
         async with asyncio.timeout(10):
             await running
     with pytest.raises(grpc.aio.AioRpcError):
         await watching.read()
+
+
+@pytest.mark.parametrize(
+    ("code", "how"),
+    [(-15, "was ended by SIGTERM"), (-1000, "by signal 1000"), (3, "code 3"), (None, "has closed")],
+)
+async def test_it_is_told_how_a_worker_has_ended(code: int | None, how: str) -> None:
+    """By a signal, by itself, or not at all yet."""
+
+    class Process:
+        pid = 4711
+
+        def wait(self, timeout: float) -> int:
+            if code is None:
+                raise subprocess.TimeoutExpired("worker", timeout)
+            return code
+
+    worker = pool._Worker(lambda *_: pytest.fail("it serves nobody"))
+    worker._process = Process()  # type: ignore[assignment]
+    told = await worker.ending()
+    assert told.startswith("a gRPC worker, pid 4711, ")
+    assert how in told
 
 
 async def test_a_worker_that_hangs_is_noticed(core: Core, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -249,7 +272,7 @@ async def test_a_worker_that_hangs_is_noticed(core: Core, monkeypatch: pytest.Mo
         done, _ = await asyncio.wait((running,), timeout=0.3)
         assert not done
         os.kill(pids(server)[0], signal.SIGSTOP)
-        with pytest.raises(WorkerEnded, match="silent"):
+        with pytest.raises(WorkerEnded, match=f"pid {pids(server)[0]}, is silent"):
             async with asyncio.timeout(10):
                 await running
 

@@ -108,10 +108,13 @@ class Workers:
                 )
                 if self._is_stopping:
                     break
-                if any(worker.gone.is_set() for worker in self._workers):
-                    raise WorkerEnded("a gRPC worker has ended")
-                if not all(worker.is_alive for worker in self._workers):
-                    raise WorkerEnded(f"a gRPC worker is silent for {_ALIVE_SECONDS:g} s")
+                # First: then the others have not had their time to answer.
+                for worker in self._workers:
+                    if worker.gone.is_set():
+                        raise WorkerEnded(await worker.ending())
+                for worker in self._workers:
+                    if not worker.is_alive:
+                        raise WorkerEnded(f"{worker.name} is silent for {_ALIVE_SECONDS:g} s")
         finally:
             for one in gone:
                 one.cancel()
@@ -191,6 +194,24 @@ class _Worker:
         """Ask for a sign of life."""
         self.is_alive = False
         self.channel.send(Kind.ALIVE)
+
+    @property
+    def name(self) -> str:
+        """What to call it."""
+        return f"a gRPC worker, pid {self._process.pid}," if self._process else "a gRPC worker"
+
+    async def ending(self) -> str:
+        """How the process has ended, as a sentence."""
+        assert self._process is not None
+        try:
+            # Its connection is closed a moment before it can be asked for its end.
+            code = await asyncio.to_thread(self._process.wait, _LEAVE_SECONDS)
+        except subprocess.TimeoutExpired:
+            return f"{self.name} has closed its connection"
+        if code >= 0:
+            return f"{self.name} has ended with exit code {code}"
+        names = {one.value: one.name for one in signal.Signals}
+        return f"{self.name} was ended by {names.get(-code, f'signal {-code}')}"
 
     async def stop(self, seconds: float) -> None:
         """End the process, after its calls."""
