@@ -9,7 +9,15 @@ from google.protobuf.message import Message
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dockgate.dji.v1 import camera_pb2, device_pb2, file_pb2, live_pb2, method_pb2, wayline_pb2
+from dockgate.dji.v1 import (
+    camera_pb2,
+    device_pb2,
+    file_pb2,
+    live_pb2,
+    method_pb2,
+    raw_pb2,
+    wayline_pb2,
+)
 from dockgate.dji.v1.options_pb2 import EMPTY_DATA_NULL, EMPTY_DATA_UNSPECIFIED
 from dockgate.downlink.v1 import command_service_pb2 as pb
 from dockgate_server.codec import catalogue, dji_json
@@ -134,6 +142,18 @@ def test_a_double_takes_any_number_that_fits() -> None:
     assert wrong({"break_point": {"height": 10**400}}, wayline_pb2.FlighttaskPrepare()) == {
         "payload.break_point.height": "must be a number that fits into 64 bits"
     }
+
+
+def test_whole_numbers_that_a_struct_would_change_are_named() -> None:
+    """Each where it stands. Beyond 64 bits nobody can tell any more whether one was changed."""
+    kept = [2**53, -(2**53), 2**60, 2**63, 0.1, 1e15, True, "9007199254740993", None]
+    for changed in (2**53 + 1, -(2**53) - 1, 2**63 - 1, 2**64 - 1, 1e20, -1e300, 10**400):
+        data = {"a": kept, "b": [{"c": changed}], "d": changed}
+        found = wrong({"data": data}, raw_pb2.RawMethod())
+        assert list(found) == ["payload.data.b[0].c", "payload.data.d"], changed
+    message = raw_pb2.RawMethod()
+    assert dji_json.from_dict({"data": {"a": kept}}, message) == []
+    assert dji_json.to_dict(message) == {"data": {"a": kept}}
 
 
 def test_text_that_is_no_text_is_named() -> None:

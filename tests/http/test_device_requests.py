@@ -169,6 +169,7 @@ async def test_a_query_that_means_nothing_is_refused(
         ({"reply_code": 0, "reply_message": "x" * 1001}, ["reply_message"]),
         ({"reply_code": 0, "output": {}}, ["output"]),
         ({"reply_code": 0, "payload": {"result": 1}}, ["payload.result"]),
+        ({"reply_code": 0, "payload": {"a": [{"size": 2**53 + 1}]}}, ["payload.a[0].size"]),
     ],
 )
 async def test_a_reply_that_is_wrong_names_its_fields(

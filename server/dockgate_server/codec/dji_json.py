@@ -17,7 +17,7 @@ from google.protobuf.message import Message
 from google.protobuf.unknown_fields import UnknownFieldSet
 
 from dockgate.dji.v1 import options_pb2, raw_pb2
-from dockgate_server.codec import enums
+from dockgate_server.codec import enums, exact
 from dockgate_server.errors import FieldViolation
 
 _Encode = Callable[[Any], Any]
@@ -243,6 +243,8 @@ def _set(
             return [FieldViolation(where, f"must be an object, not {_kind(value)}")]
         part = getattr(message, field.name)
         if field.message_type.full_name == _STRUCT:
+            if changed := list(exact.inexact(value, where)):
+                return changed
             try:
                 json_format.ParseDict(value, part)
             except json_format.ParseError:

@@ -9,6 +9,7 @@ from google.protobuf import json_format, struct_pb2
 
 from dockgate.downlink.v1 import device_request_service_pb2 as pb
 from dockgate_server import errors
+from dockgate_server.codec import exact
 from dockgate_server.errors import FieldViolation
 from dockgate_server.http.convert import present, time
 from dockgate_server.model.command import Vendor
@@ -67,6 +68,7 @@ def reply(request_id: str, values: Mapping[str, Any]) -> pb.ReplyDeviceRequestRe
         violations.append(FieldViolation("reply_message", "must be text"))
     if payload is not None and not isinstance(payload, dict):
         violations.append(FieldViolation("payload", "must be an object"))
+    violations += exact.inexact(payload, "payload")
     known = ", ".join(_MEMBERS)
     violations += [
         FieldViolation(name, f"is not a field here; the fields are {known}")
