@@ -14,6 +14,9 @@ _AT_ONCE = 256
 _RANDOM_BYTES = 10
 _VARIANTS = "89ab"
 
+LONGEST = 36
+"""Characters. Whatever is longer is the id of nothing."""
+
 _random: deque[bytes] = deque()
 
 

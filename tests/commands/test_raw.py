@@ -40,6 +40,18 @@ async def test_whole_numbers_travel_without_a_point(permitting: core.Core) -> No
     assert sent.content["data"] == {"n": 7, "x": 0.5, "large": 1e20}
 
 
+async def test_data_is_as_deep_as_http_can_say_it(permitting: core.Core) -> None:
+    """Eighteen levels, as there are two more around it."""
+    fine: dict[str, Any] = {}
+    for _ in range(16):
+        fine = {"a": fine}
+    with pytest.raises(DockgateError) as caught:
+        await permitting.commands.submit(LOCAL, raw(a=[fine]))
+    assert [one.field for one in caught.value.violations] == ["dji.raw_method.data"]
+    assert "18 levels" in caught.value.message
+    await permitting.commands.submit(LOCAL, raw(a=fine))
+
+
 async def test_a_number_that_json_cannot_write_is_named(permitting: core.Core) -> None:
     """By the path under which the caller wrote it."""
     with pytest.raises(DockgateError) as caught:

@@ -154,6 +154,7 @@ def _no_vendor() -> Request:
         (_without_payload_index(), ["dji.camera_recording_start.payload_index"]),
         (_empty_payload_index(), ["dji.camera_recording_start.payload_index"]),
         (_no_vendor(), ["vendor_method"]),
+        (Request(), ["device_id", "idempotency_key", "vendor_method"]),
         (
             _flight(_nothing_in_the_file),
             [f"dji.flighttask_prepare.file.{name}" for name in ("fingerprint", "url")],

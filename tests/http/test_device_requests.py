@@ -157,6 +157,19 @@ async def test_a_query_that_means_nothing_is_refused(
     assert (answer.status, answer.code) == (400, code)
 
 
+async def test_a_reply_is_as_deep_over_http_as_over_grpc(
+    api: OpenApiUnderTest, key: NewKey
+) -> None:
+    """Nineteen levels of payload, in one of the body."""
+    request = await _recorded(api)
+    payload: dict[str, Any] = {}
+    for _ in range(18):
+        payload = {"a": payload}
+    deeper = await _reply(api, key, request.id, {"reply_code": 0, "payload": {"a": payload}})
+    assert (deeper.status, deeper.code) == (400, "INVALID_REQUEST_BODY")
+    assert (await _reply(api, key, request.id, {"reply_code": 0, "payload": payload})).status == 202
+
+
 @pytest.mark.parametrize(
     ("body", "fields"),
     [

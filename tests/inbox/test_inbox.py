@@ -231,7 +231,7 @@ async def test_each_call_needs_its_scope(desk: Desk) -> None:
 
 
 async def test_a_list_is_newest_first_and_filtered(desk: Desk) -> None:
-    """By gateway device, type and state; another vendor has none."""
+    """By gateway device, type and state."""
     await desk.asked("one", tid="t1")
     await desk.asked("two", tid="t2", gateway="dock-002")
     answered = await desk.asked("one", tid="t3", gateway="dock-002")
@@ -241,7 +241,34 @@ async def test_a_list_is_newest_first_and_filtered(desk: Desk) -> None:
     assert await _listed(desk, vendor="dji", request_type="one") == ["t3", "t1"]
     assert await _listed(desk, device_id="dock-002") == ["t3", "t2"]
     assert await _listed(desk, statuses=[replied]) == ["t3"]
-    assert await _listed(desk, vendor="acme") == []
+    with pytest.raises(DockgateError) as caught:
+        await _listed(desk, vendor="acme")
+    assert caught.value.reason is Reason.UNSUPPORTED_VENDOR
+
+
+async def test_an_answer_is_as_deep_as_http_can_say_it(desk: Desk) -> None:
+    """Nineteen levels, as there is one more around it."""
+    request = await desk.asked("a_newer_request")
+    deep: dict[str, Any] = {}
+    for _ in range(16):
+        deep = {"a": deep}
+    with pytest.raises(DockgateError) as caught:
+        await desk.reply(request.id, output={"a": [deep]})
+    assert caught.value.reason is Reason.VALIDATION_FAILED
+    assert [one.field for one in caught.value.violations] == ["payload"]
+    await desk.reply(request.id, output={"a": deep})
+    assert desk.last().content["data"]["output"] == {"a": deep}
+
+
+async def test_an_id_of_a_request_has_no_case_and_any_form(desk: Desk) -> None:
+    """It is a UUID; what is none is that of no request."""
+    request = await desk.asked("a_newer_request")
+    assert (await desk.inbox.get(LOCAL, _get(request.id.upper()))).id == request.id
+    assert (await desk.reply(request.id.upper())).id == request.id
+    for call in (desk.inbox.get(LOCAL, _get("x" * 1000)), desk.reply("x" * 1000)):
+        with pytest.raises(DockgateError) as caught:
+            await call
+        assert caught.value.reason is Reason.DEVICE_REQUEST_NOT_FOUND
 
 
 async def test_a_list_goes_on_page_by_page(desk: Desk) -> None:

@@ -180,13 +180,28 @@ async def test_an_unknown_device_is_not_found(stub: Any, core: Core) -> None:
 
 
 async def test_an_unknown_command_is_not_found(stub: Any) -> None:
-    """Whatever its id looks like."""
-    for command_id in ("03fb4905-d3cf-68b0-36fc-36975d618724", "nonsense"):
-        assert await refused(stub.GetCommand(pb.GetCommandRequest(command_id=command_id))) == (
-            "NOT_FOUND",
-            "COMMAND_NOT_FOUND",
-            [],
-        )
+    """Whatever its id looks like, to see as well as to withdraw or to watch."""
+    for command_id in ("03fb4905-d3cf-68b0-36fc-36975d618724", "nonsense", "x" * 1000):
+        for call in (
+            stub.GetCommand(pb.GetCommandRequest(command_id=command_id)),
+            stub.CancelCommand(pb.CancelCommandRequest(command_id=command_id)),
+            stub.WatchCommand(pb.WatchCommandRequest(command_id=command_id)).read(),
+        ):
+            assert await refused(call) == ("NOT_FOUND", "COMMAND_NOT_FOUND", [])
+
+
+async def test_an_id_has_no_case(stub: Any, core: Core) -> None:
+    """It is a UUID; we write it in small letters."""
+    command_id = (await stub.SubmitCommand(recording_start("k1"))).command.command_id
+    await core.reply(command_id, {"result": 0})
+    large = command_id.upper()
+    found = (await stub.GetCommand(pb.GetCommandRequest(command_id=large))).command
+    assert found.command_id == command_id
+    watch = stub.WatchCommand(pb.WatchCommandRequest(command_id=large))
+    revisions = [update.event.revision async for update in watch]
+    assert revisions == list(range(1, found.revision + 1))
+    _, why, _ = await refused(stub.CancelCommand(pb.CancelCommandRequest(command_id=large)))
+    assert why == "COMMAND_NOT_CANCELLABLE"
 
 
 async def test_a_failed_command_shows_the_devices_words(stub: Any, core: Core) -> None:

@@ -155,9 +155,8 @@ class Commands:
             DockgateError: VALIDATION_FAILED, FORBIDDEN, COMMAND_NOT_FOUND.
         """
         asking.need(caller, Scope.READ)
-        asking.check(request)
-        reach = Reach(self._registry, caller)
-        return await requests.find(self._store, reach, request.command_id)
+        command_id = requests.command_id(request)
+        return await requests.find(self._store, Reach(self._registry, caller), command_id)
 
     async def list(self, caller: Caller, request: pb.ListCommandsRequest) -> tuple[Page, str]:
         """A page of commands, newest first, and the token of the next one ("" behind the last).
@@ -198,9 +197,9 @@ class Commands:
                 COMMAND_NOT_CANCELLABLE, UNAVAILABLE.
         """
         asking.need(caller, Scope.CREATE)
-        asking.check(request)
+        command_id = requests.command_id(request)
         reach = Reach(self._registry, caller)
-        command = await requests.find(self._store, reach, request.command_id)
+        command = await requests.find(self._store, reach, command_id)
         now = self._clock.now_ms()
         audit = by(caller, now, "cancel_command")._replace(
             target=command.id, device_id=command.device_id, method=command.command_type
@@ -209,7 +208,7 @@ class Commands:
         if cancelled:
             return cancelled[-1].command
         # Somebody else has decided before: the dispatcher, the device, the deadline, a canceller.
-        command = await requests.find(self._store, reach, request.command_id)
+        command = await requests.find(self._store, reach, command_id)
         if command.failure_code is not FailureCode.CANCELLED:
             raise requests.not_cancellable(command)
         return command

@@ -6,16 +6,21 @@ from typing import Any
 import orjson
 from google.protobuf.message import Message
 
+from dockgate.dji.v1 import raw_pb2
 from dockgate.downlink.v1 import command_pb2
 from dockgate.downlink.v1 import command_service_pb2 as pb
-from dockgate_server import asking, errors
-from dockgate_server.codec import catalogue, dji_json, rules
+from dockgate_server import asking, command_ids, errors
+from dockgate_server.codec import catalogue, dji_json, envelope, rules
 from dockgate_server.devices.reach import Reach
 from dockgate_server.errors import DockgateError, FieldViolation, Reason, Subject
 from dockgate_server.model.audit import Entry, Outcome
 from dockgate_server.model.caller import Caller
 from dockgate_server.model.command import Command, CommandFilter, Status, Vendor
 from dockgate_server.store.interface import Store
+
+
+_DEEPEST_RAW_DATA = envelope.DEEPEST - 2
+"""As deep as it can be in the body of an HTTP request."""
 
 
 def method_of(request: pb.SubmitCommandRequest) -> tuple[catalogue.Method, Message]:
@@ -26,7 +31,8 @@ def method_of(request: pb.SubmitCommandRequest) -> tuple[catalogue.Method, Messa
     """
     if request.WhichOneof("vendor_method") is None:
         example = "set the arm of the vendor and in it the arm of the method"
-        raise errors.validation_failed([FieldViolation("vendor_method", f"is required: {example}")])
+        missing = FieldViolation("vendor_method", f"is required: {example}")
+        raise errors.validation_failed([*rules.violations(request), missing])
     name = request.dji.WhichOneof("method")
     if name is None:
         numbers = [str(number) for number in dji_json.unknown_numbers(request.dji)]
@@ -82,6 +88,11 @@ def violations(
     if method.spec.control_stream and request.offline_policy == command_pb2.OFFLINE_POLICY_QUEUE:
         never = "must not be QUEUE: a control stream is sent at once or not at all"
         found.append(FieldViolation("offline_policy", never))
+    if type(message) is raw_pb2.RawMethod and envelope.deeper_than(
+        _DEEPEST_RAW_DATA, orjson.loads(data)
+    ):
+        deep = f"must not be nested deeper than {_DEEPEST_RAW_DATA} levels"
+        found.append(FieldViolation("dji.raw_method.data", deep))
     # JSON has no word for infinity; orjson writes null, which we never write ourselves.
     if b"null" in data:
         found += dji_json.non_finite_numbers(message, f"dji.{request.dji.WhichOneof('method')}")
@@ -138,6 +149,20 @@ def entry(
     )
 
 
+def command_id(
+    request: pb.GetCommandRequest | pb.WatchCommandRequest | pb.CancelCommandRequest,
+) -> str:
+    """The command that a request is about, where nothing is wrong with the request.
+
+    Raises:
+        DockgateError: VALIDATION_FAILED; COMMAND_NOT_FOUND for what is too long to be an id.
+    """
+    if len(request.command_id) > command_ids.LONGEST:
+        raise _not_found(request.command_id)
+    asking.check(request)
+    return request.command_id.lower()
+
+
 async def find(store: Store, reach: Reach, command_id: str) -> Command:
     """The caller's command.
 
@@ -147,14 +172,18 @@ async def find(store: Store, reach: Reach, command_id: str) -> Command:
     """
     command = await store.get_command(reach.caller.tenant, command_id)
     if command is None:
-        raise DockgateError(
-            Reason.COMMAND_NOT_FOUND,
-            f"no command {command_id!r} is known",
-            metadata={"command_id": command_id},
-        )
+        raise _not_found(command_id)
     if not may_see(reach, command):
         raise asking.out_of_reach(reach.caller, command.device_id)
     return command
+
+
+def _not_found(command_id: str) -> DockgateError:
+    return DockgateError(
+        Reason.COMMAND_NOT_FOUND,
+        f"no command {command_id[:100]!r} is known",
+        metadata={"command_id": command_id},
+    )
 
 
 def may_see(reach: Reach, command: Command) -> bool:

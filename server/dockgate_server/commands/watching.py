@@ -66,8 +66,7 @@ class Watching:
                 gateway stops.
         """
         asking.need(caller, Scope.READ)
-        asking.check(request)
-        command_id, after = request.command_id, request.after_revision
+        command_id, after = requests.command_id(request), request.after_revision
         reach = Reach(self._registry, caller)
         with self._watches.one_more(caller), self._hub.watch_command(command_id) as watcher:
             # Watching begins before reading, so that nothing falls between the two.

@@ -27,7 +27,7 @@ def listing(query: str) -> pb.ListDeviceRequestsRequest:
     """The request that the query of a list stands for.
 
     Raises:
-        DockgateError: VALIDATION_FAILED, UNSUPPORTED_VENDOR.
+        DockgateError: VALIDATION_FAILED.
     """
     pairs = parse_qsl(query, keep_blank_values=True)
     known = ", ".join(_FILTERS)
@@ -41,11 +41,9 @@ def listing(query: str) -> pb.ListDeviceRequestsRequest:
         violations.append(FieldViolation("query", "must have each parameter only once"))
     if violations:
         raise errors.validation_failed(violations)
-    vendor = given.get("vendor", "")
-    if vendor not in ("", Vendor.DJI):
-        raise errors.unsupported_vendor(vendor, Vendor.DJI)
     return pb.ListDeviceRequestsRequest(
         page_size=MOST_LISTED,
+        vendor=given.get("vendor", ""),
         device_id=given.get("device_id", ""),
         request_type=given.get("request_type", ""),
     )

@@ -6,7 +6,7 @@ import orjson
 
 from dockgate.downlink.v1 import device_request_pb2
 from dockgate.downlink.v1 import device_request_service_pb2 as pb
-from dockgate_server import errors
+from dockgate_server import command_ids, errors
 from dockgate_server.asking import (
     check,
     check_data,
@@ -17,7 +17,7 @@ from dockgate_server.asking import (
     position,
 )
 from dockgate_server.clock import Clock
-from dockgate_server.codec import cursor, device_requests, dji_json
+from dockgate_server.codec import cursor, device_requests, dji_json, envelope
 from dockgate_server.codec.redaction import without_secrets
 from dockgate_server.devices.reach import Reach
 from dockgate_server.devices.registry import Registry
@@ -39,6 +39,10 @@ from dockgate_server.store.requests import DeviceRequests, RequestPage
 
 _WITHOUT_RESULT = frozenset({"config"})
 """Requests whose answer has no result unless it is a no. Source: DJI's page on config."""
+
+
+_DEEPEST_PAYLOAD = envelope.DEEPEST - 1
+"""As deep as it can be in the body of an HTTP request."""
 
 
 class Inbox:
@@ -81,8 +85,7 @@ class Inbox:
             DockgateError: VALIDATION_FAILED, FORBIDDEN, DEVICE_REQUEST_NOT_FOUND.
         """
         need(caller, Scope.REQUESTS_READ)
-        check(request)
-        return await self._find(caller, request.request_id)
+        return await self._find(caller, _request_id(request))
 
     async def list(
         self, caller: Caller, request: pb.ListDeviceRequestsRequest
@@ -90,13 +93,13 @@ class Inbox:
         """A page of requests, newest first, and the token of the next one ("" behind the last).
 
         Raises:
-            DockgateError: VALIDATION_FAILED, FORBIDDEN.
+            DockgateError: VALIDATION_FAILED, FORBIDDEN, UNSUPPORTED_VENDOR.
         """
         need(caller, Scope.REQUESTS_READ)
         check(request)
         before = position(cursor.REQUESTS, request.page_token)
         if request.vendor not in ("", Vendor.DJI):
-            return RequestPage((), None), ""
+            raise errors.unsupported_vendor(request.vendor, Vendor.DJI)
         prefix = "DEVICE_REQUEST_STATUS_"
         names = map(device_request_pb2.DeviceRequestStatus.Name, request.statuses)
         statuses = tuple(RequestStatus(name.removeprefix(prefix)) for name in names)
@@ -122,9 +125,9 @@ class Inbox:
                 DEVICE_REQUEST_CLOSED, PAYLOAD_TOO_LARGE, UNAVAILABLE. Nothing was stored.
         """
         need(caller, Scope.REQUESTS_CREATE)
-        check(request)
+        request_id = _request_id(request)
         payload = _payload(request)
-        known = await self._find(caller, request.request_id)
+        known = await self._find(caller, request_id)
         is_dangerous = device_requests.is_dangerous(known.request_type)
         if is_dangerous:
             _need_dangerous(caller, known)
@@ -154,7 +157,7 @@ class Inbox:
         if answered is not None:
             return answered
         # Somebody was faster, or it was too late; or this is the same answer once more.
-        known = await self._find(caller, request.request_id)
+        known = await self._find(caller, request_id)
         if known.status is not RequestStatus.REPLIED or not known.has_same_reply(reply):
             raise _closed(known)
         return known
@@ -168,14 +171,31 @@ class Inbox:
     async def _find(self, caller: Caller, request_id: str) -> DeviceRequest:
         request = await self._store.get(caller.tenant, request_id)
         if request is None:
-            raise DockgateError(
-                Reason.DEVICE_REQUEST_NOT_FOUND,
-                f"no request {request_id!r} of a device is known",
-                metadata={"device_request_id": request_id},
-            )
+            raise _not_found(request_id)
         if not Reach(self._registry, caller).has_gateway(request.gateway_id):
             raise out_of_reach(caller, request.gateway_id)
         return request
+
+
+def _request_id(request: pb.GetDeviceRequestRequest | pb.ReplyDeviceRequestRequest) -> str:
+    """Which one it is about, where nothing is wrong with it.
+
+    Raises:
+        DockgateError: VALIDATION_FAILED; DEVICE_REQUEST_NOT_FOUND for what is too long to be an
+            id.
+    """
+    if len(request.request_id) > command_ids.LONGEST:
+        raise _not_found(request.request_id)
+    check(request)
+    return request.request_id.lower()
+
+
+def _not_found(request_id: str) -> DockgateError:
+    return DockgateError(
+        Reason.DEVICE_REQUEST_NOT_FOUND,
+        f"no request {request_id[:100]!r} of a device is known",
+        metadata={"device_request_id": request_id},
+    )
 
 
 def _need_dangerous(caller: Caller, request: DeviceRequest) -> None:
@@ -194,6 +214,9 @@ def _payload(request: pb.ReplyDeviceRequestRequest) -> dict[str, object]:
     """
     violations = dji_json.unknown_fields(request) + dji_json.non_finite_numbers(request, "")
     payload: dict[str, object] = dji_json.to_dict(request).get("payload", {})
+    if envelope.deeper_than(_DEEPEST_PAYLOAD, payload):
+        deep = f"must not be nested deeper than {_DEEPEST_PAYLOAD} levels"
+        violations.append(FieldViolation("payload", deep))
     if "result" in payload:
         twice = "must not be there: the result is reply_code"
         violations.append(FieldViolation("payload.result", twice))
