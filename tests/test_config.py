@@ -4,6 +4,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support import certificates
+from support.certificates import Authority
 
 from dockgate_server import config
 from dockgate_server.config import ConfigProblem
@@ -70,11 +72,141 @@ def test_every_mistake_is_reported_at_once(tmp_path: Path, monkeypatch: pytest.M
         "DOCKGATE_GRCP__LISTEN: there is no such setting",
         "grpc.listen (DOCKGATE_GRPC__LISTEN): must be HOST:PORT",
         "grpc.lissten (DOCKGATE_GRPC__LISSTEN): there is no such setting",
-        "mqtt (DOCKGATE_MQTT): url: must be like",
+        "mqtt.url (DOCKGATE_MQTT__URL): must be like",
         "devices.0.id (DOCKGATE_DEVICES__0__ID): must be 1 to 64 characters",
         "log.level (DOCKGATE_LOG__LEVEL): ",
     ):
         assert any(line.startswith(start) for line in found), (start, found)
+
+
+def test_what_settings_must_agree_on_is_reported_whatever_else_is_wrong(tmp_path: Path) -> None:
+    """One mistake hides no other, neither in its section nor in another one."""
+    given = tmp_path / "given.pem"
+    given.touch()
+    found = mistakes(
+        toml(
+            tmp_path,
+            f"""
+            stop_seconds = "x"
+            [grpc]
+            listen = "0.0.0.0:50051"
+            workers = 100
+            tls_client_ca = "{given}"
+            [http]
+            listen = "0.0.0.0:50051"
+            tls_key = "{given}"
+            [mqtt]
+            url = "mqtt://u:p@h"
+            client_key = "{given}"
+            [store]
+            key = "abc"
+            key_file = "x"
+            keep_hours = 0
+            [registration]
+            app_id = "1"
+            ntp_server_port = 0
+            [[registration.organizations]]
+            id = "1"
+            name = "a"
+            binding_code = "b"
+            [[registration.organizations]]
+            id = "1"
+            name = "b"
+            binding_code = "c"
+            [object_storage]
+            bucket = "b"
+            provider = "other"
+            access_key_id = "k"
+            """,
+        )
+    )
+    assert [line.partition(" ")[0] for line in found] == [
+        "grpc.listen",
+        "grpc.workers",
+        "grpc.tls_client_ca",
+        "http.tls_key",
+        "http.listen",
+        "mqtt.url",
+        "mqtt.client_key",
+        "store.keep_hours",
+        "store.key",
+        "registration.app_license",
+        "registration.ntp_server_port",
+        "registration.organizations",
+        "object_storage.region",
+        "object_storage.provider",
+        "object_storage.access_key_secret",
+        "stop_seconds",
+        "http.listen",
+    ]
+    assert "give either key or key_file; " in found[8]
+    assert found[-1].endswith("0.0.0.0:50051 is taken by grpc.listen, 0.0.0.0:50051")
+
+
+def _spoiled(authority: Authority, how: str) -> tuple[Path, Path]:
+    certificate, key = authority.issue("server", "127.0.0.1")
+    if how == "nothing":
+        certificate.write_text("nothing")
+    elif how == "another key":
+        key = authority.issue("other")[1]
+    else:
+        key.write_text(certificates.ODD_KEY)
+    return certificate, key
+
+
+@pytest.mark.parametrize(
+    ("how", "why"),
+    [
+        ("nothing", "no certificate that can be read"),
+        ("another key", "does not belong to the certificate"),
+        ("an odd key", "no private key that can be read"),
+    ],
+)
+def test_tls_files_that_cannot_be_used_are_mistakes(tmp_path: Path, how: str, why: str) -> None:
+    """Of both servers and of the broker, all at once, whatever else is wrong."""
+    certificate, key = _spoiled(Authority(tmp_path / "tls"), how)
+    server = {"tls_certificate": certificate, "tls_key": key}
+    broker = {"client_certificate": certificate, "client_key": key, "ca_certificate": key}
+    found = mistakes(
+        grpc={**server, "tls_client_ca": key, "workers": 100}, http=server, mqtt=broker
+    )
+    assert [line.partition(" ")[0] for line in found] == [
+        "grpc.tls_key",
+        "grpc.workers",
+        "grpc.tls_client_ca",
+        "http.tls_key",
+        "mqtt.ca_certificate",
+        "mqtt.client_key",
+    ]
+    assert all(why in found[at] for at in (0, 3, 5))
+
+
+@pytest.mark.parametrize(
+    ("grpc", "http", "shared"),
+    [
+        ("127.0.0.1:5", "127.0.0.1:5", True),
+        ("127.0.0.1:5", "127.0.0.1:05", True),
+        ("[::1]:5", "localhost:5", True),
+        ("127.0.0.1:5", "127.0.0.2:5", False),
+        ("127.0.0.1:5", "127.0.0.1:6", False),
+        ("127.0.0.1:0", "127.0.0.1:0", False),
+        ("0.0.0.0:5", "127.0.0.1:5", True),
+    ],
+)
+def test_both_servers_on_one_port_are_a_mistake(grpc: str, http: str, shared: bool) -> None:
+    """The second one would not start. One that is switched off needs none."""
+    found = config.listeners.share_a_port(grpc, http)
+    assert found is config.listeners.share_a_port(http, grpc) is shared
+    if shared and not grpc.startswith("0"):
+        (line,) = mistakes(grpc={"listen": grpc}, http={"listen": http})
+        assert line.startswith("http.listen (DOCKGATE_HTTP__LISTEN): ")
+        assert config.load(grpc={"listen": grpc}, http={"listen": http, "enabled": "no"})
+
+
+def test_who_works_on_the_database_needs_no_other_settings(tmp_path: Path) -> None:
+    """Whoever makes keys need not be able to read those of TLS."""
+    file = toml(tmp_path, '[grpc]\nworkers = 100\n[http]\nx = 1\n[mqtt]\nurl = "x"\n')
+    assert config.load_store(file).path == Path("dockgate.db")
 
 
 @pytest.mark.parametrize(
@@ -183,7 +315,7 @@ def test_a_broker_is_named_by_a_url(url: str, host: str, port: int) -> None:
 def test_a_url_that_names_no_broker_is_refused(url: str) -> None:
     """And one with a password in it, which logs would print."""
     (found,) = mistakes(mqtt={"url": url})
-    assert "url: " in found
+    assert found.startswith("mqtt.url (DOCKGATE_MQTT__URL): ")
     assert "u:p@x" not in found
 
 

@@ -14,6 +14,7 @@ import grpc
 import pytest
 from cryptography import x509
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from support import certificates
 from support.bridge import ScriptedBridge
 from support.certificates import Authority
 from support.clock import ManualClock
@@ -216,7 +217,17 @@ async def test_only_tls_of_today_is_spoken(
     await _drop(writer)
 
 
-@pytest.mark.parametrize("has", ["nothing", "another key", "a passphrase", "no client authority"])
+@pytest.mark.parametrize(
+    "has",
+    [
+        "nothing",
+        "another key",
+        "a passphrase",
+        "an odd key",
+        "a certificate for one",
+        "no client authority",
+    ],
+)
 async def test_files_that_cannot_be_used_at_the_start_are_one_clear_line(
     tmp_path: Path, has: str
 ) -> None:
@@ -224,23 +235,31 @@ async def test_files_that_cannot_be_used_at_the_start_are_one_clear_line(
     authority = Authority(tmp_path / "tls")
     certificate, key = authority.issue("server", "127.0.0.1")
     files = {"tls_certificate": certificate, "tls_key": key}
+    files["tls_client_ca"] = Path(shutil.copy(certificate, tmp_path / "ca.pem"))
+    # They may have changed since the configuration was read.
+    settings = Grpc(listen="127.0.0.1:0", **files)  # type: ignore[arg-type]
     if has == "nothing":
         certificate.write_text("nothing")
     elif has == "another key":
-        files["tls_key"] = authority.issue("other")[1]
+        shutil.copy(authority.issue("other")[1], key)
     elif has == "a passphrase":
         key.write_bytes(_with_passphrase(key))
+    elif has == "an odd key":
+        key.write_text(certificates.ODD_KEY)
+    elif has == "a certificate for one":
+        certificate.write_text(certificates.ODD_CERTIFICATE)
     else:
-        files["tls_client_ca"] = key
+        shutil.copy(key, files["tls_client_ca"])
     why = {
         "nothing": "no certificate that can be read",
         "another key": "does not belong to the certificate",
         "a passphrase": "no private key that can be read",
+        "an odd key": "no private key that can be read",
+        "a certificate for one": "no key that can be used",
         "no client authority": "no certificate that can be read",
     }[has]
     async with running(tmp_path / "dockgate.db", ScriptedBridge()) as core:
         keys = Keys(core.store, tmp_path / "dockgate.db.key", ManualClock())
-        settings = Grpc(listen="127.0.0.1:0", **files)  # type: ignore[arg-type]
         server = RpcServer(settings, core.commands, Health(), stop_seconds=0, keys=keys)
         with pytest.raises(CannotListen, match=why) as caught:
             await server.__aenter__()

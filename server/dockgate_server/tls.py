@@ -8,14 +8,12 @@ were read before serve on.
 import ssl
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import structlog
 
-if TYPE_CHECKING:
-    from cryptography import x509
+from dockgate_server import pem
 
 _log = structlog.get_logger(__name__)
 
@@ -94,47 +92,6 @@ def _state_of(file: Path) -> tuple[int, ...]:
     return stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
 
 
-@dataclass(frozen=True)
-class Pem:
-    """A certificate with its key and, for mutual TLS, the authorities of clients, as in files."""
-
-    certificate: bytes
-    key: bytes
-    client_ca: bytes | None
-
-
-def pem_of(certificate: Path, key: Path, client_ca: Path | None) -> Pem:
-    """Read the files and make sure that they can be used.
-
-    Raises:
-        OSError: A file cannot be read.
-        ValueError: It is not what it should be, or key and certificate do not belong together.
-    """
-    # Here, as a server without TLS needs none of it: it is large.
-    from cryptography.hazmat.primitives.serialization import (
-        Encoding,
-        PublicFormat,
-        load_pem_private_key,
-    )
-
-    pem = Pem(
-        certificate.read_bytes(),
-        key.read_bytes(),
-        client_ca.read_bytes() if client_ca is not None else None,
-    )
-    first = certificates(pem.certificate, certificate)[0]
-    if pem.client_ca is not None and client_ca is not None:
-        certificates(pem.client_ca, client_ca)
-    try:
-        private = load_pem_private_key(pem.key, password=None)
-    except (ValueError, TypeError) as error:  # TypeError: it is encrypted
-        raise ValueError(f"{key} has no private key that can be read: {_line(error)}") from error
-    form = Encoding.DER, PublicFormat.SubjectPublicKeyInfo
-    if private.public_key().public_bytes(*form) != first.public_key().public_bytes(*form):
-        raise ValueError(f"the key in {key} does not belong to the certificate in {certificate}")
-    return pem
-
-
 def server_context(what: str, certificate: Path, key: Path) -> ssl.SSLContext:
     """What Python's own TLS needs to serve: TLS 1.2 and later, each connection with the newest.
 
@@ -143,7 +100,7 @@ def server_context(what: str, certificate: Path, key: Path) -> ssl.SSLContext:
     """
 
     def load() -> ssl.SSLContext:
-        pem_of(certificate, key, None)  # for its messages; a context has none worth reading
+        pem.read(certificate, key, None)  # for its messages; a context has none worth reading
         context = _context()
         context.load_cert_chain(certificate, key)
         return context
@@ -163,21 +120,3 @@ def _context() -> ssl.SSLContext:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     return context
-
-
-def certificates(pem: bytes, file: Path) -> "list[x509.Certificate]":
-    """The certificates in what was read from a file: one at least.
-
-    Raises:
-        ValueError: There is none.
-    """
-    from cryptography import x509
-
-    try:
-        return x509.load_pem_x509_certificates(pem)
-    except ValueError as error:
-        raise ValueError(f"{file} has no certificate that can be read: {_line(error)}") from error
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]

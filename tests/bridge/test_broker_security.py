@@ -356,12 +356,15 @@ async def test_a_user_who_is_withdrawn_is_thrown_out(
 def test_a_key_with_a_passphrase_is_refused(broker: SecuredBroker) -> None:
     """Nobody is there to be asked for it."""
     settings = broker.settings("certificate")
+    mqtt = Mqtt(**settings)
     key = serialization.load_pem_private_key(settings["client_key"].read_bytes(), None)
     encryption = serialization.BestAvailableEncryption(b"a passphrase")
     form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption)
     settings["client_key"].write_bytes(key.private_bytes(*form))
+    with pytest.raises(ValueError, match="no private key that can be read"):
+        Mqtt(**settings)
     with pytest.raises(ssl.SSLError):
-        Mqtt(**settings).tls_context()
+        mqtt.tls_context()
 
 
 async def test_what_the_broker_does_not_let_the_gateway_say_is_told(

@@ -256,9 +256,9 @@ async def test_unreadable_tls_files_are_one_clear_line(
     api: OpenApiUnderTest, tmp_path: Path
 ) -> None:
     """A certificate that is none is said to be that before anything is served."""
-    wrong = tmp_path / "wrong.pem"
-    wrong.write_text("nothing")
-    settings = Http(listen="127.0.0.1:0", tls_certificate=wrong, tls_key=wrong)
+    certificate, key = certificates.write(tmp_path / "tls")
+    settings = Http(listen="127.0.0.1:0", tls_certificate=certificate, tls_key=key)
+    certificate.write_text("nothing")
     with pytest.raises(CannotListen, match="TLS"):
         await HttpServer(settings, api.commands, api.verifier, 0).__aenter__()
 

@@ -358,11 +358,8 @@ async def test_a_watch_ends_when_its_certificate_stands_for_another_key(tmp_path
 
 async def test_tls_without_keys_is_a_mistake_of_ours(tls: Secured) -> None:
     """It would be a server that refuses everybody, or nobody."""
-    settings = Grpc(
-        listen="127.0.0.1:0",
-        tls_certificate=tls.authority.certificate,
-        tls_key=tls.authority.certificate,
-    )
+    certificate, key = tls.authority.issue("another", "127.0.0.1")
+    settings = Grpc(listen="127.0.0.1:0", tls_certificate=certificate, tls_key=key)
     with pytest.raises(ValueError, match="API keys"):
         RpcServer(settings, tls.core.commands, Health(), stop_seconds=0)
 

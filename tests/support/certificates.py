@@ -119,3 +119,25 @@ def _unencrypted(private: ec.EllipticCurvePrivateKey) -> bytes:
         serialization.PrivateFormat.PKCS8,
         serialization.NoEncryption(),
     )
+
+
+ODD_KEY = """\
+-----BEGIN EC PRIVATE KEY-----
+MD4CAQEEDl/2X6P0xgRPxKBHW53joAcGBSuBBAAGoSADHgAEC9zg42cfLm38TVoC
+sPu68ok4c+SszN2RdXWOKQ==
+-----END EC PRIVATE KEY-----
+"""
+"""On a curve (secp112r1) that is not used for TLS."""
+
+ODD_CERTIFICATE = """\
+-----BEGIN CERTIFICATE-----
+MIIBJjCB8qADAgECAhRdlTk557wgd9FzIFUe0a+VhhJIezAKBggqhkjOPQQDAjAO
+MQwwCgYDVQQDDANvZGQwIBcNMjYxMTIwMjMzMzM3WhgPMjEyNjEwMjcyMzMzMzda
+MA4xDDAKBgNVBAMMA29kZDAyMBAGByqGSM49AgEGBSuBBAAGAx4ABAvc4ONnHy5t
+/E1aArD7uvKJOHPkrMzdkXV1jimjUzBRMB0GA1UdDgQWBBQaAp+nC48DrysTXN4v
+9JrLDAraUDAfBgNVHSMEGDAWgBQaAp+nC48DrysTXN4v9JrLDAraUDAPBgNVHRMB
+Af8EBTADAQH/MAoGCCqGSM49BAMCAyMAMCACDhwJCIPIcTdGiiQlPH0vAg4t7+hc
+ZsZdFJXmWEXpHA==
+-----END CERTIFICATE-----
+"""
+"""Its certificate."""

@@ -11,7 +11,7 @@ import grpc
 
 from dockgate.downlink.v1 import command_service_pb2_grpc as pb_grpc
 from dockgate.downlink.v1.device_service_pb2_grpc import DeviceServiceStub
-from dockgate_server import tls as tls_files
+from dockgate_server import pem
 from dockgate_server.cli.options import API_ID, API_KEY, Tls
 from dockgate_server.cli.problem import Problem, from_rpc_error, usage
 
@@ -145,10 +145,10 @@ def _files(
     """The authorities, the private key and its certificate; gRPC would not say what is wrong."""
     try:
         authorities = ca.read_bytes()
-        tls_files.certificates(authorities, ca)
+        pem.check_certificates(ca)
         if certificate is None or key is None:
             return authorities, None, None
-        own = tls_files.pem_of(certificate, key, None)
+        own = pem.read(certificate, key, None)
     except OSError as error:
         raise Problem(f"cannot read {error.filename}: {error.strerror}") from error
     except ValueError as wrong:

@@ -18,7 +18,6 @@ from dockgate_server.model.caller import Caller
 from dockgate_server.model.command import Command, CommandFilter, Status, Vendor
 from dockgate_server.store.interface import Store
 
-
 _DEEPEST_RAW_DATA = envelope.DEEPEST - 2
 """As deep as it can be in the body of an HTTP request."""
 

@@ -8,9 +8,9 @@ which it was set; secrets are never printed.
 import os
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
@@ -21,6 +21,7 @@ from pydantic_settings import (
 
 from dockgate_server.config.audit import AuditSection
 from dockgate_server.config.limits import LimitsSection
+from dockgate_server.config.listeners import Grpc, Http, is_loopback, share_a_port
 from dockgate_server.config.providers import (
     ObjectStorage,
     Registration,
@@ -29,15 +30,12 @@ from dockgate_server.config.providers import (
 )
 from dockgate_server.config.sections import (
     CommandsSection,
-    Grpc,
-    Http,
     Log,
     Mqtt,
     Section,
     SeedDevice,
     SeedDevices,
     Store,
-    is_loopback,
 )
 
 __all__ = [
@@ -111,6 +109,9 @@ class _OfStore(Settings):
 
     model_config = SettingsConfigDict(extra="ignore")
 
+    grpc: Any = None
+    http: Any = None
+    mqtt: Any = None
     registration: Any = None
     object_storage: Any = None
 
@@ -144,16 +145,53 @@ def _load(settings: type[Settings], file: Path | None, **overrides: Any) -> Sett
     class FromFile(settings):  # type: ignore[valid-type, misc]
         model_config = SettingsConfigDict(toml_file=file)
 
+        @model_validator(mode="before")
+        @classmethod
+        def _noted(cls, values: dict[str, Any]) -> dict[str, Any]:
+            given.update(values)
+            return values
+
+    given: dict[str, Any] = {}
+    read: Settings | None = None
     mistakes = _unknown_variables()
     try:
-        read: Settings = FromFile(**overrides)
-        if not mistakes:
-            return read
+        read = FromFile(**overrides)
     except tomllib.TOMLDecodeError as error:
         raise ConfigProblem(f"{file} is not TOML: {error}") from None
     except ValidationError as error:
         mistakes += [_mistake(dict(one)) for one in error.errors()]
-    raise ConfigProblem("\n".join(mistakes))
+    if settings is Settings:
+        mistakes += _one_port_for_both(given)
+    if read is None or mistakes:
+        raise ConfigProblem("\n".join(mistakes))
+    return read
+
+
+def _one_port_for_both(given: dict[str, Any]) -> list[str]:
+    """Of two sections: so looked at by itself, whatever else is wrong with either."""
+    try:
+        one = _setting(Grpc, given.get("grpc"), "listen")
+        other = _setting(Http, given.get("http"), "listen")
+        enabled = _setting(Http, given.get("http"), "enabled")
+    except ValidationError:
+        return []
+    if not enabled or not share_a_port(one, other):
+        return []
+    loc = ("http", "listen")
+    return [_mistake({"loc": loc, "msg": f"{other} is taken by grpc.listen, {one}"})]
+
+
+def _setting(section: type[Section], given: Any, name: str) -> Any:
+    """One setting as it was given, or its default.
+
+    Raises:
+        ValidationError: It is wrong itself.
+    """
+    field = section.model_fields[name]
+    if not isinstance(given, dict) or name not in given:
+        return getattr(given, name, field.default)
+    form: Any = Annotated[field.annotation, field]
+    return TypeAdapter(form).validate_python(given[name])
 
 
 def reference() -> list[tuple[str, str, str]]:
@@ -196,7 +234,10 @@ def _mistake(error: dict[str, Any]) -> str:
     path = [str(part) for part in error["loc"]]
     message = str(error["msg"]).removeprefix("Value error, ")
     message = {"Extra inputs are not permitted": "there is no such setting"}.get(message, message)
-    if path and not path[-1].isdigit() and message.startswith(f"{path[-1]}: "):
-        message = message.removeprefix(f"{path[-1]}: ")
+    # What is said with the last of several settings may be about another one of them.
+    name, colon, rest = message.partition(": ")
+    section = getattr(Settings.model_fields.get("".join(path[:1])), "annotation", None)
+    if colon and name in getattr(section, "model_fields", {}):
+        path, message = [path[0], name], rest
     variable = f"{ENV_PREFIX}{'__'.join(path)}".upper()
     return f"{'.'.join(path)} ({variable}): {message}"

@@ -1,8 +1,8 @@
 """The sections from which the requests of devices are answered."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, SecretStr, StringConstraints, model_validator
+from pydantic import Field, SecretStr, StringConstraints, ValidationInfo, field_validator
 
 from dockgate_server.config.sections import Section
 
@@ -43,15 +43,21 @@ class Registration(Section):
     """The organisations to which devices may be bound, as a list of tables with `id`, `name` and
     `binding_code`."""
 
-    @model_validator(mode="after")
-    def _is_whole(self) -> Self:
-        app = (self.app_id, self.app_key, self.app_license)
+    @field_validator("app_license")
+    @classmethod
+    def _app_is_whole(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        app = (*_known(info, "app_id", "app_key"), value)
         if any(app) and not all(app):
             raise ValueError("app_id, app_key and app_license must be given together")
-        ids = [one.id for one in self.organizations]
+        return value
+
+    @field_validator("organizations")
+    @classmethod
+    def _ids_differ(cls, value: tuple[Organization, ...]) -> tuple[Organization, ...]:
+        ids = [one.id for one in value]
         if len(ids) != len(set(ids)):
-            raise ValueError("organizations: two of them have the same id")
-        return self
+            raise ValueError("two of them have the same id")
+        return value
 
 
 class OfferedFile(Section):
@@ -103,14 +109,31 @@ class ObjectStorage(Section):
     sts_endpoint: Text | None = None
     """Where to mint them; by default AWS, with MinIO the endpoint of the storage."""
 
-    @model_validator(mode="after")
-    def _is_whole(self) -> Self:
-        if (self.access_key_id is None) != (self.access_key_secret is None):
-            raise ValueError("access_key_id and access_key_secret must be given together")
-        if self.bucket is None:
-            return self
-        if self.endpoint is None or self.region is None:
+    @field_validator("region")
+    @classmethod
+    def _bucket_is_whole(cls, region: str | None, info: ValidationInfo) -> str | None:
+        bucket, endpoint = _known(info, "bucket", "endpoint")
+        if bucket is not None and (endpoint is None or region is None):
             raise ValueError("bucket, endpoint and region must be given together")
-        if self.access_key_id is None and self.sts_role_arn is None:
+        return region
+
+    @field_validator("access_key_secret")
+    @classmethod
+    def _key_is_whole(cls, secret: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        (key_id,) = _known(info, "access_key_id")
+        if (key_id is None) != (secret is None) and key_id is not ...:
+            raise ValueError("access_key_id and access_key_secret must be given together")
+        return secret
+
+    @field_validator("sts_role_arn")
+    @classmethod
+    def _credentials_can_be_given(cls, role: str | None, info: ValidationInfo) -> str | None:
+        bucket, key_id = _known(info, "bucket", "access_key_id")
+        if bucket is not None and key_id is None and role is None:
             raise ValueError("bucket: access_key_id with its secret, or sts_role_arn, is needed")
-        return self
+        return role
+
+
+def _known(info: ValidationInfo, *names: str) -> tuple[Any, ...]:
+    """The settings of these names; ``...`` for one that is wrong itself, which is there."""
+    return tuple(info.data.get(name, ...) for name in names)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import grpc
 
-from dockgate_server import tls
+from dockgate_server import pem, tls
 from dockgate_server.errors import CannotListen, cannot_listen
 from dockgate_server.rpc import accepting, departed, undecodable
 from dockgate_server.tls import TlsProblem
@@ -114,9 +114,9 @@ def _credentials(certificate: str, key: str, client_ca: str | None) -> grpc.Serv
     files = [Path(file) for file in (certificate, key, client_ca) if file is not None]
 
     def load() -> grpc.ServerCertificateConfiguration:
-        pem = tls.pem_of(files[0], files[1], files[2] if client_ca is not None else None)
-        pair = (pem.key, pem.certificate)
-        return grpc.ssl_server_certificate_configuration([pair], pem.client_ca)
+        found = pem.read(files[0], files[1], files[2] if client_ca is not None else None)
+        pair = (found.key, found.certificate)
+        return grpc.ssl_server_certificate_configuration([pair], found.client_ca)
 
     renewed = tls.Renewed("gRPC", files, load)
     # gRPC asks on a thread of its own, and makes a new context of whatever it is given.

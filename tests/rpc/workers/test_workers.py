@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import signal
 import subprocess
 from collections.abc import AsyncIterator
@@ -209,8 +210,8 @@ async def test_nobody_else_gets_the_port(core: Core, server: RpcServer) -> None:
 
 async def test_a_worker_that_cannot_listen_says_why(core: Core, tmp_path: Path) -> None:
     """In the words of the gateway's own gRPC, and none is left over."""
-    certificate, _ = Authority(tmp_path / "one").issue("server", "127.0.0.1")
-    _, key = Authority(tmp_path / "two").issue("server", "127.0.0.1")
+    authority = Authority(tmp_path / "tls")
+    certificate, key = authority.issue("server", "127.0.0.1")
     files = {"tls_certificate": certificate, "tls_key": key}
     server = RpcServer(
         Grpc(listen="127.0.0.1:0", workers=2, **files),
@@ -219,6 +220,7 @@ async def test_a_worker_that_cannot_listen_says_why(core: Core, tmp_path: Path) 
         stop_seconds=5,
         keys=object(),  # type: ignore[arg-type]  # nobody gets so far
     )
+    shutil.copy(authority.issue("another")[1], key)
     with pytest.raises(CannotListen, match="does not belong to the certificate"):
         await server.__aenter__()
     for pid in pids(server):
