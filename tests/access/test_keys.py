@@ -254,6 +254,19 @@ async def test_whoever_guesses_does_not_make_the_database_work(
     assert keys._opening._by_id == keys._opening._by_certificate == {}
 
 
+async def test_whoever_guesses_at_a_secret_does_not_make_the_database_work(
+    keys: Keys, store: SqliteStore, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A key is looked at anew once a second, however often none of its secrets fits."""
+    api_id = (await keys.create()).key.api_id
+    assert await keys.open(api_id) is not None
+    reads = counted(store, "get_credential", monkeypatch)
+    for number in range(3):
+        assert None not in await asyncio.gather(*(keys.open_anew(api_id) for _ in range(50)))
+        assert len(reads) == number
+        clock.advance(NEW_SECONDS)
+
+
 async def test_a_key_that_another_process_makes_is_good_after_a_second(
     keys: Keys, store: SqliteStore, clock: ManualClock, tmp_path: Path
 ) -> None:

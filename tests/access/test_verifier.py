@@ -11,7 +11,7 @@ from support.clock import ManualClock
 
 from dockgate_server.access import signature
 from dockgate_server.access.keys import Keys, NewKey
-from dockgate_server.access.opening import CACHE_SECONDS
+from dockgate_server.access.opening import CACHE_SECONDS, NEW_SECONDS
 from dockgate_server.access.verifier import SignedRequest, Verifier
 from dockgate_server.errors import DockgateError, Reason
 from dockgate_server.model.caller import Caller
@@ -25,6 +25,8 @@ class Bundle:
     clock: ManualClock
     store: SqliteStore
     keys: Keys
+    elsewhere: Keys
+    """The same keys, as another process sees them."""
     verifier: Verifier
     key: NewKey
     database: Path
@@ -58,10 +60,10 @@ class Bundle:
 async def bundle(tmp_path: Path) -> AsyncIterator[Bundle]:
     clock = ManualClock()
     async with SqliteStore(tmp_path / "dockgate.db") as store:
-        keys = Keys(store, tmp_path / "sealing.key", clock)
+        keys, elsewhere = (Keys(store, tmp_path / "sealing.key", clock) for _ in range(2))
         verifier = Verifier(store, keys, clock, skew_seconds=300)
         key = await keys.create(tenant="one")
-        yield Bundle(clock, store, keys, verifier, key, tmp_path / "dockgate.db")
+        yield Bundle(clock, store, keys, elsewhere, verifier, key, tmp_path / "dockgate.db")
 
 
 async def _refusal(bundle: Bundle, request: SignedRequest) -> DockgateError:
@@ -118,6 +120,30 @@ async def test_both_secrets_are_good_while_keys_are_rotated(bundle: Bundle) -> N
     assert (await _refusal(bundle, bundle.request(nonce="n"))).reason is Reason.SIGNATURE_INVALID
     bundle.key = after
     await bundle.verify(bundle.request(nonce="n"))
+
+
+async def test_a_new_secret_is_good_after_a_second_though_the_key_is_in_use(
+    bundle: Bundle,
+) -> None:
+    """Another process rotates; what was remembered of the key does not hold it up for longer."""
+    await bundle.verify(bundle.request(nonce="n-1"))
+    bundle.key = await bundle.elsewhere.rotate(bundle.key.key.api_id)
+    bundle.clock.advance(NEW_SECONDS - 0.001)
+    early = bundle.request(nonce="n-2")
+    assert (await _refusal(bundle, early)).reason is Reason.SIGNATURE_INVALID
+    bundle.clock.advance(0.001)
+    await bundle.verify(early)
+
+
+async def test_a_key_that_was_disabled_meanwhile_is_so_also_for_a_wrong_secret(
+    bundle: Bundle,
+) -> None:
+    """It is looked at once more; then it is not there."""
+    await bundle.verify(bundle.request(nonce="n-1"))
+    await bundle.elsewhere.disable(bundle.key.key.api_id)
+    bundle.clock.advance(NEW_SECONDS)
+    wrong = bundle.request(nonce="n-2", X_Api_Signature="0" * 64)
+    assert (await _refusal(bundle, wrong)).reason is Reason.UNAUTHORIZED
 
 
 async def test_a_nonce_is_used_up_for_both_secrets(bundle: Bundle) -> None:

@@ -20,7 +20,7 @@ from support.secured import Secured, bearer, secured
 
 from dockgate.downlink.v1 import command_service_pb2 as pb
 from dockgate_server.access.keys import NewKey
-from dockgate_server.access.opening import CACHE_SECONDS
+from dockgate_server.access.opening import CACHE_SECONDS, NEW_SECONDS
 from dockgate_server.config import Grpc
 from dockgate_server.errors import DockgateError, Reason
 from dockgate_server.model.caller import Caller, Scope
@@ -278,6 +278,19 @@ async def test_while_keys_rotate_both_secrets_are_good(tls: Secured) -> None:
         await tls.keys.finish_rotation(old.key.api_id)
         error = await refused(first.ListCommands(pb.ListCommandsRequest()))
         assert error.code() is UNAUTHENTICATED
+        await second.ListCommands(pb.ListCommandsRequest())
+
+
+async def test_a_new_secret_is_good_after_a_second_though_the_key_is_in_use(tls: Secured) -> None:
+    """Another process rotates; what was remembered of the key does not hold it up for longer."""
+    old = await tls.keys.create("test")
+    async with tls.stub(old) as first:
+        await first.ListCommands(pb.ListCommandsRequest())
+    new = await tls.elsewhere.rotate(old.key.api_id)
+    async with tls.stub(new) as second:
+        error = await refused(second.ListCommands(pb.ListCommandsRequest()))
+        assert error.code() is UNAUTHENTICATED
+        tls.clock.advance(NEW_SECONDS)
         await second.ListCommands(pb.ListCommandsRequest())
 
 

@@ -199,6 +199,15 @@ class Keys:
         """
         return await self._opening.by_id(api_id)
 
+    async def open_anew(self, api_id: str) -> OpenKey | None:
+        """The same for one of whose secrets none fits: it may have got another one just now.
+
+        Raises:
+            DockgateError: UNAVAILABLE.
+            SealingProblem: See :meth:`check`.
+        """
+        return await self._opening.anew(api_id)
+
     async def open_by_certificate(self, name: str) -> OpenKey | None:
         """The key whose client certificate has that name; None when there is none.
 

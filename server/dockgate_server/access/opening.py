@@ -1,11 +1,13 @@
 """Opening API keys to check who calls, and remembering for a moment what was opened.
 
 Whatever callers send, the store is asked little: once in two seconds for each key that is in use,
-and once in a second for which keys there are at all, when some are named that were not seen before.
+once in a second for one that is shown with a wrong secret, and once in a second for which keys
+there are at all, when some are named that were not seen before.
 """
 
 import asyncio
 import hmac
+import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from weakref import WeakValueDictionary
@@ -21,8 +23,8 @@ CACHE_SECONDS = 2.0
 in another process, calls may still pass for so long."""
 
 NEW_SECONDS = 1.0
-"""For how long a credential is taken not to be there that was not: after ``dockgate keys create``
-calls may still be refused for so long."""
+"""For how long a credential, or a secret of it, is taken not to be there that was not: after
+``dockgate keys create`` or ``rotate`` calls may still be refused for so long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,8 @@ class Opening:
         self._source = source
         self._clock = clock
         self._sealing_key: SealingKey | None = None
-        # Both hold keys that exist and no others, so that they cannot be made to grow from outside.
+        # When they were read. Both hold keys that exist and no others, so that they cannot be made
+        # to grow from outside.
         self._by_id: dict[str, tuple[float, OpenKey]] = {}
         self._by_certificate: dict[str, tuple[float, OpenKey]] = {}
         # Each lives for as long as somebody holds it.
@@ -67,12 +70,22 @@ class Opening:
             DockgateError: UNAVAILABLE.
             SealingProblem: See :func:`.unlocking.sealing_key`.
         """
-        until, known = self._by_id.get(api_id, _NOTHING)
-        if self._clock.monotonic() < until:
+        read_at, known = self._by_id.get(api_id, _NOTHING)
+        if self._clock.monotonic() < read_at + CACHE_SECONDS:
             return known
         if known is None and api_id not in (await self._names.now()).api_ids:
             return None
         return await self._recall(self._by_id, api_id, self._store.get_credential)
+
+    async def anew(self, api_id: str) -> OpenKey | None:
+        """A key of which no secret fits, as of :data:`NEW_SECONDS` ago at the most.
+
+        It may have been given another secret. And whoever guesses costs a read in that time.
+
+        Raises:
+            DockgateError, SealingProblem: As :meth:`by_id`.
+        """
+        return await self._recall(self._by_id, api_id, self._store.get_credential, NEW_SECONDS)
 
     async def by_certificate(self, name: str) -> OpenKey | None:
         """The key whose client certificate has that name; None when there is none.
@@ -80,8 +93,8 @@ class Opening:
         Raises:
             DockgateError, SealingProblem: As :meth:`by_id`.
         """
-        until, known = self._by_certificate.get(name, _NOTHING)
-        if self._clock.monotonic() < until:
+        read_at, known = self._by_certificate.get(name, _NOTHING)
+        if self._clock.monotonic() < read_at + CACHE_SECONDS:
             return known
         if known is None and name not in (await self._names.now()).certificates:
             return None
@@ -126,12 +139,13 @@ class Opening:
         cache: dict[str, tuple[float, OpenKey]],
         name: str,
         find: Callable[[str], Awaitable[Credential | None]],
+        seconds: float = CACHE_SECONDS,
     ) -> OpenKey | None:
         # One read for all who ask at once: thousands of watches of a key may.
         async with self._reading.setdefault(name, asyncio.Lock()):
             now = self._clock.monotonic()
-            until, known = cache.get(name, _NOTHING)
-            if now < until:
+            read_at, known = cache.get(name, _NOTHING)
+            if now < read_at + seconds:
                 return known
             credential = await find(name)
             if credential is None or credential.disabled_at is not None:
@@ -139,7 +153,7 @@ class Opening:
                 return None
             opened = await self.opened(credential)
             # From before the reading on: it may have been changed since.
-            cache[name] = (now + CACHE_SECONDS, opened)
+            cache[name] = (now, opened)
             return opened
 
 
@@ -188,7 +202,7 @@ class _Names:
             return self._found
 
 
-_NOTHING: tuple[float, None] = (0.0, None)
+_NOTHING: tuple[float, None] = (-math.inf, None)
 
 
 def scopes_of(credential: Credential) -> frozenset[Scope]:
