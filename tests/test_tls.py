@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import shutil
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -27,6 +28,7 @@ from dockgate_server.config import Grpc
 from dockgate_server.errors import CannotListen
 from dockgate_server.rpc.health import Health
 from dockgate_server.rpc.server import RpcServer
+from dockgate_server.tls import Renewed
 
 
 @dataclass
@@ -215,6 +217,35 @@ async def test_only_tls_of_today_is_spoken(
     _, writer = await asyncio.open_connection(host, int(port), ssl=context)
     assert writer.get_extra_info("ssl_object").version() == version.name.replace("v1_", "v1.")
     await _drop(writer)
+
+
+def _renewed(file: Path) -> Renewed[bytes]:
+    return Renewed("a test", [file], file.read_bytes)
+
+
+def test_a_file_of_the_same_size_and_time_is_noticed(tmp_path: Path) -> None:
+    """Tools that copy certificates keep their times; written in place or put in place."""
+    file, other = tmp_path / "file", tmp_path / "other"
+    file.write_bytes(b"one")
+    renewed, times = _renewed(file), (file.stat().st_atime_ns, file.stat().st_mtime_ns)
+    file.write_bytes(b"two")
+    os.utime(file, ns=times)
+    assert renewed.current() == b"two"
+    other.write_bytes(b"six")
+    os.utime(other, ns=times)
+    other.replace(file)
+    assert renewed.current() == b"six"
+
+
+def test_a_change_is_given_once(tmp_path: Path) -> None:
+    """Whoever asks for changes, as gRPC does for each connection, makes much of each one."""
+    file = tmp_path / "file"
+    file.write_bytes(b"one")
+    renewed = _renewed(file)
+    assert renewed.change() is None
+    for text in (b"other", b"a third"):
+        file.write_bytes(text)
+        assert [renewed.change() for _ in range(3)] == [text, None, None]
 
 
 @pytest.mark.parametrize(

@@ -393,6 +393,40 @@ def test_sealed_secret_is_worth_nothing_elsewhere_or_damaged() -> None:
             with_key.unseal(api_id, what)
 
 
+async def test_a_key_that_was_disabled_is_asked_for_no_more(
+    keys: Keys, store: SqliteStore, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever goes on with it does not make the database work for each try."""
+    api_id = (await keys.create()).key.api_id
+    assert await keys.open(api_id) is not None
+    await store.disable_credential(api_id, clock.now_ms(), None)
+    clock.advance(CACHE_SECONDS)
+    assert await keys.open(api_id) is None
+    reads = counted(store, "get_credential", monkeypatch)
+    assert [await keys.open(api_id) for _ in range(10)] == [None] * 10
+    assert reads == []
+    assert keys._opening._by_id == {}
+
+
+async def test_a_key_is_remembered_from_before_it_was_read(
+    keys: Keys, store: SqliteStore, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was changed while the database was slow counts no later for that."""
+    api_id = (await keys.create()).key.api_id
+    read = store.get_credential
+
+    async def slow(api_id: str) -> Any:
+        found = await read(api_id)
+        clock.advance(1)
+        return found
+
+    monkeypatch.setattr(store, "get_credential", slow)
+    assert await keys.open(api_id) is not None
+    await store.disable_credential(api_id, clock.now_ms(), None)
+    clock.advance(CACHE_SECONDS - 1)
+    assert await keys.open(api_id) is None
+
+
 async def test_all_who_ask_at_once_cost_one_read(
     keys: Keys, store: SqliteStore, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

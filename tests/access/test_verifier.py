@@ -266,6 +266,17 @@ async def test_nonces_are_forgotten_when_their_timestamp_no_longer_counts(
     assert bundle.nonces() == 2
 
 
+async def test_a_clock_that_is_set_back_a_little_makes_no_copy_good(bundle: Bundle) -> None:
+    """A nonce is kept for a minute longer than its timestamp is accepted."""
+    first = bundle.request(nonce="n-1")
+    await bundle.verify(first)
+    bundle.clock.advance(301)
+    await bundle.verify(bundle.request(nonce="n-2"))
+    await bundle.store.forget_nonces(0)  # behind the forgetting that the check has begun
+    bundle.clock.step_wall_clock(-30)
+    assert (await _refusal(bundle, first)).reason is Reason.NONCE_REPLAYED
+
+
 async def test_timestamp_in_the_future_does_not_shorten_the_memory(bundle: Bundle) -> None:
     """A nonce is kept for as long as its own timestamp is accepted, not from now on."""
     headers = signature.signed_headers(

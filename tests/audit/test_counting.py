@@ -226,6 +226,22 @@ async def test_while_the_store_takes_nothing_refusals_wait(
     assert found[0].request_id == "r1"
 
 
+async def test_an_entry_is_about_the_first_of_those_it_counts(
+    store: SqliteStore, audit: Audit, database: Path, clock: ManualClock
+) -> None:
+    """Also when that could not be recorded, and another one came while it was tried."""
+    writing = store._writer._connection
+    await writing.run(lambda db: db.execute("PRAGMA query_only = ON").fetchall())
+    for number in range(2):
+        refuse(audit, origin=Origin("http", "192.0.2.7:4711", f"r{number}"))
+        clock.step_wall_clock(1)
+    await until_idle(audit)
+    await writing.run(lambda db: db.execute("PRAGMA query_only = OFF").fetchall())
+    await pass_(store, clock, 2)
+    (one,) = refusals(database)
+    assert (one.request_id, one.calls) == ("r0", 2)
+
+
 async def until_idle(audit: Audit) -> None:
     """Let it hear of what became of an entry."""
     while (recording := audit._counting._recording) is not None:
