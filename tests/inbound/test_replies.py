@@ -128,7 +128,7 @@ async def test_the_largest_events_of_commands_can_be_read_by_everybody(
     raw = f"{before}{','.join([number] * count)}{behind}".encode()
     command_id = await rig.accept(command_type="unlock_license_list")
     for _ in range(2):
-        rig.reply(command_id, orjson.loads(raw))
+        rig.reply(command_id, orjson.loads(raw), method="unlock_license_list")
         await rig.settle()
     event = rig.told[-1]
     assert event.command.vendor_response == event.reply == raw
@@ -141,7 +141,8 @@ async def test_a_page_of_the_largest_commands_can_be_read_by_everybody(rig: Rig)
     """It has as many of them as one message has room for."""
     data = {"result": 0, "output": {"licenses": [{"area_unlock": {"area_ids": [-1] * 40_000}}]}}
     for _ in range(4):
-        rig.reply(await rig.accept(command_type="unlock_license_list"), data)
+        command_id = await rig.accept(command_type="unlock_license_list")
+        rig.reply(command_id, data, method="unlock_license_list")
         await rig.settle()
     page = await rig.store.list_commands("default", CommandFilter(), None, 500)
     assert (len(page.commands), page.next_before) == (3, page.commands[-1].seq)

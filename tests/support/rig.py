@@ -150,12 +150,15 @@ class Rig:
         data: object = None,
         gateway: str = "dock-001",
         *,
+        method: str | None = None,
         comes_again: bool = True,
     ) -> None:
-        """The dock's answer to a command."""
-        data = {"result": 0} if data is None else data
+        """The dock's answer to a command; without its method, as careless docks write it."""
+        message = {"tid": command_id, "data": {"result": 0} if data is None else data}
+        if method is not None:
+            message["method"] = method
         topic = f"thing/product/{gateway}/services_reply"
-        self.receive(command_id, topic, {"tid": command_id, "data": data}, comes_again=comes_again)
+        self.receive(command_id, topic, message, comes_again=comes_again)
 
 
 Start = Callable[..., AbstractAsyncContextManager[Rig]]
