@@ -1,11 +1,15 @@
 """Deadlines: by the monotonic clock, on one timer, each with a reason that is true."""
 
 import pytest
+from support.bridge import NOBODY, ScriptedBridge
+from support.clock import ManualClock
 from support.records import CHARGE_OPEN, NOW, a_reply
-from support.rig import Rig
+from support.rig import Rig, Start
 
+from dockgate_server.dispatcher.absent import PROBE_SECONDS
 from dockgate_server.dispatcher.window import WINDOW
-from dockgate_server.model.command import EventKind, FailureCode, Status
+from dockgate_server.errors import DockgateError
+from dockgate_server.model.command import EventKind, FailureCode, OfflinePolicy, Status
 from dockgate_server.model.transitions import RecordReply
 
 
@@ -171,3 +175,95 @@ async def test_thousands_that_end_together_do_so_in_groups(rig: Rig) -> None:
     assert len(ended) < 2_000
     await rig.until(lambda: {e.command.id for e in rig.told if e.kind is EventKind.EXPIRED} == ids)
     assert (await rig.now(new)).status is Status.ACCEPTED
+
+
+@pytest.mark.parametrize("step", [-3_600, 3_600])
+async def test_a_step_of_the_wall_clock_while_a_command_is_accepted_does_not_move_its_end(
+    rig: Rig, step: float
+) -> None:
+    """Its time runs from its submission, by the clock that does not step."""
+    asked = rig.submit(timeout_seconds=30)
+    rig.clock.step_wall_clock(step)
+    command_id = (await asked).command.id
+    assert rig.deadlines.seconds_left(command_id) == 30
+    rig.clock.advance(29.9)
+    await rig.settle()
+    assert (await rig.now(command_id)).status is Status.ACCEPTED
+    rig.clock.advance(0.1)
+    assert (await rig.ended(command_id))[0] is Status.TIMED_OUT
+
+
+async def test_a_clock_that_was_set_back_before_a_restart_does_not_prolong_a_command(
+    start: Start,
+) -> None:
+    """A machine whose clock has lost its battery comes back a day behind."""
+    async with start(ScriptedBridge(connected=False)) as rig:
+        command_id = await rig.accept(timeout_seconds=30)
+    clock = ManualClock(NOW - 86_400_000)
+    async with start(ScriptedBridge(connected=False), clock) as rig:
+        assert rig.deadlines.seconds_left(command_id) == 30
+        clock.advance(30)
+        rig.connect()
+        assert await rig.ended(command_id) == (Status.TIMED_OUT, FailureCode.DELIVERY_TIMEOUT)
+        assert rig.sent() == []
+
+
+async def test_what_is_outdated_by_the_wall_clock_is_not_sent(rig: Rig) -> None:
+    """The machine was suspended, and the clock that does not step stood still."""
+    rig.connect(False)
+    late = await rig.accept(timeout_seconds=60)
+    good = await rig.accept(timeout_seconds=300)
+    rig.clock.step_wall_clock(100)
+    rig.connect()
+    await rig.bridge.wait_published(1)
+    await rig.settle()
+    assert [(one.tid, one.expiry_seconds) for one in rig.bridge.published] == [(good, 200)]
+    rig.clock.advance(60)
+    assert await rig.ended(late) == (Status.TIMED_OUT, FailureCode.DELIVERY_TIMEOUT)
+
+
+async def test_what_is_outdated_by_the_wall_clock_holds_up_nobody(rig: Rig) -> None:
+    """It was to find out whether the device is back: the next one does."""
+    policy = {"offline_policy": OfflinePolicy.QUEUE}
+    ids = [await rig.accept(timeout_seconds=seconds, **policy) for seconds in (60, 300)]
+    for message in rig.bridge.published:
+        message.acknowledge(NOBODY)
+    await rig.settle()
+    rig.clock.step_wall_clock(100)
+    rig.clock.advance(PROBE_SECONDS)
+    await rig.bridge.wait_published(3)
+    assert rig.sent() == [*ids, ids[1]]
+
+
+async def test_a_wall_clock_that_was_set_back_prolongs_nothing(rig: Rig) -> None:
+    """The clock that does not step has the say."""
+    rig.connect(False)
+    await rig.accept(timeout_seconds=30)
+    rig.clock.advance(10)
+    rig.clock.step_wall_clock(-3_600)
+    rig.connect()
+    await rig.bridge.wait_published(1)
+    assert [one.expiry_seconds for one in rig.bridge.published] == [20]
+
+
+async def test_a_submission_that_makes_no_command_leaves_no_deadline(rig: Rig) -> None:
+    """A repetition, and one that the store could not take."""
+    await rig.accept("k")
+    await rig.accept("k")
+    await rig.settle()
+    assert len(rig.deadlines) == 1
+    await rig.cannot_write()
+    with pytest.raises(DockgateError):
+        await rig.accept()
+    assert len(rig.deadlines) == 1
+
+
+async def test_nothing_is_remembered_of_what_was_due_while_its_intent_was_committed(
+    rig: Rig,
+) -> None:
+    """A gateway runs for months."""
+    command_id = await rig.accept()
+    with rig.deadlines.held([command_id]):
+        rig.clock.advance(30)
+        assert rig.deadlines._overdue == {command_id}
+    assert rig.deadlines._overdue == set()

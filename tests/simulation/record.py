@@ -95,6 +95,8 @@ class Record:
         self.down.append((self.down_since, self._world.now + 0.1))
         self.down_since = math.inf
         for life in self.open.values():
+            if life.reckoning_since is not None:
+                self._reckon(life, life.reckoning_since)
             self._reckoned(life, life.reckoning_since)
 
     def clock_stepped(self) -> None:
@@ -109,7 +111,10 @@ class Record:
 
     def _reckon(self, life: Life, since: float) -> None:
         life.reckoning_since = since
-        life.due = self._world.moments_of(life.deadline_at, since)
+        earliest, latest = self._world.moments_of(life.deadline_at, since)
+        # A clock that was set back gives nobody more than the whole of its time.
+        whole = since + life.timeout, self._world.now + life.timeout
+        life.due = min(earliest, whole[0]), min(latest, whole[1])
 
     def told(self, events: Any) -> None:
         """The gateway has been told of a commit."""

@@ -1,7 +1,8 @@
 """The deadlines of all open commands, on one timer.
 
 Deadlines are stored as UTC and run on the monotonic clock, so a step of the wall clock neither
-ends a command early nor keeps it alive.
+ends a command early nor keeps it alive. Only sending asks both: the monotonic clock stands still
+while a machine is suspended, and what is late by either of them must not reach a device.
 """
 
 from collections import deque
@@ -38,21 +39,31 @@ class Deadlines:
     def __len__(self) -> int:
         return len(self._open)
 
+    def begin(self, command_id: str, seconds: float) -> None:
+        """A command is submitted: its time runs from now on, and not from its commit."""
+        self._open[command_id] = self._clock.monotonic() + seconds
+
     def add(self, command: Command) -> None:
         """Begin to watch an open command's deadline."""
-        left = (command.deadline_at - self._clock.now_ms()) / 1000
-        when = self._clock.monotonic() + left
-        self._open[command.id] = when
+        when = self._open.get(command.id)
+        if when is None:
+            # Of an earlier process; the wall clock may have been set back since.
+            left = min(self._left_by_utc(command), command.timeout_seconds)
+            when = self._open[command.id] = self._clock.monotonic() + left
         self._agenda.add(when, command.id)
 
     def discard(self, command_id: str) -> None:
-        """The command has ended."""
+        """The command has ended, or has not been accepted."""
         self._open.pop(command_id, None)
 
     def seconds_left(self, command_id: str) -> float:
         """Until the command's deadline; 0 or less when it has passed or the command has ended."""
         when = self._open.get(command_id)
         return 0.0 if when is None else when - self._clock.monotonic()
+
+    def seconds_to_send(self, command: Command) -> float:
+        """For how long the command may still reach its device; 0 or less when it must not."""
+        return min(self.seconds_left(command.id), self._left_by_utc(command))
 
     @contextmanager
     def held(self, command_ids: Iterable[str]) -> Iterator[None]:
@@ -73,6 +84,9 @@ class Deadlines:
     def close(self) -> None:
         """Let no more deadlines pass."""
         self._agenda.close()
+
+    def _left_by_utc(self, command: Command) -> float:
+        return (command.deadline_at - self._clock.now_ms()) / 1000
 
     def _due(self, command_ids: list[str]) -> None:
         self._overdue |= self._held.intersection(command_ids)

@@ -131,22 +131,21 @@ class Dispatcher:
         """
         has_place = self._has_place(method, new)
         self._window.enter(with_place=has_place)
+        self._deadlines.begin(new.id, new.timeout_seconds)
         accepting = self._store.accept(new._replace(sending=True) if has_place else new)
-        accepting.add_done_callback(partial(self._accepted, has_place))
+        accepting.add_done_callback(partial(self._accepted, new.id, has_place))
         # Behind that, so that the message is on its way before anybody is answered.
         return shielded(accepting)
 
     async def recover(self) -> None:
         """Take up the open commands of an earlier process, before anything new is accepted."""
-        recovered = 0
         async for commands in self._store.open_commands():
-            if not recovered:
+            if not len(self._deadlines):
                 last_sent = await self._store.last_sent(commands[0].seq)
                 self._publisher.was_sent_before(last_sent)
-            recovered += len(commands)
             for command in commands:
                 self._take_up(command)
-        if recovered:
+        if recovered := len(self._deadlines):
             _log.info("open_commands_recovered", commands=recovered, unsent=self.backlog)
 
     def committed(self, events: Sequence[CommandEvent]) -> None:
@@ -215,17 +214,20 @@ class Dispatcher:
     def _may_send(self, repeatable: bool) -> bool:
         return repeatable or self._send_without_expiry or self._bridge.expires_messages
 
-    def _accepted(self, had_place: bool, accepting: "asyncio.Future[Accepted]") -> None:
+    def _accepted(
+        self, new_id: str, had_place: bool, accepting: "asyncio.Future[Accepted]"
+    ) -> None:
         self._window.leave(with_place=had_place)
         self._burst.accepted()
         self._progress.set()
         self._wake.set()
         has_failed = accepting.cancelled() or accepting.exception() is not None
         if has_failed or accepting.result().replayed:
+            self._deadlines.discard(new_id)
             return
         one = waiting(accepting.result().command, intended=had_place)
         if one.streams:
-            self._streams.take(one, self._deadlines.seconds_left(one.command.id))
+            self._streams.take(one, self._deadlines.seconds_to_send(one.command))
         elif had_place:
             self._send_at_once(one)
         else:
@@ -321,17 +323,14 @@ class Dispatcher:
         return [one for one in group if one.intended]
 
     def _still_sendable(self, one: Waiting) -> bool:
-        if self._deadlines.seconds_left(one.command.id) <= 0:
-            return False  # it has ended, or its deadline is ending it
-        if self._publisher.is_overtaken(one) or self._absent.takes(one):
+        if self._publisher.seconds_to_send(one) <= 0 or self._absent.takes(one):
             return False
         if self._aboard.takes(one) or not self._backlog.go_out(one):
             self._absent.done_with(one.command)
             return False
         if self._may_send(one.repeatable):
             return True
-        code = FailureCode.EXPIRY_UNSUPPORTED
-        self._decisions.refuse(one.command, code, decisions.CANNOT_EXPIRE)
+        self._decisions.refuse(one.command, FailureCode.EXPIRY_UNSUPPORTED, decisions.CANNOT_EXPIRE)
         return False
 
     def _acknowledged(self) -> None:

@@ -89,8 +89,8 @@ class Publisher:
     def send(self, one: Waiting) -> Sending:
         """Hand the message to the network; the broker's answer is recorded when it comes."""
         command = one.command
-        left = self._deadlines.seconds_left(command.id)
-        if left <= 0 or self.is_overtaken(one):
+        left = self.seconds_to_send(one)
+        if left <= 0:
             return Sending.TOO_LATE
         if self._aboard.missing(command):
             return Sending.NOT_THERE
@@ -135,16 +135,18 @@ class Publisher:
         """
         return self._newest_sent.get(one.command.gateway_id, 0) <= one.command.seq
 
-    def is_overtaken(self, one: Waiting) -> bool:
-        """Whether it was to be sent again, and others have been sent to its gateway device since.
+    def seconds_to_send(self, one: Waiting) -> float:
+        """For how long it may still reach its device; 0 when it must not be sent any more.
 
-        Its answer or its deadline decides then. If it was to find out whether somebody listens, the
-        next one does.
+        As its time is over, or as it was to be sent again, and others have been sent to its gateway
+        device since. Its answer or its deadline decides then; and if it was to find out whether
+        somebody listens, the next one does.
         """
-        overtaken = one.may_have_left and not self.is_last(one)
-        if overtaken:
+        left = self._deadlines.seconds_to_send(one.command)
+        if left <= 0 or (one.may_have_left and not self.is_last(one)):
             self._absent.done_with(one.command)
-        return overtaken
+            return 0.0
+        return left
 
     def _acknowledged(self, one: Waiting, sent: "asyncio.Future[Acknowledgement]") -> None:
         self._window.in_flight -= 1
