@@ -8,7 +8,7 @@ from support.records import CHARGE_OPEN
 from support.rig import Rig, Start
 
 from dockgate_server.dispatcher.window import WINDOW
-from dockgate_server.model.command import Status
+from dockgate_server.model.command import Channel, EventKind, Status
 
 
 async def test_a_stop_with_a_backlog_loses_nothing(start: Start) -> None:
@@ -56,3 +56,20 @@ async def test_nobody_listens_to_the_second_copy_says_nothing_of_the_first(rig: 
     rig.bridge.published[1].acknowledge(NOBODY)
     await rig.settle()
     assert (await rig.now(command_id)).status is Status.ACCEPTED
+
+
+async def test_a_stop_waits_for_a_control_stream_that_is_being_accepted(rig: Rig) -> None:
+    """Else it would be recorded as meant to leave, and nobody could say whether it has."""
+    stick = rig.submit(command_type="stick_control", channel=Channel.DRC, data=b"{}")
+    await rig.dispatcher.drain(5)
+    assert len(rig.bridge.streamed) == 1
+    await stick
+
+
+async def test_what_is_accepted_after_a_stop_has_begun_is_not_meant_to_leave(rig: Rig) -> None:
+    """It goes out after the restart."""
+    await rig.dispatcher.drain(5)
+    command_id = await rig.accept()
+    await rig.settle()
+    assert rig.kinds(command_id) == [EventKind.ACCEPTED]
+    assert rig.sent() == []

@@ -129,11 +129,11 @@ class Dispatcher:
         What happens behind the answer does not depend on the asker: cancelling the await
         neither takes the command back nor leaves it unsent.
         """
-        has_place = self._has_place(method, new)
-        self._window.enter(with_place=has_place)
+        has_place, streams = self._has_place(method, new), method.spec.control_stream
+        self._window.enter(with_place=has_place, streams=streams)
         self._deadlines.begin(new.id, new.timeout_seconds)
         accepting = self._store.accept(new._replace(sending=True) if has_place else new)
-        accepting.add_done_callback(partial(self._accepted, new.id, has_place))
+        accepting.add_done_callback(partial(self._accepted, new.id, has_place, streams))
         # Behind that, so that the message is on its way before anybody is answered.
         return shielded(accepting)
 
@@ -187,7 +187,7 @@ class Dispatcher:
         self._draining = True
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                while self._window.in_flight or self._window.reserved or self._sending_group:
+                while self._window.is_in_use or self._sending_group:
                     self._progress.clear()
                     await self._progress.wait()
 
@@ -200,7 +200,7 @@ class Dispatcher:
         if self._draining or not may_send:
             return False
         if method.spec.control_stream:
-            return True  # it waits for no acknowledgement and takes nobody's place
+            return True
         if goes_alone(new.channel, new.command_type) or self._aboard.missing(new):
             return False  # only the loop holds back those that may not go
         if method.spec.overtakes:
@@ -215,9 +215,9 @@ class Dispatcher:
         return repeatable or self._send_without_expiry or self._bridge.expires_messages
 
     def _accepted(
-        self, new_id: str, had_place: bool, accepting: "asyncio.Future[Accepted]"
+        self, new_id: str, had_place: bool, streams: bool, accepting: "asyncio.Future[Accepted]"
     ) -> None:
-        self._window.leave(with_place=had_place)
+        self._window.leave(with_place=had_place, streams=streams)
         self._burst.accepted()
         self._progress.set()
         self._wake.set()

@@ -24,6 +24,7 @@ class Window:
         self.reserved = 0
         self.unplaced = 0
         """Commands that are being accepted without a place."""
+        self._streaming = 0
 
     @property
     def room(self) -> int:
@@ -46,16 +47,28 @@ class Window:
         """Commands that are being accepted."""
         return self.reserved + self.unplaced
 
-    def enter(self, *, with_place: bool) -> None:
-        """A command is being accepted."""
-        if with_place:
+    @property
+    def is_in_use(self) -> bool:
+        """Whether something is on its way, or goes out as soon as it is accepted."""
+        return bool(self.in_flight or self.reserved or self._streaming)
+
+    def enter(self, *, with_place: bool, streams: bool) -> None:
+        """A command is being accepted.
+
+        Those that stream wait for no acknowledgement and take nobody's place.
+        """
+        if streams:
+            self._streaming += 1
+        elif with_place:
             self.reserved += 1
         else:
             self.unplaced += 1
 
-    def leave(self, *, with_place: bool) -> None:
+    def leave(self, *, with_place: bool, streams: bool) -> None:
         """It has been, or could not be."""
-        if with_place:
+        if streams:
+            self._streaming -= 1
+        elif with_place:
             self.reserved -= 1
         else:
             self.unplaced -= 1
