@@ -3,11 +3,11 @@
 import pytest
 from support.bridge import NOBODY, TAKEN
 from support.records import CHARGE_OPEN, SETUP_ABORT
-from support.rig import URGENT, Rig
+from support.rig import URGENT, BreakingBridge, Rig, Start
 
 from dockgate_server.bridge.interface import Acknowledgement, Verdict
 from dockgate_server.dispatcher.absent import PROBE_SECONDS
-from dockgate_server.model.command import EventKind, FailureCode, OfflinePolicy, Status
+from dockgate_server.model.command import Channel, EventKind, FailureCode, OfflinePolicy, Status
 from dockgate_server.model.device import Presence
 
 QUEUE = {"offline_policy": OfflinePolicy.QUEUE}
@@ -267,3 +267,86 @@ async def test_a_restart_finds_those_that_wait_and_sends_them(rig: Rig, command_
     (commands,) = [found async for found in rig.store.open_commands()]
     assert [(one.id, one.sending_at) for one in commands] == [(command_id, None)]
     assert commands[0].offline_policy is OfflinePolicy.QUEUE
+
+
+async def test_a_command_behind_many_that_wait_looks_at_few_of_them(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither as it is accepted, nor as the one that finds out has found nobody."""
+    await wait_away(rig, 50)
+    await rig.accept(**QUEUE)
+    await rig.bridge.wait_published(51)
+    looked_at = []
+    seconds_left = rig.deadlines.seconds_left
+
+    def noted(command_id: str) -> float:
+        looked_at.append(command_id)
+        return seconds_left(command_id)
+
+    monkeypatch.setattr(rig.deadlines, "seconds_left", noted)
+    await rig.accept(**QUEUE)
+    await rig.accept(**FAIL_FAST)
+    rig.bridge.published[-1].acknowledge(NOBODY)
+    await rig.settle()
+    assert len(looked_at) < 20
+
+
+async def test_what_has_ended_among_many_that_wait_is_forgotten(rig: Rig) -> None:
+    """Also in their middle, behind one that waits for longer."""
+    (first,) = await wait_away(rig)
+    asked = [rig.submit(timeout_seconds=3, **QUEUE) for _ in range(3)]
+    for one in asked:
+        await one
+    last = await rig.accept(timeout_seconds=300, **QUEUE)
+    await rig.bridge.wait_published(2)
+    assert rig.dispatcher.backlog == 4
+    rig.clock.advance(3)
+    await rig.settle()
+    rig.clock.advance(PROBE_SECONDS)
+    assert rig.dispatcher.backlog == 1
+    rig.bridge.published[-1].acknowledge(TAKEN)
+    await rig.bridge.wait_published(3)
+    assert rig.sent() == [first, first, last]
+
+
+async def test_those_that_end_and_those_that_wait_go_out_in_one_order(rig: Rig) -> None:
+    """Whatever each would have done, had nobody been there."""
+    await wait_away(rig)
+    ids = [await rig.accept(**policy) for policy in (FAIL_FAST, QUEUE, FAIL_FAST, QUEUE)]
+    await rig.bridge.wait_published(2)
+    rig.bridge.published[-1].acknowledge(TAKEN)
+    await rig.bridge.wait_published(6)
+    assert rig.sent()[2:] == ids
+
+
+async def test_when_all_that_waited_have_ended_the_next_ones_go_out_together(start: Start) -> None:
+    """Nobody knows any more that nobody listens: the first one is not sent alone."""
+    bridge = BreakingBridge()
+    async with start(bridge) as rig:
+        await wait_away(rig)
+        rig.clock.advance(30)
+        await rig.settle()
+        rig.clock.advance(PROBE_SECONDS)
+        bridge.broken = True
+        ids = [await rig.accept(**QUEUE) for _ in range(3)]
+        await rig.settle()
+        bridge.broken = False
+        rig.connect()
+        await bridge.wait_published(4)
+        assert rig.sent()[1:] == ids
+
+
+async def test_one_that_may_have_left_still_keeps_its_like_waiting_when_the_device_is_away(
+    rig: Rig,
+) -> None:
+    """It may be answered yet, and its answer would be taken for that of the next one."""
+    lens = {"command_type": "drc_live_lens_change", "channel": Channel.DRC, "data": b"{}"}
+    await rig.accept(**lens, **QUEUE)
+    await rig.accept(**lens, **QUEUE)
+    await rig.bridge.wait_published(1)
+    rig.bridge.published[0].lose()
+    rig.receive("will", STATUS_TOPIC, LAST_WILL)
+    await rig.settle()
+    assert rig.dispatcher.backlog == 2
+    assert len(rig.dispatcher._backlog) == 1  # behind the one that is out
+    assert not rig.dispatcher._backlog.is_waiting

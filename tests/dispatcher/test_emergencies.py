@@ -2,11 +2,14 @@
 
 import asyncio
 
-from support.bridge import ScriptedBridge
+from support.bridge import NOBODY, ScriptedBridge
 from support.rig import URGENT, BreakingBridge, Rig, Start
 
 from dockgate_server.dispatcher.window import WINDOW
-from dockgate_server.model.command import EventKind
+from dockgate_server.model.command import Channel, EventKind, FailureCode, OfflinePolicy, Status
+
+FAIL_FAST = {"offline_policy": OfflinePolicy.FAIL_FAST}
+STICK = {"command_type": "stick_control", "channel": Channel.DRC, "data": b"{}"}
 
 
 async def test_an_emergency_does_not_wait_for_a_full_window(rig: Rig) -> None:
@@ -124,3 +127,48 @@ async def test_an_emergency_behind_another_that_waits_is_not_yet_meant_to_leave(
         rig.connect()
         await bridge.wait_published(2)
         assert rig.sent() == [first, second]
+
+
+async def test_an_emergency_that_is_being_taken_back_outlives_a_last_will(start: Start) -> None:
+    """It was never published: what is believed of the device does not end it."""
+    bridge = BreakingBridge()
+    async with start(bridge) as rig:
+        bridge.broken = True
+        emergency = await rig.accept(command_type=URGENT, **FAIL_FAST)
+        rig.presence.left("dock-001")
+        bridge.broken = False
+        rig.connect()
+        await bridge.wait_published(1)
+        assert rig.sent() == [emergency]
+
+
+async def test_an_emergency_that_found_no_room_outlives_that_nobody_listened_to_another(
+    start: Start,
+) -> None:
+    """The broker has said nothing of it yet."""
+    bridge = ScriptedBridge(receive_maximum=2)
+    async with start(bridge) as rig:
+        other = await rig.accept(**FAIL_FAST)
+        asked = rig.submit(command_type=URGENT, **FAIL_FAST)
+        bridge.receive_maximum = 1
+        emergency = (await asked).command.id
+        rig.message(other).acknowledge(NOBODY)
+        await bridge.wait_published(2)
+        assert rig.sent() == [other, emergency]
+        assert await rig.ended(other) == (Status.FAILED, FailureCode.DEVICE_OFFLINE)
+        rig.message(emergency).acknowledge(NOBODY)
+        assert await rig.ended(emergency) == (Status.FAILED, FailureCode.DEVICE_OFFLINE)
+
+
+async def test_control_streams_take_no_place_of_an_emergency(start: Start) -> None:
+    """Whoever steers when a stop becomes necessary must not be in its way."""
+    bridge = ScriptedBridge(receive_maximum=4)
+    async with start(bridge) as rig:
+        stop = rig.submit(command_type=URGENT)
+        sticks = [rig.submit(**STICK) for _ in range(20)]
+        emergency = (await stop).command.id
+        assert rig.sent() == [emergency]
+        assert rig.kinds(emergency) == [EventKind.ACCEPTED, EventKind.SENDING]
+        await asyncio.gather(*sticks)
+        await rig.settle()
+        assert len(bridge.streamed) == 20

@@ -68,7 +68,7 @@ class Aboard:
         reason = self.missing(one.command)
         if not reason:
             return False
-        if (one.fails_fast or one.overtakes) and not one.may_have_left:
+        if one.ends_when_away or (one.overtakes and not one.may_have_left):
             self._decisions.refuse(one.command, FailureCode.DEVICE_OFFLINE, reason)
         else:
             self._waiting.setdefault(_target(one.command), {})[one.command.id] = one

@@ -10,7 +10,6 @@ Where a message did not leave, its intent to send is taken back first, and until
 everything for its gateway device waits here as well.
 """
 
-from bisect import insort
 from collections import Counter
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -19,6 +18,7 @@ from dockgate_server.clock import Clock, Handle
 from dockgate_server.devices.presence import PresenceBook
 from dockgate_server.dispatcher.backlog import Backlog, Waiting
 from dockgate_server.dispatcher.decisions import Decisions
+from dockgate_server.dispatcher.waiters import Waiters
 from dockgate_server.model.command import Command, FailureCode
 from dockgate_server.model.device import Presence
 
@@ -54,7 +54,7 @@ class Absent:
         self._clock = clock
         self._is_open = is_open
         self._wake = wake
-        self._waiting: dict[str, list[Waiting]] = {}
+        self._waiting: dict[str, Waiters] = {}
         self._silent: set[str] = set()  # gateways for which nobody listened when last tried
         self._probes: dict[str, str] = {}  # by gateway, the command that is finding out
         self._taking_back: Counter[str] = Counter()  # by gateway, intents not yet taken back
@@ -131,7 +131,7 @@ class Absent:
         return self._presence.of(gateway_id) is Presence.OFFLINE
 
     def _away(self, one: Waiting, reason: str) -> None:
-        if one.fails_fast and not one.may_have_left:
+        if one.ends_when_away:
             self._decisions.refuse(one.command, FailureCode.DEVICE_OFFLINE, reason)
         else:
             self._keep(one, reason)
@@ -146,14 +146,21 @@ class Absent:
         # One that may have left may still be answered, and then others of its kind have to wait.
         if not one.may_have_left and self._backlog.is_in(one.command):
             self._wake()
-        insort(self._waiting.setdefault(gateway_id, []), one, key=_seq)
+        if gateway_id not in self._waiting:
+            self._waiting[gateway_id] = Waiters()
+        self._waiting[gateway_id].add(one)
         self._arm()
 
     def _fail_fast(self, gateway_id: str, reason: str) -> None:
-        """End those that wait for nothing but to know whether the device is there."""
-        waiting = self._waiting.pop(gateway_id, None)
-        for one in waiting or ():
+        """End those that wait for nothing but to know whether the device is there.
+
+        Not emergencies: one that was not published itself goes out, whatever is believed.
+        """
+        waiting = self._waiting.get(gateway_id)
+        for one in waiting.take_hurried() if waiting is not None else ():
             self._away(one, reason)
+        if not waiting and gateway_id not in self._probes:
+            self._waiting.pop(gateway_id, None)
 
     def _taken_back(self, gateway_id: str) -> None:
         self._taking_back[gateway_id] -= 1
@@ -171,14 +178,13 @@ class Absent:
             self._to_probe.add(gateway_id)
             return
         self._to_probe.discard(gateway_id)
-        if gateway_id not in self._waiting:
+        waiting = self._waiting.get(gateway_id)
+        if waiting is None:
             return
-        waiting = [one for one in self._waiting[gateway_id] if self._is_open(one.command.id)]
-        self._release(one for one in waiting if one.overtakes)
-        waiting = [one for one in waiting if not one.overtakes]
-        self._waiting[gateway_id] = waiting
+        self._release(waiting.take_urgent())
         if gateway_id in self._probes:
             return
+        waiting.drop_ended_at_front(self._is_open)
         if not waiting:
             # Everything that waited has ended; the next command finds out by itself.
             del self._waiting[gateway_id]
@@ -186,9 +192,9 @@ class Absent:
         elif self._has_left(gateway_id):
             pass
         elif gateway_id not in self._silent:
-            self._release(self._waiting.pop(gateway_id))
+            self._release(self._waiting.pop(gateway_id).take_all())
         else:
-            first = waiting.pop(0)
+            first = waiting.take_first()
             self._probes[gateway_id] = first.command.id
             self._release((first,))
 
@@ -204,6 +210,8 @@ class Absent:
 
     def _ring(self) -> None:
         self._timer = None
+        for waiting in self._waiting.values():
+            waiting.drop_ended(self._is_open)
         self.probe_all()
         if self._waiting:
             self._arm()
@@ -211,7 +219,3 @@ class Absent:
 
 def _left(gateway_id: str) -> str:
     return f"gateway {gateway_id} has left the broker"
-
-
-def _seq(one: Waiting) -> int:
-    return one.command.seq

@@ -31,9 +31,9 @@ class Waiting:
     of that."""
 
     @property
-    def fails_fast(self) -> bool:
-        """It does not wait for a gateway device that is away."""
-        return self.command.offline_policy is OfflinePolicy.FAIL_FAST
+    def ends_when_away(self) -> bool:
+        """It does not wait for a gateway device that is away, and has certainly reached nobody."""
+        return self.command.offline_policy is OfflinePolicy.FAIL_FAST and not self.may_have_left
 
     @property
     def kind(self) -> tuple[str, str]:
