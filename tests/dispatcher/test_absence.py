@@ -350,3 +350,76 @@ async def test_one_that_may_have_left_still_keeps_its_like_waiting_when_the_devi
     assert rig.dispatcher.backlog == 2
     assert len(rig.dispatcher._backlog) == 1  # behind the one that is out
     assert not rig.dispatcher._backlog.is_waiting
+
+
+async def test_a_copy_that_finds_out_and_reaches_nobody_lets_the_next_one_find_out(
+    rig: Rig,
+) -> None:
+    """What the broker says of the copy ends nothing, and it does not block its dock either."""
+    gone = await rig.accept(timeout_seconds=300, **FAIL_FAST)
+    copied = await rig.accept(command_type=CHARGE_OPEN, timeout_seconds=300, **QUEUE)
+    rig.message(gone).acknowledge(NOBODY)
+    await rig.settle()
+    rig.connect(False)
+    rig.message(copied).lose()
+    waiting = await rig.accept(timeout_seconds=300, **QUEUE)
+    rig.presence.left("dock-001")
+    rig.connect()
+    await rig.settle()
+    rig.presence.heard("dock-001")
+    await rig.bridge.wait_published(3)
+    await rig.settle()
+    assert rig.sent()[2:] == [copied]
+    rig.bridge.published[-1].acknowledge(NOBODY)
+    await rig.bridge.wait_published(4)
+    assert rig.sent()[3:] == [waiting]
+
+
+async def test_what_reached_nobody_is_not_sent_behind_a_later_one_that_was_taken(rig: Rig) -> None:
+    """The dock has carried out the charge_close; a charge_open behind it would undo it."""
+    first = await rig.accept(command_type=CHARGE_OPEN, **QUEUE)
+    second = await rig.accept(command_type="charge_close", **QUEUE)
+    third = await rig.accept(**QUEUE)
+    for command_id, answer in ((first, NOBODY), (second, TAKEN), (third, NOBODY)):
+        rig.message(command_id).acknowledge(answer)
+    await rig.bridge.wait_published(4)
+    await rig.settle()
+    assert rig.sent() == [first, second, third, third]
+    assert rig.dispatcher.backlog == 0
+    rig.clock.advance(30)
+    assert await rig.ended(first) == (Status.TIMED_OUT, FailureCode.DELIVERY_TIMEOUT)
+
+
+async def test_what_reached_nobody_is_sent_behind_an_emergency(rig: Rig) -> None:
+    """That one overtakes all that waits."""
+    (waiting,) = await wait_away(rig)
+    emergency = await rig.accept(command_type=URGENT)
+    rig.message(emergency).acknowledge(TAKEN)
+    await rig.bridge.wait_published(3)
+    assert rig.sent() == [waiting, emergency, waiting]
+
+
+async def test_an_emergency_that_reached_nobody_is_sent_behind_later_ones(rig: Rig) -> None:
+    """A stop is a stop, whatever was sent meanwhile."""
+    emergency = await rig.accept(command_type=URGENT, **QUEUE)
+    later = await rig.accept()
+    rig.message(emergency).acknowledge(NOBODY)
+    rig.message(later).acknowledge(TAKEN)
+    await rig.bridge.wait_published(3)
+    assert rig.sent() == [emergency, later, emergency]
+
+
+async def test_what_reached_nobody_is_not_sent_behind_later_ones_after_a_restart_either(
+    start: Start,
+) -> None:
+    """The record tells: its intent was taken back, and a later one was sent."""
+    async with start() as before:
+        first = await before.accept(command_type=CHARGE_OPEN, **QUEUE)
+        second = await before.accept(command_type="charge_close", **QUEUE)
+        before.message(first).acknowledge(NOBODY)
+        await before.settle()
+        # Taken, but the gateway ends before it can send the first one again.
+        before.message(second).acknowledge(TAKEN)
+    async with start() as after:
+        await after.settle()
+        assert first not in after.sent()

@@ -4,11 +4,11 @@ import asyncio
 from typing import Any
 
 import pytest
-from support.bridge import ScriptedBridge
+from support.bridge import NOBODY, TAKEN, ScriptedBridge
 from support.records import CHARGE_OPEN, a_reply
 from support.rig import Rig, Start
 
-from dockgate_server.model.command import EventKind, FailureCode, Status
+from dockgate_server.model.command import EventKind, FailureCode, OfflinePolicy, Status
 from dockgate_server.model.transitions import BeginSending, RecordReply
 
 
@@ -123,3 +123,24 @@ async def test_a_newcomer_behind_a_backlog_has_no_intent_yet(rig: Rig, waiting: 
     assert rig.sent() == [waiting, newcomer]
     meant = [event.command.id for event in rig.told if event.kind is EventKind.SENDING]
     assert meant == [waiting, newcomer]
+
+
+async def test_nobody_of_a_group_overtakes_one_that_reached_nobody_meanwhile(rig: Rig) -> None:
+    """The broker said so while the intent of the group was being committed."""
+    policy = {"offline_policy": OfflinePolicy.QUEUE, "timeout_seconds": 300}
+    first = await rig.accept(command_type=CHARGE_OPEN, **policy)
+    rig.dispatcher._window.unplaced += 1  # another one is being accepted: the next one has no place
+    asked = rig.submit(command_type="charge_close", **policy)
+    rig.dispatcher._window.unplaced -= 1
+    second = (await asked).command.id
+    async with asyncio.timeout(5):
+        while not rig.dispatcher._sending_group:  # noqa: ASYNC110 - inside the dispatcher
+            await asyncio.sleep(0)
+    rig.message(first).acknowledge(NOBODY)
+    await rig.bridge.wait_published(2)
+    await rig.settle()
+    assert rig.sent() == [first, first]
+    assert rig.kinds(second)[1:] == [EventKind.SENDING, EventKind.NOT_SENT]
+    rig.bridge.published[-1].acknowledge(TAKEN)
+    await rig.bridge.wait_published(3)
+    assert rig.sent() == [first, first, second]

@@ -71,6 +71,7 @@ class Aboard:
         if one.ends_when_away or (one.overtakes and not one.may_have_left):
             self._decisions.refuse(one.command, FailureCode.DEVICE_OFFLINE, reason)
         else:
+            one.reached_nobody = False  # it may go behind others: who waits here is overtaken
             self._waiting.setdefault(_target(one.command), {})[one.command.id] = one
         return True
 

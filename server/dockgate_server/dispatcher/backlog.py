@@ -29,6 +29,8 @@ class Waiting:
     may_have_left: bool = False
     """A copy was handed to the network before: what the broker says of the next one says nothing
     of that."""
+    reached_nobody: bool = False
+    """It was handed to the network before, and the broker has thrown it away."""
 
     @property
     def ends_when_away(self) -> bool:

@@ -267,6 +267,7 @@ class Dispatcher:
         if one.intended:
             self.outstanding.left(command)
         if not one.intended:
+            one.reached_nobody = command.revision > 1  # its intent was taken back
             self._streams.refuse(command) if one.streams else self._enqueue(one)
         elif one.repeatable and command.delivered_at is None and self._publisher.is_last(one):
             one.may_have_left = True
@@ -294,7 +295,8 @@ class Dispatcher:
             with self._deadlines.held(one.command.id for one in sendable):
                 begun = await self._begin_sending(sendable)
                 for index, one in enumerate(begun):
-                    if not self._hand_over(one):
+                    # Asked again: one before it may have reached nobody meanwhile.
+                    if not (self._absent.takes(one) or self._hand_over(one)):
                         self._not_connected(begun[index:])
                         return False
         except DockgateError:

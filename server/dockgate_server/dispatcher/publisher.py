@@ -85,6 +85,8 @@ class Publisher:
         self._again = again
         self._when_acknowledged = acknowledged
         self._newest_sent: dict[str, int] = {}  # by gateway, the seq of the newest command
+        # The same of what the broker has taken, or may have; without emergencies, which overtake.
+        self._newest_taken: dict[str, int] = {}
 
     def send(self, one: Waiting) -> Sending:
         """Hand the message to the network; the broker's answer is recorded when it comes."""
@@ -127,6 +129,7 @@ class Publisher:
     def was_sent_before(self, last_sent: Mapping[str, int]) -> None:
         """Take over what an earlier process has sent: by gateway, the seq of the newest."""
         self._newest_sent.update(last_sent)
+        self._newest_taken.update(last_sent)
 
     def is_last(self, one: Waiting) -> bool:
         """Whether nothing that was accepted after this command has been sent to its gateway device.
@@ -138,15 +141,27 @@ class Publisher:
     def seconds_to_send(self, one: Waiting) -> float:
         """For how long it may still reach its device; 0 when it must not be sent any more.
 
-        As its time is over, or as it was to be sent again, and others have been sent to its gateway
+        As its time is over, or as it was to be sent again, and others have gone to its gateway
         device since. Its answer or its deadline decides then; and if it was to find out whether
         somebody listens, the next one does.
         """
         left = self._deadlines.seconds_to_send(one.command)
-        if left <= 0 or (one.may_have_left and not self.is_last(one)):
+        if left <= 0 or self._is_overtaken(one):
             self._absent.done_with(one.command)
             return 0.0
         return left
+
+    def _is_overtaken(self, one: Waiting) -> bool:
+        if one.may_have_left:
+            return not self.is_last(one)
+        if one.reached_nobody and not one.overtakes:
+            return self._newest_taken.get(one.command.gateway_id, 0) > one.command.seq
+        return False
+
+    def _may_have_arrived(self, one: Waiting) -> None:
+        if not one.overtakes:
+            newest = self._newest_taken.get(one.command.gateway_id, 0)
+            self._newest_taken[one.command.gateway_id] = max(newest, one.command.seq)
 
     def _acknowledged(self, one: Waiting, sent: "asyncio.Future[Acknowledgement]") -> None:
         self._window.in_flight -= 1
@@ -159,6 +174,7 @@ class Publisher:
 
     def _lost(self, one: Waiting) -> None:
         # It may have left. For what cannot be repeated the device's answer or the deadline decides.
+        self._may_have_arrived(one)
         self._absent.done_with(one.command)
         still_open = self._deadlines.seconds_left(one.command.id) > 0
         if one.repeatable and self.is_last(one) and still_open:
@@ -169,11 +185,15 @@ class Publisher:
     def _answered(self, one: Waiting, answer: Acknowledgement) -> None:
         if answer.verdict is Verdict.NOBODY_LISTENS:
             # Of an earlier copy, if there was one, that says nothing: it may have arrived.
-            if not one.may_have_left:
+            if one.may_have_left:
+                self._absent.done_with(one.command)
+            else:
+                one.reached_nobody = True
                 self._absent.nobody_listened(one)
             return
         self._absent.was_taken(one.command.gateway_id)
         if answer.verdict is Verdict.TAKEN:
+            self._may_have_arrived(one)
             self._decisions.delivered(one.command)
         elif not one.may_have_left:
             reason = f"the broker refused the message: {answer.reason}"
