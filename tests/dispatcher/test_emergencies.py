@@ -2,11 +2,13 @@
 
 import asyncio
 
+import pytest
 from support.bridge import NOBODY, ScriptedBridge
 from support.rig import URGENT, BreakingBridge, Rig, Start
 
 from dockgate_server.dispatcher.window import WINDOW
 from dockgate_server.model.command import Channel, EventKind, FailureCode, OfflinePolicy, Status
+from dockgate_server.store.sqlite.writer import GROUP_LIMIT
 
 FAIL_FAST = {"offline_policy": OfflinePolicy.FAIL_FAST}
 STICK = {"command_type": "stick_control", "channel": Channel.DRC, "data": b"{}"}
@@ -172,3 +174,19 @@ async def test_control_streams_take_no_place_of_an_emergency(start: Start) -> No
         await asyncio.gather(*sticks)
         await rig.settle()
         assert len(bridge.streamed) == 20
+
+
+@pytest.mark.parametrize("connected", [True, False])
+async def test_an_emergency_does_not_wait_behind_what_is_being_accepted(
+    rig: Rig, connected: bool
+) -> None:
+    """Neither its acceptance nor the intent to send it."""
+    rig.connect(connected)
+    asked = [rig.submit() for _ in range(4 * GROUP_LIMIT)]
+    emergency = (await rig.submit(command_type=URGENT)).command.id
+    rig.connect()
+    asked += [rig.submit() for _ in range(4 * GROUP_LIMIT)]
+    await rig.until(lambda: emergency in rig.sent())
+    accepted = sum(event.kind is EventKind.ACCEPTED for event in rig.told)
+    assert accepted <= 4 * GROUP_LIMIT
+    await asyncio.gather(*asked)

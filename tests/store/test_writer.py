@@ -12,7 +12,7 @@ from support.records import NOW, a_reply, an_accept, in_status
 from support.turns import TurnLoop
 
 from dockgate_server.errors import DockgateError, Reason
-from dockgate_server.model.command import CommandEvent, CommandFilter, Status
+from dockgate_server.model.command import CommandEvent, CommandFilter, EventKind, Status
 from dockgate_server.model.transitions import BeginSending, ConfirmDelivery, Expire, RecordReply
 from dockgate_server.store.sqlite import SqliteStore, writer
 from dockgate_server.store.sqlite.transaction import Transaction
@@ -338,3 +338,67 @@ def test_what_comes_just_when_a_database_in_trouble_is_to_be_tried_is_not_lost()
         group_writer.close()
         loop.settle()
         assert running.done()
+
+
+async def test_what_overtakes_is_made_before_all_that_waits(
+    store: SqliteStore, told: list[CommandEvent]
+) -> None:
+    """Those that overtake keep their order among themselves."""
+    await _busy(store)
+    asked = [store.accept(an_accept()) for _ in range(3 * GROUP_LIMIT)]
+    urgent = [an_accept(overtakes=True) for _ in range(3)]
+    await asyncio.gather(*map(store.accept, urgent))
+    await store.apply(BeginSending((urgent[0].id,), NOW, overtakes=True))
+    assert not asked[-1].done()
+    await asyncio.gather(*asked)
+    accepted = [event.command.id for event in told if event.kind is EventKind.ACCEPTED]
+    assert accepted[1:4] == [new.id for new in urgent]
+
+
+async def test_what_overtakes_is_known_by_its_key_to_its_repetition(store: SqliteStore) -> None:
+    """Both are in one group, or the second one in the next."""
+    await _busy(store)
+    first, again, other = (an_accept("k", overtakes=overtakes) for overtakes in (True, True, False))
+    late = store.accept(other)
+    asked = [store.accept(first), store.accept(again)]
+    answers = [*await asyncio.gather(*asked), await late]
+    assert [one.command.id for one in answers] == [first.id] * 3
+    assert [one.replayed for one in answers] == [False, True, True]
+
+
+async def test_a_change_that_is_asked_for_behind_one_that_overtakes_is_made_behind_it(
+    store: SqliteStore,
+) -> None:
+    """Whoever waits for it knows what has become of the other one."""
+    await _busy(store)
+    urgent = [store.accept(an_accept(overtakes=True)) for _ in range(GROUP_LIMIT + 10)]
+    await store.apply(BeginSending((), NOW))
+    assert all(one.done() for one in urgent)
+
+
+async def test_what_overtakes_is_refused_with_the_rest_while_the_disk_is_full(
+    store: SqliteStore,
+) -> None:
+    """Nothing is left over that would be made later, after it was refused."""
+    await _pragma(store, "PRAGMA query_only = ON")
+    await asyncio.sleep(0)
+    asked = [store.accept(an_accept(overtakes=number % 2 == 0)) for number in range(6)]
+    answers = await asyncio.gather(*asked, return_exceptions=True)
+    assert all(isinstance(one, DockgateError) for one in answers)
+    await _pragma(store, "PRAGMA query_only = OFF")
+    await store.accept(an_accept())
+    assert len((await store.list_commands("default", CommandFilter(), None, 10)).commands) == 1
+
+
+async def test_what_overtakes_is_made_before_closing(database: Path) -> None:
+    """Also if nobody waits for it."""
+    async with SqliteStore(database) as store:
+        asked = store.accept(an_accept(overtakes=True))
+    assert asked.done()
+    assert not (await asked).replayed
+
+
+async def _busy(store: SqliteStore) -> None:
+    """Let a change be under way, so that what is asked for now waits behind it."""
+    _ = store.accept(an_accept())
+    await asyncio.sleep(0)

@@ -77,7 +77,8 @@ class Rig:
         seconds = changed.setdefault("timeout_seconds", 30)
         times = {"accepted_at": now, "deadline_at": now + seconds * 1000}
         new = an_accept(key, **{**times, **changed})
-        return self.dispatcher.accept(new, catalogue.METHODS[new.command_type])
+        method = catalogue.METHODS[new.command_type]
+        return self.dispatcher.accept(new._replace(overtakes=method.spec.overtakes), method)
 
     async def now(self, command_id: str) -> Command:
         """The command as it is now."""

@@ -301,6 +301,7 @@ class Commands:
             sending=False,
             audit=requests.entry(caller, now, Outcome.ACCEPTED, request, command_id, content),
             nonce=nonce,
+            overtakes=method.spec.overtakes,
         )
 
     async def _accept(self, caller: Caller, new: Accept, method: catalogue.Method) -> Accepted:
@@ -309,7 +310,8 @@ class Commands:
             accepted = await self._dispatcher.accept(new, method)
         except asyncio.CancelledError:
             # The caller has gone, and what becomes of the command is not known yet. Changes are
-            # made in order: when one that is asked for now is done, so is the acceptance.
+            # made in order, unless they overtake: when one that is asked for now and does not is
+            # done, so is the acceptance.
             behind = self._store.apply(BeginSending((), new.accepted_at))
             behind.add_done_callback(partial(self._settled, new.id))
             raise

@@ -104,9 +104,11 @@ class Backlog:
                 self._ordinary_count += len(ones)
 
     def take(self, room: int, room_for_urgent: int) -> list[Waiting]:
-        """Those that may be sent now; emergencies first, which have room of their own."""
+        """Those that may be sent now; emergencies first, by themselves, with room of their own."""
         urgent = min(len(self._urgent), max(0, room_for_urgent))
-        group = [self._urgent.popleft() for _ in range(urgent)]
+        if urgent:
+            return [self._urgent.popleft() for _ in range(urgent)]
+        group: list[Waiting] = []
         while self._ordinary and len(group) < room:
             gateway_id = next(iter(self._ordinary))
             queue = self._ordinary.pop(gateway_id)

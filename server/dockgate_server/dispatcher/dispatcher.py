@@ -44,6 +44,7 @@ from dockgate_server.store.interface import Store
 _log = structlog.get_logger(__name__)
 
 _RETRY_SECONDS = 1.0
+_Accepting = asyncio.Future[Accepted]
 _AGAIN_LATER = {Sending.NOT_THERE: decisions.NOT_THERE, Sending.NO_ROOM: decisions.NO_ROOM}
 
 
@@ -214,18 +215,16 @@ class Dispatcher:
     def _may_send(self, repeatable: bool) -> bool:
         return repeatable or self._send_without_expiry or self._bridge.expires_messages
 
-    def _accepted(
-        self, new_id: str, had_place: bool, streams: bool, accepting: "asyncio.Future[Accepted]"
-    ) -> None:
+    def _accepted(self, new_id: str, had_place: bool, streams: bool, done: _Accepting) -> None:
         self._window.leave(with_place=had_place, streams=streams)
         self._burst.accepted()
         self._progress.set()
         self._wake.set()
-        has_failed = accepting.cancelled() or accepting.exception() is not None
-        if has_failed or accepting.result().replayed:
+        has_failed = done.cancelled() or done.exception() is not None
+        if has_failed or done.result().replayed:
             self._deadlines.discard(new_id)
             return
-        one = waiting(accepting.result().command, intended=had_place)
+        one = waiting(done.result().command, intended=had_place)
         if one.streams:
             self._streams.take(one, self._deadlines.seconds_to_send(one.command))
         elif had_place:
@@ -317,7 +316,8 @@ class Dispatcher:
         unintended = [one for one in group if not one.intended]
         if unintended:
             ids = tuple(one.command.id for one in unintended)
-            events = await self._store.apply(BeginSending(ids, self._clock.now_ms()))
+            now, overtakes = self._clock.now_ms(), unintended[0].overtakes  # all of them, or none
+            events = await self._store.apply(BeginSending(ids, now, overtakes))
             begun = {event.command.id for event in events}
             for one in unintended:
                 one.intended = one.command.id in begun

@@ -64,6 +64,8 @@ class Accept(NamedTuple):
     """What the audit log says of it, in the same transaction."""
     nonce: Nonce | None = None
     """Is used up in the same transaction, also where the key was used before."""
+    overtakes: bool = False
+    """An emergency: the store makes it before all that waits."""
 
 
 class Accepted(NamedTuple):
@@ -83,6 +85,8 @@ class BeginSending(NamedTuple):
 
     ids: tuple[str, ...]
     at: int
+    overtakes: bool = False
+    """Of emergencies, as that of :class:`Accept`."""
 
 
 class TakeBack(NamedTuple):

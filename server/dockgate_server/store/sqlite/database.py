@@ -34,9 +34,11 @@ class Database:
         self._writer = writer
         self._cannot_read = Trouble("read")
 
-    def submit(self, change: Change, *, is_urgent: bool = True) -> asyncio.Future[Any]:
+    def submit(
+        self, change: Change, *, is_urgent: bool = True, overtakes: bool = False
+    ) -> asyncio.Future[Any]:
         """Queue a change; see :class:`~dockgate_server.store.sqlite.writer.GroupWriter`."""
-        return self._writer.submit(change, is_urgent=is_urgent)
+        return self._writer.submit(change, is_urgent=is_urgent, overtakes=overtakes)
 
     def execute(self, query: str, *values: dict[str, Any]) -> asyncio.Future[None]:
         """Queue a statement for each of the values, in one transaction."""

@@ -107,7 +107,8 @@ class SqliteStore:
 
     def accept(self, accept: transitions.Accept) -> asyncio.Future[transitions.Accepted]:
         """See :class:`~dockgate_server.store.interface.Store`."""
-        return self._db.submit(Together(0, self._accept, (accept.id,), accept))
+        together = Together(0, self._accept, (accept.id,), accept)
+        return self._db.submit(together, overtakes=accept.overtakes)
 
     def _accept(self, tx: Transaction, submissions: Sequence[transitions.Accept]) -> Sequence[Made]:
         made = acceptance.accept(tx, submissions)
@@ -123,7 +124,8 @@ class SqliteStore:
             # That the broker has a message is of no use to anybody before the device answers, which
             # mostly comes next: one commit for both.
             is_urgent = not isinstance(transition, transitions.ConfirmDelivery)
-            return self._db.submit(together, is_urgent=is_urgent)
+            overtakes = isinstance(transition, transitions.BeginSending) and transition.overtakes
+            return self._db.submit(together, is_urgent=is_urgent, overtakes=overtakes)
         change = partial(_apply, transition)
         if isinstance(transition, transitions.Cancel):
             return self._db.submit(self.audit.recorded(change, transition.audit))

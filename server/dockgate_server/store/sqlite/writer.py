@@ -93,7 +93,7 @@ class _Made:
 
 
 class GroupWriter:
-    """Takes changes in order, commits them in groups, resolves their futures in order.
+    """Takes changes in order, commits them in groups, resolves their futures in that order.
 
     While the database takes nothing, what comes is refused as soon as that is known again, and
     the writer finds out by itself when it takes something.
@@ -119,6 +119,7 @@ class GroupWriter:
         self._on_commit = on_commit
         self._on_writable = on_writable
         self._waiting: deque[_Asked] = deque()
+        self._overtaking: deque[_Asked] = deque()  # made before those
         self._wake = asyncio.Event()
         self._closing = False
         self._known: Known = {}
@@ -129,16 +130,19 @@ class GroupWriter:
         self._is_idle = self._is_quiet = False
         self._begun: _Begun | None = None
 
-    def submit(self, change: Change, *, is_urgent: bool = True) -> asyncio.Future[Any]:
+    def submit(
+        self, change: Change, *, is_urgent: bool = True, overtakes: bool = False
+    ) -> asyncio.Future[Any]:
         """Queue a change; its future resolves when it is durable, or has failed.
 
-        One that is not urgent is made with the next one that is, or a little later.
+        One that is not urgent is made with the next one that is, or a little later. One that
+        overtakes is in the next group, whatever waits.
         """
         future: asyncio.Future[Any] = self._loop.create_future()
         if self._closing:
             future.set_exception(errors.unavailable("the store is closed"))
             return future
-        self._waiting.append((change, future))
+        (self._overtaking if overtakes else self._waiting).append((change, future))
         if is_urgent:
             if self._is_idle and self._is_quiet:
                 # Not by way of the loop: whatever else waits there would come first.
@@ -163,7 +167,7 @@ class GroupWriter:
             if self._begun is not None:
                 begun, self._begun = self._begun, None
                 await self._finish(*begun)
-            elif self._waiting:
+            elif self._waiting or self._overtaking:
                 await self._finish(*self._begin())
             elif self._closing:
                 return
@@ -194,9 +198,11 @@ class GroupWriter:
         if self._patience is not None:
             self._patience.cancel()
             self._patience = None
-        size = min(len(self._waiting), GROUP_LIMIT)
-        self._is_quiet = size <= QUIET
-        group = [self._waiting.popleft() for _ in range(size)]
+        first = min(len(self._overtaking), GROUP_LIMIT)
+        group = [self._overtaking.popleft() for _ in range(first)]
+        rest = min(len(self._waiting), GROUP_LIMIT - first)
+        group += [self._waiting.popleft() for _ in range(rest)]
+        self._is_quiet = len(group) <= QUIET
         changes = [change for change, _ in group]
         if self._damage is not None:
             # More writing could destroy more, and what is accepted now may be lost with the rest.
@@ -213,9 +219,10 @@ class GroupWriter:
         made = await making
         if made.trouble is not None:
             # Those that wait would fail as well, and with a lock each group after as many seconds.
-            group += self._waiting
-            made.done += _refused(self._waiting, made.trouble).done
-            self._waiting.clear()
+            for waiting in (self._overtaking, self._waiting):
+                group += waiting
+                made.done += _refused(waiting, made.trouble).done
+                waiting.clear()
         self._note(made.trouble)
         for (_, future), outcome in zip(group, made.done, strict=True):
             if future.cancelled():
