@@ -12,8 +12,8 @@ from support.bridge_on_broker import dock, running_bridge
 from support.brokers import RunningBroker
 from support.log import Log
 
+from dockgate_server.bridge.connecting import LARGEST_PACKET
 from dockgate_server.bridge.interface import ConnectionLost, NotConnected, Verdict
-from dockgate_server.bridge.session import LARGEST_PACKET
 from dockgate_server.codec import topics
 
 pytestmark = pytest.mark.broker

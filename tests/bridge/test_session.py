@@ -4,7 +4,7 @@ import asyncio
 import select
 import socket
 from collections.abc import AsyncIterator, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 
 import aiomqtt
@@ -22,6 +22,7 @@ from dockgate_server.bridge.interface import (
     NotConnected,
     Verdict,
 )
+from dockgate_server.bridge.pulse import PATIENCE_SECONDS
 from dockgate_server.bridge.session import Session
 
 CONNECT = {True: b"\x10\x07\x00\x04MQTT\x05", False: b"\x10\x07\x00\x04MQTT\x04"}
@@ -287,3 +288,43 @@ async def test_only_so_many_topics_of_retained_messages_are_named(
         link.answer(message(f"a/{number}", b"old", number + 1, is_v5=is_v5, first=0x33))
     named = [one for one in log if one["event"] == "retained_message_dropped"]
     assert len(named) == retained.MOST_NAMED
+
+
+PINGREQ = b"\xc0\x00"
+
+
+async def test_one_that_is_streamed_has_left_when_the_call_returns(link: Link) -> None:
+    """And behind what was handed over before, with the question whether the broker keeps up."""
+    link.publish(b"first")
+    link.session.stream(TOPIC, b"second", 1)
+    came = link.other.recv(1_000_000)
+    assert came.index(b"first") < came.index(b"second")
+    assert came.count(PINGREQ) == 1
+
+
+async def test_nothing_is_streamed_to_a_broker_that_takes_nothing_more(
+    link: Link, ends: tuple[socket.socket, socket.socket]
+) -> None:
+    """What is still unsent would reach the device late, in a burst."""
+    with suppress(BlockingIOError):
+        while True:
+            ends[0].send(b"x" * 65_536)
+    with pytest.raises(ConnectionLost):
+        link.session.stream(TOPIC, b"{}", 1)
+    unsent = len(link.session._paho._sock._unsent)  # type: ignore[union-attr]
+    for _ in range(100):
+        with pytest.raises(NotConnected):
+            link.session.stream(TOPIC, b"{}", 1)
+    assert len(link.session._paho._sock._unsent) == unsent  # type: ignore[union-attr]
+
+
+async def test_nothing_is_streamed_to_a_broker_that_does_not_answer(link: Link) -> None:
+    """Its kernel takes all that comes, and ours before it."""
+    now = 0.0
+    link.session._pulse._now = lambda: now
+    link.session.stream(TOPIC, b"{}", 1)
+    now = PATIENCE_SECONDS
+    with pytest.raises(NotConnected):
+        link.session.stream(TOPIC, b"{}", 1)
+    link.answer(PINGRESP)
+    link.session.stream(TOPIC, b"{}", 1)

@@ -423,3 +423,19 @@ async def test_what_reached_nobody_is_not_sent_behind_later_ones_after_a_restart
     async with start() as after:
         await after.settle()
         assert first not in after.sent()
+
+
+async def test_what_reached_nobody_is_not_sent_behind_a_later_one_that_may_have_arrived(
+    rig: Rig,
+) -> None:
+    """The connection was lost before the broker could say."""
+    first = await rig.accept(command_type=CHARGE_OPEN, **QUEUE)
+    second = await rig.accept(**QUEUE)
+    rig.message(first).acknowledge(NOBODY)
+    rig.message(second).lose()
+    rig.connect(False)
+    await rig.settle()
+    rig.connect()
+    await rig.settle()
+    assert rig.sent() == [first, second]
+    assert rig.dispatcher.backlog == 0

@@ -227,5 +227,27 @@ async def test_an_answer_without_a_number_finds_its_command_after_a_restart(star
         assert (await after.now(command_id)).status is Status.SUCCEEDED
 
 
+@pytest.mark.parametrize(("age", "streamed"), [(0.999, 1), (1.0, 0)])
+async def test_a_control_stream_that_took_too_long_to_accept_is_not_sent(
+    rig: Rig, age: float, streamed: int
+) -> None:
+    """It is outdated after a second, and not only behind it."""
+    accepting = rig.submit(**STICK)
+    rig.clock.advance(age)
+    await accepting
+    await rig.settle()
+    assert len(rig.bridge.streamed) == streamed
+
+
+async def test_nothing_is_remembered_of_drc_commands_that_have_ended(rig: Rig) -> None:
+    """Neither of them nor of their kind: serial numbers come and go."""
+    commands = [await rig.accept(gateway_id=f"dock-{number}", **RESET) for number in range(3)]
+    assert len(rig.dispatcher.outstanding._ids) == 3
+    rig.clock.advance(30)
+    for command_id in commands:
+        await rig.ended(command_id)
+    assert rig.dispatcher.outstanding._ids == {}
+
+
 def _answer_without_number() -> dict[str, Any]:
     return {"method": "drc_gimbal_reset", "data": {"result": 0}}

@@ -18,7 +18,7 @@ from support.proxy import PUBACK
 from dockgate.downlink.v1 import command_pb2, error_reason_pb2
 from dockgate_server import simulate
 from dockgate_server.bridge import session, wire
-from dockgate_server.bridge.session import RECEIVE_MAXIMUM
+from dockgate_server.bridge.connecting import RECEIVE_MAXIMUM
 from dockgate_server.rpc.health import DISPATCH
 
 pytestmark = pytest.mark.broker

@@ -97,6 +97,11 @@ class BufferedSocket:
             self.flush()  # the last packet; paho closes the socket right behind it
         return len(data)
 
+    @property
+    def has_unsent(self) -> bool:
+        """Whether something that was taken has not left."""
+        return bool(self._unsent)
+
     def flush(self) -> bool:
         """Send what has been taken; whether all of it has left.
 

@@ -82,8 +82,8 @@ class Bridge(Protocol):
         """Hand a message to the network, QoS 0: nobody will say what became of it.
 
         Raises:
-            NotConnected: There is no connection; nothing was sent.
-            ConnectionLost: The connection broke while it was being sent.
+            NotConnected: There is no connection, or the broker does not keep up; nothing was sent.
+            ConnectionLost: The connection broke, or stood still, while it was being sent.
         """
 
     def answer(self, topic: str, payload: bytes) -> None:

@@ -26,12 +26,11 @@ import aiomqtt
 import structlog
 from paho.mqtt import client as paho
 from paho.mqtt.enums import MQTTErrorCode
-from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from dockgate_server import mqtt
-from dockgate_server.bridge import reasons, wire
+from dockgate_server.bridge import connecting, reasons, wire
 from dockgate_server.bridge.buffering import BufferedSocket
 from dockgate_server.bridge.interface import (
     Acknowledgement,
@@ -39,6 +38,7 @@ from dockgate_server.bridge.interface import (
     Inbound,
     NotConnected,
 )
+from dockgate_server.bridge.pulse import Pulse
 from dockgate_server.bridge.retained import RetainedLog
 
 _log = structlog.get_logger(__name__)
@@ -46,14 +46,6 @@ _log = structlog.get_logger(__name__)
 # The library logs a line each time a connection breaks, and raises what it logs as well.
 _library_log = logging.getLogger(f"{__name__}.library")
 _library_log.setLevel(logging.CRITICAL)
-
-RECEIVE_MAXIMUM: Final = 2000
-"""Inbound messages that may be unacknowledged at once; beyond it the broker holds back, which
-keeps a slow store from drowning."""
-
-LARGEST_PACKET: Final = 1_048_576
-"""Bytes of the largest message that the broker may bring us (MQTT 5); it throws larger ones away.
-No device has that much to say, and what one makes up would have to be read whole."""
 
 PATIENCE_KEEPALIVES: Final = 2
 """How long a message may wait for its acknowledgement, in keepalives; then the connection is given
@@ -107,26 +99,13 @@ class Session:
         self._pending: dict[int, tuple[float, asyncio.Future[Acknowledgement]]] = {}
         self._patience: float = PATIENCE_KEEPALIVES * options["keepalive"]
         self._watchdog: asyncio.TimerHandle | None = None
-        if self.is_v5:
-            properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
-            properties.SessionExpiryInterval = session_expiry_seconds
-            properties.ReceiveMaximum = RECEIVE_MAXIMUM
-            properties.MaximumPacketSize = LARGEST_PACKET
-            # MQTT 5 begins with a clean session unless told otherwise.
-            options = options | {"clean_start": False, "properties": properties}
-        else:
-            options = options | {"clean_session": False}
-        self._client = aiomqtt.Client(
-            protocol=protocol,
-            logger=_library_log,
-            **options,
+        options = options | connecting.session_options(
+            is_v5=self.is_v5, session_expiry_seconds=session_expiry_seconds
         )
+        self._client = aiomqtt.Client(protocol=protocol, logger=_library_log, **options)
         self._paho: paho.Client = self._client._client
-        self._create, self._read, self._write = (
-            self._paho._create_socket,
-            self._paho.loop_read,
-            self._paho.loop_write,
-        )
+        self._create = self._paho._create_socket
+        self._read, self._write = self._paho.loop_read, self._paho.loop_write
         self._paho._create_socket = self._create_buffered  # type: ignore[method-assign]
         self._paho.loop_read = self._read_some  # type: ignore[method-assign]
         self._paho.loop_write = self._write_together  # type: ignore[method-assign]
@@ -135,6 +114,8 @@ class Session:
         self._paho.on_connect = self._connection_answered
         self._paho._handle_publish = self._packet_read  # type: ignore[method-assign]
         self._paho._handle_pubackcomp = self._packet_read  # type: ignore[method-assign]
+        self._pulse = Pulse(self._loop.time, lambda: self._send(wire.PINGREQ))
+        self._paho._handle_pingresp = self._pulse_answered  # type: ignore[method-assign]
 
     async def run(self, topics: list[str], on_ready: Callable[[], None]) -> None:
         """Connect, subscribe, call ``on_ready``, and stay until the connection ends.
@@ -175,13 +156,14 @@ class Session:
 
     def stream(self, topic: str, payload: bytes, expiry_seconds: int) -> None:
         """See :class:`~dockgate_server.bridge.interface.Bridge`."""
-        packet = wire.write_publish(topic, payload, is_v5=self.is_v5, expiry_seconds=expiry_seconds)
-        if not self._send(packet):
+        # What would have to wait for others to leave, here or at the broker, would arrive late.
+        if not (self._has_flushed() and self._pulse.beats()):
             raise NotConnected
+        packet = wire.write_publish(topic, payload, is_v5=self.is_v5, expiry_seconds=expiry_seconds)
+        self._send(packet)
         # Else it would leave with the event loop's next turn, and be called sent before.
-        written = self._flush()
-        if written != MQTTErrorCode.MQTT_ERR_SUCCESS:
-            raise ConnectionLost(paho.error_string(written))
+        if not self._has_flushed():
+            raise ConnectionLost("the connection broke, or takes nothing more")
 
     def answer(self, topic: str, payload: bytes) -> None:
         """See :class:`~dockgate_server.bridge.interface.Bridge`."""
@@ -228,6 +210,11 @@ class Session:
         except OSError:
             return self._paho._loop_rc_handle(MQTTErrorCode.MQTT_ERR_CONN_LOST)
         return MQTTErrorCode.MQTT_ERR_SUCCESS
+
+    def _has_flushed(self) -> bool:
+        """Send what there is; whether there is a connection and all of it has left."""
+        self._flush()
+        return self._socket is not None and not self._socket.has_unsent
 
     def _create_buffered(self) -> BufferedSocket:
         sock: Any = self._create()
@@ -295,6 +282,10 @@ class Session:
         """Take a packet which paho has read."""
         packet = self._paho._in_packet
         return self._take([(packet["command"], packet["packet"])])
+
+    def _pulse_answered(self) -> MQTTErrorCode:
+        self._pulse.answered()
+        return paho.Client._handle_pingresp(self._paho)
 
     def _take(self, packets: Sequence[tuple[int, bytes | bytearray]]) -> MQTTErrorCode:
         """Take each PUBLISH and PUBACK."""

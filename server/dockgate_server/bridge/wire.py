@@ -1,7 +1,7 @@
-"""The packets of MQTT that come and go in masses, between bytes and what is said by them.
+"""The packets of MQTT that do not go by way of paho, between bytes and what is said by them.
 
-paho makes a dozen objects for each of them, which in a storm of events cost more than all the
-rest. Source: OASIS MQTT 5.0, sections 1.5.5, 2.1, 3.3 and 3.4.
+Most come and go in masses, and paho makes a dozen objects for each, which in a storm of events cost
+more than all the rest. Source: OASIS MQTT 5.0, sections 1.5.5, 2.1, 3.3, 3.4 and 3.12.
 """
 
 import struct
@@ -10,6 +10,7 @@ from typing import Final
 
 PUBLISH: Final = 0x30
 PUBACK: Final = 0x40
+PINGREQ: Final = b"\xc0\x00"
 
 _QOS_1 = 0x02
 _RETAIN = 0x01

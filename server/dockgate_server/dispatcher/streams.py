@@ -51,7 +51,10 @@ class ControlStreams:
         """End a command that cannot be sent now."""
         if self._send_without_expiry or self._bridge.expires_messages:
             code = FailureCode.NOT_CONNECTED
-            reason = "there is no connection to the broker, and a control stream is never queued"
+            reason = (
+                "there is no connection to the broker, or the broker does not keep up, "
+                "and a control stream is never queued"
+            )
         else:
             code = FailureCode.EXPIRY_UNSUPPORTED
             reason = "the broker cannot expire messages (MQTT 3.1.1), and this one must not be late"
