@@ -114,6 +114,13 @@ class Conduct:
                 alike = other.gateway_id == life.gateway_id and not other.streams
                 if alike and other.seq > life.seq and other.may_arrive:
                     return f"again behind {other}"
+        elif life.messages and not life.overtakes:
+            # What reached nobody may go again, but not behind what the broker has taken since.
+            for other in self._record.lives.values():
+                alike = other.gateway_id == life.gateway_id and not other.overtakes
+                taken = any(kind == "DELIVERED" for _, kind in other.events)
+                if alike and other.seq > life.seq and taken:
+                    return f"again behind {other}, which the broker has taken"
         if life.alone:
             return self._wrong_to_publish_alone(life)
         if not (life.messages or life.overtakes or life.streams):
