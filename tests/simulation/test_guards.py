@@ -32,6 +32,14 @@ EMPHASIS = {
 EMPHASIS_OF = {
     # Nobody listened, but that is heard only when the deadline has passed.
     "take_back": {"PUBACK late": 25.0, "gateway killed": 0.2, "connection broke": 0.3},
+    # A report comes just when its job is found to have stalled; many jobs must get so far.
+    "stall_job": {
+        "report at the last moment": 30.0,
+        "job fell silent": 0.2,
+        "reply without end": 1.0,
+        "reply without result": 0.5,
+        "publish refused": 1.0,
+    },
 }
 """For single changes."""
 
