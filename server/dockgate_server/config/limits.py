@@ -12,7 +12,9 @@ class LimitsSection(Section):
     """What callers may use at most. What a connection may use stands with its server."""
 
     requests_per_second: float = Field(default=1000.0, ge=0.01, le=MOST)
-    """Requests of one credential a second, in the long run; the start of a watch is one."""
+    """Requests of one credential a second, in the long run; the start of a watch is one. GETs
+    without a nonce, and emergencies for which none is left, are counted by themselves, as many
+    again of each."""
     requests_at_once: int = Field(default=10_000, ge=1, le=MOST)
     """How many of them a credential that has been quiet may send without waiting."""
     open_commands_per_credential: int = Field(default=100_000, ge=1, le=MOST)

@@ -38,6 +38,7 @@ type RawMethod struct {
 	Channel string `protobuf:"bytes,2,opt,name=channel,proto3" json:"channel,omitempty"`
 	// The `data` member. Whole numbers are sent without a decimal point. null when
 	// absent.
+	// Nested 18 levels deep at the most.
 	Data          *structpb.Struct `protobuf:"bytes,3,opt,name=data,proto3" json:"data,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -291,7 +291,8 @@ const (
 	OfflinePolicy_OFFLINE_POLICY_FAIL_FAST OfflinePolicy = 1
 	// The command stays ACCEPTED and is sent when the device, or the drone, is
 	// back, in the order accepted; at its deadline it ends as TIMED_OUT with
-	// DELIVERY_TIMEOUT.
+	// DELIVERY_TIMEOUT. One that was tried and reached nobody is not sent behind a
+	// later command to the same gateway device that the broker has taken since.
 	OfflinePolicy_OFFLINE_POLICY_QUEUE OfflinePolicy = 2
 )
 

@@ -124,7 +124,8 @@ type ListDeviceRequestsRequest struct {
 	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// next_page_token of the page before; empty for the first page.
 	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
-	// Only requests of this vendor: "dji", or empty.
+	// Only requests of this vendor: "dji", or empty. Any other is
+	// UNSUPPORTED_VENDOR.
 	Vendor string `protobuf:"bytes,3,opt,name=vendor,proto3" json:"vendor,omitempty"`
 	// Only requests of this gateway device, by its alias or serial number.
 	DeviceId string `protobuf:"bytes,4,opt,name=device_id,json=deviceId,proto3" json:"device_id,omitempty"`
@@ -276,7 +277,7 @@ type ReplyDeviceRequestRequest struct {
 	ReplyMessage string `protobuf:"bytes,3,opt,name=reply_message,json=replyMessage,proto3" json:"reply_message,omitempty"`
 	// What stands beside the result in the answer's `data`, as DJI documents it for
 	// the request: most have an `output`. The answer to config has no result unless
-	// it is a no.
+	// it is a no. Nested 19 levels deep at the most.
 	Payload       *structpb.Struct `protobuf:"bytes,4,opt,name=payload,proto3" json:"payload,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

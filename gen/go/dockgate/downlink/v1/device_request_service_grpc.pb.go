@@ -43,7 +43,7 @@ type DeviceRequestServiceClient interface {
 	GetDeviceRequest(ctx context.Context, in *GetDeviceRequestRequest, opts ...grpc.CallOption) (*GetDeviceRequestResponse, error)
 	// Lists requests, newest first. Needs the scope open:device-request:read.
 	//
-	// Errors: VALIDATION_FAILED, FORBIDDEN.
+	// Errors: VALIDATION_FAILED, FORBIDDEN, UNSUPPORTED_VENDOR.
 	ListDeviceRequests(ctx context.Context, in *ListDeviceRequestsRequest, opts ...grpc.CallOption) (*ListDeviceRequestsResponse, error)
 	// Answers a request that waits. The answer is stored, then handed to the
 	// broker with the request's `tid`. The first answer holds; the same one again
@@ -138,7 +138,7 @@ type DeviceRequestServiceServer interface {
 	GetDeviceRequest(context.Context, *GetDeviceRequestRequest) (*GetDeviceRequestResponse, error)
 	// Lists requests, newest first. Needs the scope open:device-request:read.
 	//
-	// Errors: VALIDATION_FAILED, FORBIDDEN.
+	// Errors: VALIDATION_FAILED, FORBIDDEN, UNSUPPORTED_VENDOR.
 	ListDeviceRequests(context.Context, *ListDeviceRequestsRequest) (*ListDeviceRequestsResponse, error)
 	// Answers a request that waits. The answer is stored, then handed to the
 	// broker with the request's `tid`. The first answer holds; the same one again

@@ -119,6 +119,8 @@ const (
 	// limit of the credential, of the device, or of the calls that are open to
 	// all is reached; nothing was accepted. Metadata: limit, the gateway's
 	// setting that sets it, and retry_after_seconds.
+	// An emergency is refused only by limits.open_emergencies, or by
+	// limits.requests_per_second when as many emergencies were sent beyond it.
 	ErrorReason_ERROR_REASON_RATE_LIMITED ErrorReason = 24
 )
 
@@ -227,7 +229,9 @@ const (
 	// FAILED. The broker speaks MQTT 3.1.1, where a message cannot expire, and
 	// the method is not safe to carry out late.
 	FailureCode_FAILURE_CODE_EXPIRY_UNSUPPORTED FailureCode = 4
-	// TIMED_OUT. The command was never sent.
+	// TIMED_OUT. The command was never sent, or has certainly reached nobody. Also
+	// where it would have come behind a later command that reached the device
+	// first, or where the gateway's wall clock said that it was late.
 	FailureCode_FAILURE_CODE_DELIVERY_TIMEOUT FailureCode = 5
 	// TIMED_OUT. The broker took the message; no answer reached the gateway before
 	// the deadline.
@@ -236,8 +240,9 @@ const (
 	// the broker nor the device was heard, or the gateway was restored from a
 	// backup in which the command was open. The device may have carried it out.
 	FailureCode_FAILURE_CODE_OUTCOME_UNKNOWN FailureCode = 7
-	// FAILED. The gateway itself had no connection to the broker, and a control
-	// stream is never queued.
+	// FAILED. The gateway itself had no connection to the broker, or the broker did
+	// not keep up, and a control stream is never queued. A message that was being
+	// sent just then may still arrive.
 	FailureCode_FAILURE_CODE_NOT_CONNECTED FailureCode = 8
 	// FAILED. The caller withdrew the command before it was sent.
 	FailureCode_FAILURE_CODE_CANCELLED FailureCode = 9

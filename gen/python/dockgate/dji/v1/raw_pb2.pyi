@@ -41,6 +41,7 @@ class RawMethod(_message.Message):
     def data(self) -> _struct_pb2.Struct:
         """The `data` member. Whole numbers are sent without a decimal point. null when
         absent.
+        Nested 18 levels deep at the most.
         """
 
     def __init__(

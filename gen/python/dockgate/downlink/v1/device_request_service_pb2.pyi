@@ -86,7 +86,9 @@ class ListDeviceRequestsRequest(_message.Message):
     page_token: _builtins.str
     """next_page_token of the page before; empty for the first page."""
     vendor: _builtins.str
-    """Only requests of this vendor: "dji", or empty."""
+    """Only requests of this vendor: "dji", or empty. Any other is
+    UNSUPPORTED_VENDOR.
+    """
     device_id: _builtins.str
     """Only requests of this gateway device, by its alias or serial number."""
     request_type: _builtins.str
@@ -164,7 +166,7 @@ class ReplyDeviceRequestRequest(_message.Message):
     def payload(self) -> _struct_pb2.Struct:
         """What stands beside the result in the answer's `data`, as DJI documents it for
         the request: most have an `output`. The answer to config has no result unless
-        it is a no.
+        it is a no. Nested 19 levels deep at the most.
         """
 
     def __init__(

@@ -81,7 +81,7 @@ class DeviceRequestServiceServicer:
     def ListDeviceRequests(self, request, context):
         """Lists requests, newest first. Needs the scope open:device-request:read.
 
-        Errors: VALIDATION_FAILED, FORBIDDEN.
+        Errors: VALIDATION_FAILED, FORBIDDEN, UNSUPPORTED_VENDOR.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -46,7 +46,7 @@ class DeviceRequestServiceStub:
     ListDeviceRequests: _grpc.UnaryUnaryMultiCallable[_device_request_service_pb2.ListDeviceRequestsRequest, _device_request_service_pb2.ListDeviceRequestsResponse]
     """Lists requests, newest first. Needs the scope open:device-request:read.
 
-    Errors: VALIDATION_FAILED, FORBIDDEN.
+    Errors: VALIDATION_FAILED, FORBIDDEN, UNSUPPORTED_VENDOR.
     """
     ReplyDeviceRequest: _grpc.UnaryUnaryMultiCallable[_device_request_service_pb2.ReplyDeviceRequestRequest, _device_request_service_pb2.ReplyDeviceRequestResponse]
     """Answers a request that waits. The answer is stored, then handed to the
@@ -87,7 +87,7 @@ class DeviceRequestServiceAsyncStub(DeviceRequestServiceStub):
     ListDeviceRequests: _aio.UnaryUnaryMultiCallable[_device_request_service_pb2.ListDeviceRequestsRequest, _device_request_service_pb2.ListDeviceRequestsResponse]  # type: ignore[assignment]
     """Lists requests, newest first. Needs the scope open:device-request:read.
 
-    Errors: VALIDATION_FAILED, FORBIDDEN.
+    Errors: VALIDATION_FAILED, FORBIDDEN, UNSUPPORTED_VENDOR.
     """
     ReplyDeviceRequest: _aio.UnaryUnaryMultiCallable[_device_request_service_pb2.ReplyDeviceRequestRequest, _device_request_service_pb2.ReplyDeviceRequestResponse]  # type: ignore[assignment]
     """Answers a request that waits. The answer is stored, then handed to the
@@ -137,7 +137,7 @@ class DeviceRequestServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_device_request_service_pb2.ListDeviceRequestsResponse, _abc.Awaitable[_device_request_service_pb2.ListDeviceRequestsResponse]]:
         """Lists requests, newest first. Needs the scope open:device-request:read.
 
-        Errors: VALIDATION_FAILED, FORBIDDEN.
+        Errors: VALIDATION_FAILED, FORBIDDEN, UNSUPPORTED_VENDOR.
         """
 
     @_abc_1.abstractmethod

@@ -129,6 +129,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     limit of the credential, of the device, or of the calls that are open to
     all is reached; nothing was accepted. Metadata: limit, the gateway's
     setting that sets it, and retry_after_seconds.
+    An emergency is refused only by limits.open_emergencies, or by
+    limits.requests_per_second when as many emergencies were sent beyond it.
     """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
@@ -246,6 +248,8 @@ ERROR_REASON_RATE_LIMITED: ErrorReason.ValueType  # 24
 limit of the credential, of the device, or of the calls that are open to
 all is reached; nothing was accepted. Metadata: limit, the gateway's
 setting that sets it, and retry_after_seconds.
+An emergency is refused only by limits.open_emergencies, or by
+limits.requests_per_second when as many emergencies were sent beyond it.
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
 
@@ -274,7 +278,10 @@ class _FailureCodeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_FailureCo
     the method is not safe to carry out late.
     """
     FAILURE_CODE_DELIVERY_TIMEOUT: _FailureCode.ValueType  # 5
-    """TIMED_OUT. The command was never sent."""
+    """TIMED_OUT. The command was never sent, or has certainly reached nobody. Also
+    where it would have come behind a later command that reached the device
+    first, or where the gateway's wall clock said that it was late.
+    """
     FAILURE_CODE_RESPONSE_TIMEOUT: _FailureCode.ValueType  # 6
     """TIMED_OUT. The broker took the message; no answer reached the gateway before
     the deadline.
@@ -285,8 +292,9 @@ class _FailureCodeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_FailureCo
     backup in which the command was open. The device may have carried it out.
     """
     FAILURE_CODE_NOT_CONNECTED: _FailureCode.ValueType  # 8
-    """FAILED. The gateway itself had no connection to the broker, and a control
-    stream is never queued.
+    """FAILED. The gateway itself had no connection to the broker, or the broker did
+    not keep up, and a control stream is never queued. A message that was being
+    sent just then may still arrive.
     """
     FAILURE_CODE_CANCELLED: _FailureCode.ValueType  # 9
     """FAILED. The caller withdrew the command before it was sent."""
@@ -313,7 +321,10 @@ FAILURE_CODE_EXPIRY_UNSUPPORTED: FailureCode.ValueType  # 4
 the method is not safe to carry out late.
 """
 FAILURE_CODE_DELIVERY_TIMEOUT: FailureCode.ValueType  # 5
-"""TIMED_OUT. The command was never sent."""
+"""TIMED_OUT. The command was never sent, or has certainly reached nobody. Also
+where it would have come behind a later command that reached the device
+first, or where the gateway's wall clock said that it was late.
+"""
 FAILURE_CODE_RESPONSE_TIMEOUT: FailureCode.ValueType  # 6
 """TIMED_OUT. The broker took the message; no answer reached the gateway before
 the deadline.
@@ -324,8 +335,9 @@ the broker nor the device was heard, or the gateway was restored from a
 backup in which the command was open. The device may have carried it out.
 """
 FAILURE_CODE_NOT_CONNECTED: FailureCode.ValueType  # 8
-"""FAILED. The gateway itself had no connection to the broker, and a control
-stream is never queued.
+"""FAILED. The gateway itself had no connection to the broker, or the broker did
+not keep up, and a control stream is never queued. A message that was being
+sent just then may still arrive.
 """
 FAILURE_CODE_CANCELLED: FailureCode.ValueType  # 9
 """FAILED. The caller withdrew the command before it was sent."""

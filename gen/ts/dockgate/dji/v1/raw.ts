@@ -32,6 +32,7 @@ export interface RawMethod {
   /**
    * The `data` member. Whole numbers are sent without a decimal point. null when
    * absent.
+   * Nested 18 levels deep at the most.
    */
   data: { [key: string]: any } | undefined;
 }

@@ -51,7 +51,10 @@ export interface ListDeviceRequestsRequest {
   pageSize: number;
   /** next_page_token of the page before; empty for the first page. */
   pageToken: string;
-  /** Only requests of this vendor: "dji", or empty. */
+  /**
+   * Only requests of this vendor: "dji", or empty. Any other is
+   * UNSUPPORTED_VENDOR.
+   */
   vendor: string;
   /** Only requests of this gateway device, by its alias or serial number. */
   deviceId: string;
@@ -86,7 +89,7 @@ export interface ReplyDeviceRequestRequest {
   /**
    * What stands beside the result in the answer's `data`, as DJI documents it for
    * the request: most have an `output`. The answer to config has no result unless
-   * it is a no.
+   * it is a no. Nested 19 levels deep at the most.
    */
   payload: { [key: string]: any } | undefined;
 }
@@ -830,7 +833,7 @@ export const DeviceRequestServiceService = {
   /**
    * Lists requests, newest first. Needs the scope open:device-request:read.
    *
-   * Errors: VALIDATION_FAILED, FORBIDDEN.
+   * Errors: VALIDATION_FAILED, FORBIDDEN, UNSUPPORTED_VENDOR.
    */
   listDeviceRequests: {
     path: "/dockgate.downlink.v1.DeviceRequestService/ListDeviceRequests" as const,
@@ -897,7 +900,7 @@ export interface DeviceRequestServiceServer extends UntypedServiceImplementation
   /**
    * Lists requests, newest first. Needs the scope open:device-request:read.
    *
-   * Errors: VALIDATION_FAILED, FORBIDDEN.
+   * Errors: VALIDATION_FAILED, FORBIDDEN, UNSUPPORTED_VENDOR.
    */
   listDeviceRequests: handleUnaryCall<ListDeviceRequestsRequest, ListDeviceRequestsResponse>;
   /**
@@ -948,7 +951,7 @@ export interface DeviceRequestServiceClient extends Client {
   /**
    * Lists requests, newest first. Needs the scope open:device-request:read.
    *
-   * Errors: VALIDATION_FAILED, FORBIDDEN.
+   * Errors: VALIDATION_FAILED, FORBIDDEN, UNSUPPORTED_VENDOR.
    */
   listDeviceRequests(
     request: ListDeviceRequestsRequest,

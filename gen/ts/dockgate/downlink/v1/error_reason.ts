@@ -145,6 +145,8 @@ export enum ErrorReason {
    * limit of the credential, of the device, or of the calls that are open to
    * all is reached; nothing was accepted. Metadata: limit, the gateway's
    * setting that sets it, and retry_after_seconds.
+   * An emergency is refused only by limits.open_emergencies, or by
+   * limits.requests_per_second when as many emergencies were sent beyond it.
    */
   ERROR_REASON_RATE_LIMITED = 24,
   UNRECOGNIZED = -1,
@@ -172,7 +174,11 @@ export enum FailureCode {
    * the method is not safe to carry out late.
    */
   FAILURE_CODE_EXPIRY_UNSUPPORTED = 4,
-  /** FAILURE_CODE_DELIVERY_TIMEOUT - TIMED_OUT. The command was never sent. */
+  /**
+   * FAILURE_CODE_DELIVERY_TIMEOUT - TIMED_OUT. The command was never sent, or has certainly reached nobody. Also
+   * where it would have come behind a later command that reached the device
+   * first, or where the gateway's wall clock said that it was late.
+   */
   FAILURE_CODE_DELIVERY_TIMEOUT = 5,
   /**
    * FAILURE_CODE_RESPONSE_TIMEOUT - TIMED_OUT. The broker took the message; no answer reached the gateway before
@@ -186,8 +192,9 @@ export enum FailureCode {
    */
   FAILURE_CODE_OUTCOME_UNKNOWN = 7,
   /**
-   * FAILURE_CODE_NOT_CONNECTED - FAILED. The gateway itself had no connection to the broker, and a control
-   * stream is never queued.
+   * FAILURE_CODE_NOT_CONNECTED - FAILED. The gateway itself had no connection to the broker, or the broker did
+   * not keep up, and a control stream is never queued. A message that was being
+   * sent just then may still arrive.
    */
   FAILURE_CODE_NOT_CONNECTED = 8,
   /** FAILURE_CODE_CANCELLED - FAILED. The caller withdrew the command before it was sent. */
