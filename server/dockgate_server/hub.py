@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
+from operator import attrgetter
 from typing import Generic, Protocol, TypeVar
 
 from dockgate_server.model.command import CommandEvent
@@ -27,6 +28,8 @@ TOPIC_EVENTS = 64
 
 TOPIC_EVENT_BYTES = 16_384
 """Longer ones are not kept for a command: who watches it reads them from the store."""
+
+_size = attrgetter("size")
 
 
 class Watcher:
@@ -263,10 +266,6 @@ class Hub(Feed[CommandEvent]):
 
 def _seq(event: Numbered) -> int:
     return event.seq
-
-
-def _size(event: Numbered) -> int:
-    return event.size
 
 
 def _wake(watchers: Iterable[Watcher]) -> None:

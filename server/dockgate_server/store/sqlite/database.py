@@ -2,7 +2,7 @@
 
 import asyncio
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from functools import partial
 from typing import Any, TypeVar
@@ -19,6 +19,9 @@ T = TypeVar("T")
 LARGEST_PAGE = 393_216
 """Bytes of JSON in the rows that are read at once. As a message these are up to seven times as
 much, and clients take 4 MiB."""
+
+Large = Callable[[Row], Iterable[bytes | None]]
+"""Gives what may be large in a row."""
 
 
 class Database:
@@ -70,13 +73,16 @@ class Database:
         """
         return await self.read(lambda db: db.execute(query, values).fetchall())
 
-    async def page(self, query: str, values: dict[str, Any], limit: int) -> tuple[list[Row], bool]:
+    async def page(
+        self, query: str, values: dict[str, Any], limit: int, large: Large
+    ) -> tuple[list[Row], bool]:
         """See :func:`page`.
 
         Raises:
             DockgateError: UNAVAILABLE.
         """
-        return await self.read(partial(page, query=query, values=values, limit=limit))
+        read = partial(page, query=query, values=values, limit=limit, large=large)
+        return await self.read(read)
 
     async def one(self, query: str, values: dict[str, Any]) -> Row | None:
         """The first row of a query, if there is one.
@@ -89,7 +95,7 @@ class Database:
 
 
 def page(
-    db: sqlite3.Connection, query: str, values: dict[str, Any], limit: int
+    db: sqlite3.Connection, query: str, values: dict[str, Any], limit: int, large: Large
 ) -> tuple[list[Row], bool]:
     """The first rows of a query, and whether there are more.
 
@@ -100,13 +106,13 @@ def page(
         query: Has a parameter ``limit``.
         values: Its other parameters.
         limit: How many are wanted.
+        large: What may be large in a row.
     """
     found: list[Row] = []
     size = 0
     with closing(db.execute(query, {**values, "limit": limit + 1})) as rows:
         for row in rows:
-            # JSON is all that is kept as bytes and may be large.
-            size += sum(len(value) for value in row if type(value) is bytes)
+            size += sum(map(len, filter(None, large(row))))
             if found and (len(found) >= limit or size > LARGEST_PAGE):
                 return found, True
             found.append(row)

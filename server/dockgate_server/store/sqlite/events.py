@@ -5,6 +5,7 @@ import json
 import sqlite3
 from collections.abc import Sequence
 from functools import partial
+from operator import itemgetter
 from typing import Any
 
 from dockgate_server.errors import DockgateError, Reason
@@ -22,6 +23,8 @@ KEPT = 1_000_000
 
 REMOVED_AT_ONCE = 500
 """Events that one step of removing looks at."""
+
+_LARGE = itemgetter(slice(7, 8))  # the data, in what is behind a cursor
 
 
 class SqliteEvents:
@@ -109,7 +112,7 @@ def _remove(tx: Transaction, seqs: Sequence[int]) -> None:
 
 
 def _behind(db: sqlite3.Connection, after: int, limit: int) -> list[Row]:
-    found, _ = page(db, EVENTS["behind"], {"after": after}, limit)
+    found, _ = page(db, EVENTS["behind"], {"after": after}, limit, _LARGE)
     # Read behind the events: as it only rises, what is whole by it now was whole then.
     (removed,) = db.execute(EVENTS["horizon"]).fetchone()
     if after < removed:

@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
+from operator import itemgetter
 from typing import Any
 
 from dockgate_server.model.audit import Entry
@@ -27,6 +28,7 @@ REQUESTS_KEPT = 10_000
 """Requests that are kept; those that are not closed come on top."""
 
 _NEWEST = 1 << 62
+_LARGE = itemgetter(*map(DeviceRequest.__slots__.index, ("payload", "reply")))
 _NO_REPLY = dict.fromkeys(("code", "source", "shown", "at")) | {
     "message": "",
     "by": "",
@@ -96,7 +98,7 @@ class SqliteRequests:
             "statuses": json.dumps(which.statuses),
             "before": _NEWEST if before is None else before,
         }
-        found, more = await self._db.page(REQUESTS["list"], values, limit)
+        found, more = await self._db.page(REQUESTS["list"], values, limit, _LARGE)
         return RequestPage(tuple(map(_request, found)), found[-1][0] if more else None)
 
     async def gateways(self, tenant: str) -> Collection[str]:

@@ -68,7 +68,7 @@ def events_of_command(db: sqlite3.Connection, values: dict[str, Any], limit: int
     Raises:
         DockgateError: CURSOR_EXPIRED, when some of them have been removed.
     """
-    found, _ = page(db, COMMANDS["events_of_command"], values, limit)
+    found, _ = page(db, COMMANDS["events_of_command"], values, limit, rows.large_of_event)
     if found and rows.revision(found[0]) != values["after"] + 1:
         raise DockgateError(
             Reason.CURSOR_EXPIRED,
@@ -84,7 +84,9 @@ def events_behind(db: sqlite3.Connection, after: int, limit: int) -> list[rows.R
     Raises:
         DockgateError: CURSOR_EXPIRED, when some of them have been removed.
     """
-    found, _ = page(db, COMMANDS["events_of_all_commands"], {"after": after}, limit)
+    found, _ = page(
+        db, COMMANDS["events_of_all_commands"], {"after": after}, limit, rows.large_of_event
+    )
     # Read behind the events: as it only rises, what is whole by it now was whole then.
     (removed,) = db.execute(RETENTION["horizon"]).fetchone()
     if after < removed:

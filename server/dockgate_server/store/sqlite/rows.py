@@ -2,7 +2,7 @@
 
 import sqlite3
 from itertools import compress, repeat
-from operator import attrgetter, is_not
+from operator import attrgetter, is_not, itemgetter
 from typing import Any
 
 import orjson
@@ -36,6 +36,15 @@ COMMAND_COLUMNS = (
 EVENT_COLUMNS = (
     *("seq", "command_seq", "revision", "kind", "occurred_at", "state", "reply", "note"),
 )
+
+_LARGE = [COMMAND_COLUMNS.index(name) for name in ("data", "vendor_response", "sealed")]
+_REPLY = EVENT_COLUMNS.index("reply")
+
+large_of_command = itemgetter(*_LARGE)
+"""What may be large in a row of `command`: bytes, or None."""
+
+large_of_event = itemgetter(_REPLY, *(len(EVENT_COLUMNS) + one for one in _LARGE))
+"""The same in a row of `command_event` and its `command`."""
 
 _FIXED = 14
 """How many of the columns, from the first on, never change; nor do the last ones, but `sealed`."""

@@ -5,6 +5,7 @@ import contextlib
 import json
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from functools import partial
+from operator import itemgetter
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -38,6 +39,7 @@ from dockgate_server.store.sqlite.writer import GroupWriter
 _RECOVERY_CHUNK = 1000
 _OPEN = frozenset(one for one in Status if not one.is_end)
 _NEWEST = 1 << 62
+_LARGE_IN_LEDGER = itemgetter(slice(5, 6))  # the data
 
 
 class SqliteStore:
@@ -165,7 +167,7 @@ class SqliteStore:
             "statuses": json.dumps(which.statuses),
             "before": _NEWEST if before is None else before,
         }
-        found, more = await self._db.page(COMMANDS[query], values, limit)
+        found, more = await self._db.page(COMMANDS[query], values, limit, rows.large_of_command)
         return Page(tuple(map(rows.command, found)), found[-1][0] if more else None)
 
     async def targets(self, tenant: str) -> Sequence[Target]:
@@ -242,7 +244,7 @@ class SqliteStore:
             "gateways": None if among is None else json.dumps([*among]),
             "before": _NEWEST if before is None else before,
         }
-        found, more = await self._db.page(LEDGER["list_unmatched"], values, limit)
+        found, more = await self._db.page(LEDGER["list_unmatched"], values, limit, _LARGE_IN_LEDGER)
         newest = await self._db.one(LEDGER["newest_unmatched"], {})
         return LedgerPage(
             tuple(transitions.Unmatched(*row[1:]) for row in found),
