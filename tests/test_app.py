@@ -130,7 +130,7 @@ def test_a_signal_that_comes_twice_at_once_asks_for_one_stop(
 def test_who_is_there_is_doubted_when_the_broker_has_lost_our_session(
     connected: bool, session_kept: bool, doubted: int
 ) -> None:
-    """Then a last will may have been missed; otherwise it comes now."""
+    """Then a last will, or a topology, may have been missed; otherwise it comes now."""
     told: list[str] = []
 
     def noted(name: str) -> Callable[..., None]:
@@ -138,11 +138,14 @@ def test_who_is_there_is_doubted_when_the_broker_has_lost_our_session(
 
     hears = SimpleNamespace(connection_changed=noted("connection"))
     presence = SimpleNamespace(forget=noted("forget"))
+    registry = SimpleNamespace(forget_aircraft=noted("forget aircraft"))
     bridge = SimpleNamespace(session_kept=session_kept)
     reports = parts.Reports(cast("Any", SimpleNamespace(health=hears, presence=presence)))
     reports.connect(
+        cast("Any", SimpleNamespace(registry=registry)),
         cast("Any", SimpleNamespace(bridge=bridge, dispatcher=hears)),
         cast("Any", SimpleNamespace(replies=hears, inbound=hears)),
     )
     reports.connection_changed(connected)
     assert (told.count("forget"), told.count("connection")) == (doubted, 4)
+    assert told.count("forget aircraft") == doubted

@@ -1,5 +1,6 @@
 """Drones that are no longer where a command for them would go."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -11,6 +12,8 @@ from support.rig import URGENT, Rig, Start
 from dockgate_server.devices.log import WhereaboutsLog
 from dockgate_server.model.command import Channel, EventKind, FailureCode, OfflinePolicy, Status
 from dockgate_server.model.device import Device, Presence
+from dockgate_server.model.transitions import Accepted
+from dockgate_server.store.sqlite.writer import GROUP_LIMIT
 
 DOCK = "dock-001"
 TAKE_OFF = "takeoff_to_point"
@@ -105,6 +108,17 @@ async def test_of_a_dock_of_which_nothing_is_known_nothing_is_believed(swapped: 
     """A topology may have been missed: unknown is not away."""
     swapped.presence.forget()
     assert await goes_out(swapped)
+
+
+async def test_a_dock_is_not_believed_again_before_it_has_named_its_drone(swapped: Rig) -> None:
+    """What else it says shows that it is there, but not which drone is."""
+    waiting = await take_off(swapped, **QUEUE)
+    swapped.presence.forget()
+    swapped.registry.forget_aircraft()
+    swapped.presence.heard(DOCK)
+    await swapped.bridge.wait_published(1)
+    emergency = await take_off(swapped, "DR1", command_type=URGENT)
+    assert swapped.sent() == [waiting, emergency]
 
 
 @pytest.mark.parametrize(
@@ -297,3 +311,24 @@ async def test_a_drone_that_is_registered_elsewhere_is_not_there_before_it_is_na
         await rig.settle()
     async with start() as rig:
         assert await rig.ended(await take_off(rig, **there)) == OFFLINE
+
+
+async def test_an_emergency_for_a_drone_that_is_gone_does_not_hold_up_another(rig: Rig) -> None:
+    """That one loses its place to it, and its intent is taken back and begun anew."""
+    for drone, gateway in (("DR1", DOCK), ("DR9", DOCK), ("DR5", "dock-002")):
+        await announce(rig, drone, gateway=gateway)
+
+    def others(groups: int) -> "list[asyncio.Future[Accepted]]":
+        return [rig.submit(gateway_id="dock-003") for _ in range(groups * GROUP_LIMIT)]
+
+    asked = others(1)
+    gone = rig.submit(command_type=URGENT, device_id="DR1")
+    asked += others(1)
+    emergency = rig.submit(command_type=URGENT, device_id="DR5", gateway_id="dock-002")
+    asked += others(12)
+    command_id = (await emergency).command.id
+    await rig.until(lambda: command_id in rig.sent())
+    accepted = sum(event.kind is EventKind.ACCEPTED for event in rig.told)
+    assert accepted <= 8 * GROUP_LIMIT
+    assert await rig.ended((await gone).command.id) == OFFLINE
+    await asyncio.gather(*asked)

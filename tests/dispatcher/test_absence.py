@@ -425,6 +425,20 @@ async def test_what_reached_nobody_is_not_sent_behind_later_ones_after_a_restart
         assert first not in after.sent()
 
 
+@pytest.mark.parametrize("answer", [NOBODY, TAKEN])
+async def test_what_reached_nobody_is_sent_behind_an_emergency_after_a_restart_too(
+    start: Start, answer: Acknowledgement
+) -> None:
+    """Whether that one was taken, or has reached nobody either."""
+    async with start() as before:
+        (waiting,) = await wait_away(before)
+        # Taken or not, the gateway ends before it can send the first one again.
+        before.message(await before.accept(command_type=URGENT)).acknowledge(answer)
+    async with start() as after:
+        await after.bridge.wait_published(1)
+        assert after.sent() == [waiting]
+
+
 async def test_what_reached_nobody_is_not_sent_behind_a_later_one_that_may_have_arrived(
     rig: Rig,
 ) -> None:

@@ -190,3 +190,21 @@ async def test_an_emergency_does_not_wait_behind_what_is_being_accepted(
     accepted = sum(event.kind is EventKind.ACCEPTED for event in rig.told)
     assert accepted <= 4 * GROUP_LIMIT
     await asyncio.gather(*asked)
+
+
+async def test_an_emergency_without_a_place_does_not_wait_for_others_to_be_accepted(
+    start: Start,
+) -> None:
+    """Nor does the group that is ahead of it."""
+    async with start(ScriptedBridge(receive_maximum=4, acknowledge_at_once=True)) as rig:
+        rig.connect(False)
+        asked = [rig.submit() for _ in range(8)]
+        await asyncio.gather(*asked)
+        rig.connect()
+        asked = [rig.submit() for _ in range(12 * GROUP_LIMIT)]
+        emergencies = [rig.submit(command_type=URGENT) for _ in range(5)]
+        last = (await emergencies[-1]).command.id
+        await rig.until(lambda: last in rig.sent())
+        accepted = sum(event.kind is EventKind.ACCEPTED for event in rig.told)
+        assert accepted <= 8 * GROUP_LIMIT
+        await asyncio.gather(*asked, *emergencies)

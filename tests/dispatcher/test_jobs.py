@@ -104,6 +104,18 @@ async def test_a_report_starts_the_patience_anew(parts: Parts) -> None:
     assert command.job == a_job(JobState.STALLED, updated_at=reported_at, percent=40)
 
 
+async def test_however_often_a_job_is_reported_it_is_looked_at_once(parts: Parts) -> None:
+    """A device may repeat itself a thousand times a second."""
+    command_id = await parts.started()
+    await parts.report()
+    for _ in range(1000):
+        await parts.report()
+    assert len(parts.jobs._agenda._heap) == 1
+    command = await parts.after(SILENCE, command_id)
+    assert command.job is not None
+    assert command.job.state is JobState.STALLED
+
+
 async def test_only_a_report_of_the_job_itself_starts_its_patience_anew(parts: Parts) -> None:
     """Not one of another dock, job or method."""
     command_id = await parts.started()

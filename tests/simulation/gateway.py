@@ -113,6 +113,7 @@ class Process:
         def connection_changed(connected: bool) -> None:
             if connected and not bridge.session_kept:
                 presence.forget()
+                registry.forget_aircraft()
             dispatcher.connection_changed()
             inbound.connection_changed()
 

@@ -455,7 +455,8 @@ class Lifecycle(RuleBasedStateMachine):
         assert self._run(self._read, self.store.commands_with_open_jobs) == self.lives.open_jobs()
         sent: dict[str, int] = {}
         for one in self.lives.commands.values():
-            if one.sending_at is not None:
+            # What ended as DEVICE_OFFLINE has reached nobody.
+            if one.sending_at is not None and one.failure_code is not FailureCode.DEVICE_OFFLINE:
                 sent[one.gateway_id] = self.lives.numbers[one.id]
         assert self._run(self.store.last_sent, 0) == sent
         assert self._run(self.store.newest_event_seq) == len(self.lives.events)
@@ -537,6 +538,8 @@ class Lifecycle(RuleBasedStateMachine):
         self._ask(RecordJob(gateway, methods, key, job))
 
     def _ask(self, change: Transition, answer: Answer | None = None) -> None:
+        if isinstance(change, TakeBack):
+            self._settle()  # it would overtake what was asked before it
         expected: object = None
         if self._can_write:
             try:

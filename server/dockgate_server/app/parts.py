@@ -132,14 +132,16 @@ class Reports:
     before the recovery, and the bridge does not run.
     """
 
+    _record: Record
     _sending: Sending
     _receiving: Receiving
 
     def __init__(self, shared: Shared) -> None:
         self._shared = shared
 
-    def connect(self, sending: Sending, receiving: Receiving) -> None:
+    def connect(self, record: Record, sending: Sending, receiving: Receiving) -> None:
         """Say who is to hear of it, beside what is shared."""
+        self._record = record
         self._sending = sending
         self._receiving = receiving
 
@@ -159,6 +161,7 @@ class Reports:
         self._shared.health.connection_changed(connected)
         if connected and not self._sending.bridge.session_kept:
             self._shared.presence.forget()
+            self._record.registry.forget_aircraft()
         self._sending.dispatcher.connection_changed()
         self._receiving.replies.connection_changed()
         self._receiving.inbound.connection_changed()
@@ -178,7 +181,7 @@ async def made(settings: Settings, broker: Broker) -> AsyncIterator[Parts]:
     async with _record(shared, reports) as record:
         sending = _sending(shared, record, broker, reports)
         receiving = _receiving(shared, record, sending)
-        reports.connect(sending, receiving)
+        reports.connect(record, sending, receiving)
         use_cases = _use_cases(shared, record, sending, receiving)
         yield Parts(shared, record, sending, receiving, use_cases)
 

@@ -129,6 +129,14 @@ class Registry:
         """The aircraft that the gateway device's latest topology names, whosever they are."""
         return self._aircraft.get(gateway_id, _NOBODY)
 
+    def forget_aircraft(self) -> None:
+        """Topologies may have been missed: which drone is where is not known until the next ones.
+
+        What a gateway device says otherwise shows that it is there, but not which drone is.
+        """
+        self._aircraft.clear()
+        self.feed.changed()
+
     def presence(self, device: Device) -> Presence:
         """Whether the device can be reached: a drone is away when its dock no longer names it."""
         there = self._presence.of(device.gateway_id)

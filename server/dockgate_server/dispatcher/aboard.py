@@ -5,8 +5,8 @@ one drone is not sent while the latest topology of its gateway device names only
 that fail fast end then, and so do emergencies; the others wait here until their drone is named.
 
 Where no drone is named, everything is sent: a drone that sleeps in its dock is not named, and a
-command wakes it. The same while nothing is known of the gateway device, as a topology may have been
-missed.
+command wakes it. The same while nothing is known of the gateway device; and until its next topology
+when one may have been missed, as the broker has lost our session.
 """
 
 from collections.abc import Callable

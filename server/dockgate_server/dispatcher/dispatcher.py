@@ -142,8 +142,7 @@ class Dispatcher:
         """Take up the open commands of an earlier process, before anything new is accepted."""
         async for commands in self._store.open_commands():
             if not len(self._deadlines):
-                last_sent = await self._store.last_sent(commands[0].seq)
-                self._publisher.was_sent_before(last_sent)
+                await self._publisher.recover(self._store, commands[0].seq)
             for command in commands:
                 self._take_up(command)
         if recovered := len(self._deadlines):
@@ -316,8 +315,8 @@ class Dispatcher:
         unintended = [one for one in group if not one.intended]
         if unintended:
             ids = tuple(one.command.id for one in unintended)
-            now, overtakes = self._clock.now_ms(), unintended[0].overtakes  # all of them, or none
-            events = await self._store.apply(BeginSending(ids, now, overtakes))
+            # Ahead of what is being accepted, as an emergency may be behind it.
+            events = await self._store.apply(BeginSending(ids, self._clock.now_ms(), True))
             begun = {event.command.id for event in events}
             for one in unintended:
                 one.intended = one.command.id in begun

@@ -41,6 +41,7 @@ class Jobs:
         self._going: dict[str, _Going] = {}  # by command
         self._by_key: dict[tuple[str, str], set[str]] = {}  # by what reports name
         self._agenda = Agenda(clock, self._due)
+        self._in_agenda: set[str] = set()  # once each, however often they are heard of
 
     def __len__(self) -> int:
         return len(self._going)
@@ -83,7 +84,12 @@ class Jobs:
         silence = _allowed_silence(going.command)
         assert silence is not None, "others are not kept"
         going.until = self._clock.monotonic() + silence
-        self._agenda.add(going.until, going.command.id)
+        self._look_at(going)
+
+    def _look_at(self, going: _Going) -> None:
+        if going.command.id not in self._in_agenda:
+            self._in_agenda.add(going.command.id)
+            self._agenda.add(going.until, going.command.id)
 
     def _over(self, command_id: str) -> None:
         if (going := self._going.pop(command_id, None)) is None:
@@ -96,8 +102,11 @@ class Jobs:
     def _due(self, command_ids: list[str]) -> None:
         now = self._clock.monotonic()
         for command_id in command_ids:
+            self._in_agenda.discard(command_id)
             going = self._going.get(command_id)
-            if going is not None and going.until <= now:
+            if going is not None and going.until > now:
+                self._look_at(going)
+            elif going is not None:
                 self._over(command_id)
                 heard = going.command.job
                 self._recorder.record(StallJob(command_id, heard, self._clock.now_ms()))

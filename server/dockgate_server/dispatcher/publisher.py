@@ -5,14 +5,14 @@ Only what certainly reached nobody is ever handed over a second time, and what i
 
 import asyncio
 import enum
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 
 import structlog
 
 from dockgate_server.bridge.interface import Acknowledgement, Bridge, NotConnected, Verdict
 from dockgate_server.clock import Clock
-from dockgate_server.codec import channels
+from dockgate_server.codec import catalogue, channels
 from dockgate_server.dispatcher.aboard import Aboard
 from dockgate_server.dispatcher.absent import Absent
 from dockgate_server.dispatcher.backlog import Waiting
@@ -22,6 +22,7 @@ from dockgate_server.dispatcher.outstanding import Outstanding
 from dockgate_server.dispatcher.window import Window
 from dockgate_server.model.command import Command, FailureCode
 from dockgate_server.sealing import SealingProblem, Vault
+from dockgate_server.store.interface import Store
 
 _log = structlog.get_logger(__name__)
 
@@ -126,10 +127,10 @@ class Publisher:
             self._decisions.refuse(command, FailureCode.DELIVERY_REFUSED, str(problem))
             return None
 
-    def was_sent_before(self, last_sent: Mapping[str, int]) -> None:
-        """Take over what an earlier process has sent: by gateway, the seq of the newest."""
-        self._newest_sent.update(last_sent)
-        self._newest_taken.update(last_sent)
+    async def recover(self, store: Store, from_seq: int) -> None:
+        """Take over what an earlier process has sent, from a command on."""
+        self._newest_sent.update(await store.last_sent(from_seq))
+        self._newest_taken.update(await store.last_sent(from_seq, catalogue.EMERGENCIES))
 
     def is_last(self, one: Waiting) -> bool:
         """Whether nothing that was accepted after this command has been sent to its gateway device.

@@ -19,6 +19,8 @@ LARGEST_KEPT = 131_072
 """Bytes of a reply's `data` that are kept. An event of a command may tell of two replies, and of
 one of them twice: in a message they take 13 times as much at most, and clients take 4 MiB."""
 
+_KNOWN = catalogue.METHODS.keys() | {None}
+
 
 class Replies:
     """Records the answers that come by one channel.
@@ -53,7 +55,8 @@ class Replies:
     def handle(self, gateway_id: str, content: envelope.Envelope | None, message: Inbound) -> None:
         """See :data:`~dockgate_server.inbound.router.Handler`."""
         now = self._clock.now_ms()
-        is_known = content is not None and content.method in catalogue.METHODS
+        # One that names no method is mostly of a known one.
+        is_known = content is not None and content.method in _KNOWN
         if self._channel is Channel.DRC and content is not None:
             if not self._answers_drc(content):
                 message.acknowledge()  # one of the pushes that share the topic

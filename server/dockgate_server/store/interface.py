@@ -153,8 +153,13 @@ class Store(Protocol):
     def commands_with_open_jobs(self) -> AsyncIterator[Sequence[Command]]:
         """Commands of every tenant whose job goes on or was never reported, in chunks."""
 
-    async def last_sent(self, from_seq: int) -> Mapping[str, int]:
-        """By gateway, the newest command that may have been sent, of those from a seq on."""
+    async def last_sent(
+        self, from_seq: int, but: Collection[str] = frozenset()
+    ) -> Mapping[str, int]:
+        """By gateway, the newest command that may have reached it, of those from a seq on.
+
+        Commands of the methods in ``but`` are left out.
+        """
 
     # Removing what is old.
 

@@ -131,7 +131,9 @@ class SqliteStore:
         change = partial(_apply, transition)
         if isinstance(transition, transitions.Cancel):
             return self._db.submit(self.audit.recorded(change, transition.audit))
-        return self._db.submit(change)
+        # Until an intent is taken back its command waits, an emergency perhaps. What it undoes is
+        # committed already.
+        return self._db.submit(change, overtakes=isinstance(transition, transitions.TakeBack))
 
     async def find_accepted(self, tenant: str, idempotency_key: str) -> transitions.Accepted | None:
         """See :class:`~dockgate_server.store.interface.Store`."""
@@ -216,9 +218,12 @@ class SqliteStore:
             yield [rows.command(row) for row in found]
             after = found[-1][0]
 
-    async def last_sent(self, from_seq: int) -> Mapping[str, int]:
+    async def last_sent(
+        self, from_seq: int, but: Collection[str] = frozenset()
+    ) -> Mapping[str, int]:
         """See :class:`~dockgate_server.store.interface.Store`."""
-        return dict(await self._db.all(COMMANDS["last_sent"], {"from_seq": from_seq}))
+        values = {"from_seq": from_seq, "but": json.dumps([*but])}
+        return dict(await self._db.all(COMMANDS["last_sent"], values))
 
     def remove_old(self, cutoff: int, now: int, after: int) -> asyncio.Future[Swept]:
         """See :class:`~dockgate_server.store.interface.Store`."""

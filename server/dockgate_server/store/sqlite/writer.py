@@ -95,6 +95,8 @@ class _Made:
 class GroupWriter:
     """Takes changes in order, commits them in groups, resolves their futures in that order.
 
+    Those that overtake are taken before all others.
+
     While the database takes nothing, what comes is refused as soon as that is known again, and
     the writer finds out by itself when it takes something.
 

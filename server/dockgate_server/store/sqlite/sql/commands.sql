@@ -207,8 +207,10 @@ LIMIT :limit;
 
 -- name: last_sent
 -- Only what was accepted later is looked at, so this is quick from a recent command on.
+-- What ended as DEVICE_OFFLINE has certainly reached nobody.
 SELECT gateway_id, max(seq) FROM command
-WHERE seq >= :from_seq AND sending_at IS NOT NULL
+WHERE seq >= :from_seq AND sending_at IS NOT NULL AND failure_code IS NOT 'DEVICE_OFFLINE'
+    AND command_type NOT IN (SELECT value FROM json_each(:but))
 GROUP BY gateway_id;
 
 -- name: list_open_commands
