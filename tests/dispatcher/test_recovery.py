@@ -1,6 +1,8 @@
 """After a crash: what was accepted is sent once, or ends in a status that says why."""
 
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.bridge import ScriptedBridge
@@ -154,3 +156,29 @@ async def test_a_key_of_before_the_crash_publishes_nothing(start: Start) -> None
         assert await rig.accept("k") == first
         await rig.settle()
         assert rig.sent() == []
+
+
+async def test_what_was_sent_is_asked_once_however_much_has_expired(
+    start: Start, left_behind: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is a walk over all that was accepted since: a start would take as many as it has pages."""
+    monkeypatch.setattr("dockgate_server.store.sqlite.store._RECOVERY_CHUNK", 1)
+    clock = ManualClock(NOW + 3_600_000)
+    asked: list[int] = []
+    last_sent, in_chunks = SqliteStore.last_sent, SqliteStore._in_chunks
+
+    async def counted(store: SqliteStore, from_seq: int, *but: Any) -> Mapping[str, int]:
+        asked.append(from_seq)
+        return await last_sent(store, from_seq, *but)
+
+    async def expiring(store: SqliteStore, query: str) -> AsyncIterator[Any]:
+        async for chunk in in_chunks(store, query):
+            yield chunk
+            clock.advance(0)
+            await store.forget_nonces(0)  # what has expired meanwhile is recorded by then
+
+    monkeypatch.setattr(SqliteStore, "last_sent", counted)
+    monkeypatch.setattr(SqliteStore, "_in_chunks", expiring)
+    async with start(clock=clock) as rig:
+        assert (await rig.now(left_behind["delivered"])).status is Status.TIMED_OUT
+    assert asked == [1, 1]

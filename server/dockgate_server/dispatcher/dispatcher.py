@@ -140,12 +140,14 @@ class Dispatcher:
 
     async def recover(self) -> None:
         """Take up the open commands of an earlier process, before anything new is accepted."""
+        recovered = 0
         async for commands in self._store.open_commands():
-            if not len(self._deadlines):
+            if not recovered:
                 await self._publisher.recover(self._store, commands[0].seq)
+            recovered += len(commands)
             for command in commands:
                 self._take_up(command)
-        if recovered := len(self._deadlines):
+        if recovered:
             _log.info("open_commands_recovered", commands=recovered, unsent=self.backlog)
 
     def committed(self, events: Sequence[CommandEvent]) -> None:
@@ -219,8 +221,7 @@ class Dispatcher:
         self._burst.accepted()
         self._progress.set()
         self._wake.set()
-        has_failed = done.cancelled() or done.exception() is not None
-        if has_failed or done.result().replayed:
+        if done.cancelled() or done.exception() is not None or done.result().replayed:
             self._deadlines.discard(new_id)
             return
         one = waiting(done.result().command, intended=had_place)
