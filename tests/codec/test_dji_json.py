@@ -156,6 +156,21 @@ def test_whole_numbers_that_a_struct_would_change_are_named() -> None:
     assert dji_json.to_dict(message) == {"data": {"a": kept}}
 
 
+@pytest.mark.parametrize("text", ["-9223372036854775809", "18446744073709551616", "-1e19"])
+def test_whole_numbers_that_the_parser_has_rounded_are_named(text: str) -> None:
+    """Beyond 64 bits it makes doubles of them, and does not tell."""
+    found = wrong({"data": orjson.loads(f'{{"a":{text}}}')}, raw_pb2.RawMethod())
+    assert list(found) == ["payload.data.a"]
+
+
+@pytest.mark.parametrize("text", ["-9223372036854775808", "9223372036854775808", "-1e18"])
+def test_whole_numbers_of_64_bits_that_a_double_holds_are_taken(text: str) -> None:
+    """Up to both ends."""
+    message = raw_pb2.RawMethod()
+    assert dji_json.from_dict({"data": orjson.loads(f'{{"a":{text}}}')}, message) == []
+    assert dji_json.to_dict(message) == {"data": {"a": int(float(text))}}
+
+
 def test_text_that_is_no_text_is_named() -> None:
     """Half of a surrogate pair cannot be sent."""
     assert set(wrong({"flight_id": "\ud800"}, wayline_pb2.FlighttaskPrepare())) == {

@@ -7,7 +7,8 @@ from dockgate_server.errors import FieldViolation
 _EXACT = 2**53
 """Up to here a double holds every whole number."""
 
-_BITS_64 = 2**64
+_LEAST, _BEYOND = -(2**63), 2**64
+"""What the parser reads as whole numbers; all others are doubles to it."""
 
 _WHY = "must be a number that a double holds exactly, as all whole ones up to 2^53 are, or text"
 
@@ -27,7 +28,8 @@ def inexact(value: object, where: str) -> Iterator[FieldViolation]:
         for index, one in enumerate(value):
             yield from inexact(one, f"{where}[{index}]")
     elif isinstance(value, int):
-        if abs(value) > _EXACT and (abs(value) >= _BITS_64 or int(float(value)) != value):
+        if abs(value) > _EXACT and not (_LEAST <= value < _BEYOND and int(float(value)) == value):
             yield FieldViolation(where, _WHY)
-    elif isinstance(value, float) and value.is_integer() and abs(value) >= _BITS_64:
+    # As a double the least one may as well have been a smaller number.
+    elif isinstance(value, float) and value.is_integer() and not _LEAST < value < _BEYOND:
         yield FieldViolation(where, _WHY)
