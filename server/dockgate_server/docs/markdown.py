@@ -93,7 +93,7 @@ def _facts(schema: Schema, method: Method) -> Iterator[tuple[str, str]]:
     if "inverse" in spec:
         yield "undone by", _link(schema, spec["inverse"])
     if "dangerous" in spec:
-        yield "dangerous", "**yes**: needs a permission of its own"
+        yield "dangerous", "**yes**: needs the scope open:command:dangerous"
     if "overtakes" in spec:
         yield "overtakes", "yes: it does not wait behind other commands"
     if "control_stream" in spec:
