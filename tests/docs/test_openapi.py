@@ -233,6 +233,13 @@ def test_answers_have_the_members_that_the_document_names(openapi: dict[str, Any
     assert _validator(openapi, "Accepted").is_valid({**accepted, "status": "ACCEPTED"})
 
 
+def test_the_document_says_what_is_kept_of_a_reply(openapi: dict[str, Any]) -> None:
+    """As the schema does, but for what holds over gRPC alone."""
+    described = openapi["components"]["schemas"]["Command"]["properties"]["vendor_response"]
+    assert "128 KiB" in described["description"]
+    assert "doubles" not in described["description"]
+
+
 def test_a_request_of_a_device_has_the_members_that_the_document_names(
     openapi: dict[str, Any],
 ) -> None:

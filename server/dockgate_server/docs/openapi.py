@@ -249,7 +249,8 @@ def _accepted(schema: Schema) -> dict[str, Any]:
 
 def _state(schema: Schema) -> dict[str, Any]:
     text = {name: schema.comment(f"{_COMMAND}.{name}") for name in _MEMBERS}
-    text["vendor_response"] = "The whole `data` of the device's reply, as the device wrote it."
+    # What follows is about gRPC.
+    text["vendor_response"] = text["vendor_response"].partition("\n\n")[0]
     properties: dict[str, Any] = {
         name: {"type": "string", "description": text[name]} for name in _MEMBERS
     }

@@ -37,8 +37,7 @@ type RawMethod struct {
 	// Required. The topics that carry it: "services", "property_set" or "drc".
 	Channel string `protobuf:"bytes,2,opt,name=channel,proto3" json:"channel,omitempty"`
 	// The `data` member. Whole numbers are sent without a decimal point. null when
-	// absent.
-	// Nested 18 levels deep at the most.
+	// absent. Nested 18 levels deep at the most.
 	Data          *structpb.Struct `protobuf:"bytes,3,opt,name=data,proto3" json:"data,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -29,9 +29,8 @@ const (
 // What is known of a command. ACCEPTED and DELIVERED are passing; the others are
 // ends, and an end never changes again.
 //
-//	ACCEPTED ──► DELIVERED ──► SUCCEEDED | FAILED | TIMED_OUT |
-//
-// UNMATCHED_RESPONSE      └───────────────────────────▲
+//	ACCEPTED ──► DELIVERED ──► SUCCEEDED | FAILED | TIMED_OUT | UNMATCHED_RESPONSE
+//	   └───────────────────────────▲
 //
 // A command may end straight from ACCEPTED: the answer can overtake the broker's
 // acknowledgement, and a command that could not be sent was never delivered.
@@ -577,11 +576,13 @@ type Command struct {
 	// The first of the device's `message`, `msg` and `description`. Cut at 1,000
 	// characters.
 	ResponseMessage *string `protobuf:"bytes,11,opt,name=response_message,json=responseMessage,proto3,oneof" json:"response_message,omitempty"`
-	// The `data` of the device's reply. Numbers are doubles here, as
-	// google.protobuf.Struct has no others. Of a reply with more than 128 KiB, or
+	// The `data` of the device's reply. Of a reply with more than 128 KiB, or
 	// nested deeper than 20 levels, or hardly JSON, only result, code, message,
-	// msg and description are kept, which the event's note says. Members that
-	// carry secrets are left out, and addresses are without what follows a "?".
+	// msg and description are kept. Members that carry secrets are left out, and
+	// addresses are without what follows a "?".
+	//
+	// Numbers are doubles here, as google.protobuf.Struct has no others. Where not
+	// all of a reply is kept the event's note says so.
 	VendorResponse *structpb.Struct `protobuf:"bytes,12,opt,name=vendor_response,json=vendorResponse,proto3" json:"vendor_response,omitempty"`
 	// The same as a typed message, for methods whose reply carries more than a
 	// result. Members that the schema does not know are in vendor_response only.

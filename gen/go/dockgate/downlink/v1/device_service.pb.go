@@ -400,7 +400,8 @@ type WatchDevicesResponse_Device struct {
 
 type WatchDevicesResponse_RemovedDeviceId struct {
 	// The device_id of a device that is no longer known, or no longer by that
-	// name; then it comes next by its new one.
+	// name; then it comes next by its new one, if the watch is about that one
+	// too.
 	RemovedDeviceId string `protobuf:"bytes,2,opt,name=removed_device_id,json=removedDeviceId,proto3,oneof"`
 }
 

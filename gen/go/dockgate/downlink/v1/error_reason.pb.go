@@ -47,10 +47,10 @@ const (
 	// did_you_mean where a method's name is close.
 	ErrorReason_ERROR_REASON_UNSUPPORTED_COMMAND ErrorReason = 4
 	// HTTP 401, UNAUTHENTICATED. A signature header is missing or malformed, or
-	// the API ID is unknown or disabled. Over gRPC: there is no "Bearer <api
-	// id>.<api key>" in the metadata `authorization` and no client certificate that
-	// stands for a key, or it cannot be used, or it came without TLS. Metadata:
-	// header where one is at fault.
+	// the API ID is unknown or disabled. Over gRPC: there is no
+	// "Bearer <api id>.<api key>" in the metadata `authorization` and no client
+	// certificate that stands for a key, or it cannot be used, or it came without
+	// TLS. Metadata: header where one is at fault.
 	ErrorReason_ERROR_REASON_UNAUTHORIZED ErrorReason = 5
 	// HTTP 401, UNAUTHENTICATED. The signature does not fit the request. No
 	// metadata.
@@ -118,9 +118,9 @@ const (
 	// HTTP 429 with Retry-After, RESOURCE_EXHAUSTED with google.rpc.RetryInfo. A
 	// limit of the credential, of the device, or of the calls that are open to
 	// all is reached; nothing was accepted. Metadata: limit, the gateway's
-	// setting that sets it, and retry_after_seconds.
-	// An emergency is refused only by limits.open_emergencies, or by
-	// limits.requests_per_second when as many emergencies were sent beyond it.
+	// setting that sets it, and retry_after_seconds. An emergency is refused only
+	// by limits.open_emergencies, or by limits.requests_per_second when as many
+	// emergencies were sent beyond it.
 	ErrorReason_ERROR_REASON_RATE_LIMITED ErrorReason = 24
 )
 

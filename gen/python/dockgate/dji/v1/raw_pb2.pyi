@@ -40,8 +40,7 @@ class RawMethod(_message.Message):
     @_builtins.property
     def data(self) -> _struct_pb2.Struct:
         """The `data` member. Whole numbers are sent without a decimal point. null when
-        absent.
-        Nested 18 levels deep at the most.
+        absent. Nested 18 levels deep at the most.
         """
 
     def __init__(

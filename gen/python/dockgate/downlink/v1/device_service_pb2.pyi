@@ -185,7 +185,8 @@ class WatchDevicesResponse(_message.Message):
     HEARTBEAT_FIELD_NUMBER: _builtins.int
     removed_device_id: _builtins.str
     """The device_id of a device that is no longer known, or no longer by that
-    name; then it comes next by its new one.
+    name; then it comes next by its new one, if the watch is about that one
+    too.
     """
     @_builtins.property
     def device(self) -> _device_pb2.Device:

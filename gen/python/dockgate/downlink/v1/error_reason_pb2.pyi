@@ -43,10 +43,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_UNAUTHORIZED: _ErrorReason.ValueType  # 5
     """HTTP 401, UNAUTHENTICATED. A signature header is missing or malformed, or
-    the API ID is unknown or disabled. Over gRPC: there is no "Bearer <api
-    id>.<api key>" in the metadata `authorization` and no client certificate that
-    stands for a key, or it cannot be used, or it came without TLS. Metadata:
-    header where one is at fault.
+    the API ID is unknown or disabled. Over gRPC: there is no
+    "Bearer <api id>.<api key>" in the metadata `authorization` and no client
+    certificate that stands for a key, or it cannot be used, or it came without
+    TLS. Metadata: header where one is at fault.
     """
     ERROR_REASON_SIGNATURE_INVALID: _ErrorReason.ValueType  # 6
     """HTTP 401, UNAUTHENTICATED. The signature does not fit the request. No
@@ -128,9 +128,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """HTTP 429 with Retry-After, RESOURCE_EXHAUSTED with google.rpc.RetryInfo. A
     limit of the credential, of the device, or of the calls that are open to
     all is reached; nothing was accepted. Metadata: limit, the gateway's
-    setting that sets it, and retry_after_seconds.
-    An emergency is refused only by limits.open_emergencies, or by
-    limits.requests_per_second when as many emergencies were sent beyond it.
+    setting that sets it, and retry_after_seconds. An emergency is refused only
+    by limits.open_emergencies, or by limits.requests_per_second when as many
+    emergencies were sent beyond it.
     """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
@@ -162,10 +162,10 @@ did_you_mean where a method's name is close.
 """
 ERROR_REASON_UNAUTHORIZED: ErrorReason.ValueType  # 5
 """HTTP 401, UNAUTHENTICATED. A signature header is missing or malformed, or
-the API ID is unknown or disabled. Over gRPC: there is no "Bearer <api
-id>.<api key>" in the metadata `authorization` and no client certificate that
-stands for a key, or it cannot be used, or it came without TLS. Metadata:
-header where one is at fault.
+the API ID is unknown or disabled. Over gRPC: there is no
+"Bearer <api id>.<api key>" in the metadata `authorization` and no client
+certificate that stands for a key, or it cannot be used, or it came without
+TLS. Metadata: header where one is at fault.
 """
 ERROR_REASON_SIGNATURE_INVALID: ErrorReason.ValueType  # 6
 """HTTP 401, UNAUTHENTICATED. The signature does not fit the request. No
@@ -247,9 +247,9 @@ ERROR_REASON_RATE_LIMITED: ErrorReason.ValueType  # 24
 """HTTP 429 with Retry-After, RESOURCE_EXHAUSTED with google.rpc.RetryInfo. A
 limit of the credential, of the device, or of the calls that are open to
 all is reached; nothing was accepted. Metadata: limit, the gateway's
-setting that sets it, and retry_after_seconds.
-An emergency is refused only by limits.open_emergencies, or by
-limits.requests_per_second when as many emergencies were sent beyond it.
+setting that sets it, and retry_after_seconds. An emergency is refused only
+by limits.open_emergencies, or by limits.requests_per_second when as many
+emergencies were sent beyond it.
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
 

@@ -31,8 +31,7 @@ export interface RawMethod {
   channel: string;
   /**
    * The `data` member. Whole numbers are sent without a decimal point. null when
-   * absent.
-   * Nested 18 levels deep at the most.
+   * absent. Nested 18 levels deep at the most.
    */
   data: { [key: string]: any } | undefined;
 }

@@ -21,8 +21,8 @@ export const protobufFileName = "dockgate/downlink/v1/command.proto";
  * What is known of a command. ACCEPTED and DELIVERED are passing; the others are
  * ends, and an end never changes again.
  *
- *   ACCEPTED ──► DELIVERED ──► SUCCEEDED | FAILED | TIMED_OUT |
- * UNMATCHED_RESPONSE      └───────────────────────────▲
+ *   ACCEPTED ──► DELIVERED ──► SUCCEEDED | FAILED | TIMED_OUT | UNMATCHED_RESPONSE
+ *      └───────────────────────────▲
  *
  * A command may end straight from ACCEPTED: the answer can overtake the broker's
  * acknowledgement, and a command that could not be sent was never delivered.
@@ -281,11 +281,13 @@ export interface Command {
     | string
     | undefined;
   /**
-   * The `data` of the device's reply. Numbers are doubles here, as
-   * google.protobuf.Struct has no others. Of a reply with more than 128 KiB, or
+   * The `data` of the device's reply. Of a reply with more than 128 KiB, or
    * nested deeper than 20 levels, or hardly JSON, only result, code, message,
-   * msg and description are kept, which the event's note says. Members that
-   * carry secrets are left out, and addresses are without what follows a "?".
+   * msg and description are kept. Members that carry secrets are left out, and
+   * addresses are without what follows a "?".
+   *
+   * Numbers are doubles here, as google.protobuf.Struct has no others. Where not
+   * all of a reply is kept the event's note says so.
    */
   vendorResponse:
     | { [key: string]: any }

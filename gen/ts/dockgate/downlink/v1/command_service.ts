@@ -1371,14 +1371,15 @@ export const Heartbeat: MessageFns<Heartbeat> = {
  * only and lets everybody there do everything. What a caller sees is its
  * tenant's. Each rpc names the scope it needs.
  *
- * Every error that the gateway gives carries a google.rpc.ErrorInfo whose reason
- * is an ErrorReason. Beside those that an rpc names, each may be refused with
- * UNAUTHORIZED, RATE_LIMITED, PAYLOAD_TOO_LARGE, UNAVAILABLE and INTERNAL_ERROR.
+ * Every error of this package's services carries a google.rpc.ErrorInfo whose
+ * reason is an ErrorReason. Beside those that an rpc names, each may be refused
+ * with UNAUTHORIZED, RATE_LIMITED, PAYLOAD_TOO_LARGE, UNAVAILABLE and
+ * INTERNAL_ERROR.
  * An error without ErrorInfo is gRPC's own: UNAVAILABLE, as a connection broke or
  * reached its age limit (call again), or RESOURCE_EXHAUSTED, as too many calls
  * are open (later again) or a message or its metadata is far too large (never).
- * Every call ends with the metadata `x-request-id`, by which the gateway's log
- * has it; a caller may send one of its own.
+ * Every call that the gateway answers ends with the metadata `x-request-id`, by
+ * which the gateway's log has it; a caller may send one of its own.
  *
  * The standard health service (grpc.health.v1) knows the server as a whole (""),
  * each service of this package by its full name, and "dispatch". All but the last
@@ -1397,10 +1398,11 @@ export const CommandServiceService = {
    * exists once and the first answer is given again with `replayed` set. A
    * caller that got no answer repeats the call. Content is what the caller
    * wrote: device_id, method and fields, timeout_seconds and offline_policy.
-   * What is absent equals 0 or UNSPECIFIED, but not the default spelled out,
-   * nor another name of the same device. A key lives as long as its command is
-   * kept: 30 days after the last change, unless the gateway's store.keep_hours
-   * says otherwise.
+   * An absent timeout_seconds or offline_policy equals 0 or UNSPECIFIED, but not
+   * the default spelled out; nor is another name of the same device the same. A
+   * field of the method that is absent is not one that is 0. A key lives as long
+   * as its command is kept: 30 days after the last change, unless the gateway's
+   * store.keep_hours says otherwise.
    *
    * Needs the scope open:command:create, for methods that their MethodSpec calls
    * dangerous also open:command:dangerous, for raw_method also open:command:raw.
@@ -1547,10 +1549,11 @@ export interface CommandServiceServer extends UntypedServiceImplementation {
    * exists once and the first answer is given again with `replayed` set. A
    * caller that got no answer repeats the call. Content is what the caller
    * wrote: device_id, method and fields, timeout_seconds and offline_policy.
-   * What is absent equals 0 or UNSPECIFIED, but not the default spelled out,
-   * nor another name of the same device. A key lives as long as its command is
-   * kept: 30 days after the last change, unless the gateway's store.keep_hours
-   * says otherwise.
+   * An absent timeout_seconds or offline_policy equals 0 or UNSPECIFIED, but not
+   * the default spelled out; nor is another name of the same device the same. A
+   * field of the method that is absent is not one that is 0. A key lives as long
+   * as its command is kept: 30 days after the last change, unless the gateway's
+   * store.keep_hours says otherwise.
    *
    * Needs the scope open:command:create, for methods that their MethodSpec calls
    * dangerous also open:command:dangerous, for raw_method also open:command:raw.
@@ -1633,10 +1636,11 @@ export interface CommandServiceClient extends Client {
    * exists once and the first answer is given again with `replayed` set. A
    * caller that got no answer repeats the call. Content is what the caller
    * wrote: device_id, method and fields, timeout_seconds and offline_policy.
-   * What is absent equals 0 or UNSPECIFIED, but not the default spelled out,
-   * nor another name of the same device. A key lives as long as its command is
-   * kept: 30 days after the last change, unless the gateway's store.keep_hours
-   * says otherwise.
+   * An absent timeout_seconds or offline_policy equals 0 or UNSPECIFIED, but not
+   * the default spelled out; nor is another name of the same device the same. A
+   * field of the method that is absent is not one that is 0. A key lives as long
+   * as its command is kept: 30 days after the last change, unless the gateway's
+   * store.keep_hours says otherwise.
    *
    * Needs the scope open:command:create, for methods that their MethodSpec calls
    * dangerous also open:command:dangerous, for raw_method also open:command:raw.

@@ -85,7 +85,8 @@ export interface WatchDevicesResponse {
     | //
     /**
      * The device_id of a device that is no longer known, or no longer by that
-     * name; then it comes next by its new one.
+     * name; then it comes next by its new one, if the watch is about that one
+     * too.
      */
     { $case: "removedDeviceId"; value: string }
     | //

@@ -45,10 +45,10 @@ export enum ErrorReason {
   ERROR_REASON_UNSUPPORTED_COMMAND = 4,
   /**
    * ERROR_REASON_UNAUTHORIZED - HTTP 401, UNAUTHENTICATED. A signature header is missing or malformed, or
-   * the API ID is unknown or disabled. Over gRPC: there is no "Bearer <api
-   * id>.<api key>" in the metadata `authorization` and no client certificate that
-   * stands for a key, or it cannot be used, or it came without TLS. Metadata:
-   * header where one is at fault.
+   * the API ID is unknown or disabled. Over gRPC: there is no
+   * "Bearer <api id>.<api key>" in the metadata `authorization` and no client
+   * certificate that stands for a key, or it cannot be used, or it came without
+   * TLS. Metadata: header where one is at fault.
    */
   ERROR_REASON_UNAUTHORIZED = 5,
   /**
@@ -144,9 +144,9 @@ export enum ErrorReason {
    * ERROR_REASON_RATE_LIMITED - HTTP 429 with Retry-After, RESOURCE_EXHAUSTED with google.rpc.RetryInfo. A
    * limit of the credential, of the device, or of the calls that are open to
    * all is reached; nothing was accepted. Metadata: limit, the gateway's
-   * setting that sets it, and retry_after_seconds.
-   * An emergency is refused only by limits.open_emergencies, or by
-   * limits.requests_per_second when as many emergencies were sent beyond it.
+   * setting that sets it, and retry_after_seconds. An emergency is refused only
+   * by limits.open_emergencies, or by limits.requests_per_second when as many
+   * emergencies were sent beyond it.
    */
   ERROR_REASON_RATE_LIMITED = 24,
   UNRECOGNIZED = -1,
