@@ -92,7 +92,8 @@ class Bearers:
 
     async def _bearer(self, api_id: str, given: bytes) -> Caller:
         key = await self._keys.open(api_id)
-        # For an unknown ID too, so that it takes no less time than a wrong key.
+        # For an unknown ID too, so that the time of the comparison tells nothing. A wrong key may
+        # cost one read of it in a second, which an unknown ID does not.
         fits = (key or _NOBODY).holds(given)
         if key is not None and not fits:
             before, key = key, await self._keys.open_anew(api_id)

@@ -212,7 +212,8 @@ class Verifier:
 
 
 def _fits(key: OpenKey | None, message: bytes, given: str) -> bool:
-    # As many for an ID that is unknown, or has one secret: the time tells nothing of either.
+    # As many for an ID that is unknown, or has one secret: the time of the comparison tells nothing
+    # of either. A wrong key may cost one read of it in a second, which an unknown ID does not.
     tried = (() if key is None else key.secrets) + _NO_SECRETS
     return signature.fits_one_of(tried[: len(_NO_SECRETS)], message, given)
 
