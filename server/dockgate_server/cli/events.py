@@ -38,7 +38,7 @@ def events(
     device: Annotated[
         str,
         typer.Option(
-            "--device", metavar="SN", help="Only events of this device's dock or controller."
+            "--device", metavar="ID", help="Only events of this device's dock or controller."
         ),
     ] = "",
     method: Annotated[

@@ -29,7 +29,7 @@ EXAMPLES = examples(
 
 def list_commands(
     device: Annotated[
-        str, typer.Option("--device", metavar="SN", help="Only commands for this device.")
+        str, typer.Option("--device", metavar="ID", help="Only commands for this device.")
     ] = "",
     status: Annotated[
         list[str] | None,

@@ -221,7 +221,6 @@ def _show_all(described: list[dict[str, Any]]) -> None:
 
 
 def _show_one(method: dict[str, Any]) -> None:
-
     typer.echo(f"method   {method['method']} ({method['domain']}, by {method['channel']})")
     typer.echo(f"devices  {', '.join(method['devices'])}")
     typer.echo(f"answer   {_answer(method)}")

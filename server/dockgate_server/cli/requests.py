@@ -41,7 +41,7 @@ _COLOURS = {"PENDING": "cyan", "REPLIED": "green", "EXPIRED": "red"}
 
 RequestId = Annotated[str, typer.Argument(metavar="ID", help="The request's id.")]
 Device = Annotated[
-    str, typer.Option("--device", metavar="SN", help="Only requests of this gateway device.")
+    str, typer.Option("--device", metavar="ID", help="Only requests of this gateway device.")
 ]
 RequestType = Annotated[
     str, typer.Option("--type", metavar="METHOD", help="Only requests of this type.")

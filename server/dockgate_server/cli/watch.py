@@ -55,7 +55,8 @@ def watch(
         ),
     ] = True,
     device: Annotated[
-        str, typer.Option("--device", metavar="SN", help="Without ID: only this device's commands.")
+        str,
+        typer.Option("--device", metavar="DEVICE", help="Without ID: only this device's commands."),
     ] = "",
     command_type: Annotated[
         str, typer.Option("--type", metavar="METHOD", help="Without ID: only this method.")

@@ -104,9 +104,9 @@ class Commands:
             nonce: Is used up with it, if it comes to that; it says itself whether it was.
 
         Raises:
-            DockgateError: VALIDATION_FAILED, UNSUPPORTED_VENDOR, UNSUPPORTED_COMMAND,
-                FORBIDDEN, DEVICE_NOT_FOUND, IDEMPOTENCY_CONFLICT, PAYLOAD_TOO_LARGE, RATE_LIMITED,
-                NONCE_REPLAYED, UNAVAILABLE. Nothing was stored, unless it says that this is open.
+            DockgateError: VALIDATION_FAILED, UNSUPPORTED_COMMAND, FORBIDDEN, DEVICE_NOT_FOUND,
+                IDEMPOTENCY_CONFLICT, PAYLOAD_TOO_LARGE, RATE_LIMITED, NONCE_REPLAYED, UNAVAILABLE.
+                Nothing was stored, unless it says that this is open.
         """
         try:
             accepted = await self._submitted(caller, request, nonce)

@@ -49,6 +49,7 @@ __all__ = [
     "Store",
     "is_loopback",
     "load",
+    "load_store",
     "reference",
 ]
 

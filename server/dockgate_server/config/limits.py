@@ -13,8 +13,8 @@ class LimitsSection(Section):
 
     requests_per_second: float = Field(default=1000.0, ge=0.01, le=MOST)
     """Requests of one credential a second, in the long run; the start of a watch is one. GETs
-    without a nonce, and emergencies for which none is left, are counted by themselves, as many
-    again of each."""
+    without a nonce, and emergencies beyond them, are counted by themselves, as many again of
+    each."""
     requests_at_once: int = Field(default=10_000, ge=1, le=MOST)
     """How many of them a credential that has been quiet may send without waiting."""
     open_commands_per_credential: int = Field(default=100_000, ge=1, le=MOST)

@@ -90,8 +90,8 @@ class Grpc(_Listener):
     """How many may be open at once; the next one is closed. Calls and watches share one."""
     max_calls: int = Field(default=25_000, ge=1)
     """How many calls and watches may be open in all, also those whose request never arrives; the
-    next one is refused with RESOURCE_EXHAUSTED. Of them 1500 may be of the health service and 32 of
-    reflection, and neither may have more than half."""
+    next one is refused with RESOURCE_EXHAUSTED. Of them 1,500 may be of the health service and 32
+    of reflection, and neither may have more than half."""
     max_streams_per_connection: int = Field(default=20_000, ge=1)
     """How many calls and watches may be open on one connection; the client lets the next wait."""
     handshake_seconds: float = Field(default=10.0, ge=0.1, le=120)
