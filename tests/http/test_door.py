@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import os
 import socket
 import ssl
 import sys
@@ -99,6 +100,25 @@ async def test_who_connects_and_says_nothing_holds_a_place(tmp_path: Path, log: 
     ]
 
 
+async def test_nothing_is_made_for_a_connection_that_is_turned_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where TLS is spoken it is only closed."""
+    made = []
+    make = Connections.__call__
+
+    def making(self: Connections) -> Any:
+        made.append(self)
+        return make(self)
+
+    monkeypatch.setattr(Connections, "__call__", making)
+    async with over_tls(tmp_path, max_connections=1) as api, connected(api):
+        for _ in range(3):
+            async with connected(api) as (reader, _):
+                assert await is_closed(reader)
+    assert len(made) == 1
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="has not all addresses of the loopback")
 async def test_one_address_cannot_take_all_places_by_silence(tmp_path: Path) -> None:
     """Somebody else is served."""
@@ -169,18 +189,22 @@ async def test_the_door_opens_again_when_the_system_has_sockets_again(
     assert [line["event"] for line in log].count("http_cannot_accept") == 2
 
 
-@pytest.mark.parametrize("speaks", [(socket.AF_INET,), (socket.AF_INET, socket.AF_INET6)])
-async def test_a_name_is_listened_to_on_each_of_its_addresses_that_can_be(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, speaks: tuple[int, ...]
-) -> None:
-    """All on one port."""
-    create, listened = socket.create_server, []
+@pytest.fixture
+async def listened(monkeypatch: pytest.MonkeyPatch, refused: dict[int, int]) -> list[int]:
+    """The ports that were listened on, one for each address of localhost where that went well.
+
+    Those of a family in ``refused`` cannot be listened on, for that reason.
+    """
+    create = socket.create_server
+    ports: list[int] = []
 
     def creating(address: Any, *, family: int, **options: Any) -> socket.socket:
-        if family not in speaks:
-            raise OSError(errno.EAFNOSUPPORT, "no such family")
-        listening = create(address, family=family, **options)
-        listened.append(listening.getsockname()[:2])
+        if family in refused:
+            raise OSError(refused[family], os.strerror(refused[family]))
+        # Both are this one, as not every machine has IPv6.
+        address = ("127.0.0.1" if family == socket.AF_INET else "127.0.0.2", address[1])
+        listening = create(address, family=socket.AF_INET, **options)
+        ports.append(listening.getsockname()[1])
         return listening
 
     async def found(*_: Any, **__: Any) -> list[Any]:
@@ -189,9 +213,42 @@ async def test_a_name_is_listened_to_on_each_of_its_addresses_that_can_be(
 
     monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", found)
     monkeypatch.setattr(socket, "create_server", creating)
-    try:
-        async with serving(tmp_path, listen="localhost:0") as api:
-            port = int(api.server.address.rpartition(":")[2])
-    except CannotListen as problem:
-        pytest.skip(str(problem))  # a machine without IPv6
-    assert [at for _, at in listened] == [port] * len(speaks)
+    return ports
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="has not all addresses of the loopback")
+@pytest.mark.parametrize(
+    ("refused", "addresses"),
+    [
+        ({}, 2),
+        ({socket.AF_INET6: errno.EAFNOSUPPORT}, 1),
+        # IPv6 is there, but switched off.
+        ({socket.AF_INET6: errno.EADDRNOTAVAIL}, 1),
+        ({socket.AF_INET: errno.EAFNOSUPPORT}, 1),
+    ],
+)
+async def test_a_name_is_listened_to_on_each_of_its_addresses_that_can_be(
+    tmp_path: Path, listened: list[int], addresses: int
+) -> None:
+    """All on one port."""
+    async with serving(tmp_path, listen="localhost:0") as api:
+        port = int(api.server.address.rpartition(":")[2])
+    assert listened == [port] * addresses
+
+
+@pytest.mark.parametrize(
+    "refused",
+    [
+        {socket.AF_INET: errno.EAFNOSUPPORT, socket.AF_INET6: errno.EAFNOSUPPORT},
+        {socket.AF_INET: errno.EAFNOSUPPORT, socket.AF_INET6: errno.EADDRNOTAVAIL},
+        {socket.AF_INET: errno.EADDRNOTAVAIL},
+        {socket.AF_INET6: errno.EADDRINUSE},
+    ],
+)
+async def test_a_name_of_which_an_address_is_taken_or_none_can_be_had_is_refused(
+    tmp_path: Path, listened: list[int]
+) -> None:
+    """A server that nobody can reach, or only some, would seem to be well."""
+    with pytest.raises(CannotListen):
+        async with serving(tmp_path, listen="localhost:0"):
+            pass

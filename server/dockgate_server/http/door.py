@@ -42,9 +42,10 @@ class Door:
         """Listen on each address that the host has; answers with the port.
 
         Raises:
-            OSError: An address is in use, or is not ours.
+            OSError: An address is in use, or is not ours, or there is none on which to listen.
         """
         found = await self._loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        unspoken: OSError | None = None
         try:
             for family, _, _, _, address in dict.fromkeys(found):
                 try:
@@ -53,12 +54,15 @@ class Door:
                         (address[0], port), family=family, backlog=backlog, reuse_port=False
                     )
                 except OSError as error:
-                    if error.errno == errno.EAFNOSUPPORT and len(found) > 1:
-                        continue  # names may have addresses that this machine does not speak
-                    raise
+                    if not _is_unspoken(error, family):
+                        raise
+                    unspoken = unspoken or error
+                    continue  # names may have addresses that this machine does not speak
                 listening.setblocking(False)
                 self._listening.append(listening)
                 port = int(listening.getsockname()[1])
+            if unspoken is not None and not self._listening:
+                raise unspoken
         except OSError:
             await self.close()
             raise
@@ -98,13 +102,14 @@ class Door:
             self._admit(accepted, str(address[0]))
 
     def _admit(self, accepted: socket.socket, address: str) -> None:
+        tls = self._context is not None
+        limit = self._connections.limit_reached(address) if tls else None
+        if limit is not None:
+            self._connections.refusals.note(limit[0], address, proven=False)
+            accepted.close()
+            return
         connection = self._connections()
-        if self._context is not None:
-            limit = self._connections.limit_reached(address)
-            if limit is not None:
-                self._connections.refusals.note(limit[0], address, proven=False)
-                accepted.close()
-                return
+        if tls:
             connection.enter(address)
         beginning = self._loop.create_task(self._begin(connection, accepted), name="http-begin")
         self._beginning.add(beginning)
@@ -126,3 +131,10 @@ class Door:
         finally:
             if connection.transport is None:  # nobody else will say that it is over
                 connection.leave()
+
+
+def _is_unspoken(error: OSError, family: int) -> bool:
+    """Whether this machine does not speak the family at all, or IPv6 is switched off on it."""
+    if family == socket.AF_INET6 and error.errno == errno.EADDRNOTAVAIL:
+        return True
+    return error.errno == errno.EAFNOSUPPORT
