@@ -12,10 +12,13 @@ from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 from grpc_status import rpc_status
 from support import raw_grpc
+from support.clock import ManualClock
 from support.core import Core
 from support.log import Log
 
+from dockgate_server.clock import Clock
 from dockgate_server.config import Grpc
+from dockgate_server.lines import SECONDS
 from dockgate_server.rpc import server as servers
 from dockgate_server.rpc.health import Health
 from dockgate_server.rpc.server import RpcServer
@@ -41,10 +44,12 @@ def _small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @asynccontextmanager
-async def serving(core: Core, workers: int, **limits: int) -> AsyncIterator[RpcServer]:
+async def serving(
+    core: Core, workers: int, clock: Clock | None = None, **limits: int
+) -> AsyncIterator[RpcServer]:
     """A server with or without workers."""
     settings = Grpc(listen="127.0.0.1:0", workers=workers, **limits)
-    async with RpcServer(settings, core.commands, Health(), stop_seconds=1) as server:
+    async with RpcServer(settings, core.commands, Health(), stop_seconds=1, clock=clock) as server:
         yield server
         core.hub.close()
 
@@ -79,6 +84,23 @@ async def test_calls_that_never_say_what_they_want_shut_out_nobody_who_is_known(
     if not workers:
         limits = [line["limit"] for line in log if line["event"] == "limit_reached"]
         assert limits == ["grpc.max_calls"]
+
+
+async def test_a_line_a_second_says_who_is_refused_and_how_often(core: Core, log: Log) -> None:
+    """In the words of every other limit."""
+    clock = ManualClock()
+    async with serving(core, 0, clock) as server, raw_grpc.connected(server.address) as silent:
+        for _ in range(4):
+            silent.call(CHECK, message=None)
+        assert OK in await silent.ended(silent.call(LIST))
+        for seconds in (0, 0, 0, SECONDS):
+            clock.advance(seconds)
+            assert EXHAUSTED in await raw_grpc.ask(server.address, CHECK)
+    lines = [line for line in log if line["event"] == "limit_reached"]
+    assert [(line["limit"], line["who"], line["refused"]) for line in lines] == [
+        ("grpc.max_calls", "127.0.0.1", 1),
+        ("grpc.max_calls", "127.0.0.1", 3),
+    ]
 
 
 @workers

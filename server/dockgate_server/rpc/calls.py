@@ -25,8 +25,9 @@ from dockgate_server.limits.refusals import Refusals
 from dockgate_server.model.caller import Caller
 from dockgate_server.rpc.arrival import Arrival, Context, NothingCame, Read, TooSlow, reader, write
 from dockgate_server.rpc.errors import refusal, to_status
+from dockgate_server.rpc.origins import REQUEST_ID
 from dockgate_server.rpc.received import Call, received
-from dockgate_server.rpc.shares import REQUEST_ID, Behaviour, Share
+from dockgate_server.rpc.shares import Behaviour, Share
 
 Unary = Callable[[Caller, Any], Awaitable[Any]]
 Streaming = Callable[[Caller, Any], AsyncGenerator[Any, None]]

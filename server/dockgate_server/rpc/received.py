@@ -1,16 +1,14 @@
 """A call as it came: where from, under which id, and what it shows of who makes it."""
 
 from dataclasses import dataclass
-from urllib.parse import unquote
 
 import structlog
 
-from dockgate_server import request_ids
 from dockgate_server.access.bearer import AUTHORIZATION, Shown
 from dockgate_server.model.caller import Caller, Origin
 from dockgate_server.rpc.arrival import Context
 from dockgate_server.rpc.listening import ALTERNATIVE_NAMES, COMMON_NAME
-from dockgate_server.rpc.shares import REQUEST_ID
+from dockgate_server.rpc.origins import REQUEST_ID, origin
 
 _NOTHING = Shown()
 
@@ -36,26 +34,15 @@ def received(
     context: Context, rpc: str, *, streaming: bool, mutual_tls: bool, path: str = ""
 ) -> Call:
     """The call; from now on it ends with its id, and what is logged of it has that too."""
-    authorization: list[str] = []
-    request_id: list[str] = []
-    for name, value in context.invocation_metadata() or ():
-        if name == AUTHORIZATION:
-            authorization.append(str(value))
-        elif name == REQUEST_ID:
-            request_id.append(str(value))
-    asked = request_ids.choose(request_id)
-    context.set_trailing_metadata(((REQUEST_ID, asked),))
+    metadata = context.invocation_metadata() or ()
+    authorization = [str(value) for name, value in metadata if name == AUTHORIZATION]
+    whence = origin(context.peer(), metadata)
+    context.set_trailing_metadata(((REQUEST_ID, whence.request_id),))
     # Every call runs in a context of its own, which ends with it.
-    structlog.contextvars.bind_contextvars(request_id=asked)
+    structlog.contextvars.bind_contextvars(request_id=whence.request_id)
     names = _certificate_names(context) if mutual_tls else ()
     shown = Shown(tuple(authorization), names) if authorization or names else _NOTHING
-    origin = Origin("grpc", _address(context.peer()), asked)
-    return Call(context, rpc, origin, shown, streaming, path)
-
-
-def _address(peer: str) -> str:
-    """HOST:PORT of what gRPC writes as ``ipv6:%5B::1%5D:50051``."""
-    return unquote(peer.partition(":")[2])
+    return Call(context, rpc, whence, shown, streaming, path)
 
 
 def _certificate_names(context: Context) -> tuple[str, ...]:

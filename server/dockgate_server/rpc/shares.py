@@ -8,22 +8,18 @@ where gRPC is spoken, and until gRPC has let go of it.
 
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, TypeAlias
-from urllib.parse import unquote
 
 import structlog
 
-from dockgate_server import request_ids
 from dockgate_server.clock import Clock
 from dockgate_server.errors import DockgateError, Reason
 from dockgate_server.lines import Lines
 from dockgate_server.rpc.arrival import Context
+from dockgate_server.rpc.origins import REQUEST_ID, origin
 
 _log = structlog.get_logger(__name__)
 
 LIMIT: Final = "grpc.max_calls"
-
-REQUEST_ID: Final = request_ids.REQUEST_ID.lower()
-"""The metadata, in calls and in what ends them."""
 
 Behaviour: TypeAlias = Callable[[Any, Context], Awaitable[Any]]
 """What gRPC calls."""
@@ -63,19 +59,18 @@ class Share:
 
         from dockgate_server.rpc.errors import to_status
 
-        address = unquote(context.peer().partition(":")[2]).rpartition(":")[0]
-        self._lines.write(_log.warning, "limit_reached", limit=LIMIT, who=address)
+        whence = origin(context.peer(), context.invocation_metadata() or ())
+        if (left_out := self._lines.one_more()) is not None:
+            who = whence.peer.rpartition(":")[0].strip("[]")
+            _log.warning("limit_reached", limit=LIMIT, who=who, refused=left_out + 1)
         error = DockgateError(
             Reason.RATE_LIMITED,
             f"{self._most} calls of this service are open, and no more are taken for now; "
             "try again in 1 s",
             metadata={"limit": LIMIT, "retry_after_seconds": "1"},
         )
-        given = [
-            str(value) for name, value in context.invocation_metadata() or () if name == REQUEST_ID
-        ]
         status = rpc_status.to_status(to_status(error))
-        trailing = (*status.trailing_metadata, (REQUEST_ID, request_ids.choose(given)))
+        trailing = (*status.trailing_metadata, (REQUEST_ID, whence.request_id))
         await context.abort(status.code, status.details, trailing)
 
 
