@@ -11,7 +11,7 @@ from support.health import NOT_SERVING, SERVING, client, next_of, status
 from support.health import watch as watch_of
 
 from dockgate_server.config import Grpc
-from dockgate_server.rpc.health import DISPATCH, MOST_WATCHES, SERVICES, Health
+from dockgate_server.rpc.health import DISPATCH, SERVICES, Health
 from dockgate_server.rpc.server import RpcServer
 
 NAMES = ("", *SERVICES, DISPATCH)
@@ -97,20 +97,26 @@ async def test_at_the_stop_nothing_serves_and_watches_end(core: Core, name: str)
         assert health._statuses()[name] == NOT_SERVING
 
 
-async def test_watches_are_not_more_than_the_memory_holds(channel: grpc.aio.Channel) -> None:
+@pytest.mark.parametrize(("max_calls", "most"), [(12, 4), (3000, 1000), (25_000, 1000)])
+async def test_watches_leave_a_third_of_what_the_service_has_to_those_who_ask_once(
+    core: Core, max_calls: int, most: int
+) -> None:
     """Everybody may open one without saying who they are; one that ends makes room."""
-    watches = [watch_of(channel, "") for _ in range(MOST_WATCHES)]
-    for one in watches:
-        assert await next_of(one) == SERVING
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await next_of(watch_of(channel, ""))
-    assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
-    assert await status(channel, "") == SERVING
-    watches.pop().cancel()
-    async with asyncio.timeout(10):
-        while True:
-            again = watch_of(channel, "")
-            if await again.read() is not grpc.aio.EOF:
-                break
-    for one in (*watches, again):
-        one.cancel()
+    settings = Grpc(listen="127.0.0.1:0", max_calls=max_calls)
+    server = RpcServer(settings, core.commands, Health(), stop_seconds=5)
+    async with server, grpc.aio.insecure_channel(server.address) as channel:
+        watches = [watch_of(channel, "") for _ in range(most)]
+        for one in watches:
+            assert await next_of(one) == SERVING
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await next_of(watch_of(channel, ""))
+        assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert await status(channel, "") == SERVING
+        watches.pop().cancel()
+        async with asyncio.timeout(10):
+            while True:
+                again = watch_of(channel, "")
+                if await again.read() is not grpc.aio.EOF:
+                    break
+        for one in (*watches, again):
+            one.cancel()

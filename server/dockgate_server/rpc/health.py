@@ -35,8 +35,9 @@ DISPATCH: Final = "dispatch"
 MOST_CALLS: Final = 1500
 """Open at once, of every kind: also such as never say what they want, or do not read the answer."""
 
-MOST_WATCHES: Final = 1000
-"""Open at once, of all clients together: nobody has to say who they are to open one."""
+_WATCHES_OF_CALLS: Final = (2, 3)
+"""The part of these that may be watches, of all clients together: nobody has to say who they are to
+open one, and those who ask once must find room."""
 
 _Context = aio.ServicerContext[Any, Any]
 
@@ -56,6 +57,12 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # it has no
         self._writable = True
         self._changed = asyncio.Event()
         self._watches = 0
+        self._most_watches = 0
+
+    def share(self, calls: int) -> None:
+        """Be told how many calls of this service may be open at once, before there are any."""
+        part, of = _WATCHES_OF_CALLS
+        self._most_watches = calls * part // of
 
     def start(self) -> None:
         """Calls are answered from now on."""
@@ -93,8 +100,8 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # it has no
 
     async def Watch(self, request: HealthCheckRequest, context: _Context) -> None:  # noqa: N802
         """Say how a name is, at once and whenever it changes."""
-        if self._watches >= MOST_WATCHES:
-            why = f"{MOST_WATCHES} watches of the health are open; ask with Check, or try later"
+        if self._watches >= self._most_watches:
+            why = f"{self._watches} watches of the health are open; ask with Check, or try later"
             await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, why)
         told = None
         self._watches += 1

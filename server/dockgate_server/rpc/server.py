@@ -32,7 +32,7 @@ from dockgate_server.rpc.device_request_service import DeviceRequestService
 from dockgate_server.rpc.device_service import DeviceService
 from dockgate_server.rpc.health import MOST_CALLS, SERVICES, Health
 from dockgate_server.rpc.listening import Listener
-from dockgate_server.rpc.shares import Share, shares
+from dockgate_server.rpc.shares import Share, most_of, shares
 from dockgate_server.rpc.workers.orders import Method, Orders
 from dockgate_server.rpc.workers.pool import Workers
 
@@ -135,6 +135,8 @@ class RpcServer:
             calls.of_nothing(),
         )
         self._health = health
+        # With workers it is the share of each: none of them is to have watches only.
+        health.share(most_of(MOST_CALLS, terms.max_calls))
         self.address = settings.listen
         """HOST:PORT; the port is the real one once the server has been entered."""
 

@@ -74,14 +74,17 @@ class Share:
         await context.abort(status.code, status.details, trailing)
 
 
+def most_of(wanted: int, max_calls: int) -> int:
+    """The calls that a service may have open: so many, but never more than half of all."""
+    return max(1, min(wanted, max_calls // 2))
+
+
 def shares(services: Mapping[str, int], max_calls: int, clock: Clock) -> dict[str, Share]:
-    """A share for each service; never more than half of all calls.
+    """A share for each service.
 
     Args:
-        services: How many calls each may have open, by its name.
+        services: How many calls each may have open at most, by its name.
         max_calls: How many there may be in all.
         clock: The time.
     """
-    return {
-        name: Share(max(1, min(most, max_calls // 2)), clock) for name, most in services.items()
-    }
+    return {name: Share(most_of(most, max_calls), clock) for name, most in services.items()}
