@@ -161,6 +161,12 @@ def _empty(listener: Listener, new: Path) -> None:
     listener.certificate.write_bytes(b"")
 
 
+def _too_weak(listener: Listener, new: Path) -> None:
+    certificate, key = certificates.weak()
+    listener.certificate.write_bytes(certificate)
+    listener.key.write_bytes(key)
+
+
 @pytest.mark.parametrize(
     "spoil",
     [
@@ -169,6 +175,7 @@ def _empty(listener: Listener, new: Path) -> None:
         _new_key_with_the_old_certificate,
         _no_key,
         _empty,
+        _too_weak,
     ],
 )
 async def test_files_that_cannot_be_used_leave_the_old_ones_in_place(
@@ -256,6 +263,7 @@ def test_a_change_is_given_once(tmp_path: Path) -> None:
         "a passphrase",
         "an odd key",
         "a certificate for one",
+        "a weak key",
         "no client authority",
     ],
 )
@@ -279,6 +287,9 @@ async def test_files_that_cannot_be_used_at_the_start_are_one_clear_line(
         key.write_text(certificates.ODD_KEY)
     elif has == "a certificate for one":
         certificate.write_text(certificates.ODD_CERTIFICATE)
+    elif has == "a weak key":
+        for file, content in zip((certificate, key), certificates.weak(), strict=True):
+            file.write_bytes(content)
     else:
         shutil.copy(key, files["tls_client_ca"])
     why = {
@@ -287,6 +298,7 @@ async def test_files_that_cannot_be_used_at_the_start_are_one_clear_line(
         "a passphrase": "no private key that can be read",
         "an odd key": "no private key that can be read",
         "a certificate for one": "no key that can be used",
+        "a weak key": "cannot be used: ",
         "no client authority": "no certificate that can be read",
     }[has]
     async with running(tmp_path / "dockgate.db", ScriptedBridge()) as core:

@@ -52,6 +52,11 @@ def read(certificate: Path, key: Path, client_ca: Path | None) -> Pem:
     form = Encoding.DER, PublicFormat.SubjectPublicKeyInfo
     if private.public_bytes(*form) != public.public_bytes(*form):
         raise ValueError(f"the key in {key} does not belong to the certificate in {certificate}")
+    try:
+        # What OpenSSL makes of them, which may allow less.
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key)
+    except ssl.SSLError as error:
+        raise ValueError(f"{certificate} and {key} cannot be used: {_line(error)}") from error
     return pem
 
 
@@ -63,8 +68,6 @@ def check_pair(certificate: Path, key: Path) -> None:
     """
     try:
         read(certificate, key, None)
-        # What OpenSSL makes of them, which may allow less.
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key)
     except OSError as error:
         raise ValueError(f"{certificate} and {key} cannot be used: {_line(error)}") from error
 

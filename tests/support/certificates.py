@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
 # Of an authority, Python insists on it from 3.13 on, as it does on the identifiers of keys.
@@ -113,7 +113,25 @@ class Authority:
         return files
 
 
-def _unencrypted(private: ec.EllipticCurvePrivateKey) -> bytes:
+def weak() -> tuple[bytes, bytes]:
+    """A certificate and its key that belong together, but are too small for OpenSSL."""
+    private = rsa.generate_private_key(65537, 1024)
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "weak")])
+    begins = datetime.datetime.now(datetime.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(private.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(begins)
+        .not_valid_after(begins + datetime.timedelta(days=1))
+        .sign(private, hashes.SHA256())
+    )
+    return certificate.public_bytes(serialization.Encoding.PEM), _unencrypted(private)
+
+
+def _unencrypted(private: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) -> bytes:
     return private.private_bytes(
         serialization.Encoding.PEM,
         serialization.PrivateFormat.PKCS8,
