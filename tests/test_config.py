@@ -73,7 +73,7 @@ def test_every_mistake_is_reported_at_once(tmp_path: Path, monkeypatch: pytest.M
         "grpc.listen (DOCKGATE_GRPC__LISTEN): must be HOST:PORT",
         "grpc.lissten (DOCKGATE_GRPC__LISSTEN): there is no such setting",
         "mqtt.url (DOCKGATE_MQTT__URL): must be like",
-        "devices.0.id (DOCKGATE_DEVICES__0__ID): must be 1 to 64 characters",
+        "devices.0.id (DOCKGATE_DEVICES__0__ID): must be 1 to 64 printable characters up to U+FFEF",
         "log.level (DOCKGATE_LOG__LEVEL): ",
     ):
         assert any(line.startswith(start) for line in found), (start, found)
@@ -186,18 +186,37 @@ def test_tls_files_that_cannot_be_used_are_mistakes(tmp_path: Path, how: str, wh
     [
         ("127.0.0.1:5", "127.0.0.1:5", True),
         ("127.0.0.1:5", "127.0.0.1:05", True),
-        ("[::1]:5", "localhost:5", True),
         ("127.0.0.1:5", "127.0.0.2:5", False),
         ("127.0.0.1:5", "127.0.0.1:6", False),
         ("127.0.0.1:0", "127.0.0.1:0", False),
+        ("[::1]:5", "[0:0::1]:5", True),
+        ("[::1]:5", "127.0.0.1:5", False),
+        # A name may stand for several.
+        ("[::1]:5", "localhost:5", True),
+        ("localhost:5", "127.0.0.1:5", True),
+        ("localhost:5", "127.0.0.2:5", False),
+        # What others stand for only the network knows; HTTP says so when it cannot listen.
+        ("dock.example:5", "DOCK.example:5", True),
+        ("dock.example:5", "localhost:5", False),
+        ("dock.example:5", "127.0.0.1:5", False),
+        # To gRPC either is all addresses.
         ("0.0.0.0:5", "127.0.0.1:5", True),
+        ("0.0.0.0:5", "[::1]:5", True),
+        ("0.0.0.0:5", "dock.example:5", True),
+        ("[::]:5", "127.0.0.1:5", True),
+        # To HTTP they are those of one family.
+        ("127.0.0.1:5", "0.0.0.0:5", True),
+        ("[::1]:5", "0.0.0.0:5", False),
+        ("[::1]:5", "[::]:5", True),
+        ("127.0.0.1:5", "[::]:5", False),
+        ("localhost:5", "[::]:5", True),
+        ("dock.example:5", "0.0.0.0:5", True),
     ],
 )
 def test_both_servers_on_one_port_are_a_mistake(grpc: str, http: str, shared: bool) -> None:
     """The second one would not start. One that is switched off needs none."""
-    found = config.listeners.share_a_port(grpc, http)
-    assert found is config.listeners.share_a_port(http, grpc) is shared
-    if shared and not grpc.startswith("0"):
+    assert config.listeners.share_a_port(grpc, http) is shared
+    if shared and all(map(config.is_loopback, (grpc, http))):
         (line,) = mistakes(grpc={"listen": grpc}, http={"listen": http})
         assert line.startswith("http.listen (DOCKGATE_HTTP__LISTEN): ")
         assert config.load(grpc={"listen": grpc}, http={"listen": http, "enabled": "no"})
@@ -259,6 +278,15 @@ def test_a_listener_beyond_loopback_needs_tls(section: str, listen: str) -> None
     (found,) = mistakes(**{section: {"listen": listen}})
     assert "tls_certificate and tls_key are needed" in found
     assert listen in found
+
+
+@pytest.mark.parametrize(
+    "listen", ["127.0.0.1:²", "127.0.0.1:٣", "127.0.0.1:65536", "127.0.0.1:", ":1", "127.0.0.1"]
+)
+def test_an_address_to_listen_on_has_a_host_and_a_port(listen: str) -> None:
+    """The port in the digits that every program reads."""
+    (found,) = mistakes(grpc={"listen": listen})
+    assert found.startswith("grpc.listen (DOCKGATE_GRPC__LISTEN): must be HOST:PORT")
 
 
 @pytest.mark.parametrize("listen", ["127.0.0.1:0", "[::1]:0", "localhost:0", "127.8.8.8:0"])

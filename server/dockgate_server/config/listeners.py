@@ -12,12 +12,15 @@ from dockgate_server.config.sections import Section, check_pair
 
 def _address(value: str) -> str:
     host, _, port = value.rpartition(":")
-    if not host or not port.isdigit() or int(port) > 65_535:
+    # Other scripts have digits as well, and not all of them are numbers to int().
+    if not host or not (port.isascii() and port.isdigit()) or int(port) > 65_535:
         raise ValueError('must be HOST:PORT, e.g. "127.0.0.1:50051"')
     return value
 
 
 Address = Annotated[str, AfterValidator(_address)]
+
+_LOCALHOST = ipaddress.ip_address("127.0.0.1"), ipaddress.ip_address("::1")
 
 
 def is_loopback(address: str) -> bool:
@@ -29,18 +32,32 @@ def is_loopback(address: str) -> bool:
         return host == "localhost"
 
 
-def share_a_port(one: str, other: str) -> bool:
-    """Whether nobody can listen on both addresses at once."""
-    (host, _, port), (other_host, _, other_port) = one.rpartition(":"), other.rpartition(":")
-    if int(port) != int(other_port) or int(port) == 0:
+def share_a_port(grpc: str, http: str) -> bool:
+    """Whether HTTP cannot listen where gRPC does already, as far as the addresses tell."""
+    (host, port), (other, other_port) = _parts(grpc), _parts(http)
+    if port != other_port or port == 0:
         return False
-    hosts = [host.strip("[]"), other_host.strip("[]")]
-    if hosts[0] == hosts[1]:
+    taken, wanted = _addresses(host), _addresses(other)
+    # To gRPC either of 0.0.0.0 and :: is all addresses, to HTTP those of one family.
+    if host == other or any(one.is_unspecified for one in taken):
         return True
+    if any(one.is_unspecified for one in wanted):
+        families = {one.version for one in taken}
+        return not families or not families.isdisjoint(one.version for one in wanted)
+    return not taken.isdisjoint(wanted)
+
+
+def _parts(address: str) -> tuple[str, int]:
+    host, _, port = address.rpartition(":")
+    return host.strip("[]").lower(), int(port)
+
+
+def _addresses(host: str) -> set[ipaddress.IPv4Address | ipaddress.IPv6Address]:
+    """The addresses of a host; none for a name of which only the network knows them."""
     try:
-        return any(ipaddress.ip_address(one).is_unspecified for one in hosts)
+        return {ipaddress.ip_address(host)}
     except ValueError:
-        return is_loopback(one) and is_loopback(other)
+        return set(_LOCALHOST) if host == "localhost" else set()
 
 
 _IN_THE_OPEN = "{} can be reached from other machines, so tls_certificate and tls_key are needed"

@@ -181,7 +181,9 @@ class Store(Section):
 
 def _serial_number(value: str) -> str:
     if not SERIAL_NUMBER.fullmatch(value):
-        raise ValueError("must be 1 to 64 characters without '/', '+', '#' and spaces")
+        raise ValueError(
+            "must be 1 to 64 printable characters up to U+FFEF without '/', '+', '#' and spaces"
+        )
     return value
 
 
