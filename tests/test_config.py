@@ -73,7 +73,7 @@ def test_every_mistake_is_reported_at_once(tmp_path: Path, monkeypatch: pytest.M
         "grpc.listen (DOCKGATE_GRPC__LISTEN): must be HOST:PORT",
         "grpc.lissten (DOCKGATE_GRPC__LISSTEN): there is no such setting",
         "mqtt.url (DOCKGATE_MQTT__URL): must be like",
-        "devices.0.id (DOCKGATE_DEVICES__0__ID): must be 1 to 64 printable characters up to U+FFEF",
+        "devices.0.id (DOCKGATE_DEVICES): must be 1 to 64 printable characters up to U+FFEF",
         "log.level (DOCKGATE_LOG__LEVEL): ",
     ):
         assert any(line.startswith(start) for line in found), (start, found)
@@ -224,8 +224,134 @@ def test_both_servers_on_one_port_are_a_mistake(grpc: str, http: str, shared: bo
 
 def test_who_works_on_the_database_needs_no_other_settings(tmp_path: Path) -> None:
     """Whoever makes keys need not be able to read those of TLS."""
-    file = toml(tmp_path, '[grpc]\nworkers = 100\n[http]\nx = 1\n[mqtt]\nurl = "x"\n')
-    assert config.load_store(file).path == Path("dockgate.db")
+    text = 'stop_seconds = "x"\n[grpc]\nworkers = 100\n[http]\nx = 1\n[mqtt]\nurl = "x"\n'
+    file = toml(tmp_path, f"{text}[log]\nlevel = 1\n[[devices]]\nid = 1\n[store]\npath = 'x.db'")
+    assert config.load_store(file).path == Path("x.db")
+
+
+def test_a_section_that_does_not_exist_is_refused_also_by_who_works_on_the_database(
+    tmp_path: Path,
+) -> None:
+    """It may have been meant to be the database's: another one would be used."""
+    with pytest.raises(ConfigProblem, match=r"^sotre .*there is no such setting.* mean store\?$"):
+        config.load_store(toml(tmp_path, '[sotre]\npath = "gateway.db"\n'))
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("[sotre]", "sotre (DOCKGATE_SOTRE): there is no such setting; did you mean store?"),
+        (
+            "[grpc]\nlissten = 1",
+            (
+                "grpc.lissten (DOCKGATE_GRPC__LISSTEN): there is no such setting; "
+                "did you mean grpc.listen?"
+            ),
+        ),
+        (
+            '[[devices]]\nid = "d"\ntennant = "x"',
+            (
+                "devices.0.tennant (DOCKGATE_DEVICES): there is no such setting; "
+                "did you mean devices.0.tenant?"
+            ),
+        ),
+        ("[log]\nxyz = 1", "log.xyz (DOCKGATE_LOG__XYZ): there is no such setting"),
+    ],
+)
+def test_for_a_setting_that_does_not_exist_the_nearest_is_named(
+    tmp_path: Path, text: str, line: str
+) -> None:
+    """Where one is near."""
+    assert mistakes(toml(tmp_path, text)) == [line]
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("DOCKGATE_MQTT_URL", "there is no such setting; did you mean DOCKGATE_MQTT__URL?"),
+        ("DOCKGATE_STOP_SECOND", "there is no such setting; did you mean DOCKGATE_STOP_SECONDS?"),
+        ("DOCKGATE_X", "there is no such setting"),
+    ],
+)
+def test_for_a_variable_that_does_not_exist_the_nearest_is_named(
+    monkeypatch: pytest.MonkeyPatch, name: str, line: str
+) -> None:
+    """Where one is near; mostly an underscore is missing."""
+    monkeypatch.setenv(name, "1")
+    assert mistakes() == [f"{name}: {line}"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "line"),
+    [
+        (
+            "DOCKGATE_DEVICES",
+            "[bad",
+            (
+                "devices (DOCKGATE_DEVICES): must be a list of tables; in a variable as JSON, e.g. "
+                '[{"id": …}]'
+            ),
+        ),
+        ("DOCKGATE_DEVICES", "", "devices (DOCKGATE_DEVICES): must be a list of tables; "),
+        ("DOCKGATE_DEVICES", "[5]", "devices.0 (DOCKGATE_DEVICES): must be a table; "),
+        ("DOCKGATE_DEVICES__0__ID", "d", "devices (DOCKGATE_DEVICES): must be a list of tables; "),
+        (
+            "DOCKGATE_DEVICES",
+            '[{"gateway": "d"}]',
+            "devices.0.id (DOCKGATE_DEVICES): is missing",
+        ),
+        (
+            "DOCKGATE_REGISTRATION__ORGANIZATIONS",
+            "[bad",
+            "registration.organizations (DOCKGATE_REGISTRATION__ORGANIZATIONS): must be a list",
+        ),
+        ("DOCKGATE_GRPC", "{bad", "grpc (DOCKGATE_GRPC): must be a table; "),
+    ],
+)
+def test_a_variable_that_is_no_json_is_a_mistake_like_every_other(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, line: str
+) -> None:
+    """It is told beside the others, by the variable that can be set."""
+    monkeypatch.setenv(name, value)
+    monkeypatch.setenv("DOCKGATE_GRPC__WORKERS", "x")
+    found = mistakes()
+    assert len(found) == 1 + (name != "DOCKGATE_GRPC")
+    assert any(one.startswith(line) for one in found), found
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "words"),
+    [
+        ("grpc.workers", "x", "must be a whole number"),
+        ("grpc.workers", 1.5, "must be a whole number"),
+        ("grpc.workers", 65, "must be at most 64"),
+        ("grpc.keepalive_seconds", 1, "must be at least 5"),
+        ("grpc.reflection", "perhaps", "must be true or false"),
+        ("grpc.tls_client_ca", "/no/such.pem", "there is no file /no/such.pem"),
+        ("http.idle_seconds", "x", "must be a number"),
+        ("limits.open_commands_per_device", 10**10, "must be at most 1000000000"),
+        ("mqtt.client_id", "", "has too few characters; at least 1"),
+        ("mqtt.client_id", "x" * 65, "has too many characters; at most 64"),
+        ("mqtt.username", 5, "must be text"),
+        ("log.level", "loud", "must be 'debug', 'info', 'warning' or 'error'"),
+        ("store.path", 5, "must be the name of a file"),
+    ],
+)
+def test_what_is_wrong_is_said_in_plain_words(setting: str, value: object, words: str) -> None:
+    """Whoever reads them need not know Python."""
+    section, name = setting.split(".")
+    variable = f"DOCKGATE_{section}__{name}".upper()
+    assert mistakes(**{section: {name: value}}) == [f"{setting} ({variable}): {words}"]
+
+
+@pytest.mark.parametrize("given", ["-----BEGIN PRIVATE KEY-----\nMIGH", "MIGH" * 50, "MIGH" * 500])
+def test_a_key_in_place_of_its_file_is_not_printed(given: str) -> None:
+    """Nor is it an exception that no file has so long a name."""
+    (found,) = mistakes(mqtt={"client_certificate": given})
+    assert (
+        found
+        == "mqtt.client_certificate (DOCKGATE_MQTT__CLIENT_CERTIFICATE): there is no such file"
+    )
 
 
 @pytest.mark.parametrize(
@@ -261,7 +387,7 @@ def test_a_device_is_of_the_tenant_that_the_configuration_says(
     [
         ('id = "dock-1"\ntenant = "south"', "devices (DOCKGATE_DEVICES): dock-1 is given two"),
         ('id = "d"\ngateway = "dock-1"\ntenant = "south"', "devices (DOCKGATE_DEVICES): dock-1 is"),
-        ('id = "d"\ntenant = "a b"', "devices.1.tenant (DOCKGATE_DEVICES__1__TENANT): must be 1"),
+        ('id = "d"\ntenant = "a b"', "devices.1.tenant (DOCKGATE_DEVICES): must be 1"),
     ],
 )
 def test_a_device_has_one_tenant(tmp_path: Path, second: str, problem: str) -> None:
@@ -356,10 +482,13 @@ def test_secrets_are_never_printed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_file_that_is_none_is_one_clear_line(tmp_path: Path) -> None:
-    """Missing, or no TOML."""
+    """Missing, or no TOML, or not even text."""
     missing = tmp_path / "missing.toml"
     assert mistakes(missing) == [f"there is no configuration file {missing}"]
     broken = toml(tmp_path, "grpc = [")
+    (found,) = mistakes(broken)
+    assert found.startswith(f"{broken} is not TOML: ")
+    broken.write_bytes(b'a = "\xff"')
     (found,) = mistakes(broken)
     assert found.startswith(f"{broken} is not TOML: ")
 

@@ -5,20 +5,22 @@ is ``listen`` in section ``[grpc]``. Every mistake is reported, all together, by
 which it was set; secrets are never printed.
 """
 
-import os
+import json
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, TypeAdapter, ValidationError, model_validator
+from pydantic import Field, TypeAdapter, ValidationError, create_model, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
+    EnvSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
 
+from dockgate_server.config import mistakes
 from dockgate_server.config.audit import AuditSection
 from dockgate_server.config.limits import LimitsSection
 from dockgate_server.config.listeners import Grpc, Http, is_loopback, share_a_port
@@ -53,19 +55,28 @@ __all__ = [
     "reference",
 ]
 
-ENV_PREFIX = "DOCKGATE_"
-
 
 class ConfigProblem(Exception):
     """The configuration cannot be used; the message lists every mistake, one a line."""
+
+
+class _Environment(EnvSettingsSource):
+    """The variables."""
+
+    def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
+        """A list or a section; what is no JSON is left as it is, and found to be neither."""
+        try:
+            return json.loads(value)
+        except ValueError:
+            return value
 
 
 class Settings(BaseSettings):
     """The whole configuration."""
 
     model_config = SettingsConfigDict(
-        env_prefix=ENV_PREFIX,
-        env_nested_delimiter="__",
+        env_prefix=mistakes.ENV_PREFIX,
+        env_nested_delimiter=mistakes.DELIMITER,
         extra="forbid",
         frozen=True,
         hide_input_in_errors=True,
@@ -102,19 +113,16 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """The caller first, then the environment, then the file."""
-        return (init_settings, env_settings, TomlConfigSettingsSource(settings_cls))
+        return (init_settings, _Environment(settings_cls), TomlConfigSettingsSource(settings_cls))
 
 
-class _OfStore(Settings):
-    """The database's section alone: whoever works on that need not know the gateway's secrets."""
-
-    model_config = SettingsConfigDict(extra="ignore")
-
-    grpc: Any = None
-    http: Any = None
-    mqtt: Any = None
-    registration: Any = None
-    object_storage: Any = None
+_OfStore: type[Settings] = create_model(
+    "_OfStore",
+    __base__=Settings,
+    **{name: (Any, None) for name in Settings.model_fields if name != "store"},  # type: ignore[call-overload]
+)
+"""The database's section alone: whoever works on that need not know the gateway's secrets. The
+names of the others must be right all the same: one of them may have been meant to be this."""
 
 
 def load_store(file: Path | None = None) -> Store:
@@ -154,17 +162,19 @@ def _load(settings: type[Settings], file: Path | None, **overrides: Any) -> Sett
 
     given: dict[str, Any] = {}
     read: Settings | None = None
-    mistakes = _unknown_variables()
+    wrong = mistakes.unknown_variables(Settings)
     try:
         read = FromFile(**overrides)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigProblem(f"{file} is not TOML: {error}") from None
     except ValidationError as error:
-        mistakes += [_mistake(dict(one)) for one in error.errors()]
+        wrong += [mistakes.described(dict(one), Settings) for one in error.errors()]
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigProblem(f"{file} is not TOML: {error}") from None
+    except OSError as error:
+        raise ConfigProblem(f"{error.filename or file} cannot be read: {error.strerror}") from None
     if settings is Settings:
-        mistakes += _one_port_for_both(given)
-    if read is None or mistakes:
-        raise ConfigProblem("\n".join(mistakes))
+        wrong += _one_port_for_both(given)
+    if read is None or wrong:
+        raise ConfigProblem("\n".join(wrong))
     return read
 
 
@@ -178,8 +188,8 @@ def _one_port_for_both(given: dict[str, Any]) -> list[str]:
         return []
     if not enabled or not share_a_port(one, other):
         return []
-    loc = ("http", "listen")
-    return [_mistake({"loc": loc, "msg": f"{other} is taken by grpc.listen, {one}"})]
+    taken = {"loc": ("http", "listen"), "msg": f"{other} is taken by grpc.listen, {one}"}
+    return [mistakes.described(taken, Settings)]
 
 
 def _setting(section: type[Section], given: Any, name: str) -> Any:
@@ -211,34 +221,3 @@ def _row(name: str, field: FieldInfo) -> tuple[str, str, str]:
     default = field.get_default()
     shown = "" if default is None or default == () else str(default)
     return name, shown.lower() if isinstance(default, bool) else shown, field.description or ""
-
-
-def _unknown_variables() -> list[str]:
-    """Variables with our prefix that mean nothing: a typing error would be silent otherwise."""
-    known = {f"{ENV_PREFIX}{name}".upper() for name in Settings.model_fields}
-    return [
-        f"{name}: there is no such setting"
-        for name in sorted(os.environ)
-        if name.startswith(ENV_PREFIX)
-        and name.split("__")[0] not in known
-        and name not in NOT_SETTINGS
-    ]
-
-
-NOT_SETTINGS = frozenset(
-    {"DOCKGATE_SERVER", "DOCKGATE_API_ID", "DOCKGATE_API_KEY", "DOCKGATE_SIM_PASSWORD"}
-)
-"""Variables with our prefix that are read elsewhere: by the client commands and the simulator."""
-
-
-def _mistake(error: dict[str, Any]) -> str:
-    path = [str(part) for part in error["loc"]]
-    message = str(error["msg"]).removeprefix("Value error, ")
-    message = {"Extra inputs are not permitted": "there is no such setting"}.get(message, message)
-    # What is said with the last of several settings may be about another one of them.
-    name, colon, rest = message.partition(": ")
-    section = getattr(Settings.model_fields.get("".join(path[:1])), "annotation", None)
-    if colon and name in getattr(section, "model_fields", {}):
-        path, message = [path[0], name], rest
-    variable = f"{ENV_PREFIX}{'__'.join(path)}".upper()
-    return f"{'.'.join(path)} ({variable}): {message}"

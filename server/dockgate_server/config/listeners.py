@@ -4,10 +4,10 @@ import ipaddress
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, Field, FilePath, ValidationInfo, field_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from dockgate_server import pem
-from dockgate_server.config.sections import Section, check_pair
+from dockgate_server.config.sections import File, Section, check_pair
 
 
 def _address(value: str) -> str:
@@ -69,9 +69,9 @@ def _is_in_the_open(listen: str, info: ValidationInfo) -> bool:
 
 
 class _Listener(Section):
-    tls_certificate: FilePath | None = None
+    tls_certificate: File | None = None
     """PEM file with the certificate chain. A changed file is taken without a restart."""
-    tls_key: FilePath | None = None
+    tls_key: File | None = None
     """PEM file with the private key."""
 
     @field_validator("tls_key")
@@ -117,7 +117,7 @@ class Grpc(_Listener):
     """How long the request of a call may take to arrive."""
     idle_seconds: float = Field(default=300.0, ge=1)
     """How long a connection without calls stays open; clients open it again by themselves."""
-    tls_client_ca: FilePath | None = None
+    tls_client_ca: File | None = None
     """PEM file with the authorities of clients. With it every client needs a certificate of one
     of them; its name may stand for an API key."""
 

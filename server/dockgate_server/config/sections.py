@@ -1,5 +1,6 @@
 """The sections of the configuration: what can be set, its limits and its defaults."""
 
+import re
 import ssl
 from pathlib import Path
 from typing import Annotated, Literal
@@ -10,7 +11,6 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
-    FilePath,
     SecretStr,
     ValidationInfo,
     field_validator,
@@ -35,6 +35,25 @@ class Section(BaseModel):
         use_attribute_docstrings=True,
         validate_default=True,
     )
+
+
+_IS_NO_NAME = re.compile(r"-----|\n|.{160}")
+
+
+def _file(value: Path) -> Path:
+    try:
+        if value.is_file():
+            return value
+    except (OSError, ValueError):
+        pass  # it cannot be looked for, or is no name at all
+    name = str(value)
+    # Who gives a key itself in place of its file must not find it in the log.
+    shown = "such file" if _IS_NO_NAME.search(name) else f"file {name}"
+    raise ValueError(f"there is no {shown}")
+
+
+File = Annotated[Path, AfterValidator(_file)]
+"""A file that is there."""
 
 
 def check_pair(certificate: str, key: str, file: Path | None, info: ValidationInfo) -> None:
@@ -83,12 +102,12 @@ class Mqtt(Section):
     client_id: str = Field(default="dockgate", min_length=1, max_length=64)
     """Must be stable and used by this gateway alone: the broker keeps what arrives for it while
     it is away, and throws out the older of two clients with one id."""
-    ca_certificate: FilePath | None = None
+    ca_certificate: File | None = None
     """PEM file with the authority that signed the broker's certificate; the system's by
     default."""
-    client_certificate: FilePath | None = None
+    client_certificate: File | None = None
     """PEM file with our own certificate, where the broker asks for one."""
-    client_key: FilePath | None = None
+    client_key: File | None = None
     """PEM file with its private key."""
     keepalive_seconds: int = Field(default=15, ge=5, le=600)
     """How often the broker hears of us; a dead one is noticed after about twice this."""
