@@ -3,9 +3,12 @@
 Measured as the processor's time in this process, so that a busy machine does not matter.
 """
 
+import gc
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 from support.bridge import ScriptedBridge
 from support.records import NOW
 from support.rig import starting
@@ -53,6 +56,16 @@ async def costs_of(database: Path, commands: int) -> dict[str, float]:
     return costs.of
 
 
+@pytest.fixture
+def _without_collections() -> Iterator[None]:
+    """Python's collector looks at all that other tests have left as well, whenever it likes."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("_without_collections")
 async def test_no_cost_grows_with_the_square(tmp_path: Path) -> None:
     """Of recovering, sending and ending."""
     few = await costs_of(tmp_path / "few.db", FEW)
