@@ -88,7 +88,7 @@ class Grpc(_Listener):
     """Port 0 lets the system choose."""
     workers: int = Field(default=0, ge=0, le=64)
     """How many processes speak gRPC in front of the one that decides; with 0 that one does so
-    itself. For more than 2,500 submissions a second; a single one then takes 0.1 ms longer. The
+    itself. For more than 3,500 submissions a second; a single one then takes 0.1 ms longer. The
     limits of connections and calls are for each."""
     reflection: bool = True
     """Let tools such as grpcurl read the schema from the server."""
