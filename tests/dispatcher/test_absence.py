@@ -439,6 +439,19 @@ async def test_what_reached_nobody_is_sent_behind_an_emergency_after_a_restart_t
         assert after.sent() == [waiting]
 
 
+async def test_what_reached_nobody_is_sent_behind_a_control_stream_after_a_restart_too(
+    start: Start,
+) -> None:
+    """Nobody knows whether that has arrived, and it undoes nothing."""
+    async with start() as before:
+        (waiting,) = await wait_away(before)
+        stick = await before.accept(command_type="stick_control", channel=Channel.DRC, data=b"{}")
+        assert await before.ended(stick) == (Status.SUCCEEDED, None)
+    async with start() as after:
+        await after.bridge.wait_published(1)
+        assert after.sent() == [waiting]
+
+
 async def test_what_reached_nobody_is_not_sent_behind_a_later_one_that_may_have_arrived(
     rig: Rig,
 ) -> None:

@@ -156,6 +156,9 @@ METHODS: Mapping[str, Method] = dict(_read())
 EMERGENCIES = frozenset(one.name for one in METHODS.values() if one.spec.overtakes)
 """The methods that go before all others, such as a stop."""
 
+CONTROL_STREAMS = frozenset(one.name for one in METHODS.values() if one.spec.control_stream)
+"""The methods that are sent at a rate, past all others, and have no answer."""
+
 PROGRESS: Mapping[str, tuple[ProgressLink, ...]] = {
     event: tuple(
         link for method in METHODS.values() for link in method.progress if link.event == event

@@ -129,8 +129,10 @@ class Publisher:
 
     async def recover(self, store: Store, from_seq: int) -> None:
         """Take over what an earlier process has sent, from a command on."""
-        self._newest_sent.update(await store.last_sent(from_seq))
-        self._newest_taken.update(await store.last_sent(from_seq, catalogue.EMERGENCIES))
+        others = catalogue.CONTROL_STREAMS  # they go past what is sent here
+        self._newest_sent.update(await store.last_sent(from_seq, others))
+        others |= catalogue.EMERGENCIES
+        self._newest_taken.update(await store.last_sent(from_seq, others))
 
     def is_last(self, one: Waiting) -> bool:
         """Whether nothing that was accepted after this command has been sent to its gateway device.
