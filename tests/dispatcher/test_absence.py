@@ -390,6 +390,30 @@ async def test_what_reached_nobody_is_not_sent_behind_a_later_one_that_was_taken
     assert await rig.ended(first) == (Status.TIMED_OUT, FailureCode.DELIVERY_TIMEOUT)
 
 
+async def test_what_reached_nobody_is_sent_behind_what_it_does_not_undo(rig: Rig) -> None:
+    """It is to be sent when the dock is back, and that one has to do with something else."""
+    first = await rig.accept(command_type=CHARGE_OPEN, **QUEUE)
+    second = await rig.accept(**QUEUE)
+    rig.message(first).acknowledge(NOBODY)
+    rig.message(second).acknowledge(TAKEN)
+    await rig.bridge.wait_published(3)
+    assert rig.sent() == [first, second, first]
+
+
+@pytest.mark.parametrize("command_type", ["height_limit", "takeoff_to_point"])
+async def test_what_is_set_again_or_is_dangerous_is_not_sent_behind_a_later_one(
+    rig: Rig, command_type: str
+) -> None:
+    """The newer value holds; and nobody knows what a flight would be sent into."""
+    later = {"command_type": "height_limit"} if command_type == "height_limit" else {}
+    first = await rig.accept(command_type=command_type, **QUEUE)
+    second = await rig.accept(**later, **QUEUE)
+    rig.message(first).acknowledge(NOBODY)
+    rig.message(second).acknowledge(TAKEN)
+    await rig.settle()
+    assert rig.sent() == [first, second]
+
+
 async def test_what_reached_nobody_is_sent_behind_an_emergency(rig: Rig) -> None:
     """That one overtakes all that waits."""
     (waiting,) = await wait_away(rig)
@@ -457,7 +481,7 @@ async def test_what_reached_nobody_is_not_sent_behind_a_later_one_that_may_have_
 ) -> None:
     """The connection was lost before the broker could say."""
     first = await rig.accept(command_type=CHARGE_OPEN, **QUEUE)
-    second = await rig.accept(**QUEUE)
+    second = await rig.accept(command_type="charge_close", **QUEUE)
     rig.message(first).acknowledge(NOBODY)
     rig.message(second).lose()
     rig.connect(False)

@@ -4,6 +4,7 @@ from typing import Any
 
 import orjson
 
+from dockgate_server.codec import catalogue
 from simulation.life import Life
 from simulation.record import NOTED_REPLIES, REACHED_NOBODY, Record
 from simulation.wire import Message
@@ -115,9 +116,12 @@ class Conduct:
                 if alike and other.seq > life.seq and other.may_arrive:
                     return f"again behind {other}"
         elif life.messages and not life.overtakes:
-            # What reached nobody may go again, but not behind what the broker has taken since.
+            # What reached nobody may go again, but not behind what it would undo, and which the
+            # broker has taken since.
+            undone = catalogue.undone_behind(life.command_type)
             for other in self._record.lives.values():
                 alike = other.gateway_id == life.gateway_id and not other.overtakes
+                alike = alike and bool(undone & {other.command_type, ""})
                 taken = any(kind == "DELIVERED" for _, kind in other.events)
                 if alike and other.seq > life.seq and taken:
                     return f"again behind {other}, which the broker has taken"

@@ -453,12 +453,13 @@ class Lifecycle(RuleBasedStateMachine):
             self._run(self._check_command, command_id, expected)
         assert self._run(self._read, self.store.open_commands) == self.lives.open()
         assert self._run(self._read, self.store.commands_with_open_jobs) == self.lives.open_jobs()
-        sent: dict[str, int] = {}
+        sent: dict[tuple[str, str], int] = {}
         for one in self.lives.commands.values():
             # What ended as DEVICE_OFFLINE has reached nobody.
             if one.sending_at is not None and one.failure_code is not FailureCode.DEVICE_OFFLINE:
-                sent[one.gateway_id] = self.lives.numbers[one.id]
-        assert self._run(self.store.last_sent, 0) == sent
+                sent[one.gateway_id, one.command_type] = self.lives.numbers[one.id]
+        found = self._run(self.store.last_sent, 0)
+        assert {(gateway, method): seq for gateway, method, seq in found} == sent
         assert self._run(self.store.newest_event_seq) == len(self.lives.events)
         for (tenant, key), first in self.lives.first.items():
             accepted = self._run(self.store.find_accepted, tenant, key)

@@ -5,6 +5,7 @@ Nothing about a method is written down here: the catalogue walks the arms of
 """
 
 import difflib
+import functools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -158,6 +159,20 @@ EMERGENCIES = frozenset(one.name for one in METHODS.values() if one.spec.overtak
 
 CONTROL_STREAMS = frozenset(one.name for one in METHODS.values() if one.spec.control_stream)
 """The methods that are sent at a rate, past all others, and have no answer."""
+
+
+@functools.cache
+def undone_behind(command_type: str) -> frozenset[str]:
+    """The methods behind which this one must not be sent again, as it would undo them.
+
+    Itself, and its inverse; for what is dangerous, and for what the schema does not have, "": all.
+    """
+    method = METHODS.get(command_type)
+    if method is None or method.spec.dangerous:
+        return frozenset({""})
+    inverses = {one.name for one in METHODS.values() if one.spec.inverse == command_type}
+    return frozenset({command_type, *inverses, method.spec.inverse} - {""})
+
 
 PROGRESS: Mapping[str, tuple[ProgressLink, ...]] = {
     event: tuple(

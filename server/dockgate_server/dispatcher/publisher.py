@@ -87,7 +87,8 @@ class Publisher:
         self._when_acknowledged = acknowledged
         self._newest_sent: dict[str, int] = {}  # by gateway, the seq of the newest command
         # The same of what the broker has taken, or may have; without emergencies, which overtake.
-        self._newest_taken: dict[str, int] = {}
+        # By gateway and method; "" stands for all of them.
+        self._newest_taken: dict[tuple[str, str], int] = {}
 
     def send(self, one: Waiting) -> Sending:
         """Hand the message to the network; the broker's answer is recorded when it comes."""
@@ -129,10 +130,13 @@ class Publisher:
 
     async def recover(self, store: Store, from_seq: int) -> None:
         """Take over what an earlier process has sent, from a command on."""
-        others = catalogue.CONTROL_STREAMS  # they go past what is sent here
-        self._newest_sent.update(await store.last_sent(from_seq, others))
-        others |= catalogue.EMERGENCIES
-        self._newest_taken.update(await store.last_sent(from_seq, others))
+        for gateway_id, method, seq in await store.last_sent(from_seq):
+            if method in catalogue.CONTROL_STREAMS:
+                continue  # they go past what is sent here
+            newest = self._newest_sent.get(gateway_id, 0)
+            self._newest_sent[gateway_id] = max(newest, seq)
+            if method not in catalogue.EMERGENCIES:
+                self._taken(gateway_id, method, seq)
 
     def is_last(self, one: Waiting) -> bool:
         """Whether nothing that was accepted after this command has been sent to its gateway device.
@@ -158,13 +162,19 @@ class Publisher:
         if one.may_have_left:
             return not self.is_last(one)
         if one.reached_nobody and not one.overtakes:
-            return self._newest_taken.get(one.command.gateway_id, 0) > one.command.seq
+            gateway_id, seq = one.command.gateway_id, one.command.seq
+            undone = catalogue.undone_behind(one.command.command_type)
+            return any(self._newest_taken.get((gateway_id, kind), 0) > seq for kind in undone)
         return False
 
     def _may_have_arrived(self, one: Waiting) -> None:
         if not one.overtakes:
-            newest = self._newest_taken.get(one.command.gateway_id, 0)
-            self._newest_taken[one.command.gateway_id] = max(newest, one.command.seq)
+            self._taken(one.command.gateway_id, one.command.command_type, one.command.seq)
+
+    def _taken(self, gateway_id: str, method: str, seq: int) -> None:
+        for key in ((gateway_id, method), (gateway_id, "")):
+            if self._newest_taken.get(key, 0) < seq:
+                self._newest_taken[key] = seq
 
     def _acknowledged(self, one: Waiting, sent: "asyncio.Future[Acknowledgement]") -> None:
         self._window.in_flight -= 1

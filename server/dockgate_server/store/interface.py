@@ -9,7 +9,7 @@ open, a restart may show that it has, and the message says so.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -153,13 +153,8 @@ class Store(Protocol):
     def commands_with_open_jobs(self) -> AsyncIterator[Sequence[Command]]:
         """Commands of every tenant whose job goes on or was never reported, in chunks."""
 
-    async def last_sent(
-        self, from_seq: int, but: Collection[str] = frozenset()
-    ) -> Mapping[str, int]:
-        """By gateway, the newest command that may have reached it, of those from a seq on.
-
-        Commands of the methods in ``but`` are left out.
-        """
+    async def last_sent(self, from_seq: int) -> Sequence[tuple[str, str, int]]:
+        """Gateway, method and seq of the newest of each that may have arrived, from a seq on."""
 
     # Removing what is old.
 

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from functools import partial
 from operator import itemgetter
 from pathlib import Path
@@ -218,12 +218,9 @@ class SqliteStore:
             yield [rows.command(row) for row in found]
             after = found[-1][0]
 
-    async def last_sent(
-        self, from_seq: int, but: Collection[str] = frozenset()
-    ) -> Mapping[str, int]:
+    async def last_sent(self, from_seq: int) -> Sequence[tuple[str, str, int]]:
         """See :class:`~dockgate_server.store.interface.Store`."""
-        values = {"from_seq": from_seq, "but": json.dumps([*but])}
-        return dict(await self._db.all(COMMANDS["last_sent"], values))
+        return await self._db.all(COMMANDS["last_sent"], {"from_seq": from_seq})
 
     def remove_old(self, cutoff: int, now: int, after: int) -> asyncio.Future[Swept]:
         """See :class:`~dockgate_server.store.interface.Store`."""

@@ -291,7 +291,8 @@ const (
 	// The command stays ACCEPTED and is sent when the device, or the drone, is
 	// back, in the order accepted; at its deadline it ends as TIMED_OUT with
 	// DELIVERY_TIMEOUT. One that was tried and reached nobody is not sent behind a
-	// later command to the same gateway device that the broker has taken since.
+	// later command that it would undo (the same method or its inverse; any, where
+	// it is dangerous) and that the broker has taken since.
 	OfflinePolicy_OFFLINE_POLICY_QUEUE OfflinePolicy = 2
 )
 

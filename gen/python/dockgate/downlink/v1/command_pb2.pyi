@@ -236,7 +236,8 @@ class _OfflinePolicyEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Offline
     """The command stays ACCEPTED and is sent when the device, or the drone, is
     back, in the order accepted; at its deadline it ends as TIMED_OUT with
     DELIVERY_TIMEOUT. One that was tried and reached nobody is not sent behind a
-    later command to the same gateway device that the broker has taken since.
+    later command that it would undo (the same method or its inverse; any, where
+    it is dangerous) and that the broker has taken since.
     """
 
 class OfflinePolicy(_OfflinePolicy, metaclass=_OfflinePolicyEnumTypeWrapper):
@@ -264,7 +265,8 @@ OFFLINE_POLICY_QUEUE: OfflinePolicy.ValueType  # 2
 """The command stays ACCEPTED and is sent when the device, or the drone, is
 back, in the order accepted; at its deadline it ends as TIMED_OUT with
 DELIVERY_TIMEOUT. One that was tried and reached nobody is not sent behind a
-later command to the same gateway device that the broker has taken since.
+later command that it would undo (the same method or its inverse; any, where
+it is dangerous) and that the broker has taken since.
 """
 Global___OfflinePolicy: _TypeAlias = OfflinePolicy  # noqa: Y015
 

@@ -157,7 +157,8 @@ export enum OfflinePolicy {
    * OFFLINE_POLICY_QUEUE - The command stays ACCEPTED and is sent when the device, or the drone, is
    * back, in the order accepted; at its deadline it ends as TIMED_OUT with
    * DELIVERY_TIMEOUT. One that was tried and reached nobody is not sent behind a
-   * later command to the same gateway device that the broker has taken since.
+   * later command that it would undo (the same method or its inverse; any, where
+   * it is dangerous) and that the broker has taken since.
    */
   OFFLINE_POLICY_QUEUE = 2,
   UNRECOGNIZED = -1,

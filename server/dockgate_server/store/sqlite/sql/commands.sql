@@ -208,10 +208,9 @@ LIMIT :limit;
 -- name: last_sent
 -- Only what was accepted later is looked at, so this is quick from a recent command on.
 -- What ended as DEVICE_OFFLINE has certainly reached nobody.
-SELECT gateway_id, max(seq) FROM command
+SELECT gateway_id, command_type, max(seq) FROM command
 WHERE seq >= :from_seq AND sending_at IS NOT NULL AND failure_code IS NOT 'DEVICE_OFFLINE'
-    AND command_type NOT IN (SELECT value FROM json_each(:but))
-GROUP BY gateway_id;
+GROUP BY gateway_id, command_type;
 
 -- name: list_open_commands
 -- When only open ones are wanted: those are few, and in the index command_open. The plus keeps
