@@ -86,7 +86,7 @@ class BeginSending(NamedTuple):
     ids: tuple[str, ...]
     at: int
     overtakes: bool = False
-    """Of emergencies, as that of :class:`Accept`."""
+    """The store makes it before all that waits, as that of :class:`Accept`."""
 
 
 class TakeBack(NamedTuple):

@@ -1,8 +1,8 @@
 """What the gateway asks of a store, whichever database is behind it.
 
 Changes are made in the order in which they are asked for and are durable when their future
-resolves. Only those of emergencies overtake: they are made before all others that wait, in order
-among themselves, and nothing that is asked for behind them is made before them. Changes are not
+resolves. Only the acceptance of emergencies, intents to send that say so, and taking an intent back
+overtake: they are made before all others that wait, in order among themselves. Changes are not
 undone when the asker goes away: a cancelled await does not take back what was asked. A change that
 the database cannot take fails with UNAVAILABLE and has not happened; where the disk leaves that
 open, a restart may show that it has, and the message says so.
