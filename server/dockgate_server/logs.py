@@ -51,24 +51,3 @@ def configure(level: str, form: str) -> None:
     )
     # What libraries have to say: warnings and worse.
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(name)s: %(message)s")
-    keep_metadata_out()
-
-
-class _NoMetadata(logging.Filter):
-    """Drops what gRPC says of metadata that is no text: a traceback with all of it, keys too.
-
-    Whoever can connect could fill the log with it. Such a value is read as Latin-1, so it fits
-    nothing that is looked for, and a call that shows it in place of a key is refused as ever.
-    """
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        return not str(record.msg).startswith("Invalid encoding")
-
-
-_no_metadata = _NoMetadata()
-
-
-def keep_metadata_out() -> None:
-    """Have gRPC write no metadata; once for the process."""
-    # The same filter each time: a logger takes it once.
-    logging.getLogger("grpc._cython.cygrpc").addFilter(_no_metadata)

@@ -7,7 +7,6 @@ from support import raw_grpc
 from support.core import Core
 from support.log import Log
 
-from dockgate_server import logs
 from dockgate_server.config import Grpc
 from dockgate_server.rpc.health import Health
 from dockgate_server.rpc.server import RpcServer
@@ -21,7 +20,6 @@ async def test_a_key_that_is_no_text_is_refused_and_kept_out_of_the_log(
     server: RpcServer, log: Log, caplog: pytest.LogCaptureFixture
 ) -> None:
     """One line says that a call was refused."""
-    logs.keep_metadata_out()
     answered = await raw_grpc.ask(server.address, LIST, KEY)
     assert b"grpc-status\x0216" in answered
     assert [line["code"] for line in log] == ["UNAUTHORIZED"]
@@ -33,7 +31,6 @@ async def test_other_metadata_that_is_no_text_is_as_if_it_were_not_there(
     server: RpcServer, log: Log, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The call is answered, under an id of ours."""
-    logs.keep_metadata_out()
     answered = await raw_grpc.ask(server.address, LIST, *OTHERS)
     assert b"grpc-status\x010" in answered
     assert b"mine" not in answered

@@ -16,6 +16,9 @@ DEEPEST = 20
 """How deep objects and lists are nested in what is kept of a message. Protobuf, and so our callers,
 read 100 levels of messages, of which JSON in a Struct takes three for each of its own."""
 
+LONGEST_NAME = 200
+"""Characters of a tid, a bid or a method that are made use of: a device can make up any."""
+
 
 @dataclass(slots=True)  # frozen, reading a message would take a quarter longer
 class Envelope:

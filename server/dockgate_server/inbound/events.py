@@ -49,7 +49,6 @@ ANSWER_HOLDS_SECONDS = 3.0
 then 8 s."""
 
 _RETRY_SECONDS = 1.0
-_LONGEST_NAME = 200
 
 
 @dataclass(slots=True)
@@ -119,7 +118,7 @@ class Events:
             message.acknowledge()
             return
         if content.flaw:
-            about = {"gateway": gateway_id, "tid": content.tid[:_LONGEST_NAME]}
+            about = {"gateway": gateway_id, "tid": content.tid[: envelope.LONGEST_NAME]}
             about["flaw"] = content.flaw
             self._unreadable.write(_log.warning, "event_kept_in_part", **about)
         new = _read(gateway_id, content, self._clock.now_ms())

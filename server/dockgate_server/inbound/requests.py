@@ -39,7 +39,6 @@ from dockgate_server.store.requests import DeviceRequests
 _log = structlog.get_logger(__name__)
 
 _RETRY_SECONDS = 1.0
-_LONGEST_NAME = 200
 _LARGEST_PAYLOAD = 65_536
 # Of a larger one so many members are kept, each with its name of so many bytes of JSON at most.
 _MOST_MEMBERS, _LARGEST_MEMBER = 64, 1000
@@ -209,7 +208,7 @@ def _asked(gateway_id: str, content: envelope.Envelope | None) -> Asked | None:
     if content is None or not content.tid or not content.method:
         return None
     longest = max(map(len, (content.tid, content.bid, content.method)))
-    if longest > _LONGEST_NAME or not SERIAL_NUMBER.fullmatch(gateway_id):
+    if longest > envelope.LONGEST_NAME or not SERIAL_NUMBER.fullmatch(gateway_id):
         return None
     return Asked(gateway_id, content.method, content.tid, content.bid, content.data)
 

@@ -14,8 +14,6 @@ from dockgate_server.lines import MOST_FROM_DEVICES, Lines
 
 _log = structlog.get_logger(__name__)
 
-_LONGEST_NAME = 200
-
 
 class Status:
     """Learns topologies and answers them.
@@ -40,7 +38,8 @@ class Status:
         if content is None:
             self._of_no_use.write(_log.warning, "unreadable_message", topic=message.topic)
         elif content.method != "update_topo":
-            about = {"gateway": gateway_id, "method": (content.method or "")[:_LONGEST_NAME]}
+            method = (content.method or "")[: envelope.LONGEST_NAME]
+            about = {"gateway": gateway_id, "method": method}
             self._of_no_use.write(_log.info, "unknown_status_method", **about)
         else:
             now = self._clock.now_ms()

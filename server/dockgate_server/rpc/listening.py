@@ -9,7 +9,7 @@ import grpc
 
 from dockgate_server import pem, tls
 from dockgate_server.errors import CannotListen, cannot_listen
-from dockgate_server.rpc import accepting, departed, undecodable
+from dockgate_server.rpc import accepting, grpc_log, undecodable
 from dockgate_server.tls import TlsProblem
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class Listener:
                 raise cannot_listen("gRPC", listen) from error
             raise cannot_listen("gRPC", listen, str(error)) from error
         undecodable.tolerate()
-        departed.keep_quiet()
+        grpc_log.keep_few()
         await self._server.start()
         return port
 

@@ -12,6 +12,7 @@ import orjson
 import structlog
 
 from dockgate_server.codec import channels, error_codes
+from dockgate_server.codec.envelope import LONGEST_NAME
 from dockgate_server.model import lifecycle, transitions
 from dockgate_server.model import reply as replies
 from dockgate_server.model.command import (
@@ -34,9 +35,6 @@ LEDGER_LIMIT = 10_000
 
 LEDGER_BYTES = 16_384
 """How much of each is kept: enough to see what it was."""
-
-LEDGER_NAME = 200
-"""How many characters of its tid and of its method."""
 
 NOTED_REPLIES = 50
 """How many replies to one command are noted; further ones leave no trace on it."""
@@ -135,7 +133,7 @@ def stall_job(tx: Transaction, change: transitions.StallJob) -> None:
 
 def put_unmatched(tx: Transaction, unmatched: transitions.Unmatched) -> None:
     """Write a reply into the ledger and drop the oldest beyond its limit."""
-    tid, method = unmatched.tid[:LEDGER_NAME], unmatched.method[:LEDGER_NAME]
+    tid, method = unmatched.tid[:LONGEST_NAME], unmatched.method[:LONGEST_NAME]
     about = {"gateway": unmatched.gateway_id, "tid": tid, "method": method}
     tx.unmatched.write(_log.warning, "reply_unmatched", **about, reason=unmatched.reason)
     kept = {"tid": tid, "method": method, "data": unmatched.data[:LEDGER_BYTES]}

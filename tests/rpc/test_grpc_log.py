@@ -10,7 +10,7 @@ import grpc
 import pytest
 from grpc._cython import cygrpc
 
-from dockgate_server.rpc import departed
+from dockgate_server.rpc import grpc_log
 from dockgate_server.rpc.listening import Listener, Terms
 
 NOT_SENT = 'Failed "execute_batch": (<grpc._cython.cygrpc.SendStatusFromServerOperation object>,)'
@@ -64,10 +64,10 @@ async def test_grpc_would_write_it_down(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Under the name and with the words that are looked for: they may change with its version."""
-    monkeypatch.setattr(departed, "_NOT_SENT", "something else")
+    monkeypatch.setattr(grpc_log, "_NOT_SENT", "something else")
     async with _called(WAYS[0], cygrpc.ExecuteBatchError(NOT_SENT)):
         assert [(one.name, one.levelno) for one in caplog.records] == [
-            (departed.LOG, logging.ERROR)
+            (grpc_log.NAME, logging.ERROR)
         ]
 
 
