@@ -152,8 +152,8 @@ def cannot_listen(
 
 
 def validation_failed(violations: Sequence[FieldViolation]) -> DockgateError:
-    """A VALIDATION_FAILED whose message names every offending field."""
-    listed = "; ".join(f"{v.field}: {v.description}" for v in violations)
+    """A VALIDATION_FAILED whose message names the offending fields, as many as are given back."""
+    listed = "; ".join(f"{v.field}: {v.description}" for v in violations[:MOST_VIOLATIONS])
     return DockgateError(Reason.VALIDATION_FAILED, listed, violations=violations)
 
 

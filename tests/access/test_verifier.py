@@ -13,7 +13,9 @@ from dockgate_server.access import signature
 from dockgate_server.access.keys import Keys, NewKey
 from dockgate_server.access.opening import CACHE_SECONDS, NEW_SECONDS
 from dockgate_server.access.verifier import SignedRequest, Verifier
+from dockgate_server.config.limits import LimitsSection
 from dockgate_server.errors import DockgateError, Reason
+from dockgate_server.limits import Limits
 from dockgate_server.model.caller import Caller
 from dockgate_server.store.sqlite import SqliteStore
 
@@ -246,6 +248,21 @@ async def test_what_has_used_its_nonce_up_itself_is_not_taken_for_a_copy(bundle:
         assert await bundle.store.use_nonce(proven.nonce)
         proven.nonce.is_used_up = True
     assert (await _refusal(bundle, request)).reason is Reason.NONCE_REPLAYED
+
+
+async def test_copies_cost_their_caller_nothing_while_one_is_looked_at(bundle: Bundle) -> None:
+    """However many come at once: else they would take the requests of whoever was copied."""
+    few = Limits(LimitsSection(requests_per_second=0.01, requests_at_once=2), bundle.clock)
+    verifier = Verifier(bundle.store, bundle.keys, bundle.clock, skew_seconds=300, limits=few)
+    request = bundle.request(nonce="n-1")
+    proven = await verifier.proven(request)
+    async with verifier.once(proven):
+        for _ in range(3):
+            with pytest.raises(DockgateError) as raised:
+                await verifier.proven(request)
+            assert raised.value.reason is Reason.NONCE_REPLAYED
+        async with verifier.once(await verifier.proven(bundle.request(nonce="n-2"))):
+            pass
 
 
 async def test_nonces_are_forgotten_when_their_timestamp_no_longer_counts(

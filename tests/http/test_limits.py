@@ -194,6 +194,23 @@ async def test_a_connection_that_is_idle_behind_an_answer_is_closed(tmp_path: Pa
         assert await idle.is_closed()
 
 
+@pytest.mark.parametrize("first", [True, False])
+async def test_a_connection_on_which_a_head_has_begun_is_not_idle(
+    tmp_path: Path, first: bool
+) -> None:
+    """The head has its own time, and who is too slow is told so."""
+    async with (
+        serving(tmp_path, idle_seconds=0.1, head_seconds=0.3) as api,
+        connected(api) as client,
+    ):
+        if not first:
+            assert await client.ask() == 401
+        client.writer.write(GET)
+        status, _, body = await client.answer()
+        assert (status, body["code"]) == (400, "INVALID_REQUEST_BODY")
+        assert "within 0.3 s" in body["message"]
+
+
 @pytest.mark.parametrize("whole", [True, False])
 async def test_all_headers_together_have_a_limit(tmp_path: Path, whole: bool) -> None:
     """Each of them is short enough and they are few, but there is more than was agreed."""

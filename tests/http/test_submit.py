@@ -220,6 +220,7 @@ async def test_unknown_vendor_is_told_which_there_are(api: OpenApiUnderTest) -> 
     """The answer names the vendor that would be right."""
     answer = await api.post(submission(vendor="px4"))
     assert (answer.status, answer.code) == (400, "UNSUPPORTED_VENDOR")
+    assert answer.body["message"] == "there is no vendor 'px4'; the vendor must be 'dji'"
     assert answer.body["metadata"] == {"vendor": "px4", "supported": "dji"}
     assert await api.nothing_was_stored()
 

@@ -64,6 +64,22 @@ async def test_what_is_sent_after_the_answer_is_not_read(
         await none_lingers(api)
 
 
+async def test_a_head_that_is_too_large_is_not_also_too_slow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its time would end while the client reads why it was refused."""
+    monkeypatch.setattr(connections, "LINGERING_SECONDS", 0.5)
+    async with serving(tmp_path, head_seconds=0.1) as api:
+        async with connected(api) as (reader, writer):
+            writer.write(b"GET / HTTP/1.1\r\n" + (b"X: " + b"x" * 4000 + b"\r\n") * 5)
+            answer = b""
+            with suppress(ConnectionError):  # it may be closed with something unread
+                answer = await reader.read()
+                answer += await reader.read()
+            assert answer.count(b"HTTP/1.1 ") == 1
+        await none_lingers(api)
+
+
 async def test_a_head_that_goes_on_being_too_large_is_answered_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -244,6 +244,7 @@ async def test_a_list_is_newest_first_and_filtered(desk: Desk) -> None:
     with pytest.raises(DockgateError) as caught:
         await _listed(desk, vendor="acme")
     assert caught.value.reason is Reason.UNSUPPORTED_VENDOR
+    assert "must be 'dji'" in caught.value.message
 
 
 async def test_an_answer_is_as_deep_as_http_can_say_it(desk: Desk) -> None:

@@ -94,6 +94,8 @@ class Verifier:
         self._skew_seconds = skew_seconds
         self._limits = limits or unlimited()
         self._forget_at = 0.0
+        # Copies that come meanwhile would each hold one of the caller's tokens.
+        self._under_way: set[tuple[str, str]] = set()
 
     async def proven(
         self, request: SignedRequest, is_emergency: Callable[[bytes], bool] = never
@@ -106,7 +108,9 @@ class Verifier:
                 caller has sent too much.
 
         Raises:
-            DockgateError: UNAUTHORIZED, TIMESTAMP_EXPIRED, SIGNATURE_INVALID, RATE_LIMITED.
+            DockgateError: UNAUTHORIZED, TIMESTAMP_EXPIRED, SIGNATURE_INVALID, RATE_LIMITED;
+                NONCE_REPLAYED for one of which a copy is under way; UNAVAILABLE when the key
+                cannot be read.
             SealingProblem: The sealing key has been lost since the start, see ``Keys.check``.
         """
         headers = _headers(request.headers)
@@ -145,6 +149,8 @@ class Verifier:
         if not nonce:
             self._limits.copies.take(key.caller)
             return Proven(key.caller, None, self._limits.copies)
+        if (api_id, nonce) in self._under_way:
+            raise nonce_replayed()
         counted = self._limits.rate
         try:
             counted.take(key.caller)
@@ -161,6 +167,8 @@ class Verifier:
     async def once(self, proven: Proven) -> AsyncIterator[None]:
         """See to it that what the block does is done for the first copy of a request only.
 
+        To be entered in the same turn of the loop in which the request was proven.
+
         The block may use the nonce up together with what it does. Where it has not, because it was
         refused for example, that is made up for: else a copy could have more success.
 
@@ -169,6 +177,8 @@ class Verifier:
                 UNAVAILABLE when the store cannot take the nonce.
         """
         nonce = proven.nonce
+        under_way = set() if nonce is None else {(nonce.api_id, nonce.text)}
+        self._under_way |= under_way
         try:
             try:
                 yield
@@ -186,6 +196,8 @@ class Verifier:
                 # Whoever has sent the copy, the caller has not to pay for it.
                 proven.counted.give_back(proven.caller)
             raise
+        finally:
+            self._under_way -= under_way
 
     def _check_time(self, timestamp: int) -> None:
         now = self._clock.now_ms()

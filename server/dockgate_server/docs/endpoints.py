@@ -27,7 +27,13 @@ _OWN = {
     "Reply": {*_WITH_A_BODY, "DEVICE_REQUEST_NOT_FOUND", "DEVICE_REQUEST_CLOSED"},
 }
 """By endpoint that wants a signature, the reasons that not all of them give."""
-_PUBLIC = {"INVALID_REQUEST_BODY", "METHOD_NOT_ALLOWED", "NOT_FOUND", "INTERNAL_ERROR"}
+_PUBLIC = {
+    "INVALID_REQUEST_BODY",
+    "METHOD_NOT_ALLOWED",
+    "NOT_FOUND",
+    "INTERNAL_ERROR",
+    "UNAVAILABLE",
+}
 """What is given where no signature is wanted; of these, INVALID_REQUEST_BODY means that what came
 is not HTTP that can be read, or more of it than there may be."""
 _REFERENCE = "Reference"

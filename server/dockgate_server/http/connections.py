@@ -197,6 +197,13 @@ class Connection(web.RequestHandler):
                     settings.head_seconds, self._head_is_too_slow
                 )
 
+    def _process_keepalive(self) -> None:
+        """End it when it is idle; a head that has begun to come has a time of its own."""
+        if self._head_bytes and self._head_timer is not None:
+            self._keepalive_handle = None  # there will be another one behind its answer
+            return
+        super()._process_keepalive()
+
     def pause_writing(self) -> None:
         """The client does not take its answer; it must, before long."""
         super().pause_writing()
@@ -251,6 +258,9 @@ class Connection(web.RequestHandler):
         """Say why without having read a request, and give the client some time to read that."""
         server, transport = self._server, self.transport
         assert transport is not None
+        if self._head_timer is not None:
+            self._head_timer.cancel()  # or it would be turned away once more
+            self._head_timer = None
         server.refusals.note(limit, self._peer(), proven=False)
         asked = request_ids.new()
         server.api.unreadable(transport, asked, error)

@@ -34,7 +34,7 @@ def submission(values: Mapping[str, Any]) -> pb.SubmitCommandRequest:
     if violations := _wrong_members(values):
         raise errors.validation_failed(violations)
     if values["vendor"] != Vendor.DJI:
-        raise errors.unsupported_vendor(values["vendor"], Vendor.DJI)
+        raise errors.unsupported_vendor(values["vendor"], Vendor.DJI.value)
     name = values["command_type"]
     if name != catalogue.RAW:
         name = catalogue.find(name).name

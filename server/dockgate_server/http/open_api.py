@@ -230,6 +230,7 @@ class OpenApi:
         signed = SignedRequest(
             request.method, path, query, headers=request.headers.items(), body=raw
         )
+        # Who sends too much is not known as the caller yet: that may be the sender of a copy.
         proven = await self._verifier.proven(signed, is_emergency)
         who = proven.caller
         # Written out: dataclasses.replace() takes three times as long, and every call comes here.

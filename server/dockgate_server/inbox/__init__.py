@@ -99,7 +99,7 @@ class Inbox:
         check(request)
         before = position(cursor.REQUESTS, request.page_token)
         if request.vendor not in ("", Vendor.DJI):
-            raise errors.unsupported_vendor(request.vendor, Vendor.DJI)
+            raise errors.unsupported_vendor(request.vendor, Vendor.DJI.value)
         prefix = "DEVICE_REQUEST_STATUS_"
         names = map(device_request_pb2.DeviceRequestStatus.Name, request.statuses)
         statuses = tuple(RequestStatus(name.removeprefix(prefix)) for name in names)

@@ -19,7 +19,8 @@ class Limits:
     def __init__(self, settings: LimitsSection, clock: Clock) -> None:
         self.refusals = Refusals(clock)
         self.rate = self._bucket(settings, clock)
-        """For what nobody but the caller can have sent."""
+        """For what nobody but the caller can have sent. Whether it is a copy turns out behind it:
+        until then one copy of each request holds a token."""
         self.copies = self._bucket(settings, clock)
         """For requests that anybody who has seen one can send again: those use up no others."""
         self.emergencies = self._bucket(settings, clock)

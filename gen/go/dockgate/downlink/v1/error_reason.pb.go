@@ -83,10 +83,11 @@ const (
 	// OUT_OF_RANGE. A watch was asked to start behind the newest event. Metadata:
 	// newest (the newest revision) on WatchCommand.
 	ErrorReason_ERROR_REASON_CURSOR_OUT_OF_RANGE ErrorReason = 16
-	// HTTP 500, INTERNAL. A bug. Metadata: request_id, which finds it in the log.
+	// HTTP 500, INTERNAL. A bug. Metadata: request_id, which finds it in the log;
+	// over HTTP, where every answer has it beside the code, no metadata.
 	ErrorReason_ERROR_REASON_INTERNAL_ERROR ErrorReason = 17
 	// HTTP 503, UNAVAILABLE. The store cannot take the request, or the gateway is
-	// stopping. Nothing was accepted, unless the message says that this is not
+	// stopping, or too many connections are open (HTTP). Nothing was accepted, unless the message says that this is not
 	// known, because the disk failed; in either case try again with the same
 	// idempotency key. A watch that ends so is resumed behind the last event seen.
 	// No metadata.

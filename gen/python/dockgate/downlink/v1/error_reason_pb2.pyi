@@ -87,10 +87,12 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     newest (the newest revision) on WatchCommand.
     """
     ERROR_REASON_INTERNAL_ERROR: _ErrorReason.ValueType  # 17
-    """HTTP 500, INTERNAL. A bug. Metadata: request_id, which finds it in the log."""
+    """HTTP 500, INTERNAL. A bug. Metadata: request_id, which finds it in the log;
+    over HTTP, where every answer has it beside the code, no metadata.
+    """
     ERROR_REASON_UNAVAILABLE: _ErrorReason.ValueType  # 18
     """HTTP 503, UNAVAILABLE. The store cannot take the request, or the gateway is
-    stopping. Nothing was accepted, unless the message says that this is not
+    stopping, or too many connections are open (HTTP). Nothing was accepted, unless the message says that this is not
     known, because the disk failed; in either case try again with the same
     idempotency key. A watch that ends so is resumed behind the last event seen.
     No metadata.
@@ -206,10 +208,12 @@ ERROR_REASON_CURSOR_OUT_OF_RANGE: ErrorReason.ValueType  # 16
 newest (the newest revision) on WatchCommand.
 """
 ERROR_REASON_INTERNAL_ERROR: ErrorReason.ValueType  # 17
-"""HTTP 500, INTERNAL. A bug. Metadata: request_id, which finds it in the log."""
+"""HTTP 500, INTERNAL. A bug. Metadata: request_id, which finds it in the log;
+over HTTP, where every answer has it beside the code, no metadata.
+"""
 ERROR_REASON_UNAVAILABLE: ErrorReason.ValueType  # 18
 """HTTP 503, UNAVAILABLE. The store cannot take the request, or the gateway is
-stopping. Nothing was accepted, unless the message says that this is not
+stopping, or too many connections are open (HTTP). Nothing was accepted, unless the message says that this is not
 known, because the disk failed; in either case try again with the same
 idempotency key. A watch that ends so is resumed behind the last event seen.
 No metadata.

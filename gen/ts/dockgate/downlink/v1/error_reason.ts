@@ -96,11 +96,14 @@ export enum ErrorReason {
    * newest (the newest revision) on WatchCommand.
    */
   ERROR_REASON_CURSOR_OUT_OF_RANGE = 16,
-  /** ERROR_REASON_INTERNAL_ERROR - HTTP 500, INTERNAL. A bug. Metadata: request_id, which finds it in the log. */
+  /**
+   * ERROR_REASON_INTERNAL_ERROR - HTTP 500, INTERNAL. A bug. Metadata: request_id, which finds it in the log;
+   * over HTTP, where every answer has it beside the code, no metadata.
+   */
   ERROR_REASON_INTERNAL_ERROR = 17,
   /**
    * ERROR_REASON_UNAVAILABLE - HTTP 503, UNAVAILABLE. The store cannot take the request, or the gateway is
-   * stopping. Nothing was accepted, unless the message says that this is not
+   * stopping, or too many connections are open (HTTP). Nothing was accepted, unless the message says that this is not
    * known, because the disk failed; in either case try again with the same
    * idempotency key. A watch that ends so is resumed behind the last event seen.
    * No metadata.
