@@ -485,6 +485,7 @@ def test_a_file_that_is_none_is_one_clear_line(tmp_path: Path) -> None:
     """Missing, or no TOML, or not even text."""
     missing = tmp_path / "missing.toml"
     assert mistakes(missing) == [f"there is no configuration file {missing}"]
+    assert mistakes(tmp_path) == [f"the configuration file {tmp_path} is a folder"]
     broken = toml(tmp_path, "grpc = [")
     (found,) = mistakes(broken)
     assert found.startswith(f"{broken} is not TOML: ")

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from cryptography import x509
 
+_NO_CERTIFICATE = "has no certificate that can be read"
+
 
 @dataclass(frozen=True)
 class Pem:
@@ -19,12 +21,32 @@ class Pem:
 
 
 def read(certificate: Path, key: Path, client_ca: Path | None) -> Pem:
-    """Read the files and make sure that they can be used.
+    """Read the files and make sure that a server can use them.
 
     Raises:
         OSError: A file cannot be read.
         ValueError: It is not what it should be, or key and certificate do not belong together.
     """
+    pem = read_once(certificate, key)
+    if client_ca is not None:
+        pem = Pem(pem.certificate, pem.key, client_ca.read_bytes())
+        check_authorities(pem.client_ca or b"", client_ca)
+    try:
+        # What OpenSSL makes of them, which may allow less.
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key)
+    except ssl.SSLError as error:
+        raise ValueError(f"{certificate} and {key} cannot be used: {_line(error)}") from error
+    return pem
+
+
+def read_once(certificate: Path, key: Path) -> Pem:
+    """Read a certificate and its key, which may be pipes.
+
+    Raises:
+        OSError: A file cannot be read.
+        ValueError: It is not what it should be, or the two do not belong together.
+    """
+    pem = Pem(certificate.read_bytes(), key.read_bytes(), None)
     # Here, as a server without TLS needs none of it: it is large.
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.serialization import (
@@ -33,14 +55,7 @@ def read(certificate: Path, key: Path, client_ca: Path | None) -> Pem:
         load_pem_private_key,
     )
 
-    pem = Pem(
-        certificate.read_bytes(),
-        key.read_bytes(),
-        client_ca.read_bytes() if client_ca is not None else None,
-    )
     first = _certificates(pem.certificate, certificate)[0]
-    if pem.client_ca is not None and client_ca is not None:
-        _certificates(pem.client_ca, client_ca)
     try:
         private = load_pem_private_key(pem.key, password=None).public_key()
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:  # TypeError: it is encrypted
@@ -52,11 +67,6 @@ def read(certificate: Path, key: Path, client_ca: Path | None) -> Pem:
     form = Encoding.DER, PublicFormat.SubjectPublicKeyInfo
     if private.public_bytes(*form) != public.public_bytes(*form):
         raise ValueError(f"the key in {key} does not belong to the certificate in {certificate}")
-    try:
-        # What OpenSSL makes of them, which may allow less.
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key)
-    except ssl.SSLError as error:
-        raise ValueError(f"{certificate} and {key} cannot be used: {_line(error)}") from error
     return pem
 
 
@@ -73,15 +83,30 @@ def check_pair(certificate: Path, key: Path) -> None:
 
 
 def check_certificates(file: Path) -> None:
-    """Make sure that there are certificates in a file.
+    """Make sure that there are certificates of authorities in a file.
 
     Raises:
         ValueError: There are none; the message says why.
     """
     try:
-        _certificates(file.read_bytes(), file)
+        check_authorities(file.read_bytes(), file)
     except OSError as error:
         raise ValueError(f"{file} cannot be read: {_line(error)}") from error
+
+
+def check_authorities(pem: bytes, file: Path) -> None:
+    """Make sure that there are certificates of authorities in what a file has.
+
+    By OpenSSL, which takes what is odd in the bundle of a system.
+
+    Raises:
+        ValueError: There are none; the message says why.
+    """
+    text = pem.decode("ascii", "ignore")  # there may be names beside them
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=text)
+    except (ssl.SSLError, ValueError) as error:
+        raise ValueError(f"{file} {_NO_CERTIFICATE}: {_line(error)}") from error
 
 
 def _certificates(pem: bytes, file: Path) -> "list[x509.Certificate]":
@@ -90,7 +115,7 @@ def _certificates(pem: bytes, file: Path) -> "list[x509.Certificate]":
     try:
         return x509.load_pem_x509_certificates(pem)
     except ValueError as error:
-        raise ValueError(f"{file} has no certificate that can be read: {_line(error)}") from error
+        raise ValueError(f"{file} {_NO_CERTIFICATE}: {_line(error)}") from error
 
 
 def _line(error: Exception) -> str:

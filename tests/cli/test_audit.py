@@ -276,3 +276,9 @@ def test_it_is_told_also_when_the_gateway_has_undone_it(run: Run, database: Path
     )
     document = json.loads(run("audit", "verify", "--json").out)
     assert (document["intact"], document["guarded_anew_at"]) == (True, [5])
+
+
+def test_any_number_of_entries_can_be_asked_for(run: Run, database: Path) -> None:
+    """SQLite counts no further than 2^63."""
+    called = run("audit", "list", "--limit", "9" * 20, "--json")
+    assert (called.code, len(called.out.splitlines())) == (0, 4)

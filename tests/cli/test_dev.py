@@ -137,6 +137,15 @@ def test_a_port_in_use_is_one_line_that_names_the_option(run: Run) -> None:
     assert called.err == f"error: port {port} is in use (--http-port chooses another, 0 any)\n"
 
 
+def test_a_port_for_two_is_one_line_that_names_both(run: Run) -> None:
+    """The system would give it to both who ask."""
+    called = run("dev", *FREE_PORTS, "--http-port", "18080", "--grpc-port", "18080")
+    assert called.code == 1
+    assert called.err == (
+        "error: port 18080 is wanted by --grpc-port and --http-port; each needs its own\n"
+    )
+
+
 def test_free_ports_are_all_different() -> None:
     """Each is held until all are chosen."""
     chosen = ports.choose(dict.fromkeys(("--a", "--b", "--c", "--d"), 0))

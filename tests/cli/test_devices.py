@@ -1,6 +1,8 @@
 """``dockgate devices``."""
 
 import json
+import os
+import sys
 from collections.abc import Iterator
 from concurrent import futures
 from typing import Any
@@ -150,16 +152,32 @@ SAYS_HOW = "is forgotten; it is known again when it announces itself"
     [
         (DOCK, "roof, that is SN-DOCK,", "SN-DOCK"),
         (NAMELESS, "SN-DOCK", "SN-DOCK"),
-        (UNHEARD_OF, "bird, that is SN-2,", "SN-2 --gateway SN-DOCK"),
+        (UNHEARD_OF, "bird, that is SN-2,", "SN-2 --gateway SN-DOCK --force"),
     ],
 )
 def test_what_is_forgotten_is_named_with_the_way_back(
-    run: Run, devices: Devices, device: device_pb2.Device, named: str, way_back: str
+    run: Run,
+    devices: Devices,
+    monkeypatch: pytest.MonkeyPatch,
+    device: device_pb2.Device,
+    named: str,
+    way_back: str,
 ) -> None:
-    """A dock that stays connected announces nothing, and its commands are refused from then on."""
+    """A dock that stays connected announces nothing, and its commands are refused from then on.
+
+    Its gateway may be forgotten as well.
+    """
+    monkeypatch.setattr(sys, "argv", ["dockgate"])
     said = f"{named} {SAYS_HOW}, or by: dockgate devices register {way_back}"
     devices.answers = [pb.GetDeviceResponse(device=device), pb.RemoveDeviceResponse()] * 2
     assert run("devices", "remove", device.device_id).out == f"{said}\n"
+    # The server that was asked, where that is not the usual one.
+    server = os.environ["DOCKGATE_SERVER"]
+    monkeypatch.setenv("DOCKGATE_SERVER", "127.0.0.1:1")
+    devices.answers = [pb.GetDeviceResponse(device=device), pb.RemoveDeviceResponse()] * 2
+    elsewhere = run("devices", "remove", device.device_id, "--server", server)
+    assert elsewhere.out == f"{said} --server {server}\n"
+    monkeypatch.setenv("DOCKGATE_SERVER", server)
     assert json.loads(run("devices", "remove", device.device_id, "--json").out) == {
         "removed_device_id": device.device_id,
         "serial_number": device.serial_number,

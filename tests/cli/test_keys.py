@@ -193,8 +193,8 @@ def test_a_key_says_in_which_database_it_is(
     monkeypatch.chdir(tmp_path)
     made, found = (run("keys", "create", *options) for _ in range(2))
     path = tmp_path / "dockgate.db"
-    assert made.err.splitlines()[0] == f"database  {path} (new: no gateway has used it yet)"
-    assert found.err.splitlines()[0] == f"database  {path}"
+    assert made.err.splitlines()[-1] == f"database  {path} (new: no gateway has used it yet)"
+    assert found.err.splitlines()[-1] == f"database  {path}"
     assert str(path) not in made.out + found.out
 
 

@@ -8,6 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cli.scripted import Script, command
+from support import server_process
+
+from dockgate.downlink.v1 import command_service_pb2 as pb
 
 FULL = Path("/dev/full")
 BUFFERINGS = ({}, {"PYTHONUNBUFFERED": "1"})
@@ -104,3 +108,46 @@ def test_help_is_shown_in_every_encoding(encoding: str) -> None:
     ).stdout.decode(encoding)
     dots = "…" if encoding == "utf-8" else "\\u2026"
     assert f"--file.url https://{dots} " in shown
+
+
+@needs_full
+def test_a_command_that_was_accepted_and_not_shown_is_named(script: Script) -> None:
+    """Without its key a second try would be a second command."""
+    script.answers["submit"] = [pb.SubmitCommandResponse(command=command())]
+    device = ("--device", "drone-001", "--payload-index", "39-0-7")
+    called = call("submit", "camera_recording_start", *device, "--key", "k-1", "--json")
+    said = json.loads(called.stderr)
+    assert (called.returncode, said["code"]) == (1, "ANSWER_NOT_SHOWN")
+    assert said["metadata"] == {"command_id": command().command_id, "idempotency_key": "k-1"}
+    assert SAYS_FULL in said["message"]
+
+
+@needs_full
+def test_a_secret_is_shown_though_standard_error_is_full(tmp_path: Path) -> None:
+    """What else there is to say comes behind it."""
+    with FULL.open("w") as full:
+        shown = subprocess.run(
+            [sys.executable, "-m", "dockgate_server", "keys", "create", "--json"],
+            stdout=subprocess.PIPE,
+            stderr=full,
+            env=os.environ | {"DOCKGATE_STORE__PATH": str(tmp_path / "dockgate.db")},
+            check=False,
+        )
+    assert json.loads(shown.stdout)["secret"].startswith("dks_")
+
+
+def test_a_closed_standard_error_changes_nothing(tmp_path: Path) -> None:
+    """Python has none then; what is said is said to nobody."""
+    environment = os.environ | {"DOCKGATE_STORE__PATH": str(tmp_path / "dockgate.db")}
+    steps = [(("keys", "create"), 0), (("backup",), 0), (("methods", "nope", "--json"), 2)]
+    for arguments, code in steps:
+        command = (sys.executable, "-m", "dockgate_server", *arguments)
+        closed = ["sh", "-c", 'exec "$@" 2>&-', "sh", *command]
+        called = subprocess.run(closed, env=environment, check=False)
+        assert called.returncode == code
+
+
+async def test_a_server_serves_though_nobody_reads_that_it_does(tmp_path: Path) -> None:
+    """As in ``dockgate serve | true``."""
+    code, events = await server_process.served_unread(tmp_path / "dockgate.db")
+    assert (code, events[-1]) == (0, "stopped")

@@ -1,5 +1,6 @@
 """The command as a whole: help, version, start-up, signals, and printing itself."""
 
+import errno
 import importlib
 import json
 import os
@@ -288,3 +289,67 @@ def test_main_ends_the_process_with_the_exit_code(monkeypatch: pytest.MonkeyPatc
     with pytest.raises(SystemExit) as ended:
         cli.main()
     assert ended.value.code == 2
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("get", "a\udcffb"),
+        ("keys", "disable", "a\udcffb", "--json"),
+        ("list", "--\udcff", "--json"),
+        ("submit", "camera_recording_start", "--device", "a", "--\udcff", "1"),
+    ],
+)
+def test_bytes_that_are_no_text_are_one_line(run: Run, arguments: tuple[str, ...]) -> None:
+    """Python hands them over as halves of characters, which nothing behind it takes."""
+    called = run(*arguments)
+    assert called.code == 2
+    assert called.err.count("\n") == 1
+    assert "the command line holds bytes that are not UTF-8 text" in called.err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("keys", "list"),
+        ("keys", "reseal", "--new-key-file", "new.key"),
+        ("audit", "head"),
+        ("backup",),
+        ("serve", "--check", "--config", "any.toml"),
+    ],
+)
+def test_a_folder_that_may_not_be_entered_is_one_line(
+    run: Run, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+) -> None:
+    """Not even whether there is a file can be asked then."""
+
+    def forbidden(path: Path) -> bool:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "is_file", forbidden)
+    called = run(*arguments)
+    assert (called.code, called.err.count("\n")) == (1, 1)
+    assert called.err.startswith("error: cannot use ")
+    assert called.err.endswith(": Permission denied\n")
+
+
+@pytest.mark.parametrize("more", [("@{}",), ("--file", "{}")])
+def test_what_is_nested_too_deep_is_one_line(
+    run: Run, tmp_path: Path, more: tuple[str, ...]
+) -> None:
+    """In a file, or as the value of a field."""
+    deep = "[" * 100_000
+    file = tmp_path / "deep.json"
+    file.write_text(deep)
+    words = (one.format(file if one.startswith("@") else deep) for one in more)
+    called = run("submit", "flighttask_prepare", "--device", "d", *words)
+    assert (called.code, called.err.count("\n")) == (2, 1)
+    assert "nested too deep" in called.err
+
+
+def test_a_closed_standard_input_is_one_line(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python has none then."""
+    monkeypatch.setattr(sys, "stdin", None)
+    called = run("submit", "camera_recording_start", "--device", "d", "-")
+    assert called.code == 2
+    assert called.err == "error: cannot read the payload: standard input is closed\n"

@@ -148,6 +148,8 @@ def test_a_request_is_answered(run: Run, inbox: Inbox) -> None:
         ("--code", "0", "--payload", "[]"),
         ("--code", "0", "--payload", "{"),
         ("--code", "0", "--payload", "@/no/such/file"),
+        ("--code", "0", "--payload", '{"a":' * 100_000),
+        ("--code", "0", "--payload", '{"half": "\\ud800"}'),
     ],
 )
 def test_a_wrong_answer_is_not_sent(run: Run, inbox: Inbox, arguments: tuple[str, ...]) -> None:

@@ -71,6 +71,7 @@ def test_a_key_in_the_environment_is_replaced_there(
     assert wrong.err.startswith(
         "error: the key in store.key (DOCKGATE_STORE__KEY) is the wrong sealing key: "
     )
+    assert json.loads(run("keys", "create", "--json").err)["code"] == "WRONG_SEALING_KEY"
 
 
 def test_for_programs_it_says_how_many(run: Run, database: Path, tmp_path: Path) -> None:

@@ -1,6 +1,9 @@
 """The command line against a server with TLS: what it sends, and what it says when that fails."""
 
 import asyncio
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -172,3 +175,48 @@ def test_nothing_is_sent_that_was_not_asked_for(run: Run, script: Script) -> Non
     script.answers["list"] = [pb.ListCommandsResponse()]
     assert run("list").code == 0
     assert "authorization" not in script.metadata[0]
+
+
+ODD = """\
+-----BEGIN CERTIFICATE-----
+MIIBHzCB0qADAgECAgEAMAUGAytlcDAOMQwwCgYDVQQDDANvZGQwIBcNMjYxMTIx
+MDMwMjA4WhgPMjEyNjEwMjgwMzAyMDhaMA4xDDAKBgNVBAMMA29kZDAqMAUGAytl
+cAMhAKNQrheuI/ihnuptZFbNrqOuzqwM34eWpEFLmQ8PwKzro1MwUTAdBgNVHQ4E
+FgQUyj1bkYWV26tA9GBJRh09gAD789YwHwYDVR0jBBgwFoAUyj1bkYWV26tA9GBJ
+Rh09gAD789YwDwYDVR0TAQH/BAUwAwEB/zAFBgMrZXADQQAm8Z0bdcFiZcbICkKq
+E0MpnrJb5Mf/JgKOynBksECMALHJ+JKTT5QhZUjJtnMdxRoFPsvfQrve1b3xppD7
+m+MN
+-----END CERTIFICATE-----
+"""
+"""Its serial number is 0, as that of some authorities whom systems trust."""
+
+
+async def test_an_authority_may_be_odd(run: Run, tls: Secured, tmp_path: Path) -> None:
+    """OpenSSL takes it; so nobody is warned."""
+    bundle = tmp_path / "bundle.pem"
+    bundle.write_text(f"# Autorité\n{ODD}{tls.authority.certificate.read_text()}")
+    called = await call(run, tls, "--tls-ca", bundle)
+    assert (called.code, called.err.count("\n")) == (1, 1)
+    assert "DOCKGATE_API_ID and DOCKGATE_API_KEY" in called.err
+
+
+async def test_certificates_and_keys_may_be_pipes(run: Run, mutual: Secured) -> None:
+    """So that a key needs to be in no file: each is read once."""
+    key = await mutual.keys.create("test", client_certificate="client")
+    files = (mutual.authority.certificate, *mutual.authority.issue("client"))
+    with ExitStack() as stack:
+        ca, certificate, private = (stack.enter_context(_pipe(file)) for file in files)
+        options = ("--tls-ca", ca, "--tls-cert", certificate, "--tls-key", private)
+        called = await call(run, mutual, *options)
+    assert called.code == 0, called.err
+    assert mutual.taken[0].principal == key.key.api_id
+
+
+@contextmanager
+def _pipe(file: Path) -> Iterator[str]:
+    """What a shell makes of ``<(cat file)``."""
+    reading, writing = os.pipe()
+    os.write(writing, file.read_bytes())
+    os.close(writing)
+    yield f"/dev/fd/{reading}"
+    os.close(reading)

@@ -70,7 +70,28 @@ async def refused(database: Path) -> tuple[int, str]:
     return process.returncode, words.decode()
 
 
-async def _start(broker_url: str, database: Path, *options: str) -> asyncio.subprocess.Process:
+async def served_unread(database: Path) -> tuple[int, list[str]]:
+    """The exit code and the log of a server whose standard output nobody reads.
+
+    It is ended politely once it has said that it serves.
+    """
+    reading, writing = os.pipe()
+    os.close(reading)
+    process = await _start("mqtt://127.0.0.1:1", database, stdout=writing)
+    os.close(writing)
+    assert process.stderr is not None
+    events: list[str] = []
+    async with asyncio.timeout(_LIMIT_SECONDS):
+        while line := await process.stderr.readline():
+            events.append(json.loads(line)["event"])
+            if events[-1] == "audit_head":  # behind that it says that it serves, and waits
+                process.terminate()
+        return await process.wait(), events
+
+
+async def _start(
+    broker_url: str, database: Path, *options: str, stdout: int = asyncio.subprocess.PIPE
+) -> asyncio.subprocess.Process:
     settings = {
         "MQTT__URL": broker_url,
         "GRPC__LISTEN": "127.0.0.1:0",
@@ -81,7 +102,7 @@ async def _start(broker_url: str, database: Path, *options: str) -> asyncio.subp
     return await asyncio.create_subprocess_exec(
         *(sys.executable, "-W", "error", "-m", "dockgate_server", "serve", "--json", *options),
         stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
+        stdout=stdout,
         stderr=asyncio.subprocess.PIPE,
         env={**os.environ, **{f"DOCKGATE_{name}": value for name, value in settings.items()}},
     )

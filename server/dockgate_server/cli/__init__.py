@@ -21,7 +21,14 @@ import typer
 
 from dockgate_server.cli import output
 from dockgate_server.cli.options import examples
-from dockgate_server.cli.problem import Problem, from_usage_error, is_help, report
+from dockgate_server.cli.problem import (
+    Problem,
+    from_usage_error,
+    is_help,
+    no_permission,
+    report,
+    usage,
+)
 
 _COMMANDS = {
     "serve": "cli.serve:serve",
@@ -114,12 +121,21 @@ def main() -> None:
     sys.exit(code)
 
 
+def _check_text(arguments: Sequence[str]) -> None:
+    for one in arguments:
+        try:
+            one.encode()
+        except UnicodeEncodeError:
+            raise usage("the command line holds bytes that are not UTF-8 text") from None
+
+
 def run(arguments: Sequence[str]) -> int:
     """Carry out one call of the command line and give its exit code."""
     # gRPC's own log lines would stand between ours; its errors reach us as exceptions.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     as_json = "--json" in arguments
     try:
+        _check_text(arguments)
         command = typer.main.get_command(_app(arguments))
         result = command.main(args=arguments, prog_name="dockgate", standalone_mode=False)
     except Problem as problem:
@@ -129,6 +145,11 @@ def run(arguments: Sequence[str]) -> int:
             typer.echo(wrong.format_message(), err=True)
             return wrong.exit_code
         return report(from_usage_error(wrong), as_json=as_json)
+    except PermissionError as error:
+        # Even to ask whether there is a file may be forbidden, by the folder that it would be in.
+        if error.filename is None:
+            raise
+        return report(no_permission(error), as_json=as_json)
     except ExceptionGroup as several:
         not_printed = output.not_printed(several)
         if not_printed is None:

@@ -109,7 +109,7 @@ def list_entries(
         since=_time(since),
     )
     with _problems():
-        found = listed(_file(_settings(config), database), which, limit)
+        found = listed(_file(_settings(config), database), which, min(limit, sys.maxsize))
     if as_json:
         from dockgate_server.cli import render
 

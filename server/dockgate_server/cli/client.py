@@ -142,13 +142,16 @@ def _credentials(tls: Tls) -> grpc.ChannelCredentials | None:
 def _files(
     ca: Path, certificate: Path | None, key: Path | None
 ) -> tuple[bytes, bytes | None, bytes | None]:
-    """The authorities, the private key and its certificate; gRPC would not say what is wrong."""
+    """The authorities, the private key and its certificate; gRPC would not say what is wrong.
+
+    Each is read once: it may be a pipe.
+    """
     try:
         authorities = ca.read_bytes()
-        pem.check_certificates(ca)
+        pem.check_authorities(authorities, ca)
         if certificate is None or key is None:
             return authorities, None, None
-        own = pem.read(certificate, key, None)
+        own = pem.read_once(certificate, key)
     except OSError as error:
         raise Problem(f"cannot read {error.filename}: {error.strerror}") from error
     except ValueError as wrong:

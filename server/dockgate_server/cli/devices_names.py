@@ -109,7 +109,7 @@ def remove(
     elif known is None:
         typer.echo(f"{device_id} is forgotten; it is known again when it announces itself")
     else:
-        typer.echo(_forgotten(known))
+        typer.echo(_forgotten(known, server))
 
 
 def _known_gateway(
@@ -191,12 +191,15 @@ def _called(client: "Client", stub: "device_service_pb2_grpc.DeviceServiceStub",
         raise
 
 
-def _forgotten(device: "device_pb2.Device") -> str:
+def _forgotten(device: "device_pb2.Device", server: str) -> str:
     """What is said of a device that is no longer known, and how it becomes known again."""
+    from dockgate_server.cli.program import program, server_option
+
     number, gateway = device.serial_number, device.gateway_id
     named = f"{device.device_id}, that is {number}," if device.device_id != number else number
-    through = f" --gateway {gateway}" if gateway != number else ""
+    # The gateway may be one of which nothing is known any more.
+    through = f" --gateway {gateway} --force" if gateway != number else ""
     return (
         f"{named} is forgotten; it is known again when it announces itself, or by: "
-        f"dockgate devices register {number}{through}"
+        f"{program()} devices register {number}{through}{server_option(server)}"
     )

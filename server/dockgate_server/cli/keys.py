@@ -103,7 +103,8 @@ def create(
                 new = await keys.create(label, tenant, scopes, devices, client_certificate)
             except InvalidField as wrong:
                 raise _wrong_option(wrong) from None
-        key_words.show_new(new, "made", f"disable {new.key.api_id}", as_json=as_json)
+            # Before anything else is said: whatever fails then, the secret is not lost.
+            key_words.show_new(new, "made", f"disable {new.key.api_id}", as_json=as_json)
         if _submits_nothing(scopes):
             note = "note: without --scope create as well this key can submit nothing"
             typer.echo(note, err=True)
@@ -221,8 +222,10 @@ async def _opened(config: Path | None, *, may_make: bool = False) -> "AsyncItera
         raise Problem(str(unknown), code="API_KEY_NOT_FOUND") from None
     except CannotRotate as why:
         raise Problem(str(why), code="CANNOT_ROTATE") from None
-    except (StoreProblem, SealingProblem) as problem:
+    except StoreProblem as problem:
         raise Problem(str(problem), code="NO_DATABASE") from problem
+    except SealingProblem as problem:
+        raise Problem(str(problem), code="WRONG_SEALING_KEY") from problem
 
 
 def _run(work: "Coroutine[Any, Any, Result]") -> Result:

@@ -1,4 +1,7 @@
-"""Standard output that cannot take what is to be printed: full, closed, or of few characters."""
+"""Standard output that cannot take what is to be printed: full, closed, or of few characters.
+
+Of standard error only that it may be closed: what is said there is then said to nobody.
+"""
 
 import io
 import os
@@ -35,6 +38,8 @@ def prepare() -> None:
             line_buffering=is_line,
             write_through=is_through,
         )
+    if sys.stderr is None:
+        sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
 
 
 def end() -> None:

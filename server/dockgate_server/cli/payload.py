@@ -105,6 +105,8 @@ def json_object(
     text = read_source(word) if word == "-" or word.startswith("@") else word
     try:
         value = json.loads(text, parse_constant=_no_constant)
+    except RecursionError:
+        raise usage("the payload is nested too deep") from None
     except ValueError as wrong:
         hint = "" if text.lstrip()[:1] in ("{", "[") else otherwise
         raise usage(f"the payload is not JSON: {wrong}{hint}") from None
@@ -209,6 +211,8 @@ def _value(place: _Place, option: str, text: str) -> Any:
     if not place.is_scalar:
         try:
             return json.loads(text, parse_constant=_no_constant)
+        except RecursionError:
+            raise usage(f"{option}: is nested too deep") from None
         except ValueError:
             parts = "0" if place.is_list else "field"
             raise usage(

@@ -86,6 +86,11 @@ def no_database(path: Path) -> Problem:
     )
 
 
+def no_permission(error: PermissionError) -> Problem:
+    """This user may not have a file, or look into its folder."""
+    return Problem(f"cannot use {error.filename}: {error.strerror}", code="NO_PERMISSION")
+
+
 def report(problem: Problem, *, as_json: bool) -> int:
     """Write a problem to standard error and give the exit code."""
     if as_json:

@@ -165,6 +165,8 @@ def reply(
             json_format.ParseDict(json_object(payload, source), request.payload)
         except json_format.ParseError as wrong:
             raise usage(f"--payload: {wrong}") from None
+        except UnicodeEncodeError:
+            raise usage("--payload: has half of a surrogate pair, which is no text") from None
     with _connected(server, Tls(tls_ca, tls_cert, tls_key)) as (client, stub):
         answered = client.call(stub.ReplyDeviceRequest, request).request
     _show(answered, as_json=as_json)

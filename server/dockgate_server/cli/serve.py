@@ -107,7 +107,7 @@ def _run(settings: "Settings", *, as_json: bool) -> None:
     def ready(running: app.App) -> None:
         all_is_loaded()
         # It serves all the same where nobody can be told.
-        with contextlib.suppress(NotPrinted):
+        with contextlib.suppress(NotPrinted, BrokenPipeError):
             _say_ready(running, as_json=as_json)
 
     try:

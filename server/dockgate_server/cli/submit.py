@@ -17,6 +17,7 @@ from dockgate_server.cli.options import (
     TlsKey,
     examples,
 )
+from dockgate_server.cli.output import NotPrinted
 from dockgate_server.cli.problem import FAILURE, Problem, from_refusal, usage
 
 if TYPE_CHECKING:
@@ -209,6 +210,8 @@ def source(word: str) -> str:
     """
     try:
         if word == "-":
+            if sys.stdin is None:
+                raise usage("cannot read the payload: standard input is closed")
             return sys.stdin.read()
         return Path(word.removeprefix("@")).read_text(encoding="utf-8")
     except OSError as error:
@@ -235,6 +238,31 @@ def _send(client: "Client", request: "pb.SubmitCommandRequest") -> "pb.SubmitCom
 
 
 def _show(
+    response: "pb.SubmitCommandResponse",
+    request: "pb.SubmitCommandRequest",
+    server: str,
+    *,
+    as_json: bool,
+    watched: bool,
+) -> None:
+    command = response.command
+    try:
+        _print(response, request, server, as_json=as_json, watched=watched)
+    except (NotPrinted, BrokenPipeError) as error:
+        why = "nobody reads standard output" if isinstance(error, BrokenPipeError) else error
+        raise Problem(
+            f"the command {command.command_id} was accepted, but that could not be shown ({why}); "
+            f"to submit it again would be a second one, except with --key "
+            f"{request.idempotency_key}",
+            code="ANSWER_NOT_SHOWN",
+            metadata={
+                "command_id": command.command_id,
+                "idempotency_key": request.idempotency_key,
+            },
+        ) from error
+
+
+def _print(
     response: "pb.SubmitCommandResponse",
     request: "pb.SubmitCommandRequest",
     server: str,

@@ -149,6 +149,8 @@ def load(file: Path | None = None, **overrides: Any) -> Settings:
 
 def _load(settings: type[Settings], file: Path | None, **overrides: Any) -> Settings:
     if file is not None and not file.is_file():
+        if file.is_dir():
+            raise ConfigProblem(f"the configuration file {file} is a folder")
         raise ConfigProblem(f"there is no configuration file {file}")
 
     class FromFile(settings):  # type: ignore[valid-type, misc]

@@ -17,13 +17,13 @@ def choose(wanted: Mapping[str, int]) -> dict[str, int]:
     Raises:
         PortsTaken: With every port that cannot be used.
     """
-    problems = []
+    problems = _wanted_twice(wanted)
     chosen = {}
     probes = []
     try:
         for option, port in wanted.items():
             probe = socket.socket()
-            # Held until all are chosen, so that no two are the same.
+            # Held until all are chosen, so that no two that are chosen here are the same.
             probes.append(probe)
             # Connections of an earlier run that are still being closed are no hindrance.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -43,3 +43,14 @@ def choose(wanted: Mapping[str, int]) -> dict[str, int]:
     if problems:
         raise PortsTaken("; ".join(problems))
     return chosen
+
+
+def _wanted_twice(wanted: Mapping[str, int]) -> list[str]:
+    by_port: dict[int, list[str]] = {}
+    for option, port in wanted.items():
+        by_port.setdefault(port, []).append(option)
+    return [
+        f"port {port} is wanted by {' and '.join(options)}; each needs its own"
+        for port, options in by_port.items()
+        if port and len(options) > 1
+    ]
