@@ -2,7 +2,7 @@
 
 import random
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 import orjson
 from support.open_api import COMMANDS, JSON, OpenApiUnderTest, submission
@@ -51,8 +51,9 @@ class Drawer:
 
     rng: random.Random
     api: OpenApiUnderTest
-    signed: dict[str, bytes] = field(default_factory=dict)
-    """The body of every submission that was rightly signed, by its idempotency key."""
+    signed: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    """Every submission that was rightly signed, by its idempotency key. Spoiling may give several
+    the same one: the first that is accepted counts."""
     _count: int = 0
 
     def connection(self) -> Drawn:
@@ -131,7 +132,7 @@ class Drawer:
         except orjson.JSONDecodeError:
             return
         if isinstance(said, dict):
-            self.signed[str(said.get("idempotency_key"))] = body
+            self.signed.setdefault(str(said.get("idempotency_key")), []).append(said)
 
     def _signed(self, method: str, target: str, body: bytes, *, keep_alive: bool) -> bytes:
         self._count += 1
