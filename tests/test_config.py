@@ -1,5 +1,6 @@
 """The configuration: one object, validated whole, every mistake by the name it was set under."""
 
+import errno
 from pathlib import Path
 from typing import Any
 
@@ -492,6 +493,19 @@ def test_a_file_that_is_none_is_one_clear_line(tmp_path: Path) -> None:
     broken.write_bytes(b'a = "\xff"')
     (found,) = mistakes(broken)
     assert found.startswith(f"{broken} is not TOML: ")
+
+
+def test_a_file_that_may_not_be_looked_for_is_not_called_missing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It may be there, in a folder that this user may not enter."""
+
+    def forbidden(path: Path) -> bool:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "is_file", forbidden)
+    found = mistakes(grpc={"tls_client_ca": "/root/ca.pem"})
+    assert found[0].endswith(": this user may not enter the folder of file /root/ca.pem")
 
 
 def test_settings_do_not_change(tmp_path: Path) -> None:

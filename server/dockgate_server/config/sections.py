@@ -41,14 +41,16 @@ _IS_NO_NAME = re.compile(r"-----|\n|.{160}")
 
 
 def _file(value: Path) -> Path:
-    try:
-        if value.is_file():
-            return value
-    except (OSError, ValueError):
-        pass  # it cannot be looked for, or is no name at all
     name = str(value)
     # Who gives a key itself in place of its file must not find it in the log.
     shown = "such file" if _IS_NO_NAME.search(name) else f"file {name}"
+    try:
+        if value.is_file():
+            return value
+    except PermissionError:
+        raise ValueError(f"this user may not enter the folder of {shown}") from None
+    except (OSError, ValueError):
+        pass  # it cannot be looked for, or is no name at all
     raise ValueError(f"there is no {shown}")
 
 
