@@ -218,8 +218,23 @@ async def test_what_is_outdated_by_the_wall_clock_is_not_sent(rig: Rig) -> None:
     await rig.bridge.wait_published(1)
     await rig.settle()
     assert [(one.tid, one.expiry_seconds) for one in rig.bridge.published] == [(good, 200)]
-    rig.clock.advance(60)
     assert await rig.ended(late) == (Status.TIMED_OUT, FailureCode.DELIVERY_TIMEOUT)
+
+
+async def test_what_the_wall_clock_let_others_pass_is_not_sent_after_a_restart(
+    start: Start,
+) -> None:
+    """The clock may be right again by then, and they would be undone."""
+    async with start(ScriptedBridge(connected=False)) as rig:
+        await rig.accept(timeout_seconds=30)
+        rig.clock.step_wall_clock(100)
+        rig.connect()
+        behind = await rig.accept(timeout_seconds=30)
+        await rig.bridge.wait_published(1)
+        assert rig.sent() == [behind]
+    async with start(clock=ManualClock(NOW)) as rig:
+        await rig.settle()
+        assert rig.sent() == []
 
 
 async def test_what_is_outdated_by_the_wall_clock_holds_up_nobody(rig: Rig) -> None:

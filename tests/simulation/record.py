@@ -216,7 +216,9 @@ class Record:
             silent = self._world.now - max(life.job_heard_at, life.ended_at)
             if not going_on or silent < JOB_SILENCE_SECONDS - 0.02:
                 return f"after {silent:.3f} s of silence, from {before.get('job')}"
-        if kind == "EXPIRED" and self._world.now < life.due[0] - 0.002:
+        # What is late by the wall clock when it is to be sent ends then.
+        late = not intended and life.deadline_at <= self._world.wall_ms()
+        if kind == "EXPIRED" and self._world.now < life.due[0] - 0.002 and not late:
             return f"before its deadline at {life.due}"
         return None
 

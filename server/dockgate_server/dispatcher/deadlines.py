@@ -1,8 +1,8 @@
 """The deadlines of all open commands, on one timer.
 
-Deadlines are stored as UTC and run on the monotonic clock, so a step of the wall clock neither
-ends a command early nor keeps it alive. Only sending asks both: the monotonic clock stands still
-while a machine is suspended, and what is late by either of them must not reach a device.
+Deadlines are stored as UTC and run on the monotonic clock, so a step of the wall clock keeps no
+command alive, and ends none early that has been sent. Only sending asks both: the monotonic clock
+stands still while a machine is suspended, and what is late by either must not reach a device.
 """
 
 from collections import deque
@@ -64,6 +64,17 @@ class Deadlines:
     def seconds_to_send(self, command: Command) -> float:
         """For how long the command may still reach its device; 0 or less when it must not."""
         return min(self.seconds_left(command.id), self._left_by_utc(command))
+
+    def ends_late(self, command: Command) -> bool:
+        """End a command that is to be sent, and is late by the wall clock alone.
+
+        It could only wait for its end. After a restart the wall clock alone would count, which may
+        have been set back by then, and it would be sent behind those that have passed it meanwhile.
+        """
+        if self._left_by_utc(command) > 0 or self.seconds_left(command.id) <= 0:
+            return False
+        self._expire((command.id,))
+        return True
 
     @contextmanager
     def held(self, command_ids: Iterable[str]) -> Iterator[None]:

@@ -325,6 +325,8 @@ class Dispatcher:
         return [one for one in group if one.intended]
 
     def _still_sendable(self, one: Waiting) -> bool:
+        if not (one.intended or one.may_have_left) and self._deadlines.ends_late(one.command):
+            return False
         if self._publisher.seconds_to_send(one) <= 0 or self._absent.takes(one):
             return False
         if self._aboard.takes(one) or not self._backlog.go_out(one):
