@@ -504,8 +504,8 @@ def test_a_file_that_may_not_be_looked_for_is_not_called_missing(
         raise PermissionError(errno.EACCES, "Permission denied", str(path))
 
     monkeypatch.setattr(Path, "is_file", forbidden)
-    found = mistakes(grpc={"tls_client_ca": "/root/ca.pem"})
-    assert found[0].endswith(": this user may not enter the folder of file /root/ca.pem")
+    found = mistakes(grpc={"tls_client_ca": "/locked/ca.pem"})
+    assert found[0].endswith(": this user may not enter the folder of file /locked/ca.pem")
 
 
 def test_settings_do_not_change(tmp_path: Path) -> None:

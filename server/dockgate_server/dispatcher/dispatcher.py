@@ -263,17 +263,15 @@ class Dispatcher:
         """A command that an earlier process has left open."""
         self._deadlines.add(command)
         one = waiting(command, intended=command.sending_at is not None)
-        if one.intended:
-            self.outstanding.left(command)
         if not one.intended:
             one.reached_nobody = command.revision > 1  # its intent was taken back
             self._streams.refuse(command) if one.streams else self._enqueue(one)
-        elif one.repeatable and command.delivered_at is None and self._publisher.is_last(one):
-            one.may_have_left = True
-            if self._backlog.go_out(one):
-                self._enqueue(one)
-        else:
-            self._backlog.go_out(one)  # it may be out: others of its kind wait
+            return
+        self.outstanding.left(command)
+        again = one.repeatable and command.delivered_at is None and self._publisher.is_last(one)
+        one.may_have_left = again
+        if self._backlog.go_out(one) and again:  # else it may be out: others of its kind wait
+            self._enqueue(one)
 
     def _enqueue(self, one: Waiting) -> None:
         self._backlog.put(one)
@@ -332,10 +330,10 @@ class Dispatcher:
         if self._aboard.takes(one) or not self._backlog.go_out(one):
             self._absent.done_with(one.command)
             return False
-        if self._may_send(one.repeatable):
-            return True
-        self._decisions.refuse(one.command, FailureCode.EXPIRY_UNSUPPORTED, decisions.CANNOT_EXPIRE)
-        return False
+        if not (may_send := self._may_send(one.repeatable)):
+            code = FailureCode.EXPIRY_UNSUPPORTED
+            self._decisions.refuse(one.command, code, decisions.CANNOT_EXPIRE)
+        return may_send
 
     def _acknowledged(self) -> None:
         self._progress.set()
