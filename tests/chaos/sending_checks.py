@@ -3,6 +3,10 @@
 from collections.abc import Iterator, Sequence
 
 from chaos.evidence import Evidence, Span, Stored, Violation
+from chaos.wire_checks import NOBODY
+from dockgate_server.codec import catalogue
+
+_TAKEN = 0x00
 
 SETTLING_MS = 500
 """How long server, broker and dock may take to find each other again."""
@@ -16,9 +20,24 @@ def held_back(evidence: Evidence) -> Iterator[Violation]:
         if stored.view.failure_code != "DELIVERY_TIMEOUT":
             continue
         calm = sum(_calm(evidence, stored, stored.accepted_at, stored.deadline_at))
-        if calm > PATIENCE_MS:
+        if calm > PATIENCE_MS and not _would_undo(evidence, command_id, stored):
             text = f"not sent, with server, broker and {stored.gateway_id} there for {calm} ms"
             yield Violation("held back", command_id, text)
+
+
+def _would_undo(evidence: Evidence, command_id: str, stored: Stored) -> bool:
+    """Whether it reached nobody, and the broker has since taken what it would undo."""
+    if not any(one.tid == command_id and one.reason == NOBODY for one in evidence.published):
+        return False
+    undone = catalogue.undone_behind(stored.method)
+    taken = {one.tid for one in evidence.published if one.reason == _TAKEN}
+    return any(
+        other.gateway_id == stored.gateway_id
+        and other.seq > stored.seq
+        and bool(undone & {other.method, ""})
+        for tid, other in evidence.stored.items()
+        if tid in taken
+    )
 
 
 def refused(evidence: Evidence) -> Iterator[Violation]:

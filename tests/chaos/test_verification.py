@@ -20,7 +20,7 @@ from chaos.evidence import (
     Watch,
 )
 from chaos.record_checks import served_ms
-from chaos.sending_checks import calm_ms
+from chaos.sending_checks import calm_ms, held_back
 from chaos.verification import verify
 from chaos.wire_checks import NOBODY
 
@@ -439,3 +439,24 @@ def test_a_late_end_is_excused_by_the_time_without_a_server_and_no_more() -> Non
 def test_the_time_that_was_served(since: int, until: int, served: int) -> None:
     """All of it but what lies in an outage."""
     assert served_ms([Span(20, 30)], since, until) == served
+
+
+@pytest.mark.parametrize(
+    ("reason", "method", "later", "found"),
+    [
+        (NOBODY, "cover_close", 0, []),
+        (NOBODY, "cover_open", 0, []),
+        (NOBODY, "charge_open", 0, ["held back"]),
+        (NOBODY, "cover_close", NOBODY, ["held back"]),
+        (None, "cover_close", 0, ["held back"]),
+    ],
+)
+def test_what_would_undo_a_later_command_may_wait_for_its_end(
+    reason: int | None, method: str, later: int, found: list[str]
+) -> None:
+    """It had reached nobody, and the broker has taken the later one."""
+    evidence = sound()
+    store(evidence, "c-1", failure_code="DELIVERY_TIMEOUT")
+    add(evidence, "c-3", 3, method)
+    evidence.published = [copy("c-1", reason=reason), copy("c-3", reason=later)]
+    assert [one.kind for one in held_back(evidence)] == found

@@ -102,6 +102,7 @@ class Record:
     def clock_stepped(self) -> None:
         """The wall clock of the gateway's machine has been set."""
         for life in self.open.values():
+            life.was_late = life.was_late or life.deadline_at <= self._world.wall_ms()
             if life.reckoning_since is not None:
                 self._reckon(life, life.reckoning_since)
 
@@ -216,8 +217,9 @@ class Record:
             silent = self._world.now - max(life.job_heard_at, life.ended_at)
             if not going_on or silent < JOB_SILENCE_SECONDS - 0.02:
                 return f"after {silent:.3f} s of silence, from {before.get('job')}"
-        # What is late by the wall clock when it is to be sent ends then.
-        late = not intended and life.deadline_at <= self._world.wall_ms()
+        # What is late by the wall clock when it is to be sent ends then, though the clock may have
+        # been set back when the store takes that.
+        late = not intended and life.was_late
         if kind == "EXPIRED" and self._world.now < life.due[0] - 0.002 and not late:
             return f"before its deadline at {life.due}"
         return None
