@@ -148,8 +148,9 @@ class History:
             self.broker.restart(world.between(0.1, 3.0), with_memory=memory)
 
         def step_clock() -> None:
+            before = world.wall_ms()
             world.step_wall_clock(rng.choice((-30.0, -1.5, -0.2, 0.2, 1.5, 30.0)))
-            self.record.clock_stepped()
+            self.record.clock_stepped(before)
 
         at_times(12.0, "disk failed", fail_disk)
         at_times(25.0, "broker restarted", restart_broker)

@@ -59,7 +59,7 @@ class Life:
     due: tuple[float, float] = (0.0, 0.0)
     """When its deadline is, by the gateway's clock: the earliest and the latest answer."""
     was_late: bool = False
-    """By the wall clock, since that has stepped ahead."""
+    """By the wall clock, before it was set back."""
     reckoning_since: float | None = None
     """Since when a process works that out; None when it has."""
     reckoned_since: float = 0.0

@@ -99,10 +99,11 @@ class Record:
                 self._reckon(life, life.reckoning_since)
             self._reckoned(life, life.reckoning_since)
 
-    def clock_stepped(self) -> None:
-        """The wall clock of the gateway's machine has been set."""
+    def clock_stepped(self, before: int) -> None:
+        """The wall clock of the gateway's machine has been set; what it showed before."""
         for life in self.open.values():
-            life.was_late = life.was_late or life.deadline_at <= self._world.wall_ms()
+            shown = max(before, self._world.wall_ms())
+            life.was_late = life.was_late or life.deadline_at <= shown
             if life.reckoning_since is not None:
                 self._reckon(life, life.reckoning_since)
 
@@ -219,7 +220,8 @@ class Record:
                 return f"after {silent:.3f} s of silence, from {before.get('job')}"
         # What is late by the wall clock when it is to be sent ends then, though the clock may have
         # been set back when the store takes that.
-        late = not intended and life.was_late
+        is_late = life.was_late or life.deadline_at <= self._world.wall_ms()
+        late = not intended and is_late
         if kind == "EXPIRED" and self._world.now < life.due[0] - 0.002 and not late:
             return f"before its deadline at {life.due}"
         return None
