@@ -27,16 +27,16 @@ def read(certificate: Path, key: Path, client_ca: Path | None) -> Pem:
         OSError: A file cannot be read.
         ValueError: It is not what it should be, or key and certificate do not belong together.
     """
-    pem = read_once(certificate, key)
+    own, authorities = read_once(certificate, key), None
     if client_ca is not None:
-        pem = Pem(pem.certificate, pem.key, client_ca.read_bytes())
-        check_authorities(pem.client_ca or b"", client_ca)
+        authorities = client_ca.read_bytes()
+        check_authorities(authorities, client_ca)
     try:
         # What OpenSSL makes of them, which may allow less.
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key)
     except ssl.SSLError as error:
         raise ValueError(f"{certificate} and {key} cannot be used: {_line(error)}") from error
-    return pem
+    return Pem(own.certificate, own.key, authorities)
 
 
 def read_once(certificate: Path, key: Path) -> Pem:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from dockgate_server.cli.output import NotPrinted
+from dockgate_server.cli.output import UNSEEN, why_unseen
 from dockgate_server.cli.problem import Problem
 
 if TYPE_CHECKING:
@@ -79,11 +79,10 @@ def show_new(new: "NewKey", done: str, remedy: str, *, as_json: bool) -> None:
     """
     try:
         _show_new(new, as_json=as_json)
-    except (NotPrinted, BrokenPipeError) as error:
-        why = "nobody reads standard output" if isinstance(error, BrokenPipeError) else error
+    except UNSEEN as error:
         raise Problem(
-            f"the API key {new.key.api_id} was {done}, but its secret could not be shown ({why}); "
-            f"end it with: dockgate keys {remedy}",
+            f"the API key {new.key.api_id} was {done}, but its secret could not be shown "
+            f"({why_unseen(error)}); end it with: dockgate keys {remedy}",
             code="SECRET_NOT_SHOWN",
             metadata={"api_id": new.key.api_id},
         ) from error

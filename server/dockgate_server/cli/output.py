@@ -7,13 +7,22 @@ import io
 import os
 import sys
 from pathlib import Path
-from typing import NoReturn
+from typing import Final, NoReturn
 
 from dockgate_server.cli.problem import Problem
 
 
 class NotPrinted(Problem):
     """Standard output has not taken everything."""
+
+
+UNSEEN: Final = (NotPrinted, BrokenPipeError)
+"""What is raised when nobody gets to see what was printed."""
+
+
+def why_unseen(error: NotPrinted | BrokenPipeError) -> str:
+    """Why that is so, in a few words."""
+    return "nobody reads standard output" if isinstance(error, BrokenPipeError) else str(error)
 
 
 def prepare() -> None:

@@ -104,9 +104,7 @@ def json_object(
     """
     text = read_source(word) if word == "-" or word.startswith("@") else word
     try:
-        value = json.loads(text, parse_constant=_no_constant)
-    except RecursionError:
-        raise usage("the payload is nested too deep") from None
+        value = _read_json(text, "the payload")
     except ValueError as wrong:
         hint = "" if text.lstrip()[:1] in ("{", "[") else otherwise
         raise usage(f"the payload is not JSON: {wrong}{hint}") from None
@@ -114,6 +112,13 @@ def json_object(
         example = '{"payload_index": "39-0-7"}'
         raise usage(f"the payload must be an object, like {example}: {_quoted(word)}")
     return value
+
+
+def _read_json(text: str, what: str) -> Any:
+    try:
+        return json.loads(text, parse_constant=_no_constant)
+    except RecursionError:
+        raise usage(f"{what} is nested too deep") from None
 
 
 def _no_constant(name: str) -> NoReturn:
@@ -210,9 +215,7 @@ def _value(place: _Place, option: str, text: str) -> Any:
     field = place.field
     if not place.is_scalar:
         try:
-            return json.loads(text, parse_constant=_no_constant)
-        except RecursionError:
-            raise usage(f"{option}: is nested too deep") from None
+            return _read_json(text, f"{option}:")
         except ValueError:
             parts = "0" if place.is_list else "field"
             raise usage(

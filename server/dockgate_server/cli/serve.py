@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from dockgate_server.cli.options import AsJson, Config, examples
-from dockgate_server.cli.output import NotPrinted
+from dockgate_server.cli.output import UNSEEN
 from dockgate_server.cli.problem import USAGE, Problem
 from dockgate_server.loading import all_is_loaded, without_rich
 
@@ -107,7 +107,7 @@ def _run(settings: "Settings", *, as_json: bool) -> None:
     def ready(running: app.App) -> None:
         all_is_loaded()
         # It serves all the same where nobody can be told.
-        with contextlib.suppress(NotPrinted, BrokenPipeError):
+        with contextlib.suppress(*UNSEEN):
             _say_ready(running, as_json=as_json)
 
     try:

@@ -17,7 +17,7 @@ from dockgate_server.cli.options import (
     TlsKey,
     examples,
 )
-from dockgate_server.cli.output import NotPrinted
+from dockgate_server.cli.output import UNSEEN, why_unseen
 from dockgate_server.cli.problem import FAILURE, Problem, from_refusal, usage
 
 if TYPE_CHECKING:
@@ -248,11 +248,10 @@ def _show(
     command = response.command
     try:
         _print(response, request, server, as_json=as_json, watched=watched)
-    except (NotPrinted, BrokenPipeError) as error:
-        why = "nobody reads standard output" if isinstance(error, BrokenPipeError) else error
+    except UNSEEN as error:
         raise Problem(
-            f"the command {command.command_id} was accepted, but that could not be shown ({why}); "
-            f"to submit it again would be a second one, except with --key "
+            f"the command {command.command_id} was accepted, but that could not be shown "
+            f"({why_unseen(error)}); to submit it again would be a second one, except with --key "
             f"{request.idempotency_key}",
             code="ANSWER_NOT_SHOWN",
             metadata={

@@ -182,9 +182,7 @@ class Connection(web.RequestHandler):
         super().data_received(data)
         if self._request_count != heads:
             self._head_bytes = 0
-            if self._head_timer is not None:
-                self._head_timer.cancel()
-                self._head_timer = None
+            self._stop_head_timer()
         elif data and (not heads or (self._waiter is not None and not self._waiter.done())):
             # No request is being answered, so this is a part of the next head. The first one may
             # begin to come before anything waits for it.
@@ -236,6 +234,11 @@ class Connection(web.RequestHandler):
         response.force_close()
         return response
 
+    def _stop_head_timer(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
     def _head_is_too_slow(self) -> None:
         self._head_timer = None
         if not self._head_bytes:
@@ -258,9 +261,7 @@ class Connection(web.RequestHandler):
         """Say why without having read a request, and give the client some time to read that."""
         server, transport = self._server, self.transport
         assert transport is not None
-        if self._head_timer is not None:
-            self._head_timer.cancel()  # or it would be turned away once more
-            self._head_timer = None
+        self._stop_head_timer()  # or it would be turned away once more
         server.refusals.note(limit, self._peer(), proven=False)
         asked = request_ids.new()
         server.api.unreadable(transport, asked, error)
